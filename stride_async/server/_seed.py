@@ -1,0 +1,285 @@
+"""A site written down as JSON lines, read one line at a time.
+
+Each line is checked before it becomes a record, and what the lines say of one another too; of what was read, only
+the ids are kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from attrs import Factory, define
+
+from stride_async.server._records import Conversation, Media, Message, Record, Site, User, parse_ts
+
+_LONGEST_QUOTE = 60  # characters of a found value that an error repeats
+_SHA256_DIGITS = 64
+
+
+class SeedError(ValueError):
+    """A line of a seed cannot be taken: `path` and `line` (from 1) say where, `problem` what was expected and found."""
+
+    def __init__(self, path: Path, line: int, problem: str) -> None:
+        super().__init__(path, line, problem)
+        self.path = path
+        self.line = line
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.path}, line {self.line}: {self.problem}"
+
+
+def read_seed(path: str | Path) -> Iterator[Record]:
+    """The records of a seed, in its own order; the site comes first. Empty lines are passed over.
+
+    Media paths are relative to the seed and stay within its folder. A file's size is checked, its sha256 is taken
+    on trust.
+
+    Raises:
+        SeedError: a line is not what it should be, or the file ends before the site.
+        OSError: the file cannot be read.
+    """
+    path = Path(path)
+    seen = _Seen(path.resolve().parent)
+    number = 0
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.isspace():
+                continue
+            try:
+                record = seen.take(_object(line))
+            except _UnexpectedError as error:
+                raise SeedError(path, number, str(error)) from None
+            yield record
+    if seen.cloud_id is None:
+        raise SeedError(path, number + 1, "expected the site, found the end of the file")
+
+
+class _UnexpectedError(ValueError):
+    """What was expected and what was found, before anyone knows the line."""
+
+
+@define
+class _Seen:
+    """What the lines so far have named, and the rules that later lines are held to."""
+
+    folder: Path
+    cloud_id: str | None = None
+    users: set[str] = Factory(set)
+    conversations: set[str] = Factory(set)
+    messages: dict[str, set[str]] = Factory(lambda: defaultdict(set))
+    media: dict[str, set[str]] = Factory(lambda: defaultdict(set))
+
+    def take(self, line: dict[str, Any]) -> Record:
+        kind = _one_of(line, "type", *_READERS)
+        if (kind == "site") != (self.cloud_id is None):
+            _unexpected("the site first, and once", f"a {kind}")
+        return _READERS[kind](self, line)
+
+    def site(self, line: dict[str, Any]) -> Site:
+        site = Site(_id(line, "cloudId"), _string(line, "name"))
+        self.cloud_id = site.cloud_id
+        return site
+
+    def user(self, line: dict[str, Any]) -> User:
+        user = _part(line, "user")
+        _string(user, "user.displayName")
+        return User(
+            id=_new(self.users, _id(user, "user.id"), "user.id"),
+            email=_string(user, "user.userName"),
+            json=_compact(user),
+        )
+
+    def conversation(self, line: dict[str, Any]) -> Conversation:
+        conversation = _part(line, "conversation")
+        if conversation.get("cloudId") != self.cloud_id:
+            _unexpected(f"the site's {self.cloud_id!r} as conversation.cloudId", conversation.get("cloudId"))
+        for moment in ("conversation.created", "conversation.modified"):
+            _moment(conversation, moment)
+        _string(conversation, "conversation.topic")
+        return Conversation(
+            id=_new(self.conversations, _id(conversation, "conversation.id"), "conversation.id"),
+            name=_string(conversation, "conversation.name"),
+            type=_one_of(conversation, "conversation.type", "group", "direct"),
+            privacy=_one_of(conversation, "conversation.privacy", "public", "private"),
+            archived=_boolean(conversation, "conversation.isArchived"),
+            json=_compact(conversation),
+            roster=_roster(line),
+        )
+
+    def message(self, line: dict[str, Any]) -> Message:
+        conversation_id = self._known_conversation(line)
+        message = _part(line, "message")
+        body = _part(message, "message.body")
+        _one_of(body, "message.body.type", "doc")
+        _string(message, "message.text")
+        return Message(
+            conversation_id=conversation_id,
+            id=_new(self.messages[conversation_id], _id(message, "message.id"), "message.id"),
+            sender_id=_id(_part(message, "message.sender"), "message.sender.id"),
+            ts=_moment(message, "message.ts"),
+            json=_compact(message),
+        )
+
+    def medium(self, line: dict[str, Any]) -> Media:
+        conversation_id = self._known_conversation(line)
+        size = _size(line)
+        file = self._file(line, size)
+        return Media(
+            conversation_id=conversation_id,
+            id=_new(self.media[conversation_id], _id(line, "id"), "id"),
+            name=_string(line, "name"),
+            mime_type=_string(line, "mimeType"),
+            size=size,
+            sha256=_sha256(line),
+            open=lambda: file.open("rb"),
+        )
+
+    def _known_conversation(self, line: dict[str, Any]) -> str:
+        conversation_id = _id(line, "conversationId")
+        if conversation_id not in self.conversations:
+            _unexpected("the conversationId of a conversation told before", conversation_id)
+        return conversation_id
+
+    def _file(self, line: dict[str, Any], size: int) -> Path:
+        relative = _id(line, "path")
+        try:
+            file = (self.folder / relative).resolve()
+            found = file.stat().st_size if file.is_file() else None
+        except (OSError, ValueError):  # too long a name, a null character
+            _unexpected("a path", relative)
+        if not file.is_relative_to(self.folder):
+            _unexpected("a path within the seed's folder", relative)
+        if found is None:
+            _unexpected("a path to a file", relative)
+        if found != size:
+            _unexpected(f"a file of {size} bytes at {relative!r}", f"{found} bytes")
+        return file
+
+
+_READERS: dict[str, Callable[[_Seen, dict[str, Any]], Record]] = {
+    "site": _Seen.site,
+    "user": _Seen.user,
+    "conversation": _Seen.conversation,
+    "message": _Seen.message,
+    "media": _Seen.medium,
+}
+
+
+def _unexpected(expected: str, found: object) -> NoReturn:
+    text = found if isinstance(found, str) and " " in found else repr(found)
+    short = text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
+    raise _UnexpectedError(f"expected {expected}, found {short}")
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(line, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise _UnexpectedError(f"expected a JSON object in UTF-8, found something else: {error}") from None
+    if not isinstance(value, dict):
+        _unexpected("a JSON object", value)
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _compact(value: dict[str, Any]) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError:  # 1e999 is read as infinite
+        _unexpected("numbers that fit a float", "a larger one")
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which only an escape can spell
+        return json.dumps(value, separators=(",", ":"))
+    return text
+
+
+# A field's name is told whole ("message.sender.id"); its last part is the key.
+
+
+def _value(parent: dict[str, Any], name: str) -> Any:
+    return parent.get(name.rpartition(".")[2])
+
+
+def _part(parent: dict[str, Any], name: str) -> dict[str, Any]:
+    value = _value(parent, name)
+    if not isinstance(value, dict):
+        _unexpected(f"an object as {name}", value)
+    return value
+
+
+def _string(parent: dict[str, Any], name: str) -> str:
+    value = _value(parent, name)
+    if not isinstance(value, str):
+        _unexpected(f"a string as {name}", value)
+    return value
+
+
+def _id(parent: dict[str, Any], name: str) -> str:
+    value = _string(parent, name)
+    if not value or not value.isprintable():
+        _unexpected(f"a string of printable characters, not empty, as {name}", value)
+    return value
+
+
+def _boolean(parent: dict[str, Any], name: str) -> bool:
+    value = _value(parent, name)
+    if not isinstance(value, bool):
+        _unexpected(f"true or false as {name}", value)
+    return value
+
+
+def _one_of(parent: dict[str, Any], name: str, *words: str) -> str:
+    value = _value(parent, name)
+    if value not in words:
+        _unexpected(f"{' or '.join(words)} as {name}", value)
+    return str(value)
+
+
+def _moment(parent: dict[str, Any], name: str) -> int:
+    text = _string(parent, name)
+    try:
+        ts = parse_ts(text)
+    except ValueError:
+        _unexpected(f"an RFC 3339 time as {name}", text)
+    if not -(2**63) <= ts < 2**63:
+        _unexpected(f"a time of the years 1678 to 2261 as {name}", text)
+    return ts
+
+
+def _roster(line: dict[str, Any]) -> tuple[str, ...]:
+    roster = line.get("roster")
+    if not isinstance(roster, list) or not all(isinstance(member, str) and member for member in roster):
+        _unexpected("a list of user ids as roster", roster)
+    if len(set(roster)) < len(roster):
+        _unexpected("each user once in roster", Counter(roster).most_common(1)[0][0])
+    return tuple(roster)
+
+
+def _size(line: dict[str, Any]) -> int:
+    size = line.get("size")
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        _unexpected("a number of bytes as size", size)
+    return size
+
+
+def _sha256(line: dict[str, Any]) -> str:
+    text = _string(line, "sha256")
+    if len(text) != _SHA256_DIGITS or set(text) - set("0123456789abcdef"):
+        _unexpected("64 lower-case hexadecimal digits as sha256", text)
+    return text
+
+
+def _new(known: set[str], id: str, name: str) -> str:
+    if id in known:
+        _unexpected(f"a new {name}", f"{id} once more")
+    known.add(id)
+    return id
