@@ -1,0 +1,69 @@
+"""What the server was asked, in the order it was asked."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import overload
+
+from attrs import define, field
+
+
+@define(eq=False)
+class Call:
+    """One request as it came in; its answer is filled in as it goes out.
+
+    `path` is percent-decoded, `query` keeps order and repeats, `headers` know any case of a name. `time` is in seconds
+    since 1970, at arrival. `body` holds at most the first `Calls.KEPT_BODY_BYTES` bytes of what was read, `body_bytes`
+    counts all of them. `status` is None until an answer begins, and stays None for a connection that was dropped.
+    `origin` is "media" for the second origin, to which media calls may redirect.
+    """
+
+    method: str
+    path: str
+    query: list[tuple[str, str]]
+    headers: Mapping[str, str] = field(repr=False)  # they hold the bearer token
+    time: float
+    origin: str = "api"
+    status: int | None = None
+    body: bytes = field(default=b"", repr=False)
+    body_bytes: int = 0
+
+
+class Calls(Sequence[Call]):
+    """The calls seen so far, those dropped by faults included; beyond `kept` the oldest are forgotten."""
+
+    KEPT_BODY_BYTES = 65_536
+
+    def __init__(self, kept: int) -> None:
+        self._calls: deque[Call] = deque(maxlen=kept)
+
+    def matching(self, method: str, path_glob: str) -> list[Call]:
+        """The calls of this method and path; `*` stands for any text, slashes included, and for any method."""
+        return [call for call in self._calls if fnmatchcase(call.method, method) and fnmatchcase(call.path, path_glob)]
+
+    def clear(self) -> None:
+        """Forget the calls seen so far."""
+        self._calls.clear()
+
+    def add(self, call: Call) -> None:
+        """Remember a call."""
+        self._calls.append(call)
+
+    @overload
+    def __getitem__(self, index: int) -> Call: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Call]: ...
+
+    def __getitem__(self, index: int | slice) -> Call | list[Call]:
+        if isinstance(index, slice):
+            return list(self._calls)[index]
+        return self._calls[index]
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def __iter__(self) -> Iterator[Call]:
+        return iter(self._calls)

@@ -1,0 +1,188 @@
+"""Scripted misbehaviour: what a client must survive, by method, path, number of times and chance.
+
+This module decides; `_exchange` carries out.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from attrs import define, field, fields
+from attrs.validators import ge, in_, instance_of, optional
+
+if TYPE_CHECKING:
+    from stride_async.server._local import LocalServer
+
+Act = Callable[["LocalServer"], object]
+
+
+def _header_map(given: Mapping[str, str | None]) -> dict[str, str | None]:
+    return dict(given)
+
+
+@define(eq=False, kw_only=True)
+class Fault:
+    """One rule. The first rule added that matches a request and is not used up decides about it.
+
+    `path_glob` is matched against the decoded path; `*` stands for any text, slashes included. The first `after`
+    matching requests pass, then the rule applies `times` times (None: always), each with `probability`, drawn from a
+    generator seeded by `seed`. `seen` counts the requests that came to the rule, `hits` those it applied to.
+
+    What it may do, alone or together:
+
+    - `delay`: wait this many seconds before anything else.
+    - `do`: call this with the server, before the request is acted on; what it returns is awaited if it can be.
+    - `drop="before"`: close the connection, the request is not acted on. `drop="after"`: act, then close, no answer.
+    - `status`: answer so without acting; with the gateway's error body, or `body`.
+    - `body`: replace the body of the answer; as JSON unless `headers` gives it another type.
+    - `headers`: add these headers; a value of None takes the header away.
+    - `content_length`: claim this length; the body itself is sent as it is.
+    - `cut_after`: close the connection after this many bytes of the body.
+    - `stall="headers"`: act, then say nothing. `stall="body"`: fall silent after `cut_after` bytes of the body, or
+      after half of it. Silence ends when the client leaves or the server closes.
+    """
+
+    method: str = field(validator=instance_of(str))
+    path_glob: str = field(validator=instance_of(str))
+    status: int | None = field(default=None, validator=optional(in_(range(200, 600))))
+    times: int | None = field(default=None, validator=optional([instance_of(int), ge(0)]))
+    after: int = field(default=0, validator=[instance_of(int), ge(0)])
+    probability: float = field(default=1.0, validator=[instance_of((int, float)), ge(0)])
+    seed: int = field(default=0, validator=instance_of(int))
+    drop: Literal["before", "after"] | None = field(default=None, validator=in_((None, "before", "after")))
+    cut_after: int | None = field(default=None, validator=optional([instance_of(int), ge(0)]))
+    delay: float = field(default=0.0, validator=[instance_of((int, float)), ge(0)])
+    stall: Literal["headers", "body"] | None = field(default=None, validator=in_((None, "headers", "body")))
+    body: str | bytes | None = field(default=None, validator=optional(instance_of((str, bytes))))
+    headers: Mapping[str, str | None] = field(factory=dict, converter=_header_map)
+    content_length: int | None = field(default=None, validator=optional([instance_of(int), ge(0)]))
+    do: Act | None = None
+    seen: int = field(default=0, init=False)
+    hits: int = field(default=0, init=False)
+    _owner: Faults = field(alias="owner", repr=False)
+    _chance: random.Random = field(init=False, repr=False)
+
+    @_chance.default
+    def _seeded(self) -> random.Random:
+        return random.Random(self.seed)  # noqa: S311 -- repeatable chance, no secret
+
+    def remove(self) -> None:
+        """Take the rule away; removing it twice is fine."""
+        self._owner.remove(self)
+
+    def matches(self, method: str, path: str) -> bool:
+        """Whether the rule is about such a request at all."""
+        return fnmatchcase(method, self.method) and fnmatchcase(path, self.path_glob)
+
+    def takes(self) -> bool:
+        """Count one more matching request, and say whether the rule applies to it."""
+        self.seen += 1
+        if self.seen <= self.after or (self.times is not None and self.hits >= self.times):
+            return False
+        if self.probability < 1 and self._chance.random() >= self.probability:
+            return False
+        self.hits += 1
+        return True
+
+
+_WORDS = frozenset(name.name for name in fields(Fault) if name.init) - {"_owner", "do"}
+
+
+class Faults:
+    """The rules in force, in the order they were added."""
+
+    def __init__(self) -> None:
+        self._rules: list[Fault] = []
+
+    def add(
+        self,
+        method: str,
+        path_glob: str,
+        *,
+        status: int | None = None,
+        times: int | None = None,
+        after: int = 0,
+        probability: float = 1.0,
+        seed: int = 0,
+        drop: Literal["before", "after"] | None = None,
+        cut_after: int | None = None,
+        delay: float = 0.0,
+        stall: Literal["headers", "body"] | None = None,
+        body: str | bytes | None = None,
+        headers: Mapping[str, str | None] | None = None,
+        content_length: int | None = None,
+        do: Act | None = None,
+    ) -> Fault:
+        """Add a rule; the words are those of `Fault`.
+
+        Raises:
+            ValueError, TypeError: a word has a value it cannot have.
+        """
+        rule = Fault(
+            method=method,
+            path_glob=path_glob,
+            status=status,
+            times=times,
+            after=after,
+            probability=probability,
+            seed=seed,
+            drop=drop,
+            cut_after=cut_after,
+            delay=delay,
+            stall=stall,
+            body=body,
+            headers=headers or {},
+            content_length=content_length,
+            do=do,
+            owner=self,
+        )
+        self._rules.append(rule)
+        return rule
+
+    def remove(self, rule: Fault) -> None:
+        """Take the rule away, if it is there."""
+        self._rules = [kept for kept in self._rules if kept is not rule]
+
+    def clear(self) -> None:
+        """Take all rules away."""
+        self._rules.clear()
+
+    def load(self, path: str | PathLike[str]) -> list[Fault]:
+        """Add the rules of a JSON file: a list of objects with `method`, `path` and the words of `add`, save `do`.
+
+        Raises:
+            ValueError: the file is no such list; says which entry and which word.
+        """
+        try:
+            entries = json.loads(Path(path).read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{path}: expected a JSON list of faults: {error}") from None
+        if not isinstance(entries, list):
+            raise ValueError(f"{path}: expected a JSON list, found {type(entries).__name__}")  # noqa: TRY004 -- bad file
+        checked = [self._read(f"{path}, entry {number}", entry) for number, entry in enumerate(entries, 1)]
+        self._rules.extend(checked)
+        return checked
+
+    def choose(self, method: str, path: str) -> Fault | None:
+        """The rule that applies to this request, counted; None for most."""
+        for rule in self._rules:
+            if rule.matches(method, path) and rule.takes():
+                return rule
+        return None
+
+    def _read(self, place: str, entry: object) -> Fault:
+        if not isinstance(entry, dict):
+            raise ValueError(f"{place}: expected an object, found {type(entry).__name__}")  # noqa: TRY004 -- bad file
+        words = {"path_glob" if word == "path" else word: value for word, value in entry.items()}
+        if unknown := sorted(words.keys() - _WORDS):
+            raise ValueError(f"{place}: unknown word {unknown[0]!r}; known are {', '.join(sorted(_WORDS))}")
+        try:
+            return Fault(**{"method": "*", "path_glob": "*", **words}, owner=self)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{place}: {error.args[0]}") from None
