@@ -46,9 +46,6 @@ _LANGUAGE_NAMES = {
 }  # fmt: skip
 
 
-# --- from text ------------------------------------------------------------------------------------------------------
-
-
 def from_plain(text: str) -> Node:
     """A document of one paragraph; each line break of the text is a hard break."""
     return _doc([_paragraph(_lines_of_text(text.replace("\r\n", "\n").replace("\r", "\n"), ()))])
@@ -288,9 +285,6 @@ def _linked(text: str, marks: tuple[Node, ...]) -> Iterator[Node]:
         yield _text(text[start:], marks)
 
 
-# --- to text --------------------------------------------------------------------------------------------------------
-
-
 def to_plain_text(document: Node) -> str:
     """The `text` of a message (protocol 4.3): inline text joined, blocks parted by line breaks, media left out.
 
@@ -393,9 +387,6 @@ def _attr(node: Node, name: str) -> str:
     attrs = node.get("attrs")
     value = attrs.get(name) if isinstance(attrs, dict) else None
     return value if isinstance(value, str) else ""
-
-
-# --- the schema -----------------------------------------------------------------------------------------------------
 
 
 def problems(document: object, *, lenient: bool = False) -> list[str]:

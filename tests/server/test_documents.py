@@ -123,6 +123,20 @@ def test_plain_text_comes_back_as_it_was(plain):
                 }
             ],
         ),
+        (
+            "> - a\n>\n> ---\n>\n> x | y\n> --- | ---\n> 1 | 2",
+            [
+                {
+                    "type": "blockquote",
+                    "content": [
+                        paragraph(text("• "), text("a")),
+                        paragraph(text("---")),
+                        paragraph(text("x"), text(" | "), text("y")),
+                        paragraph(text("1"), text(" | "), text("2")),
+                    ],
+                }
+            ],
+        ),
         ("![alt](pic.png 't') <b>", [paragraph(text('![alt](pic.png "t") <b>'))]),
         ("", [paragraph()]),
     ],

@@ -1,0 +1,458 @@
+"""A site made up from a few numbers, the same each time.
+
+Records come one by one and nothing grows with the number of messages. A message is put together from pieces of JSON
+text made beforehand, so that a million of them take less time than storing them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from attrs import field, fields, frozen
+from attrs.validators import ge
+
+from stride_async.server._documents import Node, to_plain_text
+from stride_async.server._records import (
+    Conversation,
+    Media,
+    Message,
+    Record,
+    Site,
+    User,
+    format_ts,
+    parse_ts,
+)
+from stride_async.server._talk import block, paragraph, phrase, specimens, text
+
+_SECOND = 1_000_000_000
+_DAY = 86_400 * _SECOND
+_OPENING = parse_ts("2017-09-07T08:00:00Z")
+_UUID_EPOCH_TICKS = 0x01B21DD213814000  # ticks of 100 ns between 1582, where version 1 UUIDs begin, and 1970
+_CHUNK_BYTES = 65_536
+_POOL = 2048  # bodies made beforehand; each message takes one behind a first paragraph of its own
+_ENVELOPE_BYTES = 470  # a message with a first paragraph only, on average
+_SPECIMEN_EVERY = 40  # messages; typical ones are paragraphs with mentions, links and lists
+_LARGEST_ROSTER = 500
+_LONGEST_BURST = 3000
+_BURST_FROM = 400  # messages of the largest conversation
+
+
+@frozen
+class Plan:
+    """How large a site to make. `messages` is per conversation on average; `bytes` is a message's JSON on average.
+
+    The total is `conversations` × `messages`; `even` gives each conversation the same and leaves none empty.
+
+    Raises:
+        ValueError: a number is too small.
+    """
+
+    conversations: int = field(default=20, validator=ge(0))
+    messages: int = field(default=250, validator=ge(0))
+    users: int = field(default=40, validator=ge(1))
+    media: int = field(default=30, validator=ge(0))
+    media_max: int = field(default=5 * 1024 * 1024, validator=ge(0))
+    seed: int = field(default=7, validator=ge(0))
+    even: bool = False
+    bytes: int = field(default=900, validator=ge(_ENVELOPE_BYTES))
+
+    @classmethod
+    def parse(cls, text: str) -> Plan:
+        """The plan of a text such as `conversations=1000,messages=1000,seed=7`; what it leaves out is as usual.
+
+        Raises:
+            ValueError: a key is unknown or comes twice, a value is none, or a number is too small.
+        """
+        given: dict[str, int] = {}
+        for part in filter(None, (part.strip() for part in text.split(","))):
+            key, _, value = (piece.strip() for piece in part.partition("="))
+            if key not in (known := [attribute.name for attribute in fields(cls)]):
+                raise ValueError(f"{part!r}: expected one of {', '.join(known)}")
+            if key in given:
+                raise ValueError(f"{part!r}: {key} stands there twice")
+            given[key] = _flag(part, value) if key == "even" else _number(part, value)
+        return cls(**given)  # type: ignore[arg-type]  # `even` is the one that holds a bool
+
+
+def generate(plan: Plan) -> Iterator[Record]:
+    """The site of a plan: the site itself, its users, then each conversation with its media and its messages.
+
+    Messages come oldest first. Rosters list people only.
+    """
+    random = _chance(f"{plan.seed}/site")
+    cloud_id = _uuid4(random)
+    yield Site(cloud_id, f"Generated site {plan.seed}")
+    people = [_person(random, number) for number in range(plan.users)]
+    for person in people:
+        yield person.user
+    counts = _message_counts(plan)
+    bodies = _bodies(plan, people)
+    files = _media_by_conversation(plan, counts)
+    for index, count in enumerate(counts):
+        random = _chance(f"{plan.seed}/conversation/{index}")
+        start = _OPENING + int(random.random() * 60 * _DAY)
+        members = _members(random, index, people)
+        conversation = _conversation(random, cloud_id, index, members, start)
+        media = [_medium(random, plan, conversation.id, number, size) for number, size in files.get(index, ())]
+        yield conversation
+        yield from media
+        burst = min(_LONGEST_BURST, count // 4) if index == 0 and count >= _BURST_FROM else 0
+        stamps = _stamps(_moments(random, start, count, burst), random.getrandbits(13), index)
+        shown = {(number + 1) * count // (len(media) + 1): file for number, file in enumerate(media)}
+        yield from _messages(random, conversation.id, stamps, bodies, members, shown)
+
+
+def _chance(key: str) -> Random:
+    return Random(key)  # noqa: S311  # wanted the same each time, not secret
+
+
+def _flag(part: str, value: str) -> bool:
+    if value not in {"true", "false"}:
+        raise ValueError(f"{part!r}: expected true or false")
+    return value == "true"
+
+
+def _number(part: str, value: str) -> int:
+    if not (value.isascii() and value.isdecimal()):
+        raise ValueError(f"{part!r}: expected a whole number")
+    return int(value)
+
+
+def _message_counts(plan: Plan) -> list[int]:
+    """Messages of each conversation: the first has most, one in ten none."""
+    if plan.even or plan.conversations == 0:
+        return [plan.messages] * plan.conversations
+    random = _chance(f"{plan.seed}/counts")
+    weights = [
+        0 if index % 10 == 6 else (0.5 + random.random()) / (index + 1) ** 0.8 for index in range(plan.conversations)
+    ]
+    weights[0] = 1.5
+    total = plan.conversations * plan.messages
+    whole = sum(weights)
+    counts = [int(total * weight / whole) for weight in weights]
+    counts[0] += total - sum(counts)
+    return counts
+
+
+def _media_by_conversation(plan: Plan, counts: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
+    """Number and size of the files of each conversation: one empty, one of a byte, one as large as may be."""
+    random = _chance(f"{plan.seed}/media")
+    sizes = [0, min(1, plan.media_max), plan.media_max][: plan.media]
+    sizes += [int(plan.media_max ** random.random()) if plan.media_max else 0 for _ in range(plan.media - len(sizes))]
+    spoken = [index for index, count in enumerate(counts) if count] or list(range(len(counts)))
+    files: dict[int, list[tuple[int, int]]] = {}
+    for number, size in enumerate(sizes if spoken else ()):
+        files.setdefault(spoken[number % len(spoken)], []).append((number, size))
+    return files
+
+
+_GIVEN_NAMES = (
+    "Ann", "Bjørn", "Chloé", "Dmitri", "Eleni", "Farah", "Grzegorz", "Hana", "İpek", "José", "Kōji", "Lê Thị",
+    "Māra", "Noa", "Ọlá", "Pål", "Quentin", "Renée", "Søren", "Tomáš", "Ursula", "Věra", "Wei", "Zoë",
+)  # fmt: skip
+_FAMILY_NAMES = ("Adler", "Ćosić", "Einarsdóttir", "Fischer", "Nguyễn", "O\u2019Neill", "Šimić", "Tanaka", "עמית", "王")
+_ROOM_NAMES = (
+    "general", "releases", "on call", "design review", "Büro & Küche", "support", "données", "データ", "צוות",
+    "🚀 launch", "random", "interviews", "security", "reading group",
+)  # fmt: skip
+_FILES = (
+    ("diagram.png", "image/png"),
+    ("Résumé \u2013 final (2).pdf", "application/pdf"),
+    ("notes.txt", "text/plain"),
+    ("figures 100%.csv", "text/csv"),
+    ("写真.jpg", "image/jpeg"),
+    ("recording.mp4", "video/mp4"),
+    ("archive.tar.gz", "application/gzip"),
+    ("no extension", "application/octet-stream"),
+)
+
+
+def _uuid4(random: Random) -> str:
+    return str(UUID(int=random.getrandbits(128), version=4))
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _milliseconds(ns: int) -> str:
+    """The time with three digits of a second, as conversations and users tell it (protocol 1.3)."""
+    return f"{format_ts(ns - ns % _SECOND)[:-1]}.{ns % _SECOND // 1_000_000:03}Z"
+
+
+def _name(number: int) -> str:
+    names = len(_GIVEN_NAMES) * len(_FAMILY_NAMES)
+    name = f"{_GIVEN_NAMES[number % len(_GIVEN_NAMES)]} {_FAMILY_NAMES[number % len(_FAMILY_NAMES)]}"
+    return (
+        name if number < math.lcm(len(_GIVEN_NAMES), len(_FAMILY_NAMES)) else f"{name} {number // names + 1}-{number}"
+    )
+
+
+@frozen
+class _Person:
+    """A user, the way others mention them, and a first paragraph that begins so."""
+
+    user: User
+    name: str
+    mention: Node
+    opening: _Piece
+
+
+def _person(random: Random, number: int) -> _Person:
+    """Every third account is of the newer kind, whose id is no UUID (protocol 1.2)."""
+    user_id = f"{random.getrandbits(96):024x}" if number % 3 == 2 else f"557058:{_uuid4(random)}"
+    name = _name(number)
+    email = f"member{number}@example.invalid"
+    joined = _milliseconds(_OPENING - int(random.random() * 300 * _DAY))
+    photo = f"https://avatar-cdn.atlassian.com/{random.getrandbits(128):032x}"
+    about = {
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
+        "id": user_id,
+        "userName": email,
+        "active": number % 11 != 10,
+        "displayName": name,
+        "nickName": f"member{number}",
+        "emails": [{"value": email, "primary": True}],
+        "meta": {"created": joined, "lastModified": joined, "resourceType": "User"},
+        "photos": [{"primary": True, "value": photo}] if number % 2 else [],
+    }
+    mention = {"type": "mention", "attrs": {"id": user_id, "text": f"@{name}", "accessLevel": "CONTAINER"}}
+    return _Person(User(user_id, email, _json(about)), name, mention, _opening_piece(mention, f"@{name}"))
+
+
+def _members(random: Random, index: int, people: Sequence[_Person]) -> Sequence[_Person]:
+    """Everyone in the first conversation, up to 500; one person in a direct one, each in one only."""
+    if index == 0:
+        return people[:_LARGEST_ROSTER]
+    if index % 5 == 3 and index // 5 < len(people):
+        return [people[index // 5]]
+    return random.sample(people, min(len(people), 2 + int(random.random() * 40)))
+
+
+def _conversation(random: Random, cloud_id: str, index: int, members: Sequence[_Person], start: int) -> Conversation:
+    """One in five is with one person, one in five private, one in seven archived; the first is open to all."""
+    conversation_id = _uuid4(random)
+    direct = index % 5 == 3 and len(members) == 1
+    again = f" {index // len(_ROOM_NAMES) + 1}" if index >= len(_ROOM_NAMES) else ""
+    name = members[0].name if direct else f"{_ROOM_NAMES[index % len(_ROOM_NAMES)]}{again}"
+    kind = "direct" if direct else "group"
+    privacy = "private" if direct or index % 5 == 1 else "public"
+    archived = index % 7 == 2
+    about = {
+        "cloudId": cloud_id,
+        "id": conversation_id,
+        "name": name,
+        "topic": "" if direct or index % 3 else f"All about {name}",
+        "type": kind,
+        "created": _milliseconds(start),
+        "modified": _milliseconds(start + int(random.random() * 300 * _DAY)),
+        "avatarUrl": f"https://static.stride.com/default-room-avatars/web/96pt/default_{index % 10 + 1:02}-96.png",
+        "privacy": privacy,
+        "isArchived": archived,
+        "_links": {conversation_id: f"https://api.atlassian.com/site/{cloud_id}/conversation/{conversation_id}"},
+    }
+    roster = tuple(member.user.id for member in members)
+    return Conversation(conversation_id, name, kind, privacy, archived, _json(about), roster)
+
+
+def _medium(random: Random, plan: Plan, conversation_id: str, number: int, size: int) -> Media:
+    name, mime_type = _FILES[number % len(_FILES)]
+    body = partial(_open_body, f"{plan.seed}/media/{number}", size)
+    with body() as content:
+        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    return Media(conversation_id, _uuid4(random), name, mime_type, size, sha256, body)
+
+
+def _open_body(key: str, size: int) -> io.BufferedReader:
+    return io.BufferedReader(_Body(key, size), _CHUNK_BYTES)
+
+
+class _Body(io.RawIOBase):
+    """Bytes that are made as they are read; any part can be read without those before it."""
+
+    def __init__(self, key: str, size: int) -> None:
+        self._key = key
+        self._size = size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence])
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        chunk, skipped = divmod(self._at, _CHUNK_BYTES)
+        count = max(0, min(len(buffer), _CHUNK_BYTES - skipped, self._size - self._at))
+        if count:
+            content = _chance(f"{self._key}/{chunk}").randbytes(_CHUNK_BYTES)
+            buffer[:count] = content[skipped : skipped + count]
+        self._at += count
+        return count
+
+
+def _moments(random: Random, start: int, count: int, burst: int) -> Iterator[int]:
+    """Times in order: gaps that fill 200 days, two silences of months, runs of one time, and a burst of one time.
+
+    Each has 0 to 9 digits of a second, mostly 9.
+    """
+    gaps = [-math.log(1 - (number + 0.5) / 1024) * 200 * _DAY / max(count, 1) for number in range(1024)]
+    quanta = [10**power for power in (*range(1, 10), 0, 0, 0, 0, 0, 0, 0)]
+    silences = {count // 4: 30 + random.random() * 60, count * 4 // 5: 30 + random.random() * 60} if count >= 10 else {}
+    burst_from = count // 3
+    ts = start
+    repeats = 0
+    for number in range(count):
+        if burst_from < number < burst_from + burst:
+            yield ts
+            continue
+        if repeats and number not in silences:
+            repeats -= 1
+        else:
+            step = gaps[int(random.random() * len(gaps))] * (0.5 + random.random())
+            if number in silences:
+                step += silences[number] * _DAY
+            moment = ts + int(step)
+            ts = max(ts, moment - moment % quanta[int(random.random() * len(quanta))])
+            repeats = 1 + int(random.random() * 4) if random.random() < 0.04 else 0
+        yield ts
+
+
+def _stamps(moments: Iterator[int], first: int, index: int) -> Iterator[tuple[int, str, str]]:
+    """Each time with its text and a message id of that time; of one time, ids rise in the order given.
+
+    `first`, of 13 bits, is where the clock sequence of each tick begins; 8192 messages later the node goes on.
+    """
+    node = 0x0242_0000_0000 + index * 0x100
+    last_tick = last_day = -1
+    sequence = 0
+    day_text = ""
+    for ts in moments:
+        tick = ts // 100 + _UUID_EPOCH_TICKS
+        sequence = sequence + 1 if tick == last_tick else 0
+        last_tick = tick
+        message_id = (
+            f"{tick & 0xFFFFFFFF:08x}-{tick >> 32 & 0xFFFF:04x}-{tick >> 48 | 0x1000:04x}-"
+            f"{first + (sequence & 0x1FFF) | 0x8000:04x}-{node + (sequence >> 13):012x}"
+        )
+        seconds, fraction = divmod(ts, _SECOND)
+        day, second = divmod(seconds, 86_400)
+        if day != last_day:
+            last_day = day
+            day_text = format_ts(ts)[:11]
+        moment = f"{day_text}{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
+        yield ts, f"{moment}.{fraction:09}".rstrip("0") + "Z" if fraction else f"{moment}Z", message_id
+
+
+@frozen
+class _Piece:
+    """A part of a body as JSON text, and what it adds to `text`, escaped but without quotation marks."""
+
+    json: str
+    text: str
+
+
+@frozen
+class _Bodies:
+    """What messages are put together from: closings of a first paragraph, and what follows it."""
+
+    closings: list[_Piece]
+    typical: list[_Piece]
+    specimens: list[_Piece]
+
+
+def _messages(
+    random: Random,
+    conversation_id: str,
+    stamps: Iterator[tuple[int, str, str]],
+    bodies: _Bodies,
+    members: Sequence[_Person],
+    shown: Mapping[int, Media],
+) -> Iterator[Message]:
+    """A message for each stamp; `shown` are the files by the number of the message that shows them."""
+    openings = [*_GREETINGS, *(member.opening for member in members)]
+    senders = [member.user.id for member in members]
+    draw = random.random
+    for number, (ts, ts_text, message_id) in enumerate(stamps):
+        opening = openings[int(draw() * len(openings))]
+        closing = bodies.closings[int(draw() * len(bodies.closings))]
+        if number % _SPECIMEN_EVERY == _SPECIMEN_EVERY // 2:
+            rest = bodies.specimens[number // _SPECIMEN_EVERY % len(bodies.specimens)]
+        else:
+            rest = bodies.typical[int(draw() * len(bodies.typical))]
+        sender = senders[int(draw() * len(senders))]
+        group = _media_group(shown[number], message_id) if number in shown else ""
+        content = f"{opening.json}{closing.json}{rest.json}{group}"
+        yield Message(
+            conversation_id,
+            message_id,
+            sender,
+            ts,
+            f'{{"id":"{message_id}","body":{{"version":1,"type":"doc","content":[{content}]}},'
+            f'"text":"{opening.text}{closing.text}{rest.text}","sender":{{"id":"{sender}"}},"ts":"{ts_text}"}}',
+        )
+
+
+def _media_group(file: Media, message_id: str) -> str:
+    """The file shown in a message: as it was sent, or with what the service added on delivery (protocol 6.3)."""
+    attrs = {"type": "file", "id": file.id, "collection": file.conversation_id}
+    if file.size % 2:
+        return "," + _json({"type": "mediaGroup", "content": [{"type": "media", "attrs": attrs}]})
+    attrs["occurrenceKey"] = f"urn:chat:message:{message_id}"
+    return "," + _json(
+        {"type": "mediaGroup", "attrs": {}, "content": [{"type": "media", "content": None, "attrs": attrs}]}
+    )
+
+
+def _opening_piece(node: Node, text: str) -> _Piece:
+    return _Piece('{"type":"paragraph","content":[' + _json(node) + ",", _json(text)[1:-1])
+
+
+_GREETINGS = (
+    _opening_piece({"type": "emoji", "attrs": {"shortName": ":wave:", "id": "1f44b", "text": "👋"}}, ":wave:"),
+    _opening_piece(text("For all:", {"type": "strong"}), "For all:"),
+)
+
+
+def _bodies(plan: Plan, people: Sequence[_Person]) -> _Bodies:
+    """Bodies whose mean size makes a message `plan.bytes` long; sizes fall off as those of real messages do."""
+    random = _chance(f"{plan.seed}/bodies")
+    mentions = [person.mention for person in people[:200]]
+    closings = [_closing_piece(f" {phrase(random, 2, 5)}.") for _ in range(256)]
+    count = max(64, min(_POOL, plan.conversations * plan.messages // 4))
+    typical = []
+    carried = 0.0
+    for number in range(count):
+        wanted = carried - math.log(1 - (number + 0.5) / count) * (plan.bytes - _ENVELOPE_BYTES)
+        blocks: list[Node] = []
+        size = 0
+        while size < wanted - 60:
+            blocks.append(block(random, mentions))
+            last = _rest_piece(blocks[-1:])
+            size += len(last.json.encode()) + len(last.text.encode())
+        carried = wanted - size
+        typical.append(_rest_piece(blocks))
+    return _Bodies(closings, typical, [_rest_piece(blocks) for blocks in specimens(mentions[0])])
+
+
+def _closing_piece(words: str) -> _Piece:
+    return _Piece(_json(text(words)) + "]}", _json(words)[1:-1])
+
+
+def _rest_piece(blocks: Sequence[Node]) -> _Piece:
+    """Blocks that follow a first paragraph: a block without text adds not even a line break."""
+    added = to_plain_text({"content": [paragraph(text(".")), *blocks]})[1:]
+    return _Piece("".join("," + _json(block) for block in blocks), _json(added)[1:-1])
