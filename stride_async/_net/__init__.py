@@ -1,0 +1,1 @@
+"""What waits: sockets, clocks, tasks."""

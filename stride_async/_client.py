@@ -1,0 +1,240 @@
+"""StrideClient: owns connections, token and limiter for one site; hands out handles."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from stride_async._conversation import ConversationClient
+from stride_async._errors import NotFound
+from stride_async._models import Account, Conversation, Json, Site
+from stride_async._net.session import Pool, Session
+from stride_async._pager import Pager, planned
+from stride_async._settings import Settings
+from stride_async._user import UserClient
+from stride_async._wire.endpoints import conversations, modules, people
+from stride_async._wire.endpoints.conversations import Privacy, Sort
+from stride_async._wire.endpoints.reading import decoded, json_call
+from stride_async._wire.request import Request
+from stride_async._wire.token import ClientCredentials, Credentials, StaticToken
+from stride_async.document import Document
+
+_REPEATABLE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+
+
+class StrideClient:
+    """A client of one site.
+
+    Use it as `async with StrideClient(…) as client`, or call `close` yourself; the first call opens what is needed.
+    Nothing is sent and nothing is opened here.
+
+    Args:
+        credentials: `ClientCredentials`, `StaticToken`, or any `TokenProvider`.
+        cloud_id: the site's id.
+        settings: every option; `base_url` is the one that must be given.
+        session: an aiohttp session of yours (proxy, TLS), which is used and never closed.
+
+    Raises:
+        ValueError: the cloud id is empty.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        cloud_id: str,
+        settings: Settings,
+        session: aiohttp.ClientSession | None = None,
+    ) -> None:
+        conversations.conversations_path(cloud_id)
+        self.cloud_id = cloud_id
+        """The site's id."""
+        self.settings = settings
+        """The options in force."""
+        self._owner = True
+        self._pool = Pool(credentials, session)
+        self._session = Session(settings, self._pool)
+
+    @classmethod
+    def from_env(cls, *, settings: Settings | None = None, session: aiohttp.ClientSession | None = None) -> Self:
+        """A client from STRIDE_CLIENT_ID and STRIDE_CLIENT_SECRET (or STRIDE_TOKEN), STRIDE_CLOUD_ID, STRIDE_BASE_URL.
+
+        Raises:
+            ValueError: a variable is missing; says which.
+        """
+        settings = settings or Settings(base_url=os.environ.get("STRIDE_BASE_URL", ""))
+        cloud_id = os.environ.get("STRIDE_CLOUD_ID", "")
+        if not cloud_id:
+            raise ValueError("no site given: set STRIDE_CLOUD_ID")
+        return cls(_credentials_from_env(), cloud_id=cloud_id, settings=settings, session=session)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End calls under way with `ClientClosed` and close what this client opened; closing twice is fine."""
+        if self._owner:
+            await self._pool.close()
+
+    def __repr__(self) -> str:
+        return f"StrideClient(cloud_id={self.cloud_id!r}, base_url={self.settings.base_url!r})"
+
+    def with_settings(self, settings: Settings) -> StrideClient:
+        """A client with other options over the same connections, token and limiter; closing it closes nothing.
+
+        Raises:
+            ValueError: `base_url` or `token_url` differ: the shared token belongs to these.
+        """
+        for name in ("base_url", "token_url"):
+            if getattr(settings, name) != getattr(self.settings, name):
+                raise ValueError(
+                    f"{name} is {getattr(settings, name)!r}, the shared token is for {getattr(self.settings, name)!r}: "
+                    "make a client of its own"
+                )
+        derived = object.__new__(StrideClient)
+        derived.cloud_id = self.cloud_id
+        derived.settings = settings
+        derived._owner = False
+        derived._pool = self._pool
+        derived._session = Session(settings, self._pool)
+        return derived
+
+    def conversations(
+        self,
+        *,
+        query: str | None = None,
+        include_private: bool = True,
+        include_archived: bool = False,
+        exclude_direct: bool = False,
+        sort: Sort | None = None,
+        page_size: int | None = None,
+        max_items: int | None = None,
+    ) -> Pager[Conversation]:
+        """The conversations the app can reach (protocol 5.2); `query` is a part of the name.
+
+        Raises:
+            ValueError: `page_size` is not 1 to 75, `max_items` is negative, or `sort` is neither asc nor desc.
+        """
+        listing = conversations.list_conversations(
+            self.cloud_id,
+            query=query,
+            include_private=include_private,
+            include_archived=include_archived,
+            exclude_direct=exclude_direct,
+            sort=sort,
+        )
+        return planned(self._session, listing, page_size, max_items)
+
+    async def create_conversation(
+        self, name: str, *, privacy: Privacy = "public", topic: str = ""
+    ) -> ConversationClient:
+        """Make a room (protocol 5.3); sent again only when the service surely did not act on it.
+
+        The service installs the app into it a moment later, so its first calls may still be `Forbidden`.
+        """
+        request = conversations.create_conversation(self.cloud_id, name=name, privacy=privacy, topic=topic)
+        return self.conversation(await self._session.send(request))
+
+    def conversation(self, conversation_id: str) -> ConversationClient:
+        """A handle on one conversation; sends nothing.
+
+        Raises:
+            ValueError: the id is empty.
+        """
+        return ConversationClient(self._session, self.cloud_id, conversation_id)
+
+    def user(self, user_id: str) -> UserClient:
+        """A handle on one person; sends nothing.
+
+        Raises:
+            ValueError: the id is empty.
+        """
+        return UserClient(self._session, self.cloud_id, user_id)
+
+    async def me(self) -> Account:
+        """The app's own account (protocol 4.8)."""
+        return await self._session.send(people.get_me())
+
+    async def sites(self) -> list[Site]:
+        """The sites the app may use (protocol 5.1)."""
+        return await self._session.send(people.list_sites())
+
+    async def find_user(self, email: str) -> str | None:
+        """A person's id by e-mail address; None when the service knows none (protocol 5.21)."""
+        try:
+            return await self._session.send(people.find_user(self.cloud_id, email))
+        except NotFound:
+            return None
+
+    async def update_glance(
+        self,
+        key: str,
+        *,
+        label: str,
+        conversation_id: str | None = None,
+        user_id: str | None = None,
+        metadata: Mapping[str, Json] | None = None,
+    ) -> None:
+        """Set what a glance shows on the whole site, in one conversation, or to one person (protocol 5.20)."""
+        request = modules.update_glance(
+            self.cloud_id, key, label=label, conversation_id=conversation_id, user_id=user_id, metadata=metadata
+        )
+        await self._session.send(request)
+
+    async def update_configuration(self, key: str, *, configured: bool, conversation_id: str) -> None:
+        """Say whether the app is configured in a conversation, in the earlier way (protocol 5.20)."""
+        request = modules.update_configuration(
+            self.cloud_id, key, configured=configured, conversation_id=conversation_id
+        )
+        await self._session.send(request)
+
+    async def markdown_to_document(self, text: str) -> Document:
+        """Markdown as the service itself would read it (protocol 5.22)."""
+        return await self._session.send(people.convert_markdown(text))
+
+    async def render_text(self, document: Document) -> str:
+        """A document as the service's plain text (protocol 5.22)."""
+        return await self._session.send(people.render_document(document))
+
+    async def request(
+        self, method: str, path: str, *, params: Mapping[str, str | int] | None = None, json: Json = None
+    ) -> Json:
+        """Any other call of the service, through the same token, retry and errors; the decoded JSON, None if empty.
+
+        GET, HEAD, OPTIONS, PUT and DELETE may be sent again, POST and PATCH not.
+
+        Raises:
+            ValueError: the path does not begin with a slash, or is not written in ASCII.
+        """
+        if not path.startswith("/") or path.startswith("//") or not path.isascii() or set(path) & set(" ?#\\"):
+            raise ValueError(
+                f"the path {path!r} must begin with one slash and be percent-encoded; the query goes into params"
+            )
+        verb = method.upper()
+        repeatable = verb in _REPEATABLE_METHODS
+        query = tuple((name, str(value)) for name, value in (params or {}).items())
+        if json is not None:
+            return await self._session.send(json_call(verb, path, decoded, json, query=query, repeatable=repeatable))
+        return await self._session.send(
+            Request(method=verb, path=path, read=decoded, query=query, repeatable=repeatable)
+        )
+
+
+def _credentials_from_env() -> Credentials:
+    token = os.environ.get("STRIDE_TOKEN", "")
+    if token:
+        return StaticToken(token)
+    client_id, secret = os.environ.get("STRIDE_CLIENT_ID", ""), os.environ.get("STRIDE_CLIENT_SECRET", "")
+    missing = [name for name, value in (("STRIDE_CLIENT_ID", client_id), ("STRIDE_CLIENT_SECRET", secret)) if not value]
+    if missing:
+        raise ValueError(f"no credentials given: set {' and '.join(missing)}, or STRIDE_TOKEN")
+    return ClientCredentials(client_id, secret)

@@ -1,0 +1,218 @@
+"""The service's nouns as frozen values (protocol 4).
+
+Names are the service's own, in snake_case. What the service sends beyond these fields is kept in `extra`.
+"""
+# No future import of annotations: the converter reads these classes' types.
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import attrs
+import msgspec
+
+from stride_async.document import Document
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Json = Any
+"""A decoded JSON value of a shape the protocol leaves open."""
+
+
+@attrs.frozen(kw_only=True)
+class Conversation:
+    """A room or a direct conversation (protocol 4.1)."""
+
+    id: str
+    name: str = ""
+    topic: str = ""
+    type: str = "group"
+    """`group` or `direct`."""
+    privacy: str = "public"
+    """`public` or `private`."""
+    is_archived: bool = False
+    created: datetime | None = None
+    """Aware; the service gives milliseconds."""
+    modified: datetime | None = None
+    avatar_url: str | None = None
+    cloud_id: str | None = None
+    """The site; absent where the service tells it beside the conversation."""
+    extra: Mapping[str, Json] = attrs.field(factory=dict, repr=False)
+
+
+class _Inner(msgspec.Struct):
+    body: Any = None
+
+
+_body_of = msgspec.json.Decoder(_Inner).decode
+_fields_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_MESSAGE_FIELDS = frozenset({"id", "sender", "ts", "text", "body"})
+
+
+@attrs.frozen(eq=False, repr=False)
+class Message:
+    """One message (protocol 4.3). Two are equal when their bytes are.
+
+    Order messages by `(ts, id)`. The body is decoded when `body` is looked at, not before.
+    """
+
+    id: str
+    sender_id: str
+    ts: int
+    """Nanoseconds since the epoch: the service gives up to nine fraction digits, a `datetime` holds six."""
+    text: str
+    """The plain text as the service tells it."""
+    raw: bytes
+    """The service's own bytes of this message."""
+    _document: Document | None = attrs.field(default=None, init=False)
+
+    @property
+    def sent_at(self) -> datetime:
+        """When it was sent, aware, cut to microseconds; `ts` has all nine digits."""
+        return EPOCH + timedelta(microseconds=self.ts // 1000)
+
+    @property
+    def body(self) -> Document:
+        """The rich document, decoded on first look and remembered.
+
+        Raises:
+            ValueError: the service sent a body that is no document; `raw` still has it.
+        """
+        if self._document is None:
+            object.__setattr__(self, "_document", Document.from_json(_body_of(self.raw).body))
+        assert self._document is not None
+        return self._document
+
+    @property
+    def extra(self) -> Mapping[str, Json]:
+        """What the service sent beyond the known fields, decoded on each look."""
+        return {
+            name: msgspec.json.decode(raw) for name, raw in _fields_of(self.raw).items() if name not in _MESSAGE_FIELDS
+        }
+
+    def __eq__(self, other: object) -> bool:
+        return self.raw == other.raw if isinstance(other, Message) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
+
+    def __repr__(self) -> str:
+        text = self.text if len(self.text) <= 40 else self.text[:39] + "…"
+        return (
+            f"Message(id={self.id!r}, sender_id={self.sender_id!r}, sent_at={self.sent_at.isoformat()}, text={text!r})"
+        )
+
+
+@attrs.frozen
+class Markdown:
+    """Text the service shall read as markdown (protocol 5.10)."""
+
+    text: str
+
+
+Content = str | Markdown | Document
+"""What can be sent: plain text, `Markdown`, or a `Document`."""
+
+
+@attrs.frozen(kw_only=True)
+class Email:
+    """An address of a user."""
+
+    value: str
+    primary: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Photo:
+    """A picture of a user, by URL."""
+
+    value: str
+    primary: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class PersonName:
+    """A user's name in parts."""
+
+    given_name: str | None = None
+    family_name: str | None = None
+    formatted: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class User:
+    """A person or app as SCIM tells it (protocol 4.7)."""
+
+    id: str
+    user_name: str = ""
+    """The e-mail address."""
+    display_name: str = ""
+    active: bool = True
+    nick_name: str | None = None
+    """The mention name."""
+    title: str | None = None
+    timezone: str | None = None
+    name: PersonName | None = None
+    emails: tuple[Email, ...] = ()
+    photos: tuple[Photo, ...] = ()
+    extra: Mapping[str, Json] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Account:
+    """The app's own account (protocol 4.8)."""
+
+    account_id: str
+    """What to mention it with, and how to recognise its own messages."""
+    name: str = ""
+    email: str | None = None
+    picture: str | None = None
+    extra: Mapping[str, Json] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Site:
+    """A site the app may use (protocol 4.10)."""
+
+    id: str
+    """The cloud id."""
+    url: str | None = None
+    extra: Mapping[str, Json] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Media:
+    """An uploaded file as the service knows it (protocol 4.9)."""
+
+    id: str
+    conversation_id: str
+    """The conversation it is in, which is also its collection in documents."""
+    name: str | None = None
+    size: int | None = None
+    mime_type: str | None = None
+    media_type: str | None = None
+    processing_status: str | None = None
+    extra: Mapping[str, Json] = attrs.field(factory=dict, repr=False)
+
+
+ModuleType = Literal[
+    "chat:actionTarget",
+    "chat:bot",
+    "chat:bot:messages",
+    "chat:dialog",
+    "chat:externalPage",
+    "chat:glance",
+    "chat:sidebar",
+    "chat:webhook",
+]
+"""The listable module types (protocol 5, operations 25 to 27)."""
+
+
+@attrs.frozen(kw_only=True)
+class Module:
+    """An app module of one conversation (protocol 5.19, 6.1)."""
+
+    key: str
+    type: str
+    descriptor: Mapping[str, Json] = attrs.field(factory=dict)
+    """The module's descriptor without its key; its fields depend on `type`."""

@@ -1,0 +1,276 @@
+"""Open a body and read or write it in chunks; one that breaks off is healed where it broke."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from email.message import Message as HeaderText
+from pathlib import PurePosixPath
+from typing import Any, Self
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+
+from stride_async._body import Body, Progress
+from stride_async._errors import BodyInterrupted, LengthMismatch, MediaError, NotReplayable, SourceChanged
+from stride_async._net.retry import Again, Outcome, Stop, chance, decide
+from stride_async._net.session import Session, Upload
+from stride_async._wire.request import Request
+
+CHUNK_BYTES = 65_536
+PROGRESS_BYTES = 65_536
+"""New bytes that count as progress after an interruption."""
+_BLOCK_BYTES = 262_144
+"""Read from disk at once, in a thread."""
+
+ProgressCallback = Callable[[Progress], None]
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
+
+
+class BodyUpload(Upload):
+    """A `Body` on its way out, opened for one attempt; held to its size, bounded by the idle time-out."""
+
+    def __init__(self, body: Body, attempt: int, idle_timeout: float, progress: ProgressCallback | None) -> None:
+        super().__init__(value=body, content_type="application/octet-stream")
+        self._body = body
+        self._attempt = attempt
+        self._idle_timeout = idle_timeout
+        self._progress = progress
+        self._size = body.size
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """The whole source, in blocks."""
+        await self.write_with_length(writer, None)
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """The whole source, in blocks; stops at once where it is longer or shorter than was measured."""
+        del content_length  # Measured by us, and held to.
+        done, total = 0, self._body.size
+        blocks = self._blocks()
+        try:
+            while (block := await self._next(blocks)) is not None:
+                done += len(block)
+                if total is not None and done > total:
+                    raise self._changed(f"it grew beyond the {total} bytes it was measured at")
+                async with asyncio.timeout(self._idle_timeout):
+                    await writer.write(block)
+                    await writer.drain()
+                if self._progress is not None:
+                    self._progress(Progress(done, total, self._attempt))
+        finally:
+            await blocks.aclose()
+        if total is not None and done < total:
+            raise self._changed(f"it gave {done} bytes instead of the {total} it was measured at")
+        self.handed_over = True
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Not offered: a body is bytes."""
+        raise TypeError("a media body is not decoded")
+
+    def _changed(self, how: str) -> SourceChanged:
+        error = SourceChanged(f"the source of the upload changed: {how}")
+        self.source_error = error
+        return error
+
+    async def _next(self, blocks: AsyncIterator[bytes]) -> bytes | None:
+        try:
+            async with asyncio.timeout(self._idle_timeout):
+                return await anext(blocks, None)
+        except Exception as error:
+            self.source_error = error
+            raise
+
+    async def _blocks(self) -> Any:
+        source = self._body.open()
+        if isinstance(source, AsyncIterator):
+            async for block in source:
+                if block:
+                    yield block
+            return
+        try:
+            while block := await asyncio.to_thread(source.read, _BLOCK_BYTES):
+                yield block
+        finally:
+            source.close()
+
+
+async def upload(session: Session, request: Request[Any], body: Body, progress: ProgressCallback | None) -> Any:
+    """Send a body and give what the service says of it.
+
+    Raises:
+        SourceChanged: the source grew or shrank meanwhile.
+        NotReplayable: the source can be read only once and the first sending failed.
+    """
+
+    def made(attempt: int) -> Upload:
+        if attempt > 1 and not body.replayable:
+            raise NotReplayable(f"{request}: the source can be read only once, so it was not sent again")
+        return BodyUpload(body, attempt, session.settings.idle_timeout, progress)
+
+    return await session.upload(request, made)
+
+
+class RemoteBody:
+    """A media body at the service: its name, size and type, and its bytes, wherever it breaks off.
+
+    Within one opening an interrupted body goes on with `Range` and `If-Range` (protocol 9.3). Interruptions without
+    progress count against `Settings.attempts`; `Settings.idle_timeout` bounds silence.
+    """
+
+    def __init__(self, session: Session, request: Request[Any]) -> None:
+        self._session = session
+        self._request = request
+        self._stack = AsyncExitStack()
+        self._response: aiohttp.ClientResponse | None = None
+        self._outcomes: list[Outcome] = []
+        self._farthest = 0
+        self.interruptions = 0
+        """How often the body broke off."""
+        self.name: str | None = None
+        """The file name the service gives; never use it as a path."""
+        self.size: int | None = None
+        """Bytes of the whole body; None when the service does not tell."""
+        self.content_type: str | None = None
+        self.validator: str | None = None
+        """What a later opening can ask for the same body with; None when the service gives none that is strong."""
+        self.start = 0
+        """Offset of the next byte that `pieces` gives."""
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self._session.media_lane)
+        try:
+            await self.open_at(0, None)
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+        await self._stack.aclose()
+
+    async def chunks(self, chunk_bytes: int = CHUNK_BYTES) -> AsyncIterator[bytes]:
+        """The whole body, at most `chunk_bytes` at a time; its length is checked at the end.
+
+        Raises:
+            BodyInterrupted: it broke off more often than `attempts` without progress.
+            LengthMismatch: it ended with another length than was told.
+            MediaError: it changed at the service after a part of it was given.
+        """
+        if chunk_bytes < 1:
+            raise ValueError(f"chunk_bytes is {chunk_bytes}; expected 1 or more")
+        given = 0
+        async for offset, piece in self.pieces():
+            if offset < given:
+                raise MediaError(f"{self._request}: the file changed at the service while it was read")
+            for at in range(0, len(piece), chunk_bytes):
+                yield piece[at : at + chunk_bytes]
+            given = offset + len(piece)
+
+    async def pieces(self) -> AsyncIterator[tuple[int, bytes]]:
+        """Pieces with their offsets; an offset of 0 after others means that the body starts over."""
+        while True:
+            broke = None
+            assert self._response is not None
+            try:
+                while piece := await self._response.content.readany():
+                    offset, self.start = self.start, self.start + len(piece)
+                    if self.size is not None and self.start > self.size:
+                        raise LengthMismatch(
+                            f"{self._request}: the body is longer than the {self.size} bytes that were told"
+                        ).with_facts(received=self.start, expected=self.size)
+                    if self.start >= self._farthest + PROGRESS_BYTES:
+                        self._outcomes.clear()
+                    self._farthest = max(self._farthest, self.start)
+                    yield offset, piece
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                broke = error
+            if broke is None and (self.size is None or self.start == self.size):
+                return
+            if await self._heal(broke):
+                return
+
+    async def _heal(self, broke: Exception | None) -> bool:
+        """Open again where the body broke off; True when it turns out that nothing is missing."""
+        self.interruptions += 1
+        self._outcomes.append(Outcome("ambiguous"))
+        decision = decide(
+            self._outcomes,
+            self._session.settings,
+            repeatable=True,
+            renewable=False,
+            budget=float("inf"),
+            remaining=None,
+            chance=chance(),
+        )
+        await self.close()
+        if isinstance(decision, Stop):
+            why = "it ended early" if broke is None else repr(broke)
+            size = "an unknown number of" if self.size is None else str(self.size)
+            error = BodyInterrupted(f"{self._request}: the body broke off at {self.start} of {size} bytes: {why}")
+            raise error.with_facts(
+                received=self.start, expected=self.size, retryable=True, rule=decision.reason
+            ) from broke
+        assert isinstance(decision, Again)
+        await asyncio.sleep(decision.seconds)
+        return not await self.open_at(self.start, self.validator)
+
+    async def open_at(self, offset: int, validator: str | None) -> bool:
+        """Ask from `offset` on for the body known by `validator`; without one, or when it changed, from the start.
+
+        False when the body ends at `offset` already. `start` tells where it goes on.
+        """
+        await self.close()
+        headers = {"Accept-Encoding": "identity"}
+        if offset and validator is not None:
+            headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
+        self._opened = self._session.open(self._request, headers)
+        response = self._response = await self._opened.__aenter__()
+        unit = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if response.status == 416:
+            total = unit.group(3) if unit else None
+            if total == str(offset):
+                self._describe(response, offset)
+                self.start = offset
+                return False
+            return await self.open_at(0, None)
+        if response.status == 206:
+            if unit is None or unit.group(1) != str(offset):
+                return await self.open_at(0, None)
+            self._describe(response, None if unit.group(3) == "*" else int(unit.group(3)))
+            self.start = offset
+            return True
+        length = response.headers.get("Content-Length")
+        self._describe(response, int(length) if length is not None and length.isdigit() else None)
+        self.start = 0
+        return True
+
+    def _describe(self, response: aiohttp.ClientResponse, size: int | None) -> None:
+        headers = response.headers
+        self.size = size
+        self.content_type = headers.get("Content-Type", self.content_type)
+        self.validator = _validator(headers.get("ETag"), headers.get("Last-Modified"))
+        self.name = _file_name(headers.get("Content-Disposition")) or self.name
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        if self._response is not None:
+            self._response = None
+            await self._opened.__aexit__(None, None, None)
+
+
+def _validator(etag: str | None, modified: str | None) -> str | None:
+    """What `If-Range` may carry: a strong entity tag, else the date."""
+    return etag if etag and not etag.startswith("W/") else modified
+
+
+def _file_name(disposition: str | None) -> str | None:
+    """The last part of the name in Content-Disposition, whichever of its two forms is used."""
+    if not disposition:
+        return None
+    text = HeaderText()
+    text["Content-Disposition"] = disposition
+    name = text.get_filename()
+    return PurePosixPath(name.replace("\\", "/")).name or None if name else None

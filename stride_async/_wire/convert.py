@@ -1,0 +1,254 @@
+"""The one converter between the service's JSON and our models."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+
+import attrs
+import cattrs
+import msgspec
+from cattrs.gen import make_dict_structure_fn, override
+
+from stride_async._errors import DecodeError
+from stride_async._models import Account, Conversation, Email, Media, Message, Module, PersonName, Photo, Site, User
+from stride_async.document import Document
+
+M = TypeVar("M")
+
+_INSTANT = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)")
+_NANOSECONDS = 1_000_000_000
+
+
+@lru_cache(maxsize=4096)
+def _minute(text: str) -> int:
+    """Seconds since the epoch at the start of a UTC minute, `2017-10-24T22:16`."""
+    return int(datetime.fromisoformat(f"{text}:00+00:00").timestamp())
+
+
+def nanoseconds(text: str) -> int:
+    """Nanoseconds since the epoch of an RFC 3339 instant with 0 to 9 fraction digits (protocol 1.3).
+
+    Raises:
+        ValueError: the text is no such instant.
+    """
+    match = _INSTANT.fullmatch(text)
+    if match is None:
+        raise ValueError(f"expected an RFC 3339 instant, found {text!r}")
+    whole, fraction, zone = match.groups()
+    nanos = int(fraction[:9].ljust(9, "0")) if fraction else 0
+    if zone in {"Z", "z"}:
+        second = int(whole[17:])
+        if second > 59:
+            raise ValueError(f"expected an RFC 3339 instant, found {text!r}")
+        return (_minute(whole[:16]) + second) * _NANOSECONDS + nanos
+    return int(datetime.fromisoformat(whole + zone).timestamp()) * _NANOSECONDS + nanos
+
+
+def instant(ns: int) -> str:
+    """A moment as a query value: RFC 3339 in UTC, trailing zeros of the fraction dropped."""
+    seconds, nanos = divmod(ns, _NANOSECONDS)
+    whole = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    fraction = f"{nanos:09d}".rstrip("0")
+    return f"{whole}.{fraction}Z" if fraction else f"{whole}Z"
+
+
+def _moment(value: object, _: object) -> datetime:
+    """An aware datetime; of nine fraction digits the last three are dropped, which Python cannot hold."""
+    if not isinstance(value, str):
+        raise TypeError(f"expected an RFC 3339 instant, found {value!r}")
+    match = _INSTANT.fullmatch(value)
+    if match is None:
+        raise ValueError(f"expected an RFC 3339 instant, found {value!r}")
+    whole, fraction, zone = match.groups()
+    return datetime.fromisoformat(f"{whole}.{(fraction or '0')[:6].ljust(6, '0')}{zone}").astimezone(UTC)
+
+
+def _exactly(kind: type[Any]) -> Callable[[object, object], Any]:
+    def check(value: object, _: object) -> Any:
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise TypeError(f"expected {kind.__name__}, found {type(value).__name__}")
+        return value
+
+    return check
+
+
+_converter = cattrs.Converter()
+_converter.register_structure_hook(datetime, _moment)
+for _kind in (str, int, bool):
+    _converter.register_structure_hook(_kind, _exactly(_kind))
+
+
+def _register(model: type[Any], **wire_names: str) -> None:
+    """Structure `model` from an object: null counts as absent, unknown fields go to `extra`."""
+    names = {field.name: wire_names.get(field.name, field.name) for field in attrs.fields(model)}
+    keeps_more = names.pop("extra", None) is not None
+    renames = {name: override(rename=wire) for name, wire in names.items()}
+    if keeps_more:
+        renames["extra"] = override(omit=True)
+    structure = make_dict_structure_fn(model, _converter, None, **renames)  # type: ignore[arg-type]  # cattrs types the keywords as one
+    known = frozenset(names.values())
+
+    def read(value: object, _: object) -> Any:
+        if not isinstance(value, dict):
+            raise TypeError(f"expected object, found {type(value).__name__}")
+        made = structure({name: part for name, part in value.items() if part is not None}, model)
+        more = {name: part for name, part in value.items() if name not in known} if keeps_more else None
+        return attrs.evolve(made, extra=more) if more else made
+
+    _converter.register_structure_hook(model, read)
+
+
+_register(Email)
+_register(Photo)
+_register(PersonName, given_name="givenName", family_name="familyName")
+_register(Conversation, is_archived="isArchived", avatar_url="avatarUrl", cloud_id="cloudId")
+_register(User, user_name="userName", display_name="displayName", nick_name="nickName")
+_register(Account)
+_register(
+    Media,
+    conversation_id="conversationId",
+    mime_type="mimeType",
+    media_type="mediaType",
+    processing_status="processingStatus",
+)
+
+
+def json_of(raw: bytes | msgspec.Raw, path: str = "$") -> Any:
+    """The decoded JSON value.
+
+    Raises:
+        DecodeError: it is no JSON, or nested deeper than can be read.
+    """
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise undecodable(path, bytes(raw), str(error)) from error
+
+
+def structure(value: object, model: type[M], raw: bytes, path: str = "$") -> M:
+    """A decoded JSON value as one of the models.
+
+    Raises:
+        DecodeError: naming the path of the first misfit and how many more there are.
+    """
+    try:
+        return cast("M", _converter.structure(value, model))
+    except (cattrs.BaseValidationError, TypeError, ValueError) as error:
+        first, *more = cattrs.transform_error(error, path, _in_words)
+        words, _, where = first.rpartition(" @ ")
+        note = f"{words} (and {len(more)} more)" if more else words
+        raise undecodable(where or path, raw, note) from error
+
+
+def _in_words(error: BaseException, _: type | None) -> str:
+    return f"required field {error} missing" if isinstance(error, KeyError) else str(error)
+
+
+def undecodable(path: str, raw: bytes, why: str) -> DecodeError:
+    """The error of an element at `path`; its bytes are kept whole."""
+    return DecodeError(f"{why} @ {path}").with_facts(path=path, raw=raw)
+
+
+def object_at(raw: bytes | msgspec.Raw, model: type[M], path: str = "$", **more: str) -> M:
+    """An element of an answer as a model; `more` are fields told elsewhere, where the element lacks them."""
+    value = json_of(raw, path)
+    if more and isinstance(value, dict):
+        value = {**more, **value}
+    return structure(value, model, bytes(raw), path)
+
+
+def site_at(raw: bytes | msgspec.Raw, path: str, links: Mapping[str, str]) -> Site:
+    """A site: an id string, or an object with `id` or `cloudId` (protocol 4.10)."""
+    value = json_of(raw, path)
+    if isinstance(value, str):
+        return Site(id=value, url=links.get(value))
+    if isinstance(value, dict):
+        for name in ("id", "cloudId"):
+            if isinstance(value.get(name), str):
+                url = value.get("url") or links.get(value[name])
+                extra = {key: part for key, part in value.items() if key not in {name, "url"}}
+                return Site(id=value[name], url=url if isinstance(url, str) else None, extra=extra)
+    raise undecodable(path, bytes(raw), f"expected a site's id, found {type(value).__name__}")
+
+
+def module_at(raw: bytes | msgspec.Raw, path: str, kind: str) -> Module:
+    """A module's descriptor with its key (protocol 4.11, 6.1)."""
+    value = json_of(raw, path)
+    if not isinstance(value, dict) or not isinstance(value.get("key"), str):
+        raise undecodable(path, bytes(raw), "expected a module's descriptor with a key")
+    return Module(key=value["key"], type=kind, descriptor={name: part for name, part in value.items() if name != "key"})
+
+
+def id_at(raw: bytes | msgspec.Raw, path: str) -> str:
+    """An id string, as in a roster (protocol 4.5)."""
+    value = json_of(raw, path)
+    if not isinstance(value, str):
+        raise undecodable(path, bytes(raw), f"expected a user's id, found {type(value).__name__}")
+    return value
+
+
+class _Sender(msgspec.Struct):
+    id: str
+
+
+class _Fields(msgspec.Struct):
+    id: str
+    sender: _Sender
+    ts: str
+    text: str | None = None
+
+
+class _Key(msgspec.Struct):
+    id: str
+    ts: str
+
+
+class _Body(msgspec.Struct):
+    body: Any = None
+
+
+_fields = msgspec.json.Decoder(_Fields).decode
+_key = msgspec.json.Decoder(_Key).decode
+_body = msgspec.json.Decoder(_Body).decode
+
+
+def message_at(raw: bytes, path: str) -> Message:
+    """A message; its body stays undecoded (protocol 4.3).
+
+    Raises:
+        DecodeError: naming the path of what is missing or malformed.
+    """
+    try:
+        fields = _fields(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        words, _, where = str(error).partition(" - at `$")
+        raise undecodable(path + where.rstrip("`"), raw, words) from error
+    try:
+        ts = nanoseconds(fields.ts)
+    except ValueError as error:
+        raise undecodable(f"{path}.ts", raw, str(error)) from error
+    text = fields.text
+    if text is None:
+        text = _text_of(raw, path)
+    return Message(fields.id, fields.sender.id, ts, text, raw)
+
+
+def _text_of(raw: bytes, path: str) -> str:
+    """The plain text of a message that came without one."""
+    try:
+        return Document.from_json(_body(raw).body).to_text()
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise undecodable(f"{path}.body", raw, str(error)) from error
+
+
+def key_at(raw: bytes) -> tuple[int, str] | None:
+    """`(ts, id)` of a message, None when even these cannot be read."""
+    try:
+        key = _key(raw)
+        return nanoseconds(key.ts), key.id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+        return None

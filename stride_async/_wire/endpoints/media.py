@@ -1,0 +1,78 @@
+"""Media: where bodies go and come from, and what an upload gives (protocol 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import quote
+
+import msgspec
+
+from stride_async._models import Media
+from stride_async._wire.convert import object_at, undecodable
+from stride_async._wire.endpoints.conversations import conversation_path
+from stride_async._wire.endpoints.reading import nothing
+from stride_async._wire.request import Answer, Request, segment
+
+
+def upload_media(cloud_id: str, conversation_id: str, name: str) -> Request[Media]:
+    """`POST {cv}/media?name=`; the body is streamed beside it (protocol 9.1). May not be repeated.
+
+    Raises:
+        ValueError: the name is empty or cannot be written in UTF-8.
+    """
+    if not name:
+        raise ValueError("the upload has no name: give name=…")
+    try:
+        quote(name)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the name {name!r} cannot be written in UTF-8") from error
+    return Request(
+        method="POST",
+        path=f"{conversation_path(cloud_id, conversation_id)}/media",
+        read=_uploaded(conversation_id),
+        query=(("name", name),),
+        content_type="application/octet-stream",
+        limit_key=conversation_id,
+        repeatable=False,
+    )
+
+
+class _Upload(msgspec.Struct):
+    data: msgspec.Raw
+
+
+def _uploaded(conversation_id: str) -> Callable[[Answer], Media]:
+    def read(answer: Answer) -> Media:
+        try:
+            data = msgspec.json.decode(answer.body, type=_Upload).data
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise undecodable("$.data", answer.body, str(error)) from error
+        return object_at(data, Media, "$.data", conversationId=conversation_id)
+
+    return read
+
+
+def get_media(cloud_id: str, conversation_id: str, media_id: str) -> Request[None]:
+    """`GET {cv}/media/{mediaId}`: the body is streamed (protocol 9.3)."""
+    return Request(
+        method="GET",
+        path=_media_path(cloud_id, conversation_id, media_id),
+        read=nothing,
+        accept="*/*",
+        limit_key=conversation_id,
+    )
+
+
+def delete_media(cloud_id: str, conversation_id: str, media_id: str) -> Request[None]:
+    """`DELETE {cv}/media/{mediaId}` (protocol 9.4)."""
+    return Request(
+        method="DELETE",
+        path=_media_path(cloud_id, conversation_id, media_id),
+        read=nothing,
+        limit_key=conversation_id,
+        gone_is_done=True,
+    )
+
+
+def _media_path(cloud_id: str, conversation_id: str, media_id: str) -> str:
+    return f"{conversation_path(cloud_id, conversation_id)}/media/{segment(media_id, 'media id')}"

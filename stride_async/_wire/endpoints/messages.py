@@ -1,0 +1,152 @@
+"""Messages: sending, changing, reading (protocol 5.10 to 5.17)."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+
+from stride_async._models import Content, Markdown, Message
+from stride_async._settings import MOST_ITEMS_A_PAGE
+from stride_async._wire.convert import message_at, undecodable
+from stride_async._wire.endpoints.reading import entity_id, nothing
+from stride_async._wire.history import Bound, HistoryListing, history
+from stride_async._wire.pages import read_all, split_history
+from stride_async._wire.request import Answer, Request, segment
+from stride_async.document import Document
+
+
+def encoded(content: Content) -> tuple[bytes, str]:
+    """What to send and its content type (protocol 5.10): plain text, markdown, or a bare document.
+
+    Raises:
+        ValueError: the text is empty, or the document breaks the schema; names the first problem's path.
+    """
+    if isinstance(content, str):
+        return _text(content), "text/plain; charset=utf-8"
+    if isinstance(content, Markdown):
+        return _text(content.text), "text/markdown; charset=utf-8"
+    if isinstance(content, Document):
+        problems = content.validate()
+        if problems:
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            raise ValueError(f"the document is invalid: {problems[0].path}: {problems[0].message}{more}")
+        return msgspec.json.encode(content.to_json()), "application/json"
+    assert_never(content)
+
+
+def _text(text: str) -> bytes:
+    if not text.strip():
+        raise ValueError("the message is empty")
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the message cannot be written in UTF-8: {error}") from error
+
+
+def send_message(messages: str, limit_key: str, content: Content) -> Request[str]:
+    """`POST …/message`: the new message's id (protocol 5.10, 5.11). May not be repeated: each call sends one.
+
+    `messages` is the path of the conversation's, or of the direct conversation's, messages.
+    """
+    body, content_type = encoded(content)
+    return Request(
+        method="POST",
+        path=messages,
+        read=entity_id,
+        body=body,
+        content_type=content_type,
+        limit_key=limit_key,
+        repeatable=False,
+    )
+
+
+def edit_message(messages: str, limit_key: str, message_id: str, content: Content) -> Request[None]:
+    """`PUT …/message/{messageId}`; only the author may (protocol 5.12)."""
+    body, content_type = encoded(content)
+    return Request(
+        method="PUT",
+        path=f"{messages}/{segment(message_id, 'message id')}",
+        read=nothing,
+        body=body,
+        content_type=content_type,
+        limit_key=limit_key,
+    )
+
+
+def delete_message(messages: str, limit_key: str, message_id: str) -> Request[None]:
+    """`DELETE …/message/{messageId}` (protocol 5.13)."""
+    return Request(
+        method="DELETE",
+        path=f"{messages}/{segment(message_id, 'message id')}",
+        read=nothing,
+        limit_key=limit_key,
+        gone_is_done=True,
+    )
+
+
+def get_message(messages: str, limit_key: str, message_id: str) -> Request[Message]:
+    """`GET …/message/{messageId}`, bare or wrapped (protocol 5.14)."""
+    return Request(
+        method="GET",
+        path=f"{messages}/{segment(message_id, 'message id')}",
+        read=_one_message,
+        limit_key=limit_key,
+    )
+
+
+class _Wrapped(msgspec.Struct):
+    message: msgspec.Raw | None = None
+    messages: list[msgspec.Raw] | None = None
+
+
+def _one_message(answer: Answer) -> Message:
+    try:
+        wrapped = msgspec.json.decode(answer.body, type=_Wrapped)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise undecodable("$", answer.body, str(error)) from error
+    if wrapped.message is not None:
+        return message_at(bytes(wrapped.message), "$.message")
+    if wrapped.messages:
+        return message_at(bytes(wrapped.messages[0]), "$.messages[0]")
+    return message_at(answer.body, "$")
+
+
+def list_messages(
+    messages: str, limit_key: str, *, after: Bound | None, before: Bound | None, oldest_first: bool
+) -> HistoryListing:
+    """`GET …/message`, walked without loss (protocol 5.15)."""
+    return history(messages, limit_key, after, before, oldest_first=oldest_first)
+
+
+def recent_messages(messages: str, limit_key: str, *, limit: int) -> Request[list[Message]]:
+    """`GET …/message/recent`: the latest, oldest first (protocol 5.16)."""
+    if not 1 <= limit <= MOST_ITEMS_A_PAGE:
+        raise ValueError(f"limit is {limit}; expected 1 to {MOST_ITEMS_A_PAGE}")
+    return Request(
+        method="GET",
+        path=f"{messages}/recent",
+        read=_messages,
+        query=(("limit", str(limit)),),
+        limit_key=limit_key,
+    )
+
+
+def context_of(messages: str, limit_key: str, message_id: str, *, before: int, after: int) -> Request[list[Message]]:
+    """`GET …/message/{messageId}/context`: the message among its neighbours, oldest first (protocol 5.17)."""
+    if before < 0 or after < 0 or before + after >= MOST_ITEMS_A_PAGE:
+        raise ValueError(
+            f"before={before} and after={after}: expected 0 or more each and {MOST_ITEMS_A_PAGE - 1} at most in all"
+        )
+    return Request(
+        method="GET",
+        path=f"{messages}/{segment(message_id, 'message id')}/context",
+        read=_messages,
+        query=(("before", str(before)), ("after", str(after))),
+        limit_key=limit_key,
+    )
+
+
+def _messages(answer: Answer) -> list[Message]:
+    elements, path = split_history(answer.body)
+    return sorted(read_all(elements, path, message_at, None), key=lambda m: (m.ts, m.id))

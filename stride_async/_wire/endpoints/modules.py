@@ -1,0 +1,98 @@
+"""App modules of one conversation, and their state (protocol 5.19, 5.20)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from operator import attrgetter
+from typing import get_args
+
+from stride_async._models import Json, Module, ModuleType
+from stride_async._wire.convert import module_at
+from stride_async._wire.endpoints.conversations import conversation_path
+from stride_async._wire.endpoints.reading import json_call, nothing
+from stride_async._wire.pages import OffsetListing
+from stride_async._wire.request import Request, segment
+
+_TYPES = frozenset(get_args(ModuleType))
+
+
+def _modules_path(cloud_id: str, conversation_id: str, kind: str) -> str:
+    if kind not in _TYPES:
+        raise ValueError(f"{kind!r} is no module type the service lists; expected one of {', '.join(sorted(_TYPES))}")
+    return f"{conversation_path(cloud_id, conversation_id)}/app/module/{kind}"
+
+
+def list_modules(cloud_id: str, conversation_id: str, kind: ModuleType) -> OffsetListing[Module]:
+    """`GET {cv}/app/module/{type}` (protocol 4.11, 5.19)."""
+    return OffsetListing(
+        kind="modules",
+        path=_modules_path(cloud_id, conversation_id, kind),
+        read=lambda raw, path: module_at(raw, path, kind),
+        identify=attrgetter("key"),
+        limit_key=conversation_id,
+    )
+
+
+def put_module(
+    cloud_id: str, conversation_id: str, kind: ModuleType, key: str, descriptor: Mapping[str, Json]
+) -> Request[None]:
+    """`PUT {cv}/app/module/{type}/{key}`: create or update (protocol 5.19)."""
+    path = f"{_modules_path(cloud_id, conversation_id, kind)}/{segment(key, 'module key')}"
+    return json_call("PUT", path, nothing, dict(descriptor), limit_key=conversation_id)
+
+
+def delete_module(cloud_id: str, conversation_id: str, kind: ModuleType, key: str) -> Request[None]:
+    """`DELETE {cv}/app/module/{type}/{key}` (protocol 5.19)."""
+    return Request(
+        method="DELETE",
+        path=f"{_modules_path(cloud_id, conversation_id, kind)}/{segment(key, 'module key')}",
+        read=nothing,
+        limit_key=conversation_id,
+        gone_is_done=True,
+    )
+
+
+def _state_path(cloud_id: str, conversation_id: str, kind: str, key: str) -> str:
+    return f"{conversation_path(cloud_id, conversation_id)}/app/module/{kind}/{segment(key, 'module key')}/state"
+
+
+def set_glance(
+    cloud_id: str, conversation_id: str, key: str, *, label: str, metadata: Mapping[str, Json] | None
+) -> Request[None]:
+    """`PUT {cv}/app/module/chat:glance/{key}/state`, the later generation (protocol 5.20)."""
+    body = {"label": label, "metadata": dict(metadata or {})}
+    path = _state_path(cloud_id, conversation_id, "chat:glance", key)
+    return json_call("PUT", path, nothing, body, limit_key=conversation_id)
+
+
+def set_configuration(cloud_id: str, conversation_id: str, key: str, *, configured: bool) -> Request[None]:
+    """`PUT {cv}/app/module/chat:configuration/{key}/state`, the later generation (protocol 5.20)."""
+    path = _state_path(cloud_id, conversation_id, "chat:configuration", key)
+    return json_call("PUT", path, nothing, {"configured": configured}, limit_key=conversation_id)
+
+
+def update_glance(
+    cloud_id: str,
+    key: str,
+    *,
+    label: str,
+    conversation_id: str | None,
+    user_id: str | None,
+    metadata: Mapping[str, Json] | None,
+) -> Request[None]:
+    """`POST /app/module/chat/conversation/chat:glance/{key}/state`: a site, a room or one user (protocol 5.20)."""
+    context = {"cloudId": cloud_id, "conversationId": conversation_id, "userId": user_id}
+    body = {
+        "context": {name: value for name, value in context.items() if value is not None},
+        "label": label,
+        "metadata": dict(metadata or {}),
+    }
+    path = f"/app/module/chat/conversation/chat:glance/{segment(key, 'module key')}/state"
+    return json_call("POST", path, nothing, body)
+
+
+def update_configuration(cloud_id: str, key: str, *, configured: bool, conversation_id: str) -> Request[None]:
+    """`POST /app/module/chat/conversation/chat:configuration/{key}/state` (protocol 5.20)."""
+    body = {"context": {"cloudId": cloud_id, "conversationId": conversation_id}, "configured": configured}
+    path = f"/app/module/chat/conversation/chat:configuration/{segment(key, 'module key')}/state"
+    return json_call("POST", path, nothing, body)

@@ -1,0 +1,86 @@
+"""Sites, the app's own account, users, and the document services (protocol 5.1, 5.21, 5.22)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from stride_async._models import Account, Site, User
+from stride_async._wire.convert import object_at, site_at, undecodable
+from stride_async._wire.endpoints.reading import json_call, object_in
+from stride_async._wire.pages import split_values
+from stride_async._wire.request import Answer, Request, segment
+from stride_async.document import Document
+
+
+def list_sites() -> Request[list[Site]]:
+    """`GET /site/`, trailing slash included (protocol 5.1, 4.10)."""
+    return Request(method="GET", path="/site/", read=_sites)
+
+
+class _Links(msgspec.Struct):
+    links: dict[str, str] = msgspec.field(default_factory=dict, name="_links")
+
+
+def _sites(answer: Answer) -> list[Site]:
+    elements, path = split_values(answer.body)
+    try:
+        links = msgspec.json.decode(answer.body, type=_Links).links
+    except msgspec.ValidationError:
+        links = {}  # The links are a convenience whose shape nobody has seen.
+    return [site_at(raw, f"{path}[{index}]", links) for index, raw in enumerate(elements)]
+
+
+def get_me() -> Request[Account]:
+    """`GET /me` (protocol 4.8)."""
+    return Request(method="GET", path="/me", read=lambda answer: object_at(answer.body, Account))
+
+
+def get_user(cloud_id: str, user_id: str) -> Request[User]:
+    """`GET /scim/site/{cloudId}/Users/{userId}`, capital U (protocol 5.21)."""
+    return Request(
+        method="GET",
+        path=f"/scim/site/{segment(cloud_id, 'cloud id')}/Users/{segment(user_id, 'user id')}",
+        read=lambda answer: object_at(answer.body, User),
+    )
+
+
+def find_user(cloud_id: str, email: str) -> Request[str | None]:
+    """`GET /users/lookup`: a user's id by e-mail address; None for a good answer without one (protocol 5.21)."""
+    if not email:
+        raise ValueError("the e-mail address is empty")
+    return Request(
+        method="GET",
+        path="/users/lookup",
+        read=_found_id,
+        query=(("email", email), ("site", cloud_id), ("product", "chat")),
+    )
+
+
+def _found_id(answer: Answer) -> str | None:
+    found = object_in(answer).get("id")
+    return found if isinstance(found, str) else None
+
+
+def convert_markdown(text: str) -> Request[Document]:
+    """`POST /pf-editor-service/convert?from=markdown&to=adf` (protocol 5.22)."""
+    query = (("from", "markdown"), ("to", "adf"))
+    return json_call("POST", "/pf-editor-service/convert", _document, {"input": text}, query=query)
+
+
+def _document(answer: Answer) -> Document:
+    try:
+        return Document.from_json(object_in(answer))
+    except ValueError as error:
+        raise undecodable("$", answer.body, str(error)) from error
+
+
+def render_document(document: Document) -> Request[str]:
+    """`POST /pf-editor-service/render`: plain text, never read as JSON (protocol 5.22)."""
+    return Request(
+        method="POST",
+        path="/pf-editor-service/render",
+        read=lambda answer: answer.body.decode("utf-8", "replace"),
+        body=msgspec.json.encode(document.to_json()),
+        content_type="application/json",
+        accept="text/plain",
+    )

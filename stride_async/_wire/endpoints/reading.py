@@ -1,0 +1,77 @@
+"""How answers of the simple calls are read, and how JSON calls are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from stride_async._models import Json
+from stride_async._wire.convert import json_of, undecodable
+from stride_async._wire.request import Answer, Query, Request
+
+T = TypeVar("T")
+
+
+def json_call(
+    method: str,
+    path: str,
+    read: Callable[[Answer], T],
+    body: Json,
+    *,
+    query: Query = (),
+    limit_key: str | None = None,
+    repeatable: bool = True,
+) -> Request[T]:
+    """A request with a JSON body.
+
+    Raises:
+        ValueError: the body holds something JSON cannot say.
+    """
+    try:
+        text = msgspec.json.encode(body)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ValueError(f"{method} {path}: the body cannot be written as JSON: {error}") from error
+    return Request(
+        method=method,
+        path=path,
+        read=read,
+        query=query,
+        body=text,
+        content_type="application/json",
+        limit_key=limit_key,
+        repeatable=repeatable,
+    )
+
+
+def nothing(_: Answer) -> None:
+    """Any good answer will do; its body, if any, says nothing of use."""
+
+
+class _Entity(msgspec.Struct):
+    id: str
+
+
+_entity = msgspec.json.Decoder(_Entity).decode
+
+
+def entity_id(answer: Answer) -> str:
+    """The id in `{"id": …}` (protocol 4.6), whatever the content type says."""
+    try:
+        return _entity(answer.body).id
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise undecodable("$.id", answer.body, str(error)) from error
+
+
+def decoded(answer: Answer) -> Json:
+    """The JSON of the answer; None for an empty body."""
+    return json_of(answer.body) if answer.body.strip() else None
+
+
+def object_in(answer: Answer) -> dict[str, Any]:
+    """The JSON object of the answer."""
+    value = json_of(answer.body)
+    if not isinstance(value, dict):
+        raise undecodable("$", answer.body, f"expected object, found {type(value).__name__}")
+    return value
