@@ -1,0 +1,43 @@
+"""Two fixtures nearly all tests need: a local server and a client on it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from stride_async import ClientCredentials, Settings, StrideClient
+from stride_async.server import LocalServer
+
+MEETUP = Path(__file__).parents[1].parent / "shared/data/meetup"
+"""A real chat history, where a checkout has it beside it."""
+
+
+@pytest.fixture
+def meetup() -> Path:
+    """The folder of the meet-up's seed; the test is skipped where there is none."""
+    if not MEETUP.is_dir():
+        pytest.skip("the meet-up's chat history is not here")
+    return MEETUP
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[LocalServer]:
+    async with LocalServer(rate_limit=None) as server:
+        yield server
+
+
+@pytest.fixture
+async def client(server: LocalServer) -> AsyncIterator[StrideClient]:
+    """Retries happen, waits do not."""
+    async with client_of(server) as client:
+        yield client
+
+
+def client_of(server: LocalServer, **options: object) -> StrideClient:
+    """A client of a server with options of its own."""
+    settings = Settings(base_url=server.url, **{"backoff": 0.0, "calls_per_minute": None, **options})
+    return StrideClient(
+        ClientCredentials(server.client_id, server.client_secret), cloud_id=server.cloud_id, settings=settings
+    )
