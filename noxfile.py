@@ -1,0 +1,88 @@
+"""The words for every check; CONTRIBUTING.md explains them, .ci/run uses them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2"
+nox.options.sessions = ["lint", "types", "imports", "tests"]
+nox.options.error_on_missing_interpreters = False
+nox.options.reuse_venv = "yes"
+
+CODE = ("stride_async", "tests", "benchmarks", "noxfile.py")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The whole suite on the running Python, with branch coverage and its floor."""
+    _run_tests(session)
+
+
+@nox.session(name="tests-all", python=["3.11", "3.12", "3.13"])
+def tests_all(session: nox.Session) -> None:
+    """The whole suite on every supported Python that is found."""
+    _run_tests(session)
+
+
+def _run_tests(session: nox.Session) -> None:
+    session.install("-e", ".[dev]")
+    paths = session.posargs or ["--cov", "--cov-report=term:skip-covered", "tests"]
+    session.run("pytest", *paths)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: rules and format."""
+    session.install(".[lint]")
+    session.run("ruff", "check", *CODE)
+    session.run("ruff", "format", "--check", *CODE)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy --strict over the package and the typing tests."""
+    session.install("-e", ".[all,types]")
+    session.run("mypy")
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Who may import whom."""
+    session.install("-e", ".[all,imports]")
+    session.run("lint-imports")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The ratios that are ready within five minutes."""
+    session.install("-e", ".[bench]")
+    session.run("python", "-m", "benchmarks.run", *session.posargs)
+
+
+@nox.session(name="bench-long")
+def bench_long(session: nox.Session) -> None:
+    """The ratios that take longer."""
+    session.install("-e", ".[bench]")
+    session.run("python", "-m", "benchmarks.run", "--long", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Sdist and wheel; the wheel alone must run in a clean environment."""
+    session.install("build", "twine")
+    made = Path(session.create_tmp()) / "dist"
+    for old in made.glob("*"):
+        old.unlink()
+    session.run("python", "-m", "build", "--outdir", str(made))
+    packages = sorted(str(path) for path in made.iterdir())
+    session.run("twine", "check", "--strict", *packages)
+    clean = Path(session.create_tmp()) / "clean"
+    session.run("python", "-m", "venv", "--clear", str(clean))
+    programs = clean / ("Scripts" if sys.platform == "win32" else "bin")
+    wheel = next(path for path in packages if path.endswith(".whl"))
+    session.run(str(programs / "python"), "-m", "pip", "install", "--quiet", f"{wheel}[all]", external=True)
+    session.run(str(programs / "stride"), "--version", external=True)
+    session.run(str(programs / "python"), "-c", "import stride_async, stride_async.server", external=True)
