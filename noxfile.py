@@ -43,7 +43,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """mypy --strict over the package and the typing tests."""
+    """Strict mypy over the package and the typing tests."""
     session.install("-e", ".[all,types]")
     session.run("mypy")
 

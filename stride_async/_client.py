@@ -12,7 +12,8 @@ import aiohttp
 from stride_async._conversation import ConversationClient
 from stride_async._errors import NotFound
 from stride_async._models import Account, Conversation, Json, Site
-from stride_async._net.session import Pool, Session
+from stride_async._net.pool import Pool
+from stride_async._net.session import Session
 from stride_async._pager import Pager, planned
 from stride_async._settings import Settings
 from stride_async._user import UserClient

@@ -37,11 +37,12 @@ from stride_async._errors import (
     StrideError,
     TransportError,
     Unauthorized,
-    WrongLoop,
 )
 from stride_async._events import AttemptEnded, AttemptStarted, TokenRefreshed, Waiting
-from stride_async._net.retry import Again, Budget, Outcome, Stop, carry_out, chance, decide
-from stride_async._net.throttle import Place, Throttle
+from stride_async._net.classify import BrokenOff, Upload, failure_of, sent_once
+from stride_async._net.pool import Pool
+from stride_async._net.retry import Again, Outcome, Stop, carry_out, chance, decide
+from stride_async._net.throttle import Place
 from stride_async._net.token import TokenSource
 from stride_async._settings import Settings
 from stride_async._wire.request import Answer, Request
@@ -67,97 +68,6 @@ class Tally:
     requests: int = 0
     retries: int = 0
     seconds_waited: float = 0.0
-
-
-class _BrokenOff(Exception):
-    """Stands for aiohttp's two errors that would make it send again by itself."""
-
-    def __init__(self, cause: Exception) -> None:
-        super().__init__(repr(cause))
-        self.cause = cause
-
-
-async def _sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    try:
-        return await handler(request)
-    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-        raise _BrokenOff(error) from error
-
-
-class Upload(aiohttp.payload.Payload):
-    """A body on its way out that knows whether it was handed over whole."""
-
-    handed_over = False
-    source_error: BaseException | None = None
-    """What the caller's own source raised, as opposed to the network."""
-
-
-class Pool:
-    """What the clients of one site share: connections, token, limiter, retry budget, and the end of it all."""
-
-    def __init__(self, credentials: Credentials, http: aiohttp.ClientSession | None) -> None:
-        self.credentials = credentials
-        self.throttle = Throttle()
-        self.budget = Budget()
-        self.tokens: TokenSource | None = None
-        self.hidden: list[str] = []
-        """Secrets that must not appear in any error, whoever echoes them."""
-        self._http = http
-        self._owns_http = http is None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._under_way: set[asyncio.Timeout] = set()
-        self._closed = False
-
-    def http(self) -> aiohttp.ClientSession:
-        """The session, opened by the first call.
-
-        Raises:
-            ClientClosed: the client was closed.
-            WrongLoop: it was first used on another event loop.
-        """
-        loop = asyncio.get_running_loop()
-        if self._closed:
-            raise ClientClosed("the client was closed; open another")
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
-            raise WrongLoop("the client was first used on another event loop; make one client for each loop")
-        if self._http is None:
-            self._http = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
-            )
-        return self._http
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._closed
-
-    @asynccontextmanager
-    async def bounded(self) -> AsyncIterator[asyncio.Timeout]:
-        """A scope that `close` ends, and whose time limit the call sets once it knows it."""
-        async with asyncio.timeout(None) as scope:
-            self._under_way.add(scope)
-            try:
-                yield scope
-            finally:
-                self._under_way.discard(scope)
-
-    async def close(self) -> None:
-        """End every call under way with `ClientClosed`, then the token fetch, then the connections of our own."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._loop is not None and self._loop is not asyncio.get_running_loop():
-            raise WrongLoop("the client must be closed on the event loop it was used on")
-        for scope in tuple(self._under_way):
-            if not scope.expired():
-                scope.reschedule(0.0)
-        self.throttle.close()
-        if self.tokens is not None:
-            await self.tokens.close()
-        if self._owns_http and self._http is not None:
-            await self._http.close()
 
 
 @attrs.frozen(eq=False)
@@ -286,7 +196,7 @@ class Session:
                 headers=self._headers(request, how, token if trusted else None),
                 allow_redirects=False,
                 timeout=how.timeout(),
-                middlewares=(_sent_once,),
+                middlewares=(sent_once,),
                 raise_for_status=False,
             )
             try:
@@ -471,11 +381,11 @@ class _Call:
         self._seen = True
         try:
             answer = await session.exchange(request, self._how, token, body, self._take)
-        except (aiohttp.ClientError, _BrokenOff, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, BrokenOff, TimeoutError, OSError) as error:
             if isinstance(body, Upload) and body.source_error is not None:
                 self._note(None, began, error=f"the source failed: {body.source_error!r}")
                 raise body.source_error from None
-            failure = _failure(request, error, body)
+            failure = failure_of(request, error, body)
             self._seen = not isinstance(failure, NotSent)
             self._note(Outcome("ambiguous" if self._seen else "not sent"), began, error=str(failure))
             # The aiohttp errors that quote request headers are not kept as a cause.
@@ -580,21 +490,3 @@ class _Call:
                 continue
             text = text.replace(secret.encode(), b"***") if isinstance(text, bytes) else text.replace(secret, "***")
         return text
-
-
-def _failure(request: Request[Any], error: Exception, body: object) -> TransportError:
-    """What a failed attempt means: whether the service can have seen it whole."""
-    cause = error.cause if isinstance(error, _BrokenOff) else error
-    if isinstance(cause, aiohttp.ConnectionTimeoutError):
-        return NotSent(f"{request}: connecting took too long")
-    if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ServerFingerprintMismatch | aiohttp.InvalidURL):
-        return NotSent(f"{request}: cannot connect: {cause}")
-    if isinstance(body, Upload) and not body.handed_over:
-        return NotSent(f"{request}: the connection broke while the body was on its way: {cause!r}")
-    if isinstance(cause, aiohttp.ClientPayloadError):
-        return BodyInterrupted(f"{request}: the answer broke off: {cause}")
-    if isinstance(cause, aiohttp.ClientResponseError):
-        return Ambiguous(f"{request}: the answer is no HTTP: {cause.message}")
-    if isinstance(cause, TimeoutError):
-        return Ambiguous(f"{request}: no answer in time")
-    return Ambiguous(f"{request}: the connection broke after sending: {cause!r}")

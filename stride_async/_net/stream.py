@@ -15,8 +15,9 @@ from aiohttp.abc import AbstractStreamWriter
 
 from stride_async._body import Body, Progress
 from stride_async._errors import BodyInterrupted, LengthMismatch, MediaError, NotReplayable, SourceChanged
+from stride_async._net.classify import Upload
 from stride_async._net.retry import Again, Outcome, Stop, chance, decide
-from stride_async._net.session import Session, Upload
+from stride_async._net.session import Session
 from stride_async._wire.request import Request
 
 CHUNK_BYTES = 65_536

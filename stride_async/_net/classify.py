@@ -1,0 +1,56 @@
+"""What became of one sending: not sent, nobody knows, or answered.
+
+Told from what really happened on the wire: aiohttp's own second sending is stopped, and a body says of itself whether
+it was handed over whole.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+
+from stride_async._errors import Ambiguous, BodyInterrupted, NotSent, TransportError
+from stride_async._wire.request import Request
+
+
+class BrokenOff(Exception):
+    """Stands for aiohttp's two errors that would make it send again by itself."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(repr(cause))
+        self.cause = cause
+
+
+async def sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """The middleware that keeps aiohttp from sending a request twice."""
+    try:
+        return await handler(request)
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+        raise BrokenOff(error) from error
+
+
+class Upload(aiohttp.payload.Payload):
+    """A body on its way out that knows whether it was handed over whole."""
+
+    handed_over = False
+    source_error: BaseException | None = None
+    """What the caller's own source raised, as opposed to the network."""
+
+
+def failure_of(request: Request[Any], error: Exception, body: object) -> TransportError:
+    """What a failed attempt means: whether the service can have seen it whole."""
+    cause = error.cause if isinstance(error, BrokenOff) else error
+    if isinstance(cause, aiohttp.ConnectionTimeoutError):
+        return NotSent(f"{request}: connecting took too long")
+    if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ServerFingerprintMismatch | aiohttp.InvalidURL):
+        return NotSent(f"{request}: cannot connect: {cause}")
+    if isinstance(body, Upload) and not body.handed_over:
+        return NotSent(f"{request}: the connection broke while the body was on its way: {cause!r}")
+    if isinstance(cause, aiohttp.ClientPayloadError):
+        return BodyInterrupted(f"{request}: the answer broke off: {cause}")
+    if isinstance(cause, aiohttp.ClientResponseError):
+        return Ambiguous(f"{request}: the answer is no HTTP: {cause.message}")
+    if isinstance(cause, TimeoutError):
+        return Ambiguous(f"{request}: no answer in time")
+    return Ambiguous(f"{request}: the connection broke after sending: {cause!r}")

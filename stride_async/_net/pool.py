@@ -1,0 +1,83 @@
+"""What the clients of one site share: connections, token, limiter, retry budget, and the end of it all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+
+from stride_async._errors import ClientClosed, WrongLoop
+from stride_async._net.retry import Budget
+from stride_async._net.throttle import Throttle
+from stride_async._net.token import TokenSource
+from stride_async._wire.token import Credentials
+
+
+class Pool:
+    """What the clients of one site share: connections, token, limiter, retry budget, and the end of it all."""
+
+    def __init__(self, credentials: Credentials, http: aiohttp.ClientSession | None) -> None:
+        self.credentials = credentials
+        self.throttle = Throttle()
+        self.budget = Budget()
+        self.tokens: TokenSource | None = None
+        self.hidden: list[str] = []
+        """Secrets that must not appear in any error, whoever echoes them."""
+        self._http = http
+        self._owns_http = http is None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._under_way: set[asyncio.Timeout] = set()
+        self._closed = False
+
+    def http(self) -> aiohttp.ClientSession:
+        """The session, opened by the first call.
+
+        Raises:
+            ClientClosed: the client was closed.
+            WrongLoop: it was first used on another event loop.
+        """
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            raise ClientClosed("the client was closed; open another")
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise WrongLoop("the client was first used on another event loop; make one client for each loop")
+        if self._http is None:
+            self._http = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._http
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    @asynccontextmanager
+    async def bounded(self) -> AsyncIterator[asyncio.Timeout]:
+        """A scope that `close` ends, and whose time limit the call sets once it knows it."""
+        async with asyncio.timeout(None) as scope:
+            self._under_way.add(scope)
+            try:
+                yield scope
+            finally:
+                self._under_way.discard(scope)
+
+    async def close(self) -> None:
+        """End every call under way with `ClientClosed`, then the token fetch, then the connections of our own."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._loop is not None and self._loop is not asyncio.get_running_loop():
+            raise WrongLoop("the client must be closed on the event loop it was used on")
+        for scope in tuple(self._under_way):
+            if not scope.expired():
+                scope.reschedule(0.0)
+        self.throttle.close()
+        if self.tokens is not None:
+            await self.tokens.close()
+        if self._owns_http and self._http is not None:
+            await self._http.close()
