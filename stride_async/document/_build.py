@@ -1,0 +1,417 @@
+"""Builders: a document written as it reads.
+
+`doc(paragraph("Hello ", mention("557058:aa", "@Ann"), "!"))`. Each node is held against the schema
+(protocol 8) as it is built; what the service would refuse is a ValueError here.
+"""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+from stride_async.document._document import Document
+from stride_async.document._nodes import JsonObject, Node, copied, json_of
+from stride_async.document._schema import INLINE, node_problems
+
+Inline: TypeAlias = str | Node
+"""Text, or a node. Where blocks are wanted, text and inline nodes in a row become a paragraph."""
+
+
+class UploadedMedia(Protocol):
+    """What `media_group` needs to know of a file: its id and the conversation it was uploaded to."""
+
+    @property
+    def id(self) -> str:
+        """The media id."""
+
+    @property
+    def conversation_id(self) -> str:
+        """The conversation id, which is also the name of the media's collection (protocol 9)."""
+
+
+def doc(*blocks: Inline) -> Document:
+    """A document of one block or more."""
+    return Document(_built({"version": 1, "type": "doc", "content": _blocks(blocks)}))
+
+
+def paragraph(*inline: Inline) -> Node:
+    """A paragraph; without content, an empty line."""
+    return _built({"type": "paragraph", "content": _inline(inline)})
+
+
+def heading(*inline: Inline, level: int = 1) -> Node:
+    """A heading of level 1 to 6."""
+    return _built({"type": "heading", "attrs": {"level": level}, "content": _inline(inline)})
+
+
+def text(value: str) -> Node:
+    """Plain text of one character or more."""
+    return _built({"type": "text", "text": value})
+
+
+def strong(content: Inline) -> Node:
+    """Bold text; `strong(em("both"))` is both."""
+    return _marked(content, "strong")
+
+
+def em(content: Inline) -> Node:
+    """Italic text."""
+    return _marked(content, "em")
+
+
+def strike(content: Inline) -> Node:
+    """Text crossed out."""
+    return _marked(content, "strike")
+
+
+def underline(content: Inline) -> Node:
+    """Underlined text."""
+    return _marked(content, "underline")
+
+
+def code(content: Inline) -> Node:
+    """Code within a line; besides it, text may only be a link."""
+    return _marked(content, "code")
+
+
+def subsup(content: Inline, type: str) -> Node:
+    """Text set lower (`sub`) or higher (`sup`)."""
+    return _marked(content, "subsup", {"type": type})
+
+
+def text_color(content: Inline, color: str) -> Node:
+    """Text in a color such as `#36b37e`, in lower case."""
+    return _marked(content, "textColor", {"color": color})
+
+
+def link(content: Inline, href: str, *, title: str | None = None) -> Node:
+    """Text that links to an address."""
+    return _marked(content, "link", _given(href=href, title=title))
+
+
+def action_mark(
+    content: Inline,
+    *,
+    title: str,
+    target: str,
+    receiver: str | None = None,
+    key: str | None = None,
+    parameters: Mapping[str, object] | None = None,
+) -> Node:
+    """Text that calls an action target of an app; `receiver` is the key of another app."""
+    aim = _given(key=target, receiver=receiver)
+    return _marked(content, "action", _given(title=title, target=aim, key=key, parameters=parameters))
+
+
+def mention(id: str, text: str | None = None, *, access_level: str | None = None, user_type: str | None = None) -> Node:
+    """A person by user id; the service fills in `@Name` when `text` is left out."""
+    return _built({"type": "mention", "attrs": _given(id=id, text=text, accessLevel=access_level, userType=user_type)})
+
+
+def emoji(short_name: str, *, id: str | None = None, text: str | None = None) -> Node:
+    """An emoji by its short name between colons; `text` is the character to fall back to."""
+    return _built({"type": "emoji", "attrs": _given(shortName=short_name, id=id, text=text)})
+
+
+def hard_break() -> Node:
+    """A line break within a block."""
+    return _built({"type": "hardBreak"})
+
+
+def date(day: datetime.date) -> Node:
+    """A date; of a datetime, which must have a zone, its day in UTC.
+
+    Raises:
+        ValueError: a datetime without a zone.
+    """
+    if isinstance(day, datetime.datetime):
+        if day.tzinfo is None:
+            raise ValueError(f"date: {day} has no time zone")
+        day = day.astimezone(datetime.UTC).date()
+    milliseconds = (day - datetime.date(1970, 1, 1)).days * 86_400_000
+    return _built({"type": "date", "attrs": {"timestamp": str(milliseconds)}})
+
+
+def placeholder(text: str) -> Node:
+    """A hint where something is to be written."""
+    return _built({"type": "placeholder", "attrs": {"text": text}})
+
+
+def inline_extension(
+    key: str,
+    *,
+    type: str = "com.atlassian.stride",
+    parameters: Mapping[str, object] | None = None,
+    text: str | None = None,
+) -> Node:
+    """An extension within a line: `action`, `actionGroup` and `select` were Stride's own."""
+    return _built({"type": "inlineExtension", "attrs": _extension_attrs(key, type, parameters, text)})
+
+
+def bullet_list(*items: Inline) -> Node:
+    """A list with bullets; each argument that is no list item becomes one."""
+    return _built({"type": "bulletList", "content": _each(items, "listItem", list_item)})
+
+
+def ordered_list(*items: Inline, order: int | None = None) -> Node:
+    """A numbered list, from `order` (1) on; each argument that is no list item becomes one."""
+    attrs: JsonObject = {} if order is None else {"attrs": {"order": order}}
+    return _built({"type": "orderedList", **attrs, "content": _each(items, "listItem", list_item)})
+
+
+def list_item(*content: Inline) -> Node:
+    """An item: a paragraph or a media_single first, then also lists."""
+    return _built({"type": "listItem", "content": _blocks(content)})
+
+
+def panel(*content: Inline, type: str = "info") -> Node:
+    """A colored box: `info`, `note`, `tip`, `warning`, `error` or `success`."""
+    return _built({"type": "panel", "attrs": {"panelType": type}, "content": _blocks(content)})
+
+
+def code_block(source: str, language: str | None = None) -> Node:
+    """Lines of code, which may be none."""
+    attrs: JsonObject = {} if language is None else {"attrs": {"language": language}}
+    return _built({"type": "codeBlock", **attrs, "content": _inline([source] if source else [])})
+
+
+def blockquote(*paragraphs: Inline) -> Node:
+    """A quotation of one paragraph or more."""
+    return _built({"type": "blockquote", "content": _blocks(paragraphs)})
+
+
+def rule() -> Node:
+    """A line across."""
+    return _built({"type": "rule"})
+
+
+def decision_list(*items: Inline, local_id: str | None = None) -> Node:
+    """Decisions; each argument that is no decision item becomes one."""
+    content = _each(items, "decisionItem", decision_item)
+    return _built({"type": "decisionList", "attrs": {"localId": _local_id(local_id)}, "content": content})
+
+
+def decision_item(*inline: Inline, state: str = "DECIDED", local_id: str | None = None) -> Node:
+    """One decision."""
+    attrs = {"localId": _local_id(local_id), "state": state}
+    return _built({"type": "decisionItem", "attrs": attrs, "content": _inline(inline)})
+
+
+def task_list(*items: Inline, local_id: str | None = None) -> Node:
+    """Tasks; each argument that is no task item becomes one still to do."""
+    content = _each(items, "taskItem", task_item)
+    return _built({"type": "taskList", "attrs": {"localId": _local_id(local_id)}, "content": content})
+
+
+def task_item(*inline: Inline, done: bool = False, local_id: str | None = None) -> Node:
+    """One task, to do or done."""
+    attrs = {"localId": _local_id(local_id), "state": "DONE" if done else "TODO"}
+    return _built({"type": "taskItem", "attrs": attrs, "content": _inline(inline)})
+
+
+def media(
+    id: str,
+    *,
+    collection: str,
+    type: str = "file",
+    occurrence_key: str | None = None,
+    width: float | None = None,
+    height: float | None = None,
+) -> Node:
+    """An uploaded file; its collection is the conversation id (protocol 9). `type` is `file` or `link`."""
+    attrs = _given(type=type, id=id, collection=collection, occurrenceKey=occurrence_key, width=width, height=height)
+    return _built({"type": "media", "attrs": attrs})
+
+
+def external_media(url: str, *, width: float | None = None, height: float | None = None) -> Node:
+    """An image elsewhere on the web."""
+    return _built({"type": "media", "attrs": _given(type="external", url=url, width=width, height=height)})
+
+
+def media_group(*files: UploadedMedia | Node) -> Node:
+    """Files shown side by side: what `upload` gave, or `media` nodes."""
+    return _built({"type": "mediaGroup", "content": [json_of(_media_node(file)) for file in files]})
+
+
+def media_single(file: UploadedMedia | Node, *, layout: str = "center") -> Node:
+    """One file; `layout` is `center`, `wrap-left`, `wrap-right`, `wide` or `full-width`."""
+    return _built({"type": "mediaSingle", "attrs": {"layout": layout}, "content": [json_of(_media_node(file))]})
+
+
+def table(*rows: Node, numbered: bool | None = None, layout: str | None = None) -> Node:
+    """A table of rows; `numbered` shows a column of row numbers."""
+    attrs = _given(isNumberColumnEnabled=numbered, layout=layout)
+    return _built({"type": "table", **({"attrs": attrs} if attrs else {}), "content": list(map(json_of, rows))})
+
+
+def table_row(*cells: Inline) -> Node:
+    """A row, all of cells or all of headers; text becomes a cell."""
+    content = [json_of(cell if _is(cell, "tableCell", "tableHeader") else table_cell(cell)) for cell in _nodes(cells)]
+    return _built({"type": "tableRow", "content": content})
+
+
+def table_cell(
+    *content: Inline,
+    colspan: int = 1,
+    rowspan: int = 1,
+    colwidth: Sequence[int] | None = None,
+    background: str | None = None,
+) -> Node:
+    """A cell of blocks; without any, an empty one. Stride wanted the spans written out even when they are 1."""
+    return _cell("tableCell", content, colspan, rowspan, colwidth, background)
+
+
+def table_header(
+    *content: Inline,
+    colspan: int = 1,
+    rowspan: int = 1,
+    colwidth: Sequence[int] | None = None,
+    background: str | None = None,
+) -> Node:
+    """A cell that heads a row or a column."""
+    return _cell("tableHeader", content, colspan, rowspan, colwidth, background)
+
+
+def application_card(
+    title: str,
+    *,
+    text: str | None = None,
+    link: str | None = None,
+    description: str | None = None,
+    user: Mapping[str, object] | None = None,
+    background: str | None = None,
+    preview: str | None = None,
+    collapsible: bool | None = None,
+    context: Mapping[str, object] | None = None,
+    details: Iterable[Mapping[str, object]] | None = None,
+    actions: Iterable[Mapping[str, object]] | None = None,
+) -> Node:
+    """A card of an app (protocol 8.4, whose words `user`, `context`, `details` and `actions` are in).
+
+    The fallback `text` is the title unless given. An https link is also the address of the fallback text.
+    """
+    attrs = _given(
+        text=title if text is None else text,
+        title=_given(text=title, user=user),
+        textUrl=link if link is not None and link.startswith("https://") else None,
+        link=None if link is None else {"url": link},
+        description=None if description is None else {"text": description},
+        background=None if background is None else {"url": background},
+        preview=None if preview is None else {"url": preview},
+        collapsible=collapsible,
+        context=context,
+        details=None if details is None else list(details),
+        actions=None if actions is None else list(actions),
+    )
+    return _built({"type": "applicationCard", "attrs": attrs})
+
+
+def extension(
+    key: str,
+    *,
+    type: str = "com.atlassian.stride",
+    parameters: Mapping[str, object] | None = None,
+    text: str | None = None,
+) -> Node:
+    """An extension that is a block: `actionGroup` was Stride's own; `text` is what others see."""
+    return _built({"type": "extension", "attrs": _extension_attrs(key, type, parameters, text)})
+
+
+def bodied_extension(
+    key: str,
+    *content: Inline,
+    type: str = "com.atlassian.stride",
+    parameters: Mapping[str, object] | None = None,
+    text: str | None = None,
+) -> Node:
+    """An extension around blocks."""
+    attrs = _extension_attrs(key, type, parameters, text)
+    return _built({"type": "bodiedExtension", "attrs": attrs, "content": _blocks(content)})
+
+
+def _built(json: JsonObject) -> Node:
+    """The node, if the schema allows it."""
+    for problem in node_problems(json):
+        raise ValueError(f"{json['type']}{problem.path[1:]}: {problem.message}")
+    return Node(json)
+
+
+def _marked(content: Inline, kind: str, attrs: JsonObject | None = None) -> Node:
+    node = text(content) if isinstance(content, str) else content
+    if node.type != "text":
+        raise ValueError(f"{kind} goes with text only, not with {node.type}")
+    mark: JsonObject = {"type": kind} if attrs is None else {"type": kind, "attrs": attrs}
+    json = json_of(node)
+    marks = json.get("marks")
+    return _built({**json, "marks": [*(marks if isinstance(marks, list) else []), mark]})
+
+
+def _nodes(content: Iterable[Inline]) -> list[Node]:
+    return [text(part) if isinstance(part, str) else part for part in content]
+
+
+def _inline(content: Iterable[Inline]) -> list[JsonObject]:
+    return [json_of(node) for node in _nodes(content)]
+
+
+def _blocks(content: Iterable[Inline]) -> list[JsonObject]:
+    """Blocks as they are; inline nodes in a row as one paragraph."""
+    blocks: list[JsonObject] = []
+    run: list[JsonObject] | None = None
+    for node in _nodes(content):
+        if node.type not in INLINE:
+            run = None
+            blocks.append(json_of(node))
+        elif run is None:
+            run = [json_of(node)]
+            blocks.append({"type": "paragraph", "content": run})
+        else:
+            run.append(json_of(node))
+    return blocks
+
+
+class _MakesItem(Protocol):
+    def __call__(self, content: Inline, /) -> Node: ...
+
+
+def _each(items: Iterable[Inline], kind: str, make: _MakesItem) -> list[JsonObject]:
+    return [json_of(item if item.type == kind else make(item)) for item in _nodes(items)]
+
+
+def _is(node: Node, *kinds: str) -> bool:
+    return node.type in kinds
+
+
+def _media_node(file: UploadedMedia | Node) -> Node:
+    return file if isinstance(file, Node) else media(file.id, collection=file.conversation_id)
+
+
+def _cell(
+    kind: str,
+    content: Iterable[Inline],
+    colspan: int,
+    rowspan: int,
+    colwidth: Sequence[int] | None,
+    background: str | None,
+) -> Node:
+    widths = None if colwidth is None else list(colwidth)
+    attrs = _given(colspan=colspan, rowspan=rowspan, colwidth=widths, background=background)
+    return _built({"type": kind, "attrs": attrs, "content": _blocks(content) or [json_of(paragraph())]})
+
+
+def _extension_attrs(key: str, type: str, parameters: Mapping[str, object] | None, text: str | None) -> JsonObject:
+    return _given(extensionType=type, extensionKey=key, parameters=parameters, text=text)
+
+
+def _given(**attrs: object) -> JsonObject:
+    """The attributes that are there, those of the caller copied: a built node must not change with them."""
+    given: JsonObject = {
+        name: dict(value) if isinstance(value, Mapping) else value for name, value in attrs.items() if value is not None
+    }
+    return copied(given)
+
+
+def _local_id(given: str | None) -> str:
+    return str(uuid.uuid4()) if given is None else given

@@ -1,0 +1,182 @@
+"""Nodes: light views of the JSON objects a document is made of.
+
+The JSON stays as it was read, so that whatever the service sends is kept. Everything that
+goes through a whole document does so without recursion: how deep a sender nested it is his choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+import attrs
+
+JsonObject: TypeAlias = dict[str, object]
+
+_NOTHING: Mapping[str, object] = MappingProxyType({})
+
+
+@attrs.frozen
+class Mark:
+    """How a piece of text looks or what it links to (protocol 8.3)."""
+
+    type: str
+    attrs: Mapping[str, object]
+
+
+class Node:
+    """One node of a document: a read-only view of its JSON object (protocol 8.1 and 8.2).
+
+    What a node lacks, or holds in a shape that no node has, reads as empty: no type is `""`,
+    `"content": null` is `()`.
+    """
+
+    __slots__ = ("_json", "type")
+
+    def __init__(self, json: JsonObject) -> None:
+        self._json: Final = json
+        kind = json.get("type")
+        self.type: Final[str] = kind if isinstance(kind, str) else ""
+
+    @property
+    def attrs(self) -> Mapping[str, object]:
+        """The node's attributes, unknown ones too."""
+        found = self._json.get("attrs")
+        return MappingProxyType(found) if isinstance(found, dict) else _NOTHING
+
+    @property
+    def text(self) -> str | None:
+        """The text of a text node; None for every other node."""
+        found = self._json.get("text")
+        return found if isinstance(found, str) else None
+
+    @property
+    def content(self) -> tuple[Node, ...]:
+        """The node's children, in order."""
+        return tuple(map(Node, children(self._json)))
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """The marks of a text node, in the order they stand in."""
+        return tuple(
+            Mark(kind, MappingProxyType(found) if isinstance(found := mark.get("attrs"), dict) else _NOTHING)
+            for mark in objects(self._json.get("marks"))
+            if isinstance(kind := mark.get("type"), str)
+        )
+
+    def walk(self) -> Iterator[Node]:
+        """This node and every node below it, depth first, in reading order."""
+        stack: list[object] = [self._json]
+        pop = stack.pop
+        while stack:
+            json = pop()
+            if isinstance(json, dict):
+                yield Node(json)
+                content = json.get("content")
+                if content and isinstance(content, list):
+                    stack += content[::-1]
+
+    def to_json(self) -> JsonObject:
+        """The node as a JSON object of its own: changing it leaves the node as it is."""
+        return copied(self._json)
+
+    def __eq__(self, other: object) -> bool:
+        return same(self._json, other._json) if isinstance(other, Node) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.text))
+
+    def __repr__(self) -> str:
+        text = self.text
+        return f"<Node {self.type}>" if text is None else f"<Node {self.type} {shortened(text)!r}>"
+
+
+def json_of(node: Node) -> JsonObject:
+    """The object a node looks at: to be read or to be put into another, never to be changed."""
+    return node._json  # noqa: SLF001 (the one door; users get copies)
+
+
+def objects(value: object) -> list[JsonObject]:
+    """The JSON objects in a list; none where there is no list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def children(json: JsonObject) -> list[JsonObject]:
+    """The JSON objects in a node's `content`."""
+    return objects(json.get("content"))
+
+
+def attr(json: JsonObject, name: str) -> str:
+    """A node's or mark's attribute that is text; `""` when it is absent or anything else."""
+    found = json.get("attrs")
+    value = found.get(name) if isinstance(found, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+def shortened(text: str, length: int = 40) -> str:
+    """Text for a repr: its beginning, with an ellipsis where something was left off."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def shown(value: object) -> str:
+    """A JSON value for a message: short, whatever it is."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case str() | float():
+            return shortened(repr(value))
+        case int() if abs(value) < 10**20:
+            return str(value)
+        case int():
+            return "a huge number"
+        case dict():
+            return "an object"
+        case list():
+            return "a list"
+    return f"a {type(value).__name__}"
+
+
+def copied(json: JsonObject) -> JsonObject:
+    """A deep copy of a JSON object of any depth."""
+    top: JsonObject = {}
+    pending: list[tuple[object, dict[str, object] | list[object]]] = [(json, top)]
+    while pending:
+        source, target = pending.pop()
+        if isinstance(target, dict) and isinstance(source, dict):
+            for key, value in source.items():
+                target[key] = _empty_like(value, pending)
+        elif isinstance(target, list) and isinstance(source, list):
+            target.extend([_empty_like(value, pending) for value in source])
+    return top
+
+
+def _empty_like(value: object, pending: list[tuple[object, dict[str, object] | list[object]]]) -> object:
+    """What stands for a value in a copy: itself, or an empty container with a note to fill it."""
+    if not isinstance(value, (dict, list)):
+        return value
+    target: dict[str, object] | list[object] = {} if isinstance(value, dict) else []
+    pending.append((value, target))
+    return target
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two JSON values of any depth are equal."""
+    pairs = [(one, other)]
+    while pairs:
+        a, b = pairs.pop()
+        if a is b:
+            continue
+        if isinstance(a, dict) and isinstance(b, dict):
+            if a.keys() != b.keys():
+                return False
+            pairs.extend((value, b[key]) for key, value in a.items())
+        elif isinstance(a, list) and isinstance(b, list):
+            if len(a) != len(b):
+                return False
+            pairs.extend(zip(a, b, strict=True))
+        elif a != b:
+            return False
+    return True
