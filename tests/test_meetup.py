@@ -45,10 +45,10 @@ async def test_every_room_is_listed_the_archived_ones_when_asked_for(site, expec
     every = {room.id: room async for room in site.conversations(include_archived=True, page_size=3)}
     in_use = [room.id async for room in site.conversations(page_size=3)]
 
-    recorded = {id: (about["name"], about["archived"]) for id, about in expected["by_conversation"].items()}
-    assert recorded == {id: (room.name, room.is_archived) for id, room in every.items()}
+    recorded = {room_id: (about["name"], about["archived"]) for room_id, about in expected["by_conversation"].items()}
+    assert recorded == {room_id: (room.name, room.is_archived) for room_id, room in every.items()}
     assert (expected["conversations"], expected["archived"]) == (len(every), sum(r.is_archived for r in every.values()))
-    assert {id for id, (_, archived) in recorded.items() if not archived} == set(in_use)
+    assert {room_id for room_id, (_, archived) in recorded.items() if not archived} == set(in_use)
     assert len(in_use) == len(set(in_use))
 
 
@@ -62,8 +62,8 @@ async def test_every_history_has_the_recorded_digest_in_both_orders(site, expect
         got[room.id] = {"messages": len(messages), "sha256": digest(oldest_on_top)}
 
     recorded = {
-        id: {"messages": about["messages"], "sha256": about["sha256"]}
-        for id, about in expected["by_conversation"].items()
+        room_id: {"messages": about["messages"], "sha256": about["sha256"]}
+        for room_id, about in expected["by_conversation"].items()
     }
     assert recorded == got
     assert expected["messages"] == sum(about["messages"] for about in got.values())
@@ -73,14 +73,14 @@ async def test_every_roster_is_whole(site, expected, meetup):
     """The people of each room, page by page, are those recorded and each of them has a profile."""
     got = {room.id: await room.roster(page_size=9).collect(limit=None) for room in await rooms_of(site)}
 
-    assert {id: about["roster"] for id, about in expected["by_conversation"].items()} == {
-        id: len(set(people)) for id, people in got.items()
+    assert {room_id: about["roster"] for room_id, about in expected["by_conversation"].items()} == {
+        room_id: len(set(people)) for room_id, people in got.items()
     }
     everybody = set().union(*got.values())
     assert expected["users"] == len(everybody)
     records = map(json.loads, (meetup / "site.jsonl").read_bytes().splitlines())
     named = {record["user"]["id"]: record["user"]["displayName"] for record in records if record["type"] == "user"}
-    assert named == {id: (await site.user(id).profile()).display_name for id in everybody}
+    assert named == {user_id: (await site.user(user_id).profile()).display_name for user_id in everybody}
 
 
 async def test_every_file_arrives_whole_streamed_and_downloaded(site, expected, files, tmp_path):
@@ -101,5 +101,5 @@ async def test_every_file_arrives_whole_streamed_and_downloaded(site, expected, 
         downloaded[media_id] = (file.sha256, file.size)
 
     assert expected["media"] == len(shown)
-    assert {id: (f["sha256"], f["size"], f["name"], f["mimeType"]) for id, f in files.items()} == streamed
-    assert {id: (f["sha256"], f["size"]) for id, f in files.items()} == downloaded
+    assert {media_id: (f["sha256"], f["size"], f["name"], f["mimeType"]) for media_id, f in files.items()} == streamed
+    assert {media_id: (f["sha256"], f["size"]) for media_id, f in files.items()} == downloaded

@@ -79,7 +79,7 @@ class _Node:
 
 
 class Paths:
-    """Paths as a tree of segments; a written word wins over a named place, so `user` is never an id."""
+    """Paths as a tree of segments; a written word wins over a named place wherever it leads to a route."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._root = _Node()
@@ -91,16 +91,7 @@ class Paths:
 
     def find(self, segments: Sequence[str]) -> tuple[dict[str, Route], dict[str, str]]:
         """The routes at this path by method, none if there is no such path, and its named places."""
-        node, places = self._root, {}
-        for segment in segments:
-            below = node.words.get(segment)
-            if below is None:
-                below = node.any
-                if below is None or not segment:
-                    return {}, {}
-                places[below.name] = segment
-            node = below
-        return node.routes, places
+        return _found(self._root, segments)
 
     @staticmethod
     def _descend(node: _Node, segment: str) -> _Node:
@@ -109,3 +100,17 @@ class Paths:
         if node.any is None:
             node.any = _Node(name=segment[1:-1])
         return node.any
+
+
+def _found(node: _Node, segments: Sequence[str]) -> tuple[dict[str, Route], dict[str, str]]:
+    if not segments:
+        return node.routes, {}
+    segment, *rest = segments
+    if (below := node.words.get(segment)) is not None:
+        found = _found(below, rest)
+        if found[0]:
+            return found
+    if node.any is None or not segment:
+        return {}, {}
+    routes, places = _found(node.any, rest)
+    return routes, {node.any.name: segment, **places}
