@@ -34,7 +34,15 @@ from stride_async._errors import (
     UnsupportedContent,
     WrongLoop,
 )
-from stride_async._events import AttemptEnded, AttemptStarted, PageFetched, TokenRefreshed, Waiting
+from stride_async._events import (
+    AttemptEnded,
+    AttemptStarted,
+    CallEnded,
+    CallStarted,
+    PageFetched,
+    TokenRefreshed,
+    Waiting,
+)
 from stride_async._media import Download
 from stride_async._models import (
     Account,
@@ -73,6 +81,8 @@ __all__ = [
     "Body",
     "BodyInterrupted",
     "Bookmark",
+    "CallEnded",
+    "CallStarted",
     "ClientClosed",
     "ClientCredentials",
     "Conversation",

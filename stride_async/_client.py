@@ -231,11 +231,9 @@ class StrideClient:
 
 
 def _credentials_from_env() -> Credentials:
-    token = os.environ.get("STRIDE_TOKEN", "")
-    if token:
+    if token := os.environ.get("STRIDE_TOKEN"):
         return StaticToken(token)
-    client_id, secret = os.environ.get("STRIDE_CLIENT_ID", ""), os.environ.get("STRIDE_CLIENT_SECRET", "")
-    missing = [name for name, value in (("STRIDE_CLIENT_ID", client_id), ("STRIDE_CLIENT_SECRET", secret)) if not value]
+    missing = [name for name in ("STRIDE_CLIENT_ID", "STRIDE_CLIENT_SECRET") if not os.environ.get(name)]
     if missing:
         raise ValueError(f"no credentials given: set {' and '.join(missing)}, or STRIDE_TOKEN")
-    return ClientCredentials(client_id, secret)
+    return ClientCredentials(os.environ["STRIDE_CLIENT_ID"], os.environ["STRIDE_CLIENT_SECRET"])

@@ -10,9 +10,19 @@ import attrs
 
 
 @attrs.frozen
+class CallStarted:
+    """A call begins; `call` is a number that all its events carry."""
+
+    call: int
+    method: str
+    path: str
+
+
+@attrs.frozen
 class AttemptStarted:
     """A request is about to be sent; `attempt` counts from 1 within its call."""
 
+    call: int
     method: str
     path: str
     attempt: int
@@ -22,6 +32,7 @@ class AttemptStarted:
 class AttemptEnded:
     """An attempt was answered with `status`, or failed with `error` (its class and words); `seconds` it took."""
 
+    call: int
     method: str
     path: str
     attempt: int
@@ -32,12 +43,25 @@ class AttemptEnded:
 
 @attrs.frozen
 class Waiting:
-    """A call waits `seconds` before it goes on; `reason` is the rule that says so."""
+    """A call waits `seconds` before it is sent again; `reason` is the rule that says so."""
 
+    call: int
     method: str
     path: str
     seconds: float
     reason: str
+
+
+@attrs.frozen
+class CallEnded:
+    """A call is over after so many `attempts`: answered with `status`, or failed with `error` (its class)."""
+
+    call: int
+    method: str
+    path: str
+    attempts: int
+    status: int | None
+    error: str | None
 
 
 @attrs.frozen
@@ -56,4 +80,4 @@ class PageFetched:
     size_bytes: int
 
 
-Event = AttemptStarted | AttemptEnded | Waiting | TokenRefreshed | PageFetched
+Event = CallStarted | AttemptStarted | AttemptEnded | Waiting | CallEnded | TokenRefreshed | PageFetched

@@ -38,14 +38,14 @@ class Upload(aiohttp.payload.Payload):
     """What the caller's own source raised, as opposed to the network."""
 
 
-def failure_of(request: Request[Any], error: Exception, body: object) -> TransportError:
+def failure_of(request: Request[Any], error: Exception, upload: Upload | None) -> TransportError:
     """What a failed attempt means: whether the service can have seen it whole."""
     cause = error.cause if isinstance(error, BrokenOff) else error
     if isinstance(cause, aiohttp.ConnectionTimeoutError):
         return NotSent(f"{request}: connecting took too long")
     if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ServerFingerprintMismatch | aiohttp.InvalidURL):
         return NotSent(f"{request}: cannot connect: {cause}")
-    if isinstance(body, Upload) and not body.handed_over:
+    if upload is not None and not upload.handed_over:
         return NotSent(f"{request}: the connection broke while the body was on its way: {cause!r}")
     if isinstance(cause, aiohttp.ClientPayloadError):
         return BodyInterrupted(f"{request}: the answer broke off: {cause}")

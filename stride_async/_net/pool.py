@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 
 import aiohttp
 
@@ -23,8 +25,11 @@ class Pool:
         self.throttle = Throttle()
         self.budget = Budget()
         self.tokens: TokenSource | None = None
-        self.hidden: list[str] = []
-        """Secrets that must not appear in any error, whoever echoes them."""
+        self.numbers = count(1)
+        """What calls are told apart by in events."""
+        self.secret = ""
+        self.given: deque[str] = deque(maxlen=4)
+        """Tokens of late. Neither they nor the secret may appear in any error, whoever echoes them."""
         self._http = http
         self._owns_http = http is None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -38,7 +38,7 @@ from stride_async._errors import (
     TransportError,
     Unauthorized,
 )
-from stride_async._events import AttemptEnded, AttemptStarted, TokenRefreshed, Waiting
+from stride_async._events import AttemptEnded, AttemptStarted, CallEnded, CallStarted, TokenRefreshed, Waiting
 from stride_async._net.classify import BrokenOff, Upload, failure_of, sent_once
 from stride_async._net.pool import Pool
 from stride_async._net.retry import Again, Outcome, Stop, carry_out, chance, decide
@@ -145,14 +145,14 @@ class Session:
 
     def _token_source(self, credentials: Credentials) -> TokenSource:
         if isinstance(credentials, StaticToken):
-            self.pool.hidden.append(credentials.value)
+            self.pool.secret = credentials.value
 
             async def given() -> AccessToken:
                 return AccessToken(credentials.value)
 
             return TokenSource(given, renewable=False)
         if isinstance(credentials, ClientCredentials):
-            self.pool.hidden.append(credentials.client_secret)
+            self.pool.secret = credentials.client_secret
             request = ask_token(credentials, self.settings.token_url)
 
             async def asked() -> AccessToken:
@@ -171,7 +171,7 @@ class Session:
 
     def _known(self, token: AccessToken) -> AccessToken:
         """A new token: it must stay out of errors from now on, as must the one before it."""
-        self.pool.hidden[1:] = [*self.pool.hidden[1:][-3:], token.value]
+        self.pool.given.append(token.value)
         self.tell(TokenRefreshed(token.expires_in))
         return token
 
@@ -183,16 +183,19 @@ class Session:
         return URL(url, encoded=True)
 
     async def exchange(
-        self, request: Request[Any], how: _Exchange, token: AccessToken | None, body: bytes | Upload | None, take: Any
+        self, request: Request[Any], how: _Exchange, token: AccessToken | None, upload: Upload | None, take: Any
     ) -> Any:
-        """One attempt, with the redirects of a read followed."""
+        """One attempt, with the redirects of a read followed.
+
+        What is secret (the header, the token call's body) is never a local here: a traceback may show those.
+        """
         url = self.address(request)
-        for _ in range(MOST_REDIRECTS + 1):
+        for followed in range(MOST_REDIRECTS + 1):
             trusted = token is not None and url.origin() in self._trusted
             response = await self.pool.http().request(
                 request.method,
                 url,
-                data=body,
+                data=request.body if upload is None else upload,
                 headers=self._headers(request, how, token if trusted else None),
                 allow_redirects=False,
                 timeout=how.timeout(),
@@ -201,14 +204,15 @@ class Session:
             )
             try:
                 location = response.headers.get("Location")
-                if response.status not in _REDIRECTS or location is None or request.method not in {"GET", "HEAD"}:
+                final = response.status not in _REDIRECTS or location is None or request.method not in {"GET", "HEAD"}
+                if final or location is None or followed == MOST_REDIRECTS:
                     return await take(response)
                 url = self._followed(request, response.url, location, elsewhere=how.elsewhere)
             except BaseException:
                 response.close()
                 raise
             response.release()
-        raise ForbiddenOrigin(f"{request}: more than {MOST_REDIRECTS} redirects")
+        raise AssertionError("the last redirect is answered above")
 
     def _followed(self, request: Request[Any], at: URL, location: str, *, elsewhere: bool) -> URL:
         try:
@@ -270,6 +274,7 @@ class _Call:
         *,
         deadline: float | None,
     ) -> None:
+        self._id = next(session.pool.numbers)
         self._session = session
         self._pool = session.pool
         self._settings = session.settings
@@ -282,6 +287,7 @@ class _Call:
         self._outcomes: list[Outcome] = []
         self._attempts: list[Attempt] = []
         self._stopped: Stop | None = None
+        self._failure: TransportError | None = None
         self._seen = False
         """Whether the service may have counted the attempt under way."""
         self._open_question = False
@@ -293,6 +299,22 @@ class _Call:
         Raises:
             StrideError: no answer came.
         """
+        if self._settings.on_event is None:
+            return await self._answer()
+        request, status, failure = self._request, None, None
+        self._session.tell(CallStarted(self._id, request.method, request.path))
+        try:
+            answer = await self._answer()
+            status = answer.status
+            return answer
+        except BaseException as error:
+            failure = type(error).__name__
+            raise
+        finally:
+            tried = len(self._attempts)
+            self._session.tell(CallEnded(self._id, request.method, request.path, tried, status, failure))
+
+    async def _answer(self) -> Any:
         self._pool.http()
         self._pool.budget.earn(self._settings.retry_ratio)
         try:
@@ -309,7 +331,7 @@ class _Call:
         except StrideError as error:
             if self._pool.closed and not isinstance(error, ClientClosed):
                 raise self._finished(ClientClosed(f"{self._request}: the client was closed meanwhile")) from None
-            raise self._finished(error) from error.__cause__
+            raise self._finished(error) from error.__cause__ or (None if error is self._failure else self._failure)
 
     def value_of(self, answer: Answer) -> Any:
         """What a good answer means.
@@ -333,7 +355,9 @@ class _Call:
         error = error_of(str(self._request), answer.status, answer.headers, answer.body)
         if answer.status in _REDIRECTS:
             location = answer.headers.get("Location", "nowhere")[:200]
-            error.args = (f"{self._request} answered {answer.status} to {location}: a write is not redirected",)
+            read = self._request.method in {"GET", "HEAD"}
+            why = f"more than {MOST_REDIRECTS} redirects" if read else "a write is not redirected"
+            error.args = (f"{self._request} answered {answer.status} to {location}: {why}",)
         if isinstance(error, Unauthorized) and not self._renewable():
             error.args = (f"{error}; the token in STRIDE_TOKEN was refused: make a new one in the room's Apps sidebar",)
         return self._finished(error.with_facts(retry_after=stated_wait(answer.headers)))
@@ -372,20 +396,20 @@ class _Call:
     async def _one(self) -> Any:
         session, request, number = self._session, self._request, len(self._attempts) + 1
         token = await session.tokens.get() if request.authorized else None
-        body = request.body if self._how.upload is None else self._how.upload(number)
+        upload = None if self._how.upload is None else self._how.upload(number)
         if session.settings.on_event is not None:
-            session.tell(AttemptStarted(request.method, request.path, number))
+            session.tell(AttemptStarted(self._id, request.method, request.path, number))
         self._tally.requests += 1
         self._tally.retries += number > 1
         began = (time.time(), time.perf_counter())
         self._seen = True
         try:
-            answer = await session.exchange(request, self._how, token, body, self._take)
+            answer = await session.exchange(request, self._how, token, upload, self._take)
         except (aiohttp.ClientError, BrokenOff, TimeoutError, OSError) as error:
-            if isinstance(body, Upload) and body.source_error is not None:
-                self._note(None, began, error=f"the source failed: {body.source_error!r}")
-                raise body.source_error from None
-            failure = failure_of(request, error, body)
+            if upload is not None and upload.source_error is not None:
+                self._note(None, began, error=f"the source failed: {upload.source_error!r}")
+                raise upload.source_error from None
+            failure = self._failure = failure_of(request, error, upload)
             self._seen = not isinstance(failure, NotSent)
             self._note(Outcome("ambiguous" if self._seen else "not sent"), began, error=str(failure))
             # The aiohttp errors that quote request headers are not kept as a cause.
@@ -400,6 +424,8 @@ class _Call:
         self._note(Outcome("answered", answer.status, stated), began, status=answer.status)
         if answer.status == 401 and token is not None:
             session.tokens.refused(token)
+        if answer.status == 429 and request.limit_key and stated is not None and stated <= self._settings.longest_wait:
+            self._pool.throttle.pause(request.limit_key, stated)
         return answer
 
     def _note(
@@ -419,7 +445,7 @@ class _Call:
         if self._settings.on_event is not None:
             noted, number = self._attempts[-1], len(self._attempts)
             self._session.tell(
-                AttemptEnded(self._request.method, self._request.path, number, status, noted.error, seconds)
+                AttemptEnded(self._id, self._request.method, self._request.path, number, status, noted.error, seconds)
             )
 
     def _rule(self) -> Again | Stop | None:
@@ -447,10 +473,8 @@ class _Call:
 
     async def _wait(self, again: Again) -> None:
         request = self._request
-        if self._outcomes[-1].status == 429 and request.limit_key is not None:
-            self._pool.throttle.pause(request.limit_key, again.seconds)
         if self._settings.on_event is not None:
-            self._session.tell(Waiting(request.method, request.path, again.seconds, again.reason))
+            self._session.tell(Waiting(self._id, request.method, request.path, again.seconds, again.reason))
         if again.seconds >= LONG_WAIT:
             logger.info("%s: waiting %.1f s (%s)", request, again.seconds, again.reason)
         else:
@@ -485,8 +509,6 @@ class _Call:
         return error
 
     def _redacted(self, text: Any) -> Any:
-        for secret in self._pool.hidden:
-            if not secret:
-                continue
+        for secret in filter(None, (self._pool.secret, *self._pool.given)):
             text = text.replace(secret.encode(), b"***") if isinstance(text, bytes) else text.replace(secret, "***")
         return text

@@ -20,7 +20,8 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     """Names compare without regard to case."""
-    body: bytes
+    body: bytes = attrs.field(repr=False)
+    """Not shown: the token call's holds a token."""
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)

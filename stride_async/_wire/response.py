@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -23,6 +24,7 @@ from stride_async._errors import (
 LONGEST_ERROR_BODY = 64 * 1024
 """Bytes of an error body that are kept."""
 _QUOTED_CHARACTERS = 300
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: BadRequest,
@@ -89,7 +91,7 @@ def stated_wait(headers: Mapping[str, str]) -> float | None:
         text = headers.get(name, "").strip()
         if not text:
             continue
-        if name == "Retry-After" and text.isascii() and text.isdigit():
+        if name == "Retry-After" and _SECONDS.fullmatch(text):
             return float(text)
         seconds = _until(text, headers.get("Date", ""))
         if seconds is not None:

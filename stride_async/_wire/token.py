@@ -56,6 +56,9 @@ class _TokenAnswer(msgspec.Struct):
     access_token: str
     expires_in: float | None = None
 
+    def __repr__(self) -> str:
+        return f"_TokenAnswer(expires_in={self.expires_in})"
+
 
 AUDIENCE = "api.atlassian.com"
 """Required by the older token host, taken by the newer (protocol 2.1)."""
