@@ -95,8 +95,11 @@ def get_message(messages: str, limit_key: str, message_id: str) -> Request[Messa
     )
 
 
+_ABSENT = msgspec.Raw()
+
+
 class _Wrapped(msgspec.Struct):
-    message: msgspec.Raw | None = None
+    message: msgspec.Raw = _ABSENT
     messages: list[msgspec.Raw] | None = None
 
 
@@ -105,7 +108,7 @@ def _one_message(answer: Answer) -> Message:
         wrapped = msgspec.json.decode(answer.body, type=_Wrapped)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise undecodable("$", answer.body, str(error)) from error
-    if wrapped.message is not None:
+    if bytes(wrapped.message) not in {b"", b"null"}:
         return message_at(bytes(wrapped.message), "$.message")
     if wrapped.messages:
         return message_at(bytes(wrapped.messages[0]), "$.messages[0]")
