@@ -33,7 +33,7 @@ class Answer:
     headers: Mapping[str, str] = field(factory=dict)
 
 
-class Refusal(Exception):  # noqa: N818 -- it is an answer, not a failure of the server
+class Refusal(Exception):
     """The call is refused with this status; `content` replaces the usual error body."""
 
     def __init__(

@@ -92,8 +92,8 @@ class Exchange:
         else:
             headers[hdrs.CONTENT_LENGTH] = str(answer.body.size)
             return await _stream(request, web.StreamResponse(status=answer.status, headers=headers), answer.body)
-        if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            response.force_close()
+        if not request.content.is_eof():
+            response.force_close()  # answered before the body was all there: what still comes is no next request
         return response
 
     async def _misbehave(

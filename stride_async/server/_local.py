@@ -105,6 +105,7 @@ class LocalServer:
             raise RuntimeError("the server is running already")
         if self._faults_file is not None:
             self.faults.load(self._faults_file)
+            self._faults_file = None  # once, however often the server is started
         async with AsyncExitStack() as stack:
             store = await Store.open(self._db, self._records())
             stack.callback(store.close)
@@ -190,8 +191,12 @@ class LocalServer:
         id: str | None = None,
         app_is_member: bool = True,
     ) -> str:
-        """Add a conversation with these people in it."""
-        world = self._world
+        """Add a conversation with these people in it.
+
+        A direct one with one person, of which the app is a member, is the one it has with that person.
+        """
+        world, people = self._world, tuple(roster)
+        alone = type == "direct" and len(people) == 1 and app_is_member
         with world.store.transaction():
             room = world.create_conversation(
                 name,
@@ -199,7 +204,8 @@ class LocalServer:
                 type=type,
                 privacy=privacy,
                 archived=archived,
-                roster=tuple(roster),
+                roster=people,
+                direct_user=people[0] if alone else None,
                 id=id,
             )
             if app_is_member:
@@ -342,7 +348,14 @@ class LocalServer:
 
     async def _listen(self, stack: AsyncExitStack, exchange: Exchange, port: int) -> str:
         """Answer at the port until the stack is closed; the origin."""
-        handler = web.Server(exchange, handler_cancellation=True, access_log=None, logger=_LOG, lingering_time=_LINGER)
+        handler = web.Server(
+            exchange,
+            handler_cancellation=True,
+            access_log=None,
+            logger=_LOG,
+            lingering_time=_LINGER,
+            auto_decompress=False,
+        )
         runner = web.ServerRunner(handler, handle_signals=False, shutdown_timeout=_PATIENCE)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)

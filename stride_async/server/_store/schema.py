@@ -61,7 +61,10 @@ def connect(path: Path | None) -> sqlite3.Connection:
     Raises:
         ValueError: the file is no database of this server, or another server holds it.
     """
-    db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=0)
+    try:
+        db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=0)
+    except sqlite3.Error as error:
+        raise ValueError(f"cannot open {path}: {error}") from None
     try:
         db.execute("PRAGMA page_size = 16384")
         db.execute("PRAGMA locking_mode = EXCLUSIVE")

@@ -1,0 +1,78 @@
+"""A few words to call the local server without any client of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+from attrs import frozen
+
+from stride_async.server import LocalServer
+
+
+@frozen
+class Reply:
+    status: int
+    headers: Any
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@frozen
+class Api:
+    """Calls with one token; paths in `{cv}` form are given relative to a conversation by `room`."""
+
+    http: aiohttp.ClientSession
+    server: LocalServer
+    token: str
+
+    async def call(self, method: str, path: str, *, token: str | None = None, **options: Any) -> Reply:
+        headers = {"Authorization": f"Bearer {token or self.token}"} | options.pop("headers", {})
+        options.setdefault("allow_redirects", False)
+        async with self.http.request(method, self.server.url + path, headers=headers, **options) as answer:
+            return Reply(answer.status, answer.headers, await answer.read())
+
+    async def get(self, path: str, **options: Any) -> Reply:
+        return await self.call("GET", path, **options)
+
+    @property
+    def site(self) -> str:
+        return f"/site/{self.server.cloud_id}/conversation"
+
+    def room(self, conversation_id: str) -> str:
+        return f"{self.site}/{conversation_id}"
+
+
+async def log_in(http: aiohttp.ClientSession, server: LocalServer, client_id: str, client_secret: str) -> Api:
+    fields = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
+    async with http.post(f"{server.url}/oauth/token", json=fields) as answer:
+        token = (await answer.json())["access_token"]
+    return Api(http, server, token)
+
+
+def ids(reply: Reply) -> list[str]:
+    """Ids of the messages in a history answer."""
+    return [message["id"] for message in reply.json["messages"]]
+
+
+async def seen(server: LocalServer) -> None:
+    """Wait until the server has seen a call that is no token call."""
+    async with asyncio.timeout(5):
+        while not any(call.path != "/oauth/token" for call in server.calls):  # noqa: ASYNC110 -- the server signals nothing
+            await asyncio.sleep(0)
+
+
+async def ended(tasks: set[asyncio.Task[Any]]) -> None:
+    """Wait until no tasks are left but these."""
+    async with asyncio.timeout(5):
+        while asyncio.all_tasks() - tasks:  # noqa: ASYNC110 -- tasks of the server's own, known to nobody else
+            await asyncio.sleep(0)
+
+
+Start = Callable[..., Any]

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import aiohttp
+import pytest
+
+from stride_async.server import LocalServer
+
+from .calling import Api, Start, log_in
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """Start a server with options of the test's own and log its app in; all are closed afterwards."""
+    async with AsyncExitStack() as stack:
+
+        async def start_one(**options: object) -> Api:
+            server = await stack.enter_async_context(LocalServer(**options))
+            http = await stack.enter_async_context(aiohttp.ClientSession())
+            return await log_in(http, server, server.client_id, server.client_secret)
+
+        yield start_one
+
+
+@pytest.fixture
+async def api(start: Start) -> Api:
+    """An empty site, and calls to it as its app."""
+    return await start(rate_limit=None)
+
+
+@pytest.fixture
+def server(api: Api) -> LocalServer:
+    return api.server
+
+
+@pytest.fixture
+def room(server: LocalServer) -> str:
+    """A public conversation without messages."""
+    return server.add_conversation("general")
