@@ -19,6 +19,7 @@ from stride_async._net.session import Session, Tally
 from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async._wire.bookmark import Bookmark
 from stride_async._wire.pages import Listing, Page, Undecodable, Walk
+from stride_async._wire.secrets import redact
 
 T = TypeVar("T")
 
@@ -147,7 +148,8 @@ class _Fetch(Generic[T]):
     def _count_undecodable(self, error: DecodeError) -> None:
         self.stats.undecodable += 1
         if self._callback is not None:
-            self._callback(error)
+            error.__cause__ = None
+            self._callback(redact(error, self._session.pool.secrets))
 
     async def page(self) -> Page[T] | None:
         """The next page, perhaps an empty one; None at the end."""
@@ -168,7 +170,8 @@ class _Fetch(Generic[T]):
             try:
                 self._walk.take(body, self._told)
             except StrideError as error:
-                raise self._placed(error) from error.__cause__
+                # The converter's own errors quote what they read, which may be a secret.
+                raise redact(self._placed(error), self._session.pool.secrets) from None
         return None
 
     def _cut(self, page: Page[T]) -> Page[T]:

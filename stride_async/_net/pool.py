@@ -57,6 +57,11 @@ class Pool:
         return self._http
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be told to anybody."""
+        return self.secret, *self.given
+
+    @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed

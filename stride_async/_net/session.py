@@ -47,6 +47,7 @@ from stride_async._net.token import TokenSource
 from stride_async._settings import Settings
 from stride_async._wire.request import Answer, Request
 from stride_async._wire.response import LONGEST_ERROR_BODY, error_of, stated_wait
+from stride_async._wire.secrets import redact, redacted
 from stride_async._wire.token import AccessToken, ClientCredentials, Credentials, StaticToken, ask_token
 
 T = TypeVar("T")
@@ -348,7 +349,7 @@ class _Call:
             return self._request.read(answer)
         except DecodeError as error:
             described = type(error)(f"{self._request}: {error}").with_facts(**error.__dict__)
-            raise self._finished(described) from error.__cause__
+            raise self._finished(described) from None  # The converter's own errors quote what they read.
 
     def failed_by(self, answer: Answer) -> ApiError:
         """The error of an answer that is not good."""
@@ -441,7 +442,9 @@ class _Call:
         if outcome is not None:
             self._outcomes.append(outcome)
             self._open_question = outcome.kind != "answered" or (outcome.status or 0) >= 400
-        self._attempts.append(Attempt(status, None if error is None else self._redacted(error), started, seconds))
+        self._attempts.append(
+            Attempt(status, None if error is None else redacted(error, self._pool.secrets), started, seconds)
+        )
         if self._settings.on_event is not None:
             noted, number = self._attempts[-1], len(self._attempts)
             self._session.tell(
@@ -502,13 +505,4 @@ class _Call:
         if self._stopped is not None and last is not None:
             facts["rule"] = self._stopped.reason
         error.with_facts(**{name: value for name, value in facts.items() if name not in error.__dict__ or value})
-        error.args = tuple(self._redacted(part) if isinstance(part, str) else part for part in error.args)
-        for name in ("message", "body", "raw"):
-            if error.__dict__.get(name):
-                error.with_facts(**{name: self._redacted(error.__dict__[name])})
-        return error
-
-    def _redacted(self, text: Any) -> Any:
-        for secret in filter(None, (self._pool.secret, *self._pool.given)):
-            text = text.replace(secret.encode(), b"***") if isinstance(text, bytes) else text.replace(secret, "***")
-        return text
+        return redact(error, self._pool.secrets)
