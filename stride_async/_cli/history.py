@@ -1,0 +1,106 @@
+"""`stride history`: the messages of one conversation."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from stride_async import Message, StrideClient
+from stride_async._cli import show
+from stride_async._cli.connect import with_client
+from stride_async._cli.exits import Ended, Exit
+from stride_async._cli.find import find_conversation
+from stride_async._cli.options import conversation_argument, json_option, verbose_option
+from stride_async._cli.people import People
+
+Bound = str | datetime
+
+
+def _bound(_: click.Context, __: click.Parameter, value: str | None) -> Bound | None:
+    """A moment where it reads as one, else a message id."""
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return value
+    if moment.tzinfo is None:
+        whole = moment.isoformat()
+        raise click.BadParameter(f"{value!r} does not say in which time zone: write {whole}Z or {whole}+02:00")
+    return moment
+
+
+@click.command(name="history")
+@conversation_argument
+@click.option("--after", metavar="ID|TIME", callback=_bound, help="Only messages after this one or this moment.")
+@click.option("--before", metavar="ID|TIME", callback=_bound, help="Only messages before this one or this moment.")
+@click.option("--oldest-first", is_flag=True, help="Oldest first; newest first otherwise.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N messages.")
+@json_option
+@verbose_option
+def command(
+    *,
+    conversation: str,
+    after: Bound | None,
+    before: Bound | None,
+    oldest_first: bool,
+    limit: int | None,
+    as_json: bool,
+) -> None:
+    """Show the messages of CONVERSATION: an id, an exact name, or an address.
+
+    JSON lines are the service's own bytes of each message. TIME is ISO 8601 with its zone, such as
+    2018-06-01T08:00:00Z; both bounds are exclusive.
+
+    \b
+    Examples:
+        stride history general --limit 20
+        stride history general --after 2018-06-01T08:00:00Z --oldest-first
+        stride history https://app.stride.com/SITE/chat/CONVERSATION
+        stride history general | jq -r .text | grep -i release
+    """
+
+    async def work(client: StrideClient) -> None:
+        room = await find_conversation(client, conversation)
+        try:
+            messages = room.history(after=after, before=before, oldest_first=oldest_first, max_items=limit)
+        except ValueError as error:
+            raise Ended(Exit.USAGE, str(error)) from error
+        people = People(client)
+        console = show.console(sys.stdout)
+        async for page in messages.pages():
+            if show.for_people(as_json=as_json):
+                await _show(page.items, people, console)
+            else:
+                show.json_lines(message.raw for message in page.items)
+
+    with_client(work)
+
+
+async def _show(messages: Sequence[Message], people: People, console: Console) -> None:
+    senders = await people.look_up(message.sender_id for message in messages)
+    rows = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    rows.add_column(no_wrap=True, style="dim", width=20)
+    rows.add_column(no_wrap=True, style="cyan", width=18, overflow="ellipsis")
+    rows.add_column(ratio=1, overflow="fold")
+    for message, sender in zip(messages, senders, strict=True):
+        rows.add_row(
+            f"{message.sent_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z",
+            Text(show.printable(sender.display_name or sender.id)),
+            Text(show.printable(_text_of(message))),
+        )
+    console.print(rows)
+
+
+def _text_of(message: Message) -> str:
+    try:
+        files = message.body.media()
+    except ValueError:  # No document: its plain text is all there is.
+        files = ()
+    return "\n".join(filter(None, (message.text.rstrip("\n"), *(f"[file {media_id}]" for media_id in files))))

@@ -1,0 +1,118 @@
+"""The tree of commands, and the one place where a failure becomes a sentence and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from stride_async import __version__
+from stride_async._cli.exits import DEBUG_VARIABLE, Exit, ended
+from stride_async._cli.options import VERBOSE, verbose_option
+
+_MODULES = {
+    "demo": "demo",
+    "server": "server",
+    "list": "listing",
+    "history": "history",
+    "send": "send",
+    "upload": "upload",
+    "download": "download",
+}
+"""Commands in the order of the help, each with its module, which is imported when it is wanted."""
+
+
+class Tree(click.Group):
+    """The commands. One whose packages are not installed says so when it is called, and harms no other."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which a newcomer needs them."""
+        return list(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        if cmd_name not in _MODULES:
+            return None
+        try:
+            command = importlib.import_module(f"stride_async._cli.{_MODULES[cmd_name]}").command
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("stride_async"):
+                raise
+            return _unavailable(cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for, and end as `docs/cli.md` says."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("Interrupted.", err=True)
+            ctx.exit(Exit.INTERRUPTED)
+        except BrokenPipeError:
+            # Whoever read has had enough. What is still buffered must not fail again at the interpreter's end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(Exit.DONE)
+        except Exception as error:
+            end = ended(error, verbose=ctx.meta.get(VERBOSE, False))
+            if end is not None:
+                raise end from error
+            if os.environ.get(DEBUG_VARIABLE):
+                raise
+            click.echo(
+                f"Error: a defect of stride itself: {error!r}; set {DEBUG_VARIABLE}=1 to see where, and report it",
+                err=True,
+            )
+            ctx.exit(Exit.UNEXPECTED)
+
+
+def _unavailable(name: str) -> click.Command:
+    def refuse() -> None:
+        raise click.ClickException(f"stride {name} needs more packages: pip install 'stride-async[server]'")
+
+    return click.Command(
+        name,
+        callback=refuse,
+        short_help="(needs pip install 'stride-async[server]')",
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )
+
+
+@click.group(cls=Tree, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="stride", message="%(prog)s %(version)s")
+@verbose_option
+def stride() -> None:
+    """Talk to a Stride site, or to a local stand-in for one.
+
+    Data goes to stdout: a table on a terminal, JSON lines in a pipe. All else goes to stderr. The site and the
+    secrets come from the environment: STRIDE_BASE_URL, STRIDE_CLOUD_ID, and STRIDE_CLIENT_ID with
+    STRIDE_CLIENT_SECRET, or STRIDE_TOKEN. A secret that is missing is asked for on a terminal.
+
+    \b
+    Exit codes:
+        0  done                     5  partial: what is missing is listed
+        1  unexpected               6  verification failed
+        2  usage                    7  service unavailable, or limit not clearing
+        3  nothing selected       130  interrupted
+        4  authentication
+
+    \b
+    Examples:
+        stride demo
+        stride server --generate conversations=20,messages=250,seed=7
+        stride list conversations
+        stride history general --limit 20
+    """
+
+
+def run() -> None:
+    """The entry point `stride`."""
+    stride(prog_name="stride")
