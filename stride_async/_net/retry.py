@@ -1,7 +1,7 @@
 """When to send again, and after how long.
 
 `decide` is the whole rule, a pure function of what happened so far; tenacity's `AsyncRetrying`, built anew for each
-call, only carries it out.
+call that has to be repeated, only carries it out.
 
 | what came | may be repeated | may not be repeated |
 | --- | --- | --- |
@@ -25,6 +25,7 @@ from typing import Literal, TypeVar
 import attrs
 import tenacity
 
+from stride_async._errors import StrideError
 from stride_async._settings import Settings
 
 R = TypeVar("R")
@@ -152,12 +153,16 @@ async def carry_out(
 ) -> R:
     """Attempt until `rule` does not say `Again`; then the last attempt's value or error.
 
-    `rule` is asked once after each attempt; None means that it went well. `waiting` waits out an `Again`.
+    `rule` is asked once after each attempt; None means that it went well. `waiting` waits out an `Again`. A call that
+    was cancelled is not repeated, whatever the rule would say.
     """
     decision: Again | Stop | None = None
 
-    def again(_: tenacity.RetryCallState) -> bool:
+    def again(state: tenacity.RetryCallState) -> bool:
         nonlocal decision
+        failure = state.outcome.exception() if state.outcome is not None else None
+        if failure is not None and not isinstance(failure, StrideError):
+            return False
         decision = rule()
         return isinstance(decision, Again)
 
@@ -165,6 +170,18 @@ async def carry_out(
         assert isinstance(decision, Again)
         await waiting(decision)
 
+    # Most calls go well at once, and tenacity's own work for one is as much as sending it: it begins with the repeats.
+    try:
+        value = await attempt()
+    except StrideError:
+        decision = rule()
+        if not isinstance(decision, Again):
+            raise
+    else:
+        decision = rule()
+        if not isinstance(decision, Again):
+            return value
+    await waiting(decision)
     retrying = tenacity.AsyncRetrying(
         retry=again, stop=tenacity.stop_never, wait=tenacity.wait_none(), sleep=sleep, reraise=True
     )
