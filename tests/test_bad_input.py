@@ -1,0 +1,187 @@
+"""What a caller gets wrong: a `ValueError` in words before anything is sent, or `NotFound` with the id."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from stride_async import Body, ClientCredentials, Document, Markdown, NotFound, Settings, StrideClient
+from stride_async.document import doc, paragraph
+from tests.conftest import client_of
+
+NAIVE = datetime(2018, 6, 1, 8)
+EARLY, LATE = datetime(2018, 6, 1, tzinfo=UTC), datetime(2018, 6, 2, tzinfo=UTC)
+NO_DOCUMENT = Document.from_json(
+    {
+        "version": 1,
+        "type": "doc",
+        "content": [
+            {"type": "paragraph", "content": [{"type": "text", "text": "fine"}]},
+            {"type": "heading", "attrs": {"level": 9}, "content": []},
+            {"type": "paragraph", "content": [{"type": "text", "text": ""}]},
+        ],
+    }
+)
+
+
+async def made(value):
+    """Lets a case say wrong arguments of calls that wait and of those that do not in the same way."""
+    return await value if asyncio.iscoroutine(value) else value
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda c, r: r.send(""), "the message is empty"),
+        (lambda c, r: r.send(" \n\t "), "the message is empty"),
+        (lambda c, r: r.send(Markdown("")), "the message is empty"),
+        (lambda c, r: c.user("u").send(""), "the message is empty"),
+        (lambda c, r: r.edit("m", ""), "the message is empty"),
+        (lambda c, r: r.send("\ud800"), "cannot be written in UTF-8"),
+        (
+            lambda c, r: r.send(NO_DOCUMENT),
+            r"the document is invalid: \$\.content\[1\]\.attrs\.level: .* \(and 1 more\)",
+        ),
+        (lambda c, r: r.edit("m", NO_DOCUMENT), r"the document is invalid: \$\.content\[1\]\.attrs\.level"),
+        (lambda c, r: c.user("u").edit("m", NO_DOCUMENT), r"the document is invalid: \$\.content\[1\]\.attrs\.level"),
+        (lambda c, r: r.recent(0), "limit is 0; expected 1 to 75"),
+        (lambda c, r: r.recent(76), "limit is 76; expected 1 to 75"),
+        (lambda c, r: r.history(page_size=0), "page_size is 0; expected 1 to 75"),
+        (lambda c, r: r.history(page_size=76), "page_size is 76; expected 1 to 75"),
+        (lambda c, r: r.roster(page_size=-1), "page_size is -1; expected 1 to 75"),
+        (lambda c, r: c.conversations(page_size=100), "page_size is 100; expected 1 to 75"),
+        (lambda c, r: r.modules("chat:bot", page_size=0), "page_size is 0; expected 1 to 75"),
+        (lambda c, r: r.history(max_items=-1), "max_items is -1; expected 0 or more"),
+        (lambda c, r: r.history().collect(limit=-1), "limit is -1; expected 0 or more"),
+        (lambda c, r: r.history().stream(prefetch=-1), "prefetch is -1; expected 0 or more"),
+        (lambda c, r: r.context("m", before=-1), "before=-1 and after=0: expected 0 or more"),
+        (lambda c, r: r.context("m", before=40, after=35), "before=40 and after=35: .* 74 at most in all"),
+        (lambda c, r: r.history(after=NAIVE), "after=2018-06-01T08:00:00 has no time zone"),
+        (lambda c, r: r.history(before=NAIVE), "before=2018-06-01T08:00:00 has no time zone"),
+        (lambda c, r: r.history(after=LATE, before=EARLY), "after=.* is later than before="),
+        (lambda c, r: r.history(after=""), "after is an empty message id"),
+        (lambda c, r: c.conversation(""), "the conversation id is empty"),
+        (lambda c, r: c.user(""), "the user id is empty"),
+        (lambda c, r: r.message(""), "the message id is empty"),
+        (lambda c, r: r.edit("", "hi"), "the message id is empty"),
+        (lambda c, r: r.delete(""), "the message id is empty"),
+        (lambda c, r: r.context(""), "the message id is empty"),
+        (lambda c, r: r.open_media(""), "the media id is empty"),
+        (lambda c, r: r.download("", "/nowhere/at/all"), "the media id is empty"),
+        (lambda c, r: r.delete_media(""), "the media id is empty"),
+        (lambda c, r: r.put_module("chat:bot", "", {}), "the module key is empty"),
+        (lambda c, r: r.delete_module("chat:bot", ""), "the module key is empty"),
+        (lambda c, r: r.set_glance("", label="x"), "the module key is empty"),
+        (lambda c, r: r.set_configuration("", configured=True), "the module key is empty"),
+        (lambda c, r: c.update_glance("", label="x"), "the module key is empty"),
+        (lambda c, r: c.update_configuration("", configured=True, conversation_id="r"), "the module key is empty"),
+        (lambda c, r: r.invite(), "no user to add"),
+        (lambda c, r: r.invite("u", ""), "no user to add: .* none of them empty"),
+        (lambda c, r: r.remove(), "no user to remove"),
+        (lambda c, r: c.find_user(""), "the e-mail address is empty"),
+        (lambda c, r: r.modules("chat:configuration"), "'chat:configuration' is no module type the service lists"),
+        (lambda c, r: r.put_module("glance", "k", {}), "'glance' is no module type .* chat:actionTarget, chat:bot, "),
+        (lambda c, r: r.delete_module("", "k"), "'' is no module type"),
+        (lambda c, r: r.put_module("chat:bot", "k", {"at": {1, object()}}), "the body cannot be written as JSON"),
+        (lambda c, r: c.conversations(sort="up"), "sort is 'up'; expected 'asc', 'desc' or None"),
+        (lambda c, r: c.create_conversation("a", privacy="secret"), "privacy is 'secret'; expected 'public' or 'priv"),
+        (lambda c, r: c.create_conversation("  "), "the conversation's name is empty"),
+        (lambda c, r: r.update(privacy=""), "privacy is ''; expected 'public' or 'private'"),
+        (lambda c, r: r.update(name=""), "the conversation's name is empty"),
+        (lambda c, r: r.update(), "nothing to update: give name, topic or privacy"),
+        (lambda c, r: r.upload(b"x"), "the upload has no name: give name="),
+        (lambda c, r: r.upload(Body.from_bytes(b"x"), name=""), "the upload has no name: give name="),
+        (lambda c, r: r.upload(b"x", name="\ud800"), "cannot be written in UTF-8"),
+        (lambda c, r: c.conversation("\ud800"), "cannot be written in UTF-8"),
+        (lambda c, r: doc(paragraph("")), "text"),
+    ],
+)
+async def test_a_wrong_argument_is_told_before_anything_is_sent(client, server, call, words):
+    """In a sentence that says what was found and what was expected."""
+    room = client.conversation(server.add_conversation("general"))
+
+    with pytest.raises(ValueError, match=words) as caught:
+        await made(call(client, room))
+
+    assert "\n" not in str(caught.value)
+    assert 0 == len(server.calls)
+
+
+async def test_a_file_that_is_not_there_is_told_before_anything_is_sent(client, server, tmp_path):
+    """As the operating system words it."""
+    room = client.conversation(server.add_conversation("general"))
+
+    with pytest.raises(FileNotFoundError, match=r"missing\.txt"):
+        await room.upload(tmp_path / "missing.txt")
+
+    assert 0 == len(server.calls)
+
+
+async def test_a_download_that_has_nowhere_to_go_leaves_nothing_behind(client, server, tmp_path):
+    """A folder that is missing is no reason to make one."""
+    room = client.conversation(server.add_conversation("general"))
+    media_id = server.add_media(room.id, "a.txt", b"data")
+
+    with pytest.raises(FileNotFoundError):
+        await room.download(media_id, tmp_path / "missing" / "a.txt")
+
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("call", "missing"),
+    [
+        (lambda c, r: c.conversation("no-room").get(), "no-room"),
+        (lambda c, r: c.conversation("no-room").send("hi"), "no-room"),
+        (lambda c, r: c.conversation("no-room").history().first(), "no-room"),
+        (lambda c, r: c.conversation("no-room").roster().collect(limit=None), "no-room"),
+        (lambda c, r: c.conversation("no-room").upload(b"x", name="x"), "no-room"),
+        (lambda c, r: c.conversation("a/b?c#d ü").get(), "a/b?c#d ü"),
+        (lambda c, r: c.conversation("..").get(), ".."),
+        (lambda c, r: r.message("no-message"), "no-message"),
+        (lambda c, r: r.edit("no-message", "hi"), "no-message"),
+        (lambda c, r: r.delete("no-message"), "no-message"),
+        (lambda c, r: r.context("no-message"), "no-message"),
+        (lambda c, r: r.history(after="no-message").collect(limit=None), "no-message"),
+        (lambda c, r: r.open_media("no-media").__aenter__(), "no-media"),
+        (lambda c, r: r.delete_media("no-media"), "no-media"),
+        (lambda c, r: r.delete_module("chat:bot", "no-key"), "no-key"),
+        (lambda c, r: r.invite("no-user"), "no-user"),
+        (lambda c, r: c.user("no-user").profile(), "no-user"),
+        (lambda c, r: c.user("no-user").conversation(), "no-user"),
+        (lambda c, r: c.user("no-user").send("hi"), "no-user"),
+        (lambda c, r: c.update_glance("k", label="x", conversation_id="no-room"), "no-room"),
+    ],
+)
+async def test_what_the_service_does_not_know_is_not_found_by_name(client, server, call, missing):
+    """The id is in the message, and the call is not repeated."""
+    room = client.conversation(server.add_conversation("general"))
+
+    with pytest.raises(NotFound) as caught:
+        await call(client, room)
+
+    assert missing in caught.value.message
+    assert 1 == len(caught.value.attempts)
+
+
+async def test_an_unknown_site_is_not_found_by_name(server):
+    """Whatever is asked of it."""
+    credentials = ClientCredentials(server.client_id, server.client_secret)
+    settings = Settings(base_url=server.url, backoff=0.0)
+
+    async with StrideClient(credentials, cloud_id="no-site", settings=settings) as client:
+        for call in (client.conversations().first(), client.create_conversation("a"), client.conversation("r").get()):
+            with pytest.raises(NotFound, match="no-site"):
+                await call
+
+
+async def test_ids_never_lead_to_another_path(server):
+    """Dots, slashes and escapes in an id stay inside their segment."""
+    ids = ["..", ".", "../../me", "a/b", "a%2Fb", "a?b=c", "a#b", "a b", "ü", "a:b", "%"]
+    async with client_of(server) as client:
+        for wanted in ids:
+            with pytest.raises(NotFound):
+                await client.conversation(wanted).get()
+
+    base = f"/site/{server.cloud_id}/conversation/"
+    assert [base + wanted for wanted in ids] == [call.path for call in server.calls if call.path != "/oauth/token"]
