@@ -1,0 +1,452 @@
+"""A client's life: where it comes from, what it shares, what it refuses, and how it ends."""
+
+import asyncio
+import json
+import socket
+
+import aiohttp
+import attrs
+import pytest
+from aiohttp import web
+
+from stride_async import (
+    AccessToken,
+    ClientClosed,
+    ClientCredentials,
+    Markdown,
+    NotFound,
+    NotSent,
+    ServerError,
+    Settings,
+    StaticToken,
+    StrideClient,
+    WrongLoop,
+)
+from tests.conftest import client_of
+
+VARIABLES = ("STRIDE_CLIENT_ID", "STRIDE_CLIENT_SECRET", "STRIDE_TOKEN", "STRIDE_CLOUD_ID", "STRIDE_BASE_URL")
+
+
+@pytest.fixture
+def environment(server, monkeypatch):
+    """What a shell would hold for this server, ready to be changed."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("STRIDE_CLIENT_ID", server.client_id)
+    monkeypatch.setenv("STRIDE_CLIENT_SECRET", server.client_secret)
+    monkeypatch.setenv("STRIDE_CLOUD_ID", server.cloud_id)
+    monkeypatch.setenv("STRIDE_BASE_URL", server.url)
+    return monkeypatch
+
+
+@pytest.fixture
+async def prefixed(server):
+    """The address of a gateway that has the server below `/stride/api`."""
+
+    async def passed_on(request):
+        url = server.url + request.raw_path.removeprefix("/stride/api")
+        async with (
+            aiohttp.ClientSession() as http,
+            http.request(request.method, url, headers=request.headers, data=await request.read()) as answer,
+        ):
+            return web.Response(status=answer.status, body=await answer.read(), content_type=answer.content_type)
+
+    app = web.Application()
+    app.router.add_route("*", "/stride/api/{rest:.*}", passed_on)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/stride/api"
+    await runner.cleanup()
+
+
+def free_port():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
+
+
+def settings_for(url, **options):
+    return Settings(**{"base_url": url, "backoff": 0.0, "calls_per_minute": None, **options})
+
+
+def client_at(url, **options):
+    return StrideClient(StaticToken("token"), cloud_id="site", settings=settings_for(url, **options))
+
+
+async def test_the_environment_makes_a_client(environment, server):
+    """Four variables are all it needs."""
+    async with StrideClient.from_env() as client:
+        assert server.app_account_id == (await client.me()).account_id
+    assert (server.cloud_id, server.url) == (client.cloud_id, client.settings.base_url)
+
+
+async def test_a_token_in_the_environment_stands_for_the_credentials(environment, server):
+    """A room token needs neither id nor secret."""
+    room_id = server.add_conversation("general")
+    environment.setenv("STRIDE_TOKEN", server.room_token(room_id))
+    environment.delenv("STRIDE_CLIENT_ID")
+
+    async with StrideClient.from_env() as client:
+        await client.conversation(room_id).send("hi")
+
+    assert ["POST"] == [call.method for call in server.calls]
+
+
+async def test_settings_given_win_over_the_environment(environment, server):
+    """The address is then the settings' own."""
+    environment.setenv("STRIDE_BASE_URL", "http://127.0.0.1:1")
+
+    async with StrideClient.from_env(settings=Settings(base_url=server.url, page_size=5)) as client:
+        await client.me()
+
+    assert 5 == client.settings.page_size
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        (["STRIDE_BASE_URL"], "no server given: start `stride server` and set STRIDE_BASE_URL"),
+        (["STRIDE_CLOUD_ID"], "no site given: set STRIDE_CLOUD_ID"),
+        (["STRIDE_CLIENT_ID"], "no credentials given: set STRIDE_CLIENT_ID, or STRIDE_TOKEN"),
+        (["STRIDE_CLIENT_SECRET"], "no credentials given: set STRIDE_CLIENT_SECRET, or STRIDE_TOKEN"),
+        (
+            ["STRIDE_CLIENT_ID", "STRIDE_CLIENT_SECRET"],
+            "no credentials given: set STRIDE_CLIENT_ID and STRIDE_CLIENT_SECRET, or STRIDE_TOKEN",
+        ),
+    ],
+)
+def test_each_missing_variable_is_named(environment, missing, words):
+    """Before anything is opened."""
+    for name in missing:
+        environment.delenv(name)
+
+    with pytest.raises(ValueError) as caught:
+        StrideClient.from_env()
+
+    assert words == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("", "no server given: start `stride server` and set STRIDE_BASE_URL"),
+        ("127.0.0.1:8080", "is no address of a server: expected something like http://127.0.0.1:8080"),
+        ("localhost", "is no address of a server"),
+        ("ftp://127.0.0.1", "is no address of a server"),
+        ("http://", "is no address of a server"),
+        ("http://127.0.0.1:0", "is no address of a server"),
+        ("http://127.0.0.1:99999", "cannot be read: Port out of range"),
+        ("http://[::1", "cannot be read"),
+        ("http://ann:word@127.0.0.1", "holds a user name or password"),
+        ("http://127.0.0.1/?a=b", "has a query or fragment"),
+        ("http://127.0.0.1/#a", "has a query or fragment"),
+    ],
+)
+def test_a_base_url_that_cannot_be_used_is_refused_in_a_sentence(url, words):
+    """There is no default, and what a typing error leaves is no address."""
+    with pytest.raises(ValueError) as caught:
+        Settings(base_url=url)
+
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "word@" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("page_size", 0),
+        ("page_size", 76),
+        ("attempts", 0),
+        ("deadline", -1.0),
+        ("attempt_timeout", 0.0),
+        ("idle_timeout", 0.0),
+        ("longest_wait", -0.1),
+        ("backoff", -1.0),
+        ("retry_ratio", 1.1),
+        ("priority", "urgent"),
+        ("calls_per_minute", 0),
+        ("concurrency", 0),
+        ("media_concurrency", 0),
+        ("allowed_origins", ("media.example.com",)),
+        ("token_url", "oauth/token"),
+        ("user_agent", "two\r\nlines"),
+    ],
+)
+def test_options_out_of_range_are_refused_by_name(option, value):
+    """At once, not at the first call."""
+    with pytest.raises(ValueError, match=option):
+        Settings(base_url="http://127.0.0.1:8080", **{option: value})
+
+
+def test_an_empty_site_is_refused():
+    """It would make another path of every call."""
+    with pytest.raises(ValueError, match="the cloud id is empty"):
+        StrideClient(StaticToken("t"), cloud_id="", settings=Settings(base_url="http://127.0.0.1:8080"))
+
+
+async def test_a_path_prefix_of_the_base_url_is_kept(server, prefixed):
+    """Calls, pages, media and the token all go below it; a slash at its end makes no other path."""
+    room_id = server.add_conversation("general")
+    server.fill(room_id, messages=3)
+    credentials = ClientCredentials(server.client_id, server.client_secret)
+
+    async with StrideClient(
+        credentials, cloud_id=server.cloud_id, settings=settings_for(prefixed + "/", page_size=2)
+    ) as client:
+        room = client.conversation(room_id)
+        assert [server.cloud_id] == [site.id for site in await client.sites()]
+        assert 3 == len(await room.history().collect(limit=None))
+        media = await room.upload(b"data", name="a ü.txt")
+        async with room.open_media(media.id) as body:
+            assert b"data" == b"".join([chunk async for chunk in body.chunks()])
+
+    assert "/oauth/token" == server.calls[0].path
+    assert {"a ü.txt"} == {dict(call.query)["name"] for call in server.calls.matching("POST", "*/media")}
+
+
+async def test_a_port_nobody_listens_on_is_one_sentence():
+    """Nothing was sent, so anything may be tried again."""
+    port = free_port()
+
+    async with client_at(f"http://127.0.0.1:{port}") as client:
+        with pytest.raises(NotSent) as caught:
+            await client.create_conversation("room")
+
+    assert f"127.0.0.1:{port}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert (True, False) == (caught.value.retryable, caught.value.maybe_processed)
+    assert client.settings.attempts == len(caught.value.attempts)
+
+
+async def test_a_name_that_does_not_resolve_is_one_sentence():
+    """The name is in it."""
+    async with client_at("http://nowhere.invalid:8080", attempts=1) as client:
+        with pytest.raises(NotSent) as caught:
+            await client.me()
+
+    assert "nowhere.invalid" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+async def test_nothing_is_sent_before_the_first_call(server):
+    """Neither constructors nor handles nor pagers open anything."""
+    async with client_of(server) as client:
+        room = client.conversation("r")
+        room.history(), room.roster(), client.conversations(), client.user("u")
+
+    assert 0 == len(server.calls)
+
+
+async def test_a_session_of_ones_own_is_used_and_never_closed(server):
+    """Its headers go out, and after the client's end it serves on."""
+    async with aiohttp.ClientSession(headers={"X-Mine": "yes"}) as http:
+        credentials = ClientCredentials(server.client_id, server.client_secret)
+        async with StrideClient(
+            credentials, cloud_id=server.cloud_id, settings=settings_for(server.url), session=http
+        ) as client:
+            await client.me()
+
+        assert {"yes"} == {call.headers["X-Mine"] for call in server.calls}
+        assert not http.closed
+        async with http.get(f"{server.url}/me") as answer:
+            assert 401 == answer.status
+    with pytest.raises(ClientClosed):
+        await client.me()
+
+
+async def test_clients_with_other_settings_share_the_token_and_the_connections(server, client):
+    """Options change whole; what the first one opened serves the second."""
+    room_id = server.add_conversation("general")
+    server.fill(room_id, messages=3)
+    other = client.with_settings(attrs.evolve(client.settings, page_size=1, user_agent="other"))
+
+    await client.me()
+    await other.conversation(room_id).history().collect(limit=None)
+
+    assert 1 == len(server.calls.matching("POST", "/oauth/token"))
+    pages = server.calls.matching("GET", "*/message")
+    assert [("1", "other")] * 4 == [(dict(call.query)["limit"], call.headers["User-Agent"]) for call in pages]
+    assert 75 == client.settings.page_size
+    assert 1 == len({call.headers["Authorization"] for call in server.calls if "Authorization" in call.headers})
+
+
+async def test_clients_with_other_settings_share_the_limiter(server):
+    """Both together stay below the limit of a conversation: the second waits for the first one's place."""
+    room = server.add_conversation("general")
+    events = []
+    async with client_of(server, calls_per_minute=3, deadline=None, on_event=events.append) as client:
+        other = client.with_settings(attrs.evolve(client.settings, user_agent="other"))
+        for _ in range(3):
+            await client.conversation(room).get()
+        waiting = asyncio.create_task(other.conversation(room).get())
+        # Calls to another conversation are not held up: once one is through, the waiting one had its chance.
+        await other.conversation(server.add_conversation("another")).get()
+
+        assert not waiting.done()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    assert 3 == len(server.calls.matching("GET", f"*/conversation/{room}"))
+
+
+async def test_closing_a_client_with_other_settings_closes_nothing(client):
+    """The first one owns what they share."""
+    async with client.with_settings(attrs.evolve(client.settings, page_size=1)) as other:
+        await other.me()
+
+    await client.me()
+    await other.me()
+
+
+@pytest.mark.parametrize(("option", "url"), [("base_url", "http://127.0.0.1:1"), ("token_url", "http://127.0.0.1:1/t")])
+async def test_other_settings_cannot_lead_the_token_elsewhere(client, option, url):
+    """The shared token belongs to one place."""
+    with pytest.raises(ValueError, match=f"{option} is '{url}', the shared token is for"):
+        client.with_settings(attrs.evolve(client.settings, **{option: url}))
+
+
+async def test_request_asks_anything_else_of_the_service(client, server):
+    """Same token, same errors, decoded JSON; None where nothing came back."""
+    room = server.add_conversation("general")
+    path = f"/site/{server.cloud_id}/conversation/{room}"
+
+    found = await client.request("get", f"/site/{server.cloud_id}/conversation", params={"query": "gen", "limit": 5})
+    nothing = await client.request("PUT", f"{path}/archive", json={})
+    with pytest.raises(NotFound, match="nobody"):
+        await client.request("GET", f"/scim/site/{server.cloud_id}/Users/nobody")
+
+    assert [room] == [value["id"] for value in found["values"]]
+    assert nothing is None
+    assert {"query": "gen", "limit": "5"} == dict(server.calls.matching("GET", "*/conversation")[0].query)
+    assert (await client.conversation(room).get()).is_archived
+
+
+@pytest.mark.parametrize(("method", "sent"), [("GET", 4), ("PUT", 4), ("DELETE", 4), ("POST", 1), ("PATCH", 1)])
+async def test_request_is_repeated_by_its_method(client, server, method, sent):
+    """What might be done twice is not."""
+    server.faults.add(method, "/anything", status=503)
+
+    with pytest.raises(ServerError):
+        await client.request(method, "/anything")
+
+    assert sent == len(server.calls.matching(method, "/anything"))
+
+
+@pytest.mark.parametrize("path", ["me", "", "//other.example/me", "/me?a=b", "/a b", "/ü", "/me#x", "/\\other"])
+async def test_request_takes_only_paths(client, server, path):
+    """Nothing that could lead elsewhere, and no query beside `params`."""
+    with pytest.raises(ValueError, match="must begin with one slash"):
+        await client.request("GET", path)
+
+    assert 0 == len(server.calls)
+
+
+async def test_closing_twice_is_fine_and_then_the_client_says_so(server):
+    """With `async with` or without; handles and pagers made before are closed with it."""
+    client = client_of(server)
+    room = client.conversation(server.add_conversation("general"))
+    history = room.history()
+    await room.send(Markdown("*hi*"))
+
+    await client.close()
+    await client.close()
+
+    for call in (client.me(), room.get(), history.collect(limit=None), room.upload(b"x", name="x")):
+        with pytest.raises(ClientClosed):
+            await call
+    assert 2 == len(server.calls)
+
+
+async def test_closing_a_client_that_was_never_used_is_fine(server):
+    """It has opened nothing."""
+    await client_of(server).close()
+
+    assert 0 == len(server.calls)
+
+
+async def test_closing_ends_the_calls_under_way(server):
+    """Each with `ClientClosed`, and no task is left."""
+    arrived = asyncio.Barrier(2)
+    server.faults.add("GET", "/me", do=lambda _: arrived.wait(), stall="headers")
+    client = client_of(server)
+    before = asyncio.all_tasks()
+    calls = [asyncio.create_task(client.me()) for _ in range(3)]
+    for _ in calls:
+        await arrived.wait()
+
+    await client.close()
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert [ClientClosed] * 3 == [type(error) for error in ended]
+    assert not {task for task in asyncio.all_tasks() - before if "stride_async" in task.get_name()}
+
+
+def test_a_client_on_another_loop_says_so():
+    """Connections belong to the loop they were opened on."""
+    client = client_at(f"http://127.0.0.1:{free_port()}", attempts=1)
+
+    async def first():
+        with pytest.raises(NotSent):
+            await client.me()
+
+    async def second():
+        with pytest.raises(WrongLoop, match="another event loop"):
+            await client.me()
+
+    with asyncio.Runner() as runner:
+        runner.run(first())
+        with asyncio.Runner() as another:
+            another.run(second())
+        runner.run(client.close())
+
+
+async def test_tokens_may_come_from_a_provider_of_ones_own(server):
+    """It is asked again once the service refuses what it gave."""
+    given = []
+
+    class Provider:
+        async def token(self):
+            async with aiohttp.ClientSession() as http:
+                fields = {
+                    "grant_type": "client_credentials",
+                    "client_id": server.client_id,
+                    "client_secret": server.client_secret,
+                }
+                async with http.post(f"{server.url}/oauth/token", json=fields) as answer:
+                    given.append((await answer.json())["access_token"])
+            return AccessToken(given[-1])
+
+    async with StrideClient(Provider(), cloud_id=server.cloud_id, settings=settings_for(server.url)) as client:
+        await client.me()
+        await server.expire_tokens()
+        await client.me()
+
+    used = [call.headers["Authorization"] for call in server.calls.matching("GET", "/me")]
+    assert [f"Bearer {given[number]}" for number in (0, 0, 1)] == used
+
+
+async def test_the_token_may_be_asked_for_elsewhere(server):
+    """`token_url` is used as it stands; everything else stays below the base URL."""
+    asked = []
+
+    async def give(request):
+        asked.append(await request.json())
+        async with aiohttp.ClientSession() as http, http.post(f"{server.url}/oauth/token", json=asked[-1]) as answer:
+            return web.Response(body=await answer.read(), content_type="application/json")
+
+    app = web.Application()
+    app.router.add_post("/other/token", give)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/other/token"
+        async with client_of(server, token_url=url) as client:
+            assert server.app_account_id == (await client.me()).account_id
+    finally:
+        await runner.cleanup()
+
+    assert ["api.atlassian.com"] == [fields["audience"] for fields in asked]
+    assert server.client_secret not in json.dumps([call.path for call in server.calls])
