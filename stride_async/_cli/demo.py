@@ -124,7 +124,8 @@ async def _list(client: StrideClient) -> str:
     show.table(("KIND", "CREATED", "NAME"), rows, err=True)
     if len(listed) > _LISTED:
         show.words(f"… and {len(listed) - _LISTED:,} more.\n")
-    return next((one.name for one in listed if one.type == "group" and not one.is_archived), "CONVERSATION")
+    rooms = [one.name for one in listed if one.type == "group" and not one.is_archived]
+    return min(rooms, key=lambda name: (not name.isascii(), not name.isalpha()), default="CONVERSATION")
 
 
 async def _say_something(client: StrideClient) -> Check:

@@ -47,13 +47,16 @@ class Ended(click.ClickException):
         self.exit_code = code
 
 
+def first_of(error: Exception) -> Exception:
+    """The first of errors that came together; they mostly say the same."""
+    return first_of(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
+
+
 def ended(error: Exception, *, verbose: bool) -> Ended | None:
     """What the command says of an error and how it exits; None for a defect of its own.
 
-    Of errors that came together the first is told. `verbose` tells every attempt.
+    `verbose` tells every attempt.
     """
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
     if isinstance(error, Ended):
         return error
     if isinstance(error, StrideError):

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from stride_async import __version__
-from stride_async._cli.exits import DEBUG_VARIABLE, Exit, ended
+from stride_async._cli.exits import DEBUG_VARIABLE, Exit, ended, first_of
 from stride_async._cli.options import VERBOSE, verbose_option
 
 _MODULES = {
@@ -61,13 +61,14 @@ class Tree(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(Exit.DONE)
         except Exception as error:
-            end = ended(error, verbose=ctx.meta.get(VERBOSE, False))
+            first = first_of(error)
+            end = ended(first, verbose=ctx.meta.get(VERBOSE, False))
             if end is not None:
                 raise end from error
             if os.environ.get(DEBUG_VARIABLE):
                 raise
             click.echo(
-                f"Error: a defect of stride itself: {error!r}; set {DEBUG_VARIABLE}=1 to see where, and report it",
+                f"Error: a defect of stride itself: {first!r}; set {DEBUG_VARIABLE}=1 to see where, and report it",
                 err=True,
             )
             ctx.exit(Exit.UNEXPECTED)

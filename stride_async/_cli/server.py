@@ -108,8 +108,10 @@ async def _serve(server: LocalServer, host: str, *, as_json: bool) -> None:
     try:
         try:
             await server.start()
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise Ended(Exit.USAGE, str(error)) from error
+        except OSError as error:
+            raise Ended(Exit.USAGE, error.strerror or str(error)) from error
         try:
             _announce(server, as_json=as_json)
             if not _is_loopback(host):
