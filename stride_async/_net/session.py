@@ -359,7 +359,7 @@ class _Call:
             read = self._request.method in {"GET", "HEAD"}
             why = f"more than {MOST_REDIRECTS} redirects" if read else "a write is not redirected"
             error.args = (f"{self._request} answered {answer.status} to {location}: {why}",)
-        if isinstance(error, Unauthorized) and not self._renewable():
+        if isinstance(error, Unauthorized) and self._request.authorized and not self._session.tokens.renewable:
             error.args = (f"{error}; the token in STRIDE_TOKEN was refused: make a new one in the room's Apps sidebar",)
         return self._finished(error.with_facts(retry_after=stated_wait(answer.headers)))
 
