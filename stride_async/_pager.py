@@ -7,13 +7,12 @@ fetches ahead is an `async with` the user can see.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Generic, Self, TypeVar
 
 import attrs
 
-from stride_async._errors import DecodeError, NotFound, StrideError
+from stride_async._errors import ApiError, DecodeError, StrideError
 from stride_async._events import PageFetched
 from stride_async._net.session import Session, Tally
 from stride_async._settings import MOST_ITEMS_A_PAGE
@@ -22,6 +21,9 @@ from stride_async._wire.pages import Listing, Page, Undecodable, Walk
 from stride_async._wire.secrets import redact
 
 T = TypeVar("T")
+
+_GONE = frozenset({400, 404, 410})
+"""Answers to a call that names a message which is no more (protocol 5.15: 404 is a guess)."""
 
 
 @attrs.define
@@ -80,7 +82,8 @@ class Pager(Generic[T]):
         return self._items()
 
     async def _items(self) -> AsyncIterator[T]:
-        async for page in self.pages():
+        fetch = _Fetch(self._plan, None)
+        while (page := await fetch.page()) is not None:
             for item in page.items:
                 yield item
 
@@ -115,7 +118,10 @@ class Pager(Generic[T]):
             raise ValueError(f"limit is {limit}; expected 0 or more, or None for all")
         bounds = [bound for bound in (limit, self._plan.max_items) if bound is not None]
         bounded = Pager(attrs.evolve(self._plan, max_items=min(bounds, default=None)))
-        return [item async for item in bounded]
+        items: list[T] = []
+        async for page in bounded.pages():
+            items += page.items
+        return items
 
     def resume(self, bookmark: Bookmark) -> Pager[T]:
         """This listing from right behind the bookmarked item on; `max_items` counts from there.
@@ -159,22 +165,15 @@ class _Fetch(Generic[T]):
                 if step is None:
                     return None
                 if isinstance(step, Page):
-                    return self._cut(step)
-                body = await self._session.send(step, self.stats)
-            except NotFound as error:
-                if not self._walk.place_is_gone():
-                    raise self._placed(error) from error.__cause__
-                continue
+                    return self._given(step)
+                self._walk.take(await self._session.send(step, self.stats), self._told)
             except StrideError as error:
-                raise self._placed(error) from error.__cause__
-            try:
-                self._walk.take(body, self._told)
-            except StrideError as error:
-                # The converter's own errors quote what they read, which may be a secret.
-                raise redact(self._placed(error), self._session.pool.secrets) from None
+                if not (isinstance(error, ApiError) and error.status in _GONE and self._walk.place_is_gone()):
+                    error.with_facts(bookmark=self._at)
+                    raise
         return None
 
-    def _cut(self, page: Page[T]) -> Page[T]:
+    def _given(self, page: Page[T]) -> Page[T]:
         if self._left is not None:
             page = page.cut(self._left)
             self._left -= len(page.items)
@@ -187,27 +186,19 @@ class _Fetch(Generic[T]):
             self._session.tell(PageFetched(path, len(page.items), len(page.raw)))
         return page
 
-    def _placed(self, error: StrideError) -> StrideError:
-        return error.with_facts(bookmark=self._at)
-
 
 class Stream(Generic[T]):
     """The items of a listing inside an `async with`; leaving it leaves no task and no connection behind."""
 
     def __init__(self, plan: Plan[T], prefetch: int, on_undecodable: Undecodable | None) -> None:
         self._fetch = _Fetch(plan, on_undecodable)
-        self._start = plan.start
-        self._prefetch = prefetch
-        self._page: Page[T] | None = None
+        self._ahead = _Ahead(self._fetch, prefetch) if prefetch else None
+        self._bookmark_of: Callable[[int], Bookmark] = lambda _: plan.start
         self._items: Iterator[T] = iter(())
         self._given = 0
-        self._ahead: deque[Page[T]] = deque()
-        self._failure: StrideError | None = None
-        self._ended = False
-        self._task: asyncio.Task[None] | None = None
-        self._more = asyncio.Event()
-        self._room = asyncio.Event()
-        self._open = False
+        self._open: bool | None = None
+        """None before the `async with`."""
+        self._waiting = False
 
     @property
     def stats(self) -> Stats:
@@ -217,70 +208,86 @@ class Stream(Generic[T]):
     @property
     def bookmark(self) -> Bookmark:
         """Behind the very item given last."""
-        return self._start if self._page is None else self._page.place_after(self._given)
+        return self._bookmark_of(self._given)
 
     async def __aenter__(self) -> Self:
+        if self._open is not None:
+            raise RuntimeError("a stream is entered once; resume the pager from its bookmark")
         self._open = True
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._open = False
-        await self._stop_ahead()
+        if self._ahead is not None:
+            await self._ahead.stop()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> T:
+        if not self._open:
+            raise RuntimeError("a stream is read inside its `async with`")
         for item in self._items:
             self._given += 1
             return item
-        if not self._open:
-            raise RuntimeError("a stream is read inside its `async with`")
-        while True:
-            page = await (self._next_ahead() if self._prefetch else self._fetch.page())
-            if page is None:
-                raise StopAsyncIteration
-            self._page, self._items, self._given = page, iter(page.items), 0
-            for item in self._items:
-                self._given = 1
-                return item
+        while (page := await self._next_page()) is not None:
+            if page.items:
+                self._bookmark_of, self._items, self._given = page.place_after, iter(page.items), 1
+                return next(self._items)
+        raise StopAsyncIteration
 
-    async def _next_ahead(self) -> Page[T] | None:
-        if self._task is None and not self._ahead and not self._ended:
-            self._task = asyncio.create_task(self._run_ahead(), name="stride_async prefetch")
-        while not self._ahead:
-            if self._failure is not None:
-                failure, self._failure = self._failure, None
-                await self._stop_ahead()
-                raise failure
-            if self._ended:
-                return None
-            self._more.clear()
-            await self._more.wait()
-        self._room.set()
-        return self._ahead.popleft()
+    async def _next_page(self) -> Page[T] | None:
+        if self._waiting:
+            raise RuntimeError("a stream is read by one task at a time")
+        self._waiting = True
+        try:
+            return await (self._fetch.page() if self._ahead is None else self._ahead.page())
+        finally:
+            self._waiting = False
 
-    async def _run_ahead(self) -> None:
+
+class _Ahead(Generic[T]):
+    """Pages fetched before they are asked for, by one task; an error waits its turn behind them."""
+
+    def __init__(self, fetch: _Fetch[T], most: int) -> None:
+        self._fetch = fetch
+        self._most = most
+        self._pages: asyncio.Queue[Page[T] | None] = asyncio.Queue()
+        """None stands for the end of the task, whose outcome says why."""
+        self._room = asyncio.Semaphore(most)
+        self._task: asyncio.Task[None] | None = None
+
+    async def page(self) -> Page[T] | None:
+        """The next page that is not empty; None at the end. After an error the next call goes on where it was."""
+        if self._task is None:
+            self._room = asyncio.Semaphore(self._most)
+            self._task = asyncio.create_task(self._run(), name="stride_async prefetch")
+        page = await self._pages.get()
+        if page is not None:
+            self._room.release()
+            return page
+        task, self._task = self._task, None
+        await task
+        return None
+
+    async def _run(self) -> None:
         try:
             while True:
-                # The page the consumer works on is not counted: it was popped.
-                while len(self._ahead) >= self._prefetch:
-                    self._room.clear()
-                    await self._room.wait()
-                page = await self._fetch.page()
+                # The page the consumer works on is not counted: it was taken out.
+                await self._room.acquire()
+                while (page := await self._fetch.page()) is not None and not page.items:
+                    pass
                 if page is None:
-                    self._ended = True
                     return
-                if page.items or self._page is None:
-                    self._ahead.append(page)
-                    self._more.set()
-        except StrideError as error:
-            self._failure = error
+                self._pages.put_nowait(page)
         finally:
-            self._more.set()
+            self._pages.put_nowait(None)
 
-    async def _stop_ahead(self) -> None:
+    async def stop(self) -> None:
+        """End the task, whatever it is doing."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.exception()  # Known to nobody, and to be known by nobody: the consumer has left.

@@ -50,7 +50,7 @@ class Bookmark:
             if version is not None and bytes(version) != str(VERSION).encode():
                 raise StaleBookmark(f"the bookmark has version {bytes(version).decode()}; this client reads {VERSION}")
             written = _read(text)
-        except (msgspec.DecodeError, UnicodeError) as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise StaleBookmark(f"this is no bookmark: {error}") from error
         return cls(written.query, written.place)
 
@@ -65,13 +65,33 @@ class Bookmark:
             words = "; ".join(f"{name}: {self.query.get(name)!r}, here {query.get(name)!r}" for name in differing)
             raise StaleBookmark(f"the bookmark is of another listing ({words})")
 
-    def word(self, name: str, kind: type[str | int]) -> str | int:
-        """One word of the place, of the kind it must have.
+    def text(self, name: str) -> str:
+        """A text of the place, perhaps empty.
 
         Raises:
-            StaleBookmark: it is missing or of another kind.
+            StaleBookmark: it is missing, no text, or cannot be sent.
         """
         value = self.place.get(name)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise StaleBookmark(f"the bookmark's place has {name} {value!r}, expected {kind.__name__}")
+        if not isinstance(value, str) or not can_be_written(value):
+            raise StaleBookmark(f"the bookmark's place has {name} {value!r}, expected a text")
         return value
+
+    def number(self, name: str, low: int, high: int) -> int:
+        """A number of the place, `low` to `high`.
+
+        Raises:
+            StaleBookmark: it is missing, no whole number, or out of its range.
+        """
+        value = self.place.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise StaleBookmark(f"the bookmark's place has {name} {value!r}, expected {low} to {high}")
+        return value
+
+
+def can_be_written(text: str) -> bool:
+    """Whether it has a form in UTF-8, as all that is sent must."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

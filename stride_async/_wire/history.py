@@ -15,11 +15,11 @@ from operator import attrgetter
 import attrs
 import msgspec
 
-from stride_async._errors import PaginationLoop
+from stride_async._errors import DecodeError, PaginationLoop, StaleBookmark
 from stride_async._models import EPOCH, Message
-from stride_async._wire.bookmark import Bookmark, Word
+from stride_async._wire.bookmark import Bookmark, Word, can_be_written
 from stride_async._wire.convert import instant, key_at, message_at, undecodable
-from stride_async._wire.pages import Page, Undecodable, read_all, split_history, whole
+from stride_async._wire.pages import Page, Undecodable, read_each, split_history, tell, whole
 from stride_async._wire.request import Request
 
 HELD_PAGES = 16
@@ -29,11 +29,29 @@ Key = tuple[int, str]
 """`(ts, id)`: the order of messages."""
 
 _SECOND = 1_000_000_000
-_LAST_ID = "\U0010ffff"
+_DAY = 86_400 * _SECOND
+_EARLIEST = (datetime.min - EPOCH.replace(tzinfo=None)) // timedelta(seconds=1) * _SECOND
+_LATEST = (datetime.max - EPOCH.replace(tzinfo=None)) // timedelta(seconds=1) * _SECOND
+"""The whole seconds that can be written with four digits of a year."""
 _key_of = attrgetter("ts", "id")
 
 Bound = str | Message | datetime
 """Where a history begins or ends, exclusive: a message id, a message, or an aware moment."""
+
+
+class _Named(msgspec.Struct):
+    id: str
+
+
+_named = msgspec.json.Decoder(_Named).decode
+
+
+def _name_of(raw: msgspec.Raw) -> str | None:
+    """The id of a message of which nothing else may be readable."""
+    try:
+        return _named(raw).id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 @attrs.frozen
@@ -50,24 +68,34 @@ class _Edge:
         if isinstance(bound, Message):
             return cls(bound.id, bound.ts)
         if isinstance(bound, datetime):
-            if bound.tzinfo is None:
+            if bound.utcoffset() is None:
                 raise ValueError(f"{name}={bound.isoformat()} has no time zone: give an aware datetime")
-            return cls(None, (bound - EPOCH) // timedelta(microseconds=1) * 1000)
+            ts = (bound - EPOCH) // timedelta(microseconds=1) * 1000
+            return cls(None, min(max(ts, _EARLIEST), _LATEST + _SECOND - 1))
         if not bound:
             raise ValueError(f"{name} is an empty message id")
+        if not can_be_written(bound):
+            raise ValueError(f"{name}={bound!r} cannot be written in UTF-8")
         return cls(bound, None)
+
+    @property
+    def key(self) -> Key | None:
+        """The place of the message, where both parts of it are known."""
+        return None if self.ts is None or self.id is None else (self.ts, self.id)
 
     @property
     def word(self) -> Word:
         """For the fingerprint of a listing: the id where there is one, else the moment."""
         return self.id if self.id is not None else instant(self.ts or 0)
 
-    def lower_key(self) -> Key | None:
-        """Everything given lies above this."""
-        return None if self.ts is None else (self.ts, self.id or _LAST_ID)
+    def floor(self) -> Key | None:
+        """The least key above this lower bound."""
+        if self.ts is None:
+            return None
+        return (self.ts + 1, "") if self.id is None else (self.ts, f"{self.id}\0")
 
-    def upper_key(self) -> Key | None:
-        """Everything given lies below this."""
+    def ceiling(self) -> Key | None:
+        """All keys below this upper bound are less than this one."""
         return None if self.ts is None else (self.ts, self.id or "")
 
 
@@ -96,14 +124,23 @@ class HistoryListing:
         """From the end the order names, or from behind the bookmarked message."""
         at = None
         if bookmark is not None and bookmark.place:
-            at = _Edge(str(bookmark.word("id", str)), int(bookmark.word("ts", int)))
+            # An offset from UTC may carry a message a day beyond the years that can be written.
+            at = _Edge(bookmark.text("id"), bookmark.number("ts", _EARLIEST - _DAY, _LATEST + _DAY))
+            if not at.id:
+                raise StaleBookmark("the bookmark's place has an empty id")
         if self.oldest_first:
             return OldestFirstWalk(self, page_size, at)
         return HistoryWalk(self, page_size, at)
 
-    def place(self, key: Key | None) -> Bookmark:
-        """The bookmark behind the message with this key; None: at the start."""
-        return Bookmark(self.query, {} if key is None else {"ts": key[0], "id": key[1]})
+    def places(self, items: Sequence[Message], last: Key | None) -> Callable[[int], Bookmark]:
+        """The bookmark behind the first n items of a page; behind none of them it is that of the `last` before it."""
+        query = self.query
+
+        def place_after(count: int) -> Bookmark:
+            key = _key_of(items[count - 1]) if count else last
+            return Bookmark(query, {} if key is None else {"ts": key[0], "id": key[1]})
+
+        return place_after
 
 
 def history(
@@ -122,10 +159,10 @@ def history(
 
 @attrs.frozen
 class _Window:
-    """What lies between two edges, as far as their times are known."""
+    """What may be given: from `floor` on, below `ceiling`, as far as these are known."""
 
-    low: Key | None
-    high: Key | None
+    floor: Key | None
+    ceiling: Key | None
     edges: frozenset[str]
     """Ids of the bounds themselves, which are excluded whatever their time."""
 
@@ -133,12 +170,33 @@ class _Window:
     def of(cls, listing: HistoryListing) -> _Window:
         after, before = listing.after, listing.before
         edges = frozenset(edge.id for edge in (after, before) if edge and edge.id is not None)
-        return cls(after.lower_key() if after else None, before.upper_key() if before else None, edges)
+        return cls(after.floor() if after else None, before.ceiling() if before else None, edges)
+
+    def above(self, floor: Key) -> _Window:
+        """Its part from a key on."""
+        return self if self.floor is not None and self.floor >= floor else _Window(floor, self.ceiling, self.edges)
+
+    def below(self, ceiling: Key) -> _Window:
+        """Its part below a key."""
+        if self.ceiling is not None and self.ceiling <= ceiling:
+            return self
+        return _Window(self.floor, ceiling, self.edges)
 
     def holds(self, key: Key) -> bool:
         return (
-            (self.low is None or key > self.low) and (self.high is None or key < self.high) and key[1] not in self.edges
+            (self.floor is None or key >= self.floor)
+            and (self.ceiling is None or key < self.ceiling)
+            and key[1] not in self.edges
         )
+
+    def part(self, messages: list[Message]) -> list[Message]:
+        """Those of sorted messages that lie within, each once."""
+        if not messages:
+            return messages
+        within = not self.edges and self.holds(_key_of(messages[0])) and self.holds(_key_of(messages[-1]))
+        if within and len({message.id for message in messages}) == len(messages):
+            return messages
+        return list({message.id: message for message in messages if self.holds(_key_of(message))}.values())
 
 
 class _Backwards:
@@ -151,6 +209,8 @@ class _Backwards:
         self._before = before
         self._by_id = (True, True)
         """Whether the lower and the upper edge are asked for by message id; a deleted one is asked for by time."""
+        self._left: set[str] = set()
+        """Ids that led nowhere: of messages that were gone, or stood on without knowing their time."""
         self.ended = False
 
     def request(self, limit: int) -> Request[bytes]:
@@ -167,9 +227,9 @@ class _Backwards:
                 query.append(("beforeMessage", high.id))
             elif high.ts is not None:
                 query.append(("beforeTimestamp", instant(_second_after(high))))
-        # Whole seconds take in more than was asked for: a small page might hold nothing but that.
-        exact = "Timestamp" not in "".join(name for name, _ in query)
-        query.append(("limit", str(limit if exact else self._page_size)))
+                # A whole second takes in more than was asked for: a small page might hold nothing but that.
+                limit = self._page_size
+        query.append(("limit", str(limit)))
         return Request(
             method="GET",
             path=self._listing.path,
@@ -182,33 +242,55 @@ class _Backwards:
         """Ask by time from now on for every edge whose time is known; False when that changes nothing."""
         low, high = self._after, self._before
         by_id = (
-            self._by_id[0] and not (low and low.id is not None and low.ts is not None),
-            self._by_id[1] and not (high and high.id is not None and high.ts is not None),
+            self._by_id[0] and not (low and low.key),
+            self._by_id[1] and not (high and high.key and high.id not in self._left),
         )
+        if high and high.id and not by_id[1]:
+            self._left.add(high.id)
         changed, self._by_id = by_id != self._by_id, by_id
         return changed
 
-    def check(self, oldest: Key) -> None:
+    def oldest(self, elements: Sequence[msgspec.Raw], path: str, body: bytes) -> _Edge | None:
+        """The oldest message of a page, from whatever part of its elements can be read; None for an empty page.
+
+        Where no time can be read at all, it is the first message not stood on yet, of which only the id is known.
+
+        Raises:
+            DecodeError: there are elements and none of them can be stood on.
+        """
+        key = min((key for raw in elements if (key := key_at(bytes(raw))) is not None), default=None)
+        if key is not None:
+            return _Edge(key[1], key[0])
+        for raw in elements:
+            name = _name_of(raw)
+            if name and name not in self._left:
+                return _Edge(name, None)
+        if elements:
+            raise undecodable(path, body, "no message of this page has a readable id, so the walk cannot go on")
+        return None
+
+    def check(self, oldest: _Edge | None) -> None:
         """A page must hold something older than what it was asked with.
 
         Raises:
             PaginationLoop: it does not, so going on would never end.
         """
-        edge = self._before
-        if edge is None or edge.ts is None or edge.id is None or not self._by_id[1]:
-            return
-        if oldest >= (edge.ts, edge.id):
+        edge = self._before.key if self._before and self._by_id[1] else None
+        found = oldest.key if oldest else None
+        if edge is not None and found is not None and found >= edge:
             raise PaginationLoop(
-                f"GET {self._listing.path}: asked for messages before {edge.id}, the service gave none that is older"
+                f"GET {self._listing.path}: asked for messages before {edge[1]}, the service gave none that is older"
             )
 
-    def go_on_below(self, oldest: Key | None) -> None:
+    def go_on_below(self, oldest: _Edge | None) -> None:
         """The next page is the one below the oldest message of this one; None: the page was empty."""
-        low = self._after.lower_key() if self._after else None
-        if oldest is None or (low is not None and oldest <= low):
+        floor = self._after.floor() if self._after else None
+        if oldest is None or (oldest.key is not None and floor is not None and oldest.key < floor):
             self.ended = True
             return
-        self._before = _Edge(oldest[1], oldest[0])
+        if oldest.ts is None and oldest.id is not None:
+            self._left.add(oldest.id)
+        self._before = oldest
         self._by_id = (self._by_id[0], True)
 
 
@@ -216,22 +298,34 @@ def _second_before(edge: _Edge) -> int:
     """A whole second not above the edge, strictly below it where messages of that very moment count."""
     assert edge.ts is not None
     ts = edge.ts - 1 if edge.id is not None else edge.ts
-    return ts // _SECOND * _SECOND
+    return max(ts // _SECOND * _SECOND, _EARLIEST)
 
 
 def _second_after(edge: _Edge) -> int:
     """A whole second not below the edge, strictly above it where messages of that very moment count."""
     assert edge.ts is not None
     ts = edge.ts + 1 if edge.id is not None else edge.ts
-    return -(-ts // _SECOND) * _SECOND
+    return min(-(-ts // _SECOND) * _SECOND, _LATEST)
 
 
-def _oldest_key(elements: Sequence[msgspec.Raw], path: str, body: bytes) -> Key | None:
-    """The least key of a page, from whatever part of its elements can be read; None for an empty page."""
-    keys = [key for raw in elements if (key := key_at(bytes(raw))) is not None]
-    if elements and not keys:
-        raise undecodable(path, body, "no message of this page has a readable id and ts, so the walk cannot go on")
-    return min(keys, default=None)
+class _Unplaced:
+    """Elements without a readable time, which a page and the next may both have: each is told once."""
+
+    def __init__(self) -> None:
+        self._before: frozenset[bytes] = frozenset()
+
+    def of(self, errors: Sequence[tuple[int, DecodeError]]) -> list[DecodeError]:
+        """Those that the page before did not have."""
+        return [error for _, error in errors if key_at(error.raw) is None and error.raw not in self._before]
+
+    def passed(self, errors: Sequence[tuple[int, DecodeError]]) -> None:
+        """The page with these is done."""
+        self._before = frozenset(error.raw for _, error in errors if key_at(error.raw) is None)
+
+
+def _within(errors: Sequence[tuple[int, DecodeError]], window: _Window) -> list[DecodeError]:
+    """Those of messages whose place can be read and lies in the window."""
+    return [error for _, error in errors if (key := key_at(error.raw)) is not None and window.holds(key)]
 
 
 class HistoryWalk:
@@ -241,9 +335,11 @@ class HistoryWalk:
         self._listing = listing
         self._page_size = page_size
         self._back = _Backwards(listing, page_size, after=listing.after, before=at or listing.before)
-        self._window = _Window.of(listing)
-        self._last: Key | None = None if at is None else (at.ts or 0, at.id or "")
+        self._last = at.key if at else None
         """The last message given."""
+        self._window = _Window.of(listing) if self._last is None else _Window.of(listing).below(self._last)
+        """What is still to come."""
+        self._unplaced = _Unplaced()
         self._ready: Page[Message] | None = None
 
     def next(self, wanted: int | None) -> Request[bytes] | Page[Message] | None:
@@ -262,31 +358,30 @@ class HistoryWalk:
     def take(self, body: bytes, on_undecodable: Undecodable | None) -> None:
         """One page back, given newest first."""
         elements, path = split_history(body)
-        messages = read_all(elements, path, message_at, on_undecodable)
+        decoded = read_each(elements, path, message_at)
+        messages = decoded.items
         messages.sort(key=_key_of, reverse=True)
-        if len(messages) == len(elements):
-            oldest = _key_of(messages[-1]) if messages else None
+        if decoded.errors:
+            tell([*self._unplaced.of(decoded.errors), *_within(decoded.errors, self._window)], on_undecodable)
+            oldest = self._back.oldest(elements, path, body)
         else:
-            oldest = _oldest_key(elements, path, body)
-        if oldest is not None:
-            self._back.check(oldest)
-        last = self._last
-        items = [m for m in messages if self._window.holds((m.ts, m.id)) and (last is None or (m.ts, m.id) < last)]
-        self._ready = Page(items, body, _places(self._listing, items, last))
+            oldest = _Edge(messages[-1].id, messages[-1].ts) if messages else None
+        self._back.check(oldest)
+        self._unplaced.passed(decoded.errors)
+        items = self._window.part(messages)
+        self._ready = Page(items, body, self._listing.places(items, self._last))
         if items:
             self._last = _key_of(items[-1])
+        if oldest is not None and oldest.key is not None:
+            self._window = self._window.below(oldest.key)
         self._back.go_on_below(oldest)
-
-
-def _places(listing: HistoryListing, items: Sequence[Message], last: Key | None) -> Callable[[int], Bookmark]:
-    return lambda count: listing.place(_key_of(items[count - 1]) if count else last)
 
 
 @attrs.frozen
 class _Span:
-    """Where a page lay on the way back: below `upper`, down to `oldest`."""
+    """Where a page lay on the way back: below `upper` (None: it was the newest), from `oldest` on."""
 
-    upper: Key
+    upper: Key | None
     oldest: Key
 
 
@@ -301,20 +396,24 @@ class OldestFirstWalk:
     def __init__(self, listing: HistoryListing, page_size: int, at: _Edge | None) -> None:
         self._listing = listing
         self._page_size = page_size
-        self._after = at or listing.after
-        self._back = _Backwards(listing, page_size, after=self._after, before=listing.before)
-        self._spans: list[_Span] = []
-        """Anchors of pages not held, newest first."""
+        self._back = _Backwards(listing, page_size, after=at or listing.after, before=listing.before)
+        self._newest: tuple[_Span, bytes] | None = None
         self._held: deque[tuple[_Span, bytes]] = deque()
-        self._newest: bytes | None = None
-        self._lowest: Key = (0, "")
+        """Newest first, as are the spans."""
+        self._spans: list[_Span] = []
+        """Pages not held."""
+        self._lowest: Key | None = None
         """The oldest message seen on the way back."""
         self._window = _Window.of(listing)
-        self._last: Key | None = None if at is None else (at.ts or 0, at.id or "")
-        self._again: _Backwards | None = None
-        self._span: _Span | None = None
-        self._found: list[Message] = []
+        """What is still to come."""
+        floor = at.floor() if at else None
+        if floor is not None:
+            self._window = self._window.above(floor)
+        self._last = at.key if at else None
+        """The last message given."""
+        self._again: _Again | None = None
         self._ready: Page[Message] | None = None
+        self._unplaced = _Unplaced()
         self._on_undecodable: Undecodable | None = None
 
     def next(self, wanted: int | None) -> Request[bytes] | Page[Message] | None:
@@ -326,80 +425,95 @@ class OldestFirstWalk:
         if not self._back.ended:
             return self._back.request(self._page_size)
         if self._held:
-            page = self._page(self._read(self._held[-1][1]), self._held[-1][1])
+            page = self._held_page(*self._held[-1])
             self._held.pop()
-            return self._given(page)
-        if self._again is None and self._spans:
-            self._span = self._spans[-1]
-            self._again = _Backwards(
-                self._listing,
-                self._page_size,
-                after=self._after,
-                before=_Edge(self._span.upper[1], self._span.upper[0]),
-            )
-        if self._again is not None:
-            return self._again.request(self._page_size)
+            return page
+        if self._spans:
+            if self._again is None:
+                self._again = _Again(self._listing, self._page_size, self._spans[-1], self._window)
+            return self._again.back.request(self._page_size)
         if self._newest is not None:
-            page = self._page(self._read(self._newest), self._newest)
+            page = self._held_page(*self._newest)
             self._newest = None
-            return self._given(page)
+            return page
         return None
 
     def place_is_gone(self) -> bool:
         """A message the walk stands on was deleted: go on by time."""
-        return (self._again or self._back).edge_is_gone()
+        return (self._again.back if self._again else self._back).edge_is_gone()
 
     def take(self, body: bytes, on_undecodable: Undecodable | None) -> None:
         """A page of the way back, or one asked for again."""
         self._on_undecodable = on_undecodable
         if self._again is None:
             self._take_back(body)
-        else:
-            self._take_again(body)
+        elif self._again.take(body, on_undecodable):
+            self._ready = self._page(self._again.span, self._again.found, body)
+            self._again = None
+            self._spans.pop()
 
     def _take_back(self, body: bytes) -> None:
         elements, path = split_history(body)
-        oldest = _oldest_key(elements, path, body)
-        if oldest is not None:
-            self._back.check(oldest)
-            if self._newest is None:
-                self._newest = body
-            else:
-                self._held.append((_Span(self._lowest, oldest), body))
-                if len(self._held) > HELD_PAGES:
-                    self._spans.append(self._held.popleft()[0])
-            self._lowest = oldest
+        oldest = self._back.oldest(elements, path, body)
+        self._back.check(oldest)
+        if any(key_at(bytes(raw)) is None for raw in elements):
+            # What has no time has no place to be told at later.
+            errors = read_each(elements, path, message_at).errors
+            tell(self._unplaced.of(errors), self._on_undecodable)
+            self._unplaced.passed(errors)
+        if oldest is not None and oldest.key is not None:
+            self._keep(oldest.key, body)
         self._back.go_on_below(oldest)
 
-    def _take_again(self, body: bytes) -> None:
-        assert self._again is not None
-        assert self._span is not None
-        elements, path = split_history(body)
-        oldest = _oldest_key(elements, path, body)
-        if oldest is not None:
-            self._again.check(oldest)
-        found = self._found + self._read(body)
-        self._again.go_on_below(oldest)
-        # More messages than a page may lie here by now: the span is whole when its old lower end is reached.
-        if self._again.ended or (oldest is not None and oldest <= self._span.oldest):
-            page = self._page([m for m in found if _key_of(m) < self._span.upper], body)
-            self._spans.pop()
-            self._again, self._span, self._found = None, None, []
-            self._ready = self._given(page)
+    def _keep(self, oldest: Key, body: bytes) -> None:
+        if self._newest is None:
+            self._newest = _Span(None, oldest), body
+        elif self._lowest is not None and oldest < self._lowest:
+            self._held.append((_Span(self._lowest, oldest), body))
+            if len(self._held) > HELD_PAGES:
+                self._spans.append(self._held.popleft()[0])
         else:
-            self._found = found
+            return  # Asked for by time, this page brought nothing older.
+        self._lowest = oldest
 
-    def _read(self, body: bytes) -> list[Message]:
+    def _held_page(self, span: _Span, body: bytes) -> Page[Message]:
         elements, path = split_history(body)
-        return read_all(elements, path, message_at, self._on_undecodable)
+        decoded = read_each(elements, path, message_at)
+        window = self._window if span.upper is None else self._window.below(span.upper)
+        tell(_within(decoded.errors, window), self._on_undecodable)
+        return self._page(span, [m for m in decoded.items if window.holds(_key_of(m))], body)
 
-    def _page(self, messages: list[Message], body: bytes) -> Page[Message]:
-        last = self._last
-        fresh = [m for m in messages if self._window.holds((m.ts, m.id)) and (last is None or (m.ts, m.id) > last)]
-        items = sorted({m.id: m for m in fresh}.values(), key=_key_of)
-        return Page(items, body, _places(self._listing, items, last))
-
-    def _given(self, page: Page[Message]) -> Page[Message]:
-        if page.items:
-            self._last = _key_of(page.items[-1])
+    def _page(self, span: _Span, messages: list[Message], body: bytes) -> Page[Message]:
+        items = sorted({m.id: m for m in messages}.values(), key=_key_of)
+        page = Page(items, body, self._listing.places(items, self._last))
+        if items:
+            self._last = _key_of(items[-1])
+        if span.upper is not None:
+            self._window = self._window.above(span.upper)
         return page
+
+
+class _Again:
+    """A span of the way back that was not held, asked for once more."""
+
+    def __init__(self, listing: HistoryListing, page_size: int, span: _Span, window: _Window) -> None:
+        assert span.upper is not None
+        # No lower bound is asked with: that could be a message deleted by now. What lies too low is dropped.
+        self.back = _Backwards(listing, page_size, after=None, before=_Edge(span.upper[1], span.upper[0]))
+        self.span = span
+        self.found: list[Message] = []
+        self._window = window.below(span.upper)
+
+    def take(self, body: bytes, on_undecodable: Undecodable | None) -> bool:
+        """Whether the span is whole: its old lower end was reached, since more than a page may lie in it by now."""
+        elements, path = split_history(body)
+        oldest = self.back.oldest(elements, path, body)
+        self.back.check(oldest)
+        decoded = read_each(elements, path, message_at)
+        tell(_within(decoded.errors, self._window), on_undecodable)
+        self.found += [m for m in decoded.items if self._window.holds(_key_of(m))]
+        self.back.go_on_below(oldest)
+        if oldest is not None and oldest.key is not None:
+            self._window = self._window.below(oldest.key)
+            return oldest.key <= self.span.oldest
+        return self.back.ended

@@ -7,7 +7,8 @@ for a request is given to `take`; a walk that raises there has not moved, so the
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -20,10 +21,12 @@ from stride_async._wire.convert import undecodable
 from stride_async._wire.request import Answer, Query, Request
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 MOST_EMPTY_PAGES = 100
 """Empty pages in a row that are followed while the service still gives a cursor."""
+
+MOST_COUNTED = 2**31 - 1
+"""The largest count or offset that a bookmark may hold."""
 
 Undecodable = Callable[[DecodeError], None]
 """Is given the error of each element that cannot be decoded, so that the listing goes on."""
@@ -50,11 +53,11 @@ class Page(Generic[T]):
         return self if len(self.items) <= most else Page(self.items[:most], self.raw, self.place_after)
 
 
-class Walk(Protocol[T_co]):
+class Walk(Protocol[T]):
     """A listing under way."""
 
     @abstractmethod
-    def next(self, wanted: int | None) -> Request[bytes] | Page[T_co] | None:
+    def next(self, wanted: int | None) -> Request[bytes] | Page[T] | None:
         """The next step; `wanted` is how many more items are asked for at most, None: all."""
 
     @abstractmethod
@@ -63,17 +66,17 @@ class Walk(Protocol[T_co]):
 
     @abstractmethod
     def place_is_gone(self) -> bool:
-        """The last request was answered 404; True when another way to go on will now be asked."""
+        """What the last request named is not there; True when another way to go on will now be asked."""
 
 
-class Listing(Protocol[T_co]):
+class Listing(Protocol[T]):
     """What is listed: starts walks and knows what a bookmark of it must say."""
 
     @property
     def query(self) -> Mapping[str, Word]:
         """Kind, path, filters, bounds and order: what a bookmark carries."""
 
-    def walk(self, page_size: int, bookmark: Bookmark | None) -> Walk[T_co]:
+    def walk(self, page_size: int, bookmark: Bookmark | None) -> Walk[T]:
         """A walk from the start, or from behind a bookmark of this listing."""
 
 
@@ -131,29 +134,51 @@ Read = Callable[[bytes, str], T]
 """Decodes one element at a path."""
 
 
-def read_all(elements: Sequence[msgspec.Raw], path: str, read: Read[T], on_undecodable: Undecodable | None) -> list[T]:
+@attrs.frozen
+class Decoded(Generic[T]):
+    """The elements of a page, each as an item or as the error that says why it is none."""
+
+    items: list[T]
+    numbers: Sequence[int]
+    """Where each item stood among the elements."""
+    errors: Sequence[tuple[int, DecodeError]] = ()
+    """The others, with where they stood."""
+
+
+def read_each(elements: Sequence[msgspec.Raw], path: str, read: Read[T]) -> Decoded[T]:
+    """Each element decoded on its own."""
+    try:
+        return Decoded([read(bytes(raw), path) for raw in elements], range(len(elements)))
+    except DecodeError:
+        # Only now is it worth the time to write down the path of every element.
+        items, numbers, errors = [], [], []
+        for number, raw in enumerate(elements):
+            try:
+                items.append(read(bytes(raw), f"{path}[{number}]"))
+                numbers.append(number)
+            except DecodeError as error:
+                errors.append((number, error))
+        return Decoded(items, numbers, errors)
+
+
+def read_all(elements: Sequence[msgspec.Raw], path: str, read: Read[T]) -> list[T]:
     """Each element decoded, in order.
 
     Raises:
-        DecodeError: of the first that cannot be decoded, unless there is a callback to tell.
+        DecodeError: of the first that cannot be decoded.
     """
-    if on_undecodable is None:
-        return [read(bytes(raw), f"{path}[{index}]") for index, raw in enumerate(elements)]
-    return [item for _, item in _read_numbered(elements, path, read, on_undecodable)]
+    decoded = read_each(elements, path, read)
+    for _, error in decoded.errors:
+        raise error
+    return decoded.items
 
 
-def _read_numbered(
-    elements: Sequence[msgspec.Raw], path: str, read: Read[T], on_undecodable: Undecodable | None
-) -> list[tuple[int, T]]:
-    items = []
-    for index, raw in enumerate(elements):
-        try:
-            items.append((index, read(bytes(raw), f"{path}[{index}]")))
-        except DecodeError as error:
-            if on_undecodable is None:
-                raise
-            on_undecodable(error)
-    return items
+def tell(errors: Iterable[DecodeError], on_undecodable: Undecodable | None) -> None:
+    """Hand each error to the callback; without one the first is raised."""
+    for error in errors:
+        if on_undecodable is None:
+            raise error
+        on_undecodable(error)
 
 
 @attrs.frozen(kw_only=True)
@@ -176,6 +201,52 @@ class CursorListing(Generic[T]):
         return CursorWalk(self, page_size, bookmark)
 
 
+@attrs.frozen
+class _CursorPage(Generic[T]):
+    """What a cursor gave, or what of it lies behind an element."""
+
+    cursor: str | None
+    following: str | None
+    """The next page's cursor; None at the end."""
+    items: Sequence[tuple[int, T]]
+    errors: Sequence[tuple[int, DecodeError]]
+    size: int
+    body: bytes
+
+    def behind(self, count: int) -> _CursorPage[T]:
+        """This page without its first `count` elements."""
+        return attrs.evolve(
+            self,
+            items=[(n, item) for n, item in self.items if n >= count],
+            errors=[(n, error) for n, error in self.errors if n >= count],
+        )
+
+
+@attrs.frozen
+class _Search(Generic[T]):
+    """For the bookmarked item, which a list that moved may have pushed a page on, or lost."""
+
+    last: str
+    count: int
+    """Elements still to be passed over when the item is not found."""
+    withheld: tuple[_CursorPage[T], ...] = ()
+    """What is to be given if the page behind it does not have the item either."""
+
+    def look_in(
+        self, page: _CursorPage[T], identify: Callable[[T], str]
+    ) -> tuple[_Search[T] | None, tuple[_CursorPage[T], ...]]:
+        """The search that goes on from here, None when it is over, and what may be given by now."""
+        found = next((n for n, item in page.items if identify(item) == self.last), None)
+        if found is not None:
+            return None, (page.behind(found + 1),)
+        left, rest = self.count - page.size, self.withheld
+        if left < 0:
+            rest = (*rest, page.behind(self.count))
+        if page.following is None or (left < 0 and self.withheld):
+            return None, rest
+        return _Search(self.last, max(left, 0), rest), ()
+
+
 class CursorWalk(Generic[T]):
     """Follows cursors, finds cycles, gives no item twice."""
 
@@ -186,26 +257,24 @@ class CursorWalk(Generic[T]):
         self._known_cursors: set[bytes] = set()
         self._given: set[str] = set()
         self._empty = 0
-        self._count = 0
-        """Items of the current page that lie behind the place."""
-        self._skip = 0
-        self._skip_to: str | None = None
-        self._ready: Page[T] | None = None
+        self._search: _Search[T] | None = None
+        self._place: Mapping[str, Word] = {}
+        """Behind the last item given."""
+        self._ready: deque[Page[T]] = deque()
         self._ended = False
         if bookmark is not None and bookmark.place:
-            self._cursor = str(bookmark.word("cursor", str)) or None
-            self._skip = int(bookmark.word("count", int))
-            self._skip_to = str(bookmark.word("last", str))
+            self._place = bookmark.place
+            self._cursor = bookmark.text("cursor") or None
+            count, last = bookmark.number("count", 0, MOST_COUNTED), bookmark.text("last")
+            self._search = _Search(last, count) if count else None
 
     def next(self, wanted: int | None) -> Request[bytes] | Page[T] | None:
         """The ready page, else the request for the next one."""
-        if self._ready is not None:
-            page, self._ready = self._ready, None
-            return page
+        if self._ready:
+            return self._ready.popleft()
         if self._ended:
             return None
-        skipping = self._skip_to is not None
-        limit = self._page_size if wanted is None or skipping else min(self._page_size, wanted)
+        limit = self._page_size if wanted is None or self._search else min(self._page_size, wanted)
         at = (("cursor", self._cursor),) if self._cursor else ()
         return Request(
             method="GET",
@@ -219,68 +288,60 @@ class CursorWalk(Generic[T]):
         return False
 
     def take(self, body: bytes, on_undecodable: Undecodable | None) -> None:
-        """One page; ends on an absent, null or empty cursor, or on the very cursor asked with."""
-        page = _split(body, "values", "messages")
-        ended = page.cursor is None or page.cursor == self._cursor
-        mark = _mark(page.cursor)
-        if not ended and mark in self._known_cursors:
+        """One page; ends on an absent, null or empty cursor, or on the very cursor asked with.
+
+        Raises:
+            PaginationLoop: any other cursor that was given before.
+            TooManyEmptyPages: each of more than 100 pages in a row was empty and promised another.
+        """
+        split = _split(body, "values", "messages")
+        following = None if split.cursor == self._cursor else split.cursor
+        empty = 0 if split.elements else self._empty + 1
+        mark = _mark(following)
+        if following is not None and mark in self._known_cursors:
             raise PaginationLoop(f"GET {self._listing.path}: the service gave a cursor it had given before")
-        if not page.elements and not ended and self._empty + 1 > MOST_EMPTY_PAGES:
+        if following is not None and empty > MOST_EMPTY_PAGES:
             raise TooManyEmptyPages(
                 f"GET {self._listing.path}: more than {MOST_EMPTY_PAGES} empty pages in a row, each with a new cursor"
             )
-        numbered = _read_numbered(page.elements, page.path, self._listing.read, on_undecodable)
-        kept = self._behind_the_place(numbered, len(page.elements))
-        self._given.update(self._listing.identify(item) for _, item in kept)
-        self._ready = Page([item for _, item in kept], body, self._places(self._cursor, kept, len(page.elements)))
-        self._empty = 0 if page.elements else self._empty + 1
+        decoded = read_each(split.elements, split.path, self._listing.read)
+        numbered = list(zip(decoded.numbers, decoded.items, strict=True))
+        page = _CursorPage(self._cursor, following, numbered, decoded.errors, len(split.elements), body)
+        search, pages = self._search.look_in(page, self._listing.identify) if self._search else (None, (page,))
+        tell((error for page in pages for _, error in page.errors), on_undecodable)
+        self._search = search
+        self._ready.extend(self._page(page) for page in pages)
+        self._empty = empty
         self._known_cursors.update((mark, _mark(self._cursor)))
-        self._cursor, self._ended = page.cursor, ended
+        self._cursor, self._ended = following, following is None
 
-    def _behind_the_place(self, numbered: list[tuple[int, T]], size: int) -> list[tuple[int, T]]:
-        """What was not given yet: behind the bookmarked item where it is found, else behind as many as were counted."""
-        identify = self._listing.identify
-        if self._skip_to is not None:
-            found = next((n for n, item in numbered if identify(item) == self._skip_to), None)
-            if found is not None:
-                skip, self._skip, self._skip_to = found + 1, 0, None
-            else:
-                skip = min(self._skip, size)
-                self._skip -= skip
-                # Counted out inside this page: the item is gone. At its very end it may stand first on the next one.
-                if skip < size:
-                    self._skip_to = None
-            numbered = [(n, item) for n, item in numbered if n >= skip]
+    def _page(self, page: _CursorPage[T]) -> Page[T]:
+        """What of a page was not given yet; its places."""
+        query, identify, before = self._listing.query, self._listing.identify, self._place
         kept = []
-        seen = set()
-        for n, item in numbered:
+        for n, item in page.items:
             name = identify(item)
-            if name not in self._given and name not in seen:
-                seen.add(name)
+            if name not in self._given:
+                self._given.add(name)
                 kept.append((n, item))
-        return kept
 
-    def _places(self, cursor: str | None, kept: list[tuple[int, T]], size: int) -> Callable[[int], Bookmark]:
-        query, identify = self._listing.query, self._listing.identify
-        before = self._place_before(cursor)
+        def behind(n: int, item: T) -> dict[str, Word]:
+            return {"cursor": page.cursor or "", "count": n + 1, "last": identify(item)}
 
-        def place_after(count: int) -> Bookmark:
-            if not count:
-                return Bookmark(query, before)
-            n, item = kept[count - 1]
-            return Bookmark(query, {"cursor": cursor or "", "count": n + 1, "last": identify(item)})
-
-        return place_after
-
-    def _place_before(self, cursor: str | None) -> dict[str, Word]:
-        if self._skip_to is not None:
-            return {"cursor": cursor or "", "count": self._skip, "last": self._skip_to}
-        return {"cursor": cursor, "count": 0, "last": ""} if cursor else {}
+        if kept:
+            self._place = behind(*kept[-1])
+        elif page.following is not None:
+            before = self._place = {"cursor": page.following, "count": 0, "last": ""}
+        return Page(
+            [item for _, item in kept],
+            page.body,
+            lambda count: Bookmark(query, behind(*kept[count - 1]) if count else before),
+        )
 
 
 def _mark(cursor: str | None) -> bytes:
     """Sixteen bytes that stand for a cursor: listings may have many thousands."""
-    return blake2b((cursor or "").encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return blake2b((cursor or "").encode(), digest_size=16).digest()
 
 
 @attrs.frozen(kw_only=True)
@@ -303,25 +364,48 @@ class OffsetListing(Generic[T]):
         return OffsetWalk(self, page_size, bookmark)
 
 
+@attrs.frozen
+class _OffsetPage(Generic[T]):
+    """What an offset gave."""
+
+    start: int
+    decoded: Decoded[T]
+    names: Sequence[str]
+    """Of the decoded items."""
+    size: int
+    short: bool
+    """Fewer than were asked for, or than the service says it gives at most."""
+    body: bytes
+
+
 class OffsetWalk(Generic[T]):
-    """Counts on, gives no item twice; offsets cannot promise more when the list moves."""
+    """Counts on, gives no item twice; offsets cannot promise more when the list moves.
+
+    A bookmarked item is looked for where it stood, then from the beginning on; only when it is nowhere is its offset
+    trusted.
+    """
 
     def __init__(self, listing: OffsetListing[T], page_size: int, bookmark: Bookmark | None) -> None:
         self._listing = listing
         self._page_size = page_size
         self._start = 0
-        self._last: str | None = None
-        """The bookmarked item, until it was looked for."""
-        self._behind = ""
-        """The last item given, by name."""
         self._asked = page_size
+        self._sought: str | None = None
+        """The bookmarked item, until it was looked for."""
+        self._withheld: _OffsetPage[T] | None = None
+        """The page where it stood, while it is looked for elsewhere."""
         self._given: set[str] = set()
+        self._undecodable: set[bytes] = set()
+        """Elements that were no items, as 16 bytes each."""
+        self._place: Mapping[str, Word] = {}
+        """Behind the last item given."""
         self._ready: Page[T] | None = None
         self._ended = False
         if bookmark is not None and bookmark.place:
-            self._last = str(bookmark.word("last", str))
+            self._place = bookmark.place
+            self._sought = bookmark.text("last")
             # One item back, so that the bookmarked one is found again where it stood.
-            self._start = max(0, int(bookmark.word("offset", int)) - 1)
+            self._start = bookmark.number("offset", 1, MOST_COUNTED) - 1
 
     def next(self, wanted: int | None) -> Request[bytes] | Page[T] | None:
         """The ready page, else the request for the next one."""
@@ -330,8 +414,7 @@ class OffsetWalk(Generic[T]):
             return page
         if self._ended:
             return None
-        overlap = 1 if self._last is not None else 0
-        self._asked = self._page_size if wanted is None else min(self._page_size, wanted + overlap)
+        self._asked = self._page_size if wanted is None or self._sought is not None else min(self._page_size, wanted)
         return Request(
             method="GET",
             path=self._listing.path,
@@ -346,40 +429,65 @@ class OffsetWalk(Generic[T]):
 
     def take(self, body: bytes, on_undecodable: Undecodable | None) -> None:
         """One page; the list ends at one with nothing new, or shorter than was asked or answered."""
-        page = _split(body, "values", "messages")
-        numbered = _read_numbered(page.elements, page.path, self._listing.read, on_undecodable)
-        identify = self._listing.identify
-        if self._last is not None:
-            found = next((n for n, item in numbered if identify(item) == self._last), None)
-            if found is not None:
-                self._given.update(identify(item) for n, item in numbered if n <= found)
-        kept = []
-        for n, item in numbered:
-            name = identify(item)
-            if name not in self._given:
-                self._given.add(name)
-                kept.append((n, item))
-        resumed = self._last is not None
-        self._ready = Page([item for _, item in kept], body, self._places(self._start + resumed, kept))
-        self._last = None
+        split = _split(body, "values", "messages")
+        decoded = read_each(split.elements, split.path, self._listing.read)
+        names = [self._listing.identify(item) for item in decoded.items]
+        size = len(split.elements)
+        most = split.limit if isinstance(split.limit, int) and split.limit > 0 else self._asked
+        page = _OffsetPage(self._start, decoded, names, size, size < min(self._asked, most), body)
+        if self._sought is None:
+            self._give(page, 0, on_undecodable)
+        elif self._sought in names:
+            self._give(page, decoded.numbers[names.index(self._sought)] + 1, on_undecodable)
+        else:
+            self._search_on(page, on_undecodable)
+
+    def _search_on(self, page: _OffsetPage[T], on_undecodable: Undecodable | None) -> None:
+        if self._withheld is None:
+            self._withheld = page
+            if page.start:
+                self._start = 0
+                return
+        if page.short or self._given.issuperset(page.names):
+            self._given.clear()
+            self._give(self._withheld, 0, on_undecodable)
+        else:
+            self._given.update(page.names)
+            self._start += page.size
+
+    def _give(self, page: _OffsetPage[T], skip: int, on_undecodable: Undecodable | None) -> None:
+        """A page without its first `skip` elements and without what was given before."""
+        decoded = page.decoded
+        passed = {name for n, name in zip(decoded.numbers, page.names, strict=True) if n < skip}
+        fresh: dict[str, tuple[int, T]] = {}
+        for n, name, item in zip(decoded.numbers, page.names, decoded.items, strict=True):
+            if name not in self._given and name not in passed:
+                fresh.setdefault(name, (n, item))
+        errors = [error for n, error in decoded.errors if n >= skip]
+        undecodable = {blake2b(error.raw, digest_size=16).digest() for error in errors}
+        # A service that ignores `start` gives the same page for ever: what cannot be decoded counts as new only once.
+        anything_new = bool(fresh) or not undecodable <= self._undecodable
+        if anything_new:
+            tell(errors, on_undecodable)
+        self._given |= passed | fresh.keys()
+        self._undecodable |= undecodable
+        self._sought = self._withheld = None
+        self._ready = self._page(page, list(fresh.items()))
+        # A resumed page may hold nothing but the bookmarked item.
+        self._ended = page.short or not page.size or not (anything_new or skip)
+        self._start = page.start + page.size
+
+    def _page(self, page: _OffsetPage[T], kept: list[tuple[str, tuple[int, T]]]) -> Page[T]:
+        query, before = self._listing.query, self._place
+
+        def behind(count: int) -> dict[str, Word]:
+            name, (n, _) = kept[count - 1]
+            return {"offset": page.start + n + 1, "last": name}
+
         if kept:
-            self._behind = identify(kept[-1][1])
-        answered = page.limit if isinstance(page.limit, int) and page.limit > 0 else self._asked
-        short = len(page.elements) < min(self._asked, answered)
-        # A resumed page may hold nothing but the bookmarked item; an undecodable element is something new, too.
-        nothing_new = not kept and not (resumed and page.elements) and len(numbered) == len(page.elements)
-        self._ended = short or nothing_new or not page.elements
-        self._start += len(page.elements)
-
-    def _places(self, offset: int, kept: list[tuple[int, T]]) -> Callable[[int], Bookmark]:
-        query, identify, start = self._listing.query, self._listing.identify, self._start
-        behind = self._last or self._behind
-        before: dict[str, Word] = {"offset": offset, "last": behind} if behind else {}
-
-        def place_after(count: int) -> Bookmark:
-            if not count:
-                return Bookmark(query, before)
-            n, item = kept[count - 1]
-            return Bookmark(query, {"offset": start + n + 1, "last": identify(item)})
-
-        return place_after
+            self._place = behind(len(kept))
+        return Page(
+            [item for _, (_, item) in kept],
+            page.body,
+            lambda count: Bookmark(query, behind(count) if count else before),
+        )

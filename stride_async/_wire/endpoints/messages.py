@@ -152,4 +152,4 @@ def context_of(messages: str, limit_key: str, message_id: str, *, before: int, a
 
 def _messages(answer: Answer) -> list[Message]:
     elements, path = split_history(answer.body)
-    return sorted(read_all(elements, path, message_at, None), key=lambda m: (m.ts, m.id))
+    return sorted(read_all(elements, path, message_at), key=lambda m: (m.ts, m.id))
