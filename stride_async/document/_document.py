@@ -56,7 +56,8 @@ class Document:
         """Plain text as the service makes it for a message's `text` (protocol 4.3).
 
         Inline nodes run together, blocks parted by line feeds; a mention is its text, an emoji its short
-        name, a card or an extension its fallback text; media are nothing, not even a line.
+        name, a date its timestamp, a card or an extension its fallback text; placeholders and media
+        are nothing, not even a line.
         """
         return to_text(self._root)
 

@@ -100,7 +100,7 @@ def _write(task: _Task, page: _Page) -> list[_Task]:
             return _quote([_strong(attr(json, "panelType").capitalize()), *inner], indent, page)
         case "applicationCard":
             return _siblings(card_blocks(json), indent)
-        case "mediaGroup" | "mediaSingle" | "doc":
+        case "mediaGroup" | "mediaSingle" | "bodiedExtension" | "doc":
             return _siblings(inner, indent)
     if lines := _leaf(json, kind):
         page.write(lines, indent)

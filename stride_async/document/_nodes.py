@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -69,10 +69,16 @@ class Node:
         """This node and every node below it, depth first, in reading order."""
         stack: list[object] = [self._json]
         pop = stack.pop
+        # Filled here, not by the constructor: it is called once a node, and would be a third of the time.
+        new: Any = object.__new__
         while stack:
             json = pop()
             if isinstance(json, dict):
-                yield Node(json)
+                node = new(Node)
+                node._json = json  # noqa: SLF001 (its own)
+                kind = json.get("type")
+                node.type = kind if isinstance(kind, str) else ""
+                yield node
                 content = json.get("content")
                 if content and isinstance(content, list):
                     stack += content[::-1]

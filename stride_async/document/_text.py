@@ -9,7 +9,7 @@ from stride_async.document._nodes import JsonObject, Node, attr, json_of
 LINES = frozenset({"paragraph", "heading", "codeBlock", "decisionItem", "taskItem"})
 """Nodes that hold a run of inline nodes: each is one line of plain text."""
 
-FALLBACKS = frozenset({"applicationCard", "extension", "bodiedExtension"})
+FALLBACKS = frozenset({"applicationCard", "extension"})
 """Blocks that say what they are in their attribute `text`."""
 
 INLINE = frozenset({"text", "hardBreak", "mention", "emoji", "inlineExtension", "date", "placeholder"})
@@ -47,18 +47,24 @@ def inline_text(json: JsonObject) -> str:
         case "emoji":
             return attr(json, "shortName")
         case "date":
-            return date_text(json)
+            return attr(json, "timestamp")
+        case "placeholder":
+            return ""
         case _:
             return attr(json, "text")
 
 
 def shown_text(json: JsonObject) -> str:
-    """What a reader should see of an inline node: the character of an emoji, a mention's id for want of a name."""
+    """What a reader should see of an inline node: an emoji's character, a date, a mention's id for want of a name."""
     match json.get("type"):
         case "emoji":
             return attr(json, "text") or attr(json, "shortName")
         case "mention":
             return attr(json, "text") or (f"@{user_id}" if (user_id := attr(json, "id")) else "")
+        case "date":
+            return date_text(json)
+        case "placeholder":
+            return attr(json, "text")
         case _:
             return inline_text(json)
 
