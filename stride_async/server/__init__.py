@@ -26,3 +26,8 @@ __all__ = [
     "SeedError",
     "Truth",
 ]
+
+for _name in __all__:
+    # People see the name where they import it from, in reprs, tracebacks and pickles.
+    globals()[_name].__module__ = __name__
+del _name

@@ -1,0 +1,329 @@
+"""The code in the pages runs, and gives what the pages say.
+
+A page is one program: its `python` blocks share their names and may await at the top, as at the prompt of
+`python -m asyncio`; its `console` blocks run the command where they can. A block that begins with `# name.py` is that
+file. A `text` block right behind another block is what that block prints, with `...` for what differs each time. Every
+page has a local server of its own, generated as the page's first `stride server --generate` says, and finds it in the
+environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import doctest
+import hashlib
+import importlib
+import inspect
+import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+from ast import PyCF_ALLOW_TOP_LEVEL_AWAIT
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+import pytest
+
+from stride_async import Message, StrideClient
+from stride_async.server import LocalServer
+from tests import cli_page
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@attrs.frozen
+class Block:
+    """A fenced block: its language, its text, its line in the page, and what it is said to print."""
+
+    language: str
+    text: str
+    line: int
+    prints: str | None = None
+
+    @property
+    def file(self) -> str | None:
+        """The file it is, when its first line names one."""
+        named = re.match(r"# ([\w/]+\.py)\n", self.text)
+        return named[1] if named else None
+
+
+def blocks(page: Path) -> list[Block]:
+    """The blocks of a page in order; the output of each is with the block it belongs to."""
+    text = page.read_text()
+    found: list[Block] = []
+    end = -1
+    for match in FENCE.finditer(text):
+        if match[1] == "text" and found and not text[end : match.start()].strip():
+            found[-1] = attrs.evolve(found[-1], prints=match[2])
+        else:
+            found.append(Block(match[1], match[2], text.count("\n", 0, match.start()) + 2))
+        end = match.end()
+    return found
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+PROGRAMS = {name_of(page): page for page in PAGES if any(block.language == "python" for block in blocks(page))}
+
+
+@pytest.fixture
+async def site(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LocalServer]:
+    """The server a page speaks of, in the environment; the current folder is an empty one."""
+    async with LocalServer(generate=plan_of(page)) as server:
+        for name, value in environment(server).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(tmp_path)
+        yield server
+
+
+def plan_of(page: Path) -> str | None:
+    """What the page's server is to generate."""
+    named = re.search(r"stride server .*?--generate (\S+)", page.read_text())
+    return named[1] if named else None
+
+
+def environment(server: LocalServer) -> dict[str, str]:
+    return {
+        "STRIDE_BASE_URL": server.url,
+        "STRIDE_CLOUD_ID": server.cloud_id,
+        "STRIDE_CLIENT_ID": server.client_id,
+        "STRIDE_CLIENT_SECRET": server.client_secret,
+    }
+
+
+def test_the_pages_meant_to_run_do_have_code():
+    """The pattern that finds blocks finds them."""
+    assert {"README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/howto/catch-up.md"} <= PROGRAMS.keys()
+
+
+@pytest.mark.parametrize("page", list(PROGRAMS.values()), ids=list(PROGRAMS))
+async def test_the_code_of_a_page_runs(site: LocalServer, client: StrideClient, server: LocalServer, page: Path):
+    """A reader may type a page from top to bottom and see what it says."""
+    names = await asyncio.to_thread(run_page, page)
+
+    examples = [value for name, value in names.items() if name.startswith("test_")]
+    for example in examples:  # written for the fixtures every test here has
+        await example(client=client, server=server)
+
+
+def run_page(page: Path) -> dict[str, Any]:
+    """Run the blocks of a page in order, in a loop of their own; the names they leave."""
+    names: dict[str, Any] = {"__name__": page.stem}
+    files = set()
+    try:
+        with asyncio.Runner() as runner:
+            for block in blocks(page):
+                if block.file is not None:
+                    files.add(Path(block.file).stem)
+                    printed = use_file(block.file, block.text)
+                elif block.language == "python":
+                    printed = run_python(page, block, names, runner)
+                elif block.language == "console" and runs(block):
+                    printed = run_console(block.text)
+                else:
+                    continue
+                compare(page, block, printed)
+    finally:
+        for name in files:
+            sys.modules.pop(name, None)
+    return names
+
+
+def run_python(page: Path, block: Block, names: dict[str, Any], runner: asyncio.Runner) -> str:
+    source = "\n" * (block.line - 1) + block.text
+    code = compile(source, str(page), "exec", flags=PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        result = eval(code, names)
+        if inspect.iscoroutine(result):
+            runner.run(result)
+    return out.getvalue()
+
+
+def use_file(name: str, text: str) -> str:
+    """Write a file; a file of tests is run as its reader would run it, another one must be importable."""
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_text(text)
+    if Path(name).name.startswith("test_"):
+        return run_console(
+            f"{shlex.quote(sys.executable)} -m pytest -q -o asyncio_mode=auto -p no:cacheprovider {name}"
+        )
+    importlib.invalidate_caches()
+    importlib.import_module(Path(name).stem)
+    return ""
+
+
+def runs(block: Block) -> bool:
+    """Whether a console block is a use of the command that ends by itself and needs nothing installed."""
+    return all(words[:1] == ["stride"] and words[1:2] not in (["server"], ["demo"]) for words in commands(block.text))
+
+
+def run_console(text: str) -> str:
+    shell = ["bash", "-e", "-o", "pipefail", "-c", text]
+    ran = subprocess.run(shell, check=False, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, f"{text}{ran.stdout}{ran.stderr}"
+    return ran.stdout
+
+
+def compare(page: Path, block: Block, printed: str) -> None:
+    """What was printed is what the page says."""
+    if block.prints is None:
+        return
+    checker, flags = doctest.OutputChecker(), doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    if not checker.check_output(block.prints, printed, flags):
+        example = doctest.Example(block.text, block.prints)
+        pytest.fail(f"{name_of(page)}, line {block.line}: {checker.output_difference(example, printed, flags)}")
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The simple commands of a console block, as words."""
+    for line in text.replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>")
+        lexer.whitespace_split = True
+        words: list[str] = []
+        for word in [*lexer, ";"]:
+            if set(word) <= set("|&;<>"):
+                if words:
+                    yield words
+                words = []
+            else:
+                words.append(word)
+
+
+def stride_commands() -> list[tuple[str, list[str]]]:
+    """Each use of the command in the pages, with its place."""
+    return [
+        (f"{name_of(page)}:{block.line}", words[1:])
+        for page in PAGES
+        for block in blocks(page)
+        if block.language == "console"
+        for words in commands(block.text)
+        if Path(words[0]).name == "stride"
+    ]
+
+
+def test_commands_in_the_pages_exist():
+    """Each `stride …` of the pages is a command with just these options."""
+    wrong = {f"{place}: {words}": problem for place, words in stride_commands() if (problem := refused(words))}
+
+    assert len(stride_commands()) > 5
+    assert {} == wrong
+
+
+def refused(words: list[str]) -> str | None:
+    """What the command would say against these words before it looks at their values; None when it takes them."""
+    command: click.Command = cli_page.stride
+    context = cli_page.context_of(command, "stride", None)
+    try:
+        while isinstance(command, click.Group):
+            _, words, _ = command.make_parser(context).parse_args(args=list(words))
+            if not words:
+                return None
+            found = command.get_command(context, words[0])
+            if found is None:
+                return f"no command {words[0]!r}"
+            context = cli_page.context_of(found, words[0], context)
+            command, words = found, words[1:]
+        command.make_parser(context).parse_args(args=list(words))
+    except click.UsageError as error:
+        return error.format_message()
+    return None
+
+
+def test_the_page_of_the_command_is_its_help():
+    """`docs/cli.md` is what `--help` of each command says; `python -m tests.cli_page` writes it anew."""
+    assert cli_page.rendered() == cli_page.PAGE.read_text()
+
+
+async def test_the_samples_of_the_reference_load(tmp_path: Path):
+    """The seed and the faults that the reference shows are taken as they stand."""
+    seed, faults = [block.text for block in blocks(ROOT / "docs/reference.md") if block.language == "json"]
+    (tmp_path / "media").mkdir()
+    (tmp_path / "media/plan.txt").write_bytes(b"plan")
+    (tmp_path / "site.jsonl").write_text(seed)
+    (tmp_path / "faults.json").write_text(faults)
+
+    async with LocalServer(seed=tmp_path / "site.jsonl", faults=tmp_path / "faults.json") as server:
+        truth = server.truth()
+
+    [general] = truth.conversations.values()
+    assert (1, 1, 1) == (len(truth.users), general.messages, len(general.media))
+    assert hashlib.sha256(b"plan").hexdigest() == next(iter(general.media.values())).sha256
+
+
+@pytest.mark.parametrize("page", [ROOT / "docs/howto/catch-up.md"], ids=name_of)
+async def test_the_bot_of_the_guide_loses_nothing_when_killed(site: LocalServer, tmp_path: Path, page: Path):
+    """Killed in the middle and started again, it has handled every message, in order, at most one of them twice."""
+    bot = next(block for block in blocks(page) if block.file == "bot.py")
+    (tmp_path / "bot.py").write_text(bot.text)
+    person = site.add_user("Ann Adler")
+    room = site.add_conversation("bots", roster=[person])
+    site.fill(room, 180, sender_id=person)
+
+    first = await lines_of_bot(tmp_path, room, until="message 100")
+    last = site.add_message(room, "the latest", sender_id=person)
+    second = await lines_of_bot(tmp_path, room, until="the latest")
+    site.delete_message(room, last)
+    site.add_message(room, "after a deletion", sender_id=person)
+    third = await lines_of_bot(tmp_path, room, until="after a deletion")
+
+    expected = [f"message {number}" for number in range(1, 181)] + ["the latest", "after a deletion"]
+    handled = first + second + third
+    assert expected == list(dict.fromkeys(handled))
+    assert len(handled) <= len(expected) + 2
+
+
+@pytest.mark.parametrize("page", [ROOT / "docs/howto/catch-up.md"], ids=name_of)
+async def test_a_look_of_the_bot_costs_what_the_guide_says(site: LocalServer, server: LocalServer, client: StrideClient,
+                                                           page: Path):  # fmt: skip
+    """Nothing new is one call; less than a page is two."""
+    bot: dict[str, Any] = {"__name__": "bot"}
+    exec(next(block.text for block in blocks(page) if block.file == "bot.py"), bot)
+    room = server.add_conversation("bots")
+    server.fill(room, 160)
+    texts: list[str] = []
+
+    async def calls_of_a_look() -> int:
+        server.calls.clear()
+        await bot["catch_up"](client.conversation(room), handle)
+        return len(server.calls.matching("GET", "*/message"))
+
+    async def handle(message: Message) -> None:
+        texts.append(message.text)
+
+    await calls_of_a_look()
+    quiet = await calls_of_a_look()
+    server.add_message(room, "news")
+    busy = await calls_of_a_look()
+
+    assert (1, 2) == (quiet, busy)
+    assert (161, "news") == (len(texts), texts[-1])
+
+
+async def lines_of_bot(folder: Path, room: str, *, until: str) -> list[str]:
+    """Texts the bot has handled up to a certain one, after which it is killed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "bot.py", room, cwd=folder, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    texts = []
+    async with asyncio.timeout(30):
+        async for line in process.stdout:
+            texts.append(line.decode().rstrip("\n").partition(" ")[2])
+            if texts[-1] == until:
+                break
+    process.kill()
+    rest = (await process.stdout.read()).decode()
+    await process.wait()
+    return texts + [line.partition(" ")[2] for line in rest.splitlines()]

@@ -1,0 +1,312 @@
+"""What is public is importable, documented, and told truly by the docs."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import attrs
+import pytest
+
+import stride_async
+import stride_async.document
+import stride_async.server
+from stride_async import (
+    Body,
+    Bookmark,
+    ConversationClient,
+    Pager,
+    RemoteBody,
+    Settings,
+    Stream,
+    StrideClient,
+    StrideError,
+    UserClient,
+)
+from stride_async.document import Document, Node
+from stride_async.server import Calls, Choices, Faults, LocalServer, Plan
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+REFERENCE = (ROOT / "docs/reference.md").read_text()
+PROTOCOL = (ROOT / "docs/protocol.md").read_text()
+
+MODULES = [stride_async, stride_async.document, stride_async.server]
+IMPORTABLE = {module.__name__: module for module in MODULES}
+IN_SIGNATURES = [
+    *(StrideClient, ConversationClient, UserClient, Pager, Stream, RemoteBody, Bookmark, Body, StrideError),
+    *(Document, Node, LocalServer, Calls, Faults, Plan),
+]
+ERRORS = [name for name, public in vars(stride_async).items() if isinstance(public, type)
+          and issubclass(public, StrideError) and name in stride_async.__all__]  # fmt: skip
+PARTS_OF_THE_MACHINERY = {
+    *("Bookmark.must_be_of", "Bookmark.number", "Bookmark.text", "Calls.add", "Faults.choose"),
+    *("RemoteBody.close", "RemoteBody.open_at", "RemoteBody.pieces", "StrideError.with_facts"),
+}
+"""Called by other modules of the package, not by users."""
+
+
+def everything_public() -> Iterator[tuple[str, object]]:
+    """Each public class and function, and each public method and property of the classes, by dotted name."""
+    for module in MODULES:
+        for name in module.__all__:
+            public = getattr(module, name)
+            if not callable(public):
+                continue
+            yield f"{module.__name__}.{name}", public
+            if isinstance(public, type):
+                yield from ((f"{module.__name__}.{name}.{member}", value) for member, value in own_members(public))
+
+
+def own_members(kind: type) -> Iterator[tuple[str, object]]:
+    """Public methods and properties that the package itself gives a class, inherited ones included."""
+    for base in reversed(kind.__mro__):
+        if base.__module__.startswith("stride_async"):
+            for name, value in vars(base).items():
+                if not name.startswith("_") and isinstance(value, (property, staticmethod, classmethod, FunctionLike)):
+                    yield name, value
+
+
+FunctionLike = type(own_members)
+
+
+def spelled(function: Callable[..., object], *, name: str) -> str:
+    """A call as the reference writes it: names and defaults, no types; `await` before what waits."""
+    function = inspect.unwrap(getattr(function, "__func__", function))
+    parameters = [
+        parameter.replace(annotation=inspect.Parameter.empty, default=_default(parameter.default))
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.name not in {"self", "cls"}
+    ]
+    words = str(inspect.Signature(parameters)).replace("'", '"')
+    return f"{'await ' if inspect.iscoroutinefunction(function) else ''}{name}{words}"
+
+
+class _Spelled(str):
+    """A default as it is written."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _default(value: object) -> object:
+    plain = value is inspect.Parameter.empty or value is None or isinstance(value, (str, int, float, bytes, tuple))
+    return value if plain else _Spelled(f"{type(value).__name__}()")
+
+
+def members_to_spell() -> list[tuple[str, str]]:
+    """Each member of the classes with methods, with the way the reference must write it."""
+    found = []
+    for kind in IN_SIGNATURES:
+        for name, value in dict(own_members(kind)).items():
+            if f"{kind.__name__}.{name}" in PARTS_OF_THE_MACHINERY:
+                continue
+            spelling = name if isinstance(value, property) else spelled(value, name=name)
+            found.append((f"{kind.__name__}.{name}", f"`{spelling}`"))
+    return found
+
+
+def section(title: str) -> str:
+    """A part of the reference: from its heading to the next of the same or a higher level."""
+    heading = re.search(rf"^(#+) {re.escape(title)}$", REFERENCE, re.MULTILINE)
+    assert heading is not None, f"the reference has no heading {title!r}"
+    end = re.compile(rf"^#{{1,{len(heading[1])}}} ", re.MULTILINE).search(REFERENCE, heading.end())
+    return REFERENCE[heading.end() : end.start() if end else None]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_all_is_sorted_and_true(module: ModuleType):
+    """Each public name is there once, in order, and can be imported."""
+    assert sorted(set(module.__all__)) == list(module.__all__)
+    assert [] == [name for name in module.__all__ if not hasattr(module, name)]
+
+
+def test_public_names_live_where_users_import_them():
+    """A repr, a traceback and a pickle name the public path, not the module behind it."""
+    hidden = [
+        f"{module.__name__}.{name} says {public.__module__}"
+        for module in MODULES
+        for name in module.__all__
+        if isinstance(public := getattr(module, name), type)
+        and (public.__module__ not in IMPORTABLE or getattr(IMPORTABLE[public.__module__], name, None) is not public)
+    ]
+
+    assert [] == hidden
+
+
+def test_everything_public_has_a_docstring():
+    """Whoever asks `help` for a public class, function, method or property is told what it gives."""
+    silent = [name for name, public in everything_public() if not inspect.getdoc(public)]
+
+    assert [] == silent
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_reference_names_everything_public(module: ModuleType):
+    """A name without a place in the reference is not public."""
+    assert [] == [name for name in module.__all__ if not re.search(rf"`(await )?{re.escape(name)}[`(]", REFERENCE)]
+
+
+def test_reference_spells_calls_as_they_are():
+    """Methods, their arguments and defaults stand in the reference as the code has them."""
+    assert [] == [f"{name} as {spelling}" for name, spelling in members_to_spell() if spelling not in REFERENCE]
+
+
+def test_reference_spells_builders_as_they_are():
+    """The builders of documents stand there with their arguments and defaults too."""
+    builders = {name: public for name, public in vars(stride_async.document).items()
+                if name in stride_async.document.__all__ and isinstance(public, FunctionLike)}  # fmt: skip
+
+    missing = [name for name, builder in builders.items() if f"`{spelled(builder, name=name)}`" not in REFERENCE]
+
+    assert len(builders) > 30
+    assert [] == missing
+
+
+@pytest.mark.parametrize("kind", [Settings, Choices], ids=lambda kind: kind.__name__)
+def test_reference_tells_each_option_and_its_default(kind: type):
+    """An option has a row that begins with its name and its default."""
+    defaults = {field.name: _option(field.default) for field in attrs.fields(kind)}
+    if kind is Settings:
+        defaults["base_url"] = "required"
+
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", section(kind.__name__), re.MULTILINE)
+
+    assert defaults == {name: default.strip("`") for name, default in rows}
+
+
+def _option(default: object) -> str:
+    if isinstance(default, frozenset):
+        return "{" + ", ".join(map(_option, sorted(default))) + "}"
+    if isinstance(default, int) and not isinstance(default, bool):
+        return f"{default:_}"
+    return repr(default).replace("'", '"')
+
+
+def test_reference_tells_every_field_of_a_value():
+    """What a user finds on a value is explained beside its class."""
+    values = {name: public for module in MODULES for name in module.__all__
+              if attrs.has(public := getattr(module, name)) and public not in (Settings, Choices, Pager)}  # fmt: skip
+
+    missing = [
+        f"{name}.{field.name}"
+        for name, public in values.items()
+        for field in attrs.fields(public)
+        if not field.name.startswith("_") and f"`{field.name}`" not in _paragraphs_about(name)
+    ]
+
+    assert len(values) > 20
+    assert [] == missing
+
+
+def _paragraphs_about(name: str) -> str:
+    """The lines and sections of the reference that begin with a name."""
+    lines = [line for line in REFERENCE.splitlines() if re.match(rf"^(\| |- )`{name}[`(]", line)]
+    if re.search(rf"^#+ {name}$", REFERENCE, re.MULTILINE):
+        lines.append(section(name))
+    return "\n".join(lines)
+
+
+def test_reference_shows_the_tree_of_errors_as_it_is():
+    """Each error stands in the table of errors behind its parents."""
+    table = section("Errors")
+
+    assert len(ERRORS) > 25
+    assert [] == [
+        name
+        for name in ERRORS
+        if not re.search(rf"^\| `{name}` \| {re.escape(_parents(name))} \|", table, re.MULTILINE)
+    ]
+
+
+def _parents(name: str) -> str:
+    return ", ".join(f"`{base.__name__}`" for base in getattr(stride_async, name).__bases__)
+
+
+def test_import_needs_no_extra():
+    """The client works where neither the command's nor the server's requirements are installed."""
+    code = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"click", "rich", "jsonschema", "markdown_it"}:
+            raise ImportError(f"{name} is an extra")
+
+sys.meta_path.insert(0, Refuse())
+import stride_async
+import stride_async.document
+print(stride_async.StrideClient.__name__, "click" in sys.modules)
+"""
+    python = [sys.executable, "-W", "error", "-c", code]
+    ran = subprocess.run(python, check=False, capture_output=True, text=True, timeout=60)
+
+    assert ("", "StrideClient False\n") == (ran.stderr, ran.stdout)
+
+
+CITATION = re.compile(r"\bprotocol (\d+(?:\.\d+)?(?:(?:, | and | to )\d+\.\d+)*)")
+
+
+def test_cited_sections_exist():
+    """Each `protocol 5.15` in code or docs leads to a section of the protocol page, or to an item of one."""
+    sources = [*sorted((ROOT / "stride_async").rglob("*.py")), *PAGES]
+    cited = {
+        (number, path.relative_to(ROOT).as_posix())
+        for path in sources
+        for words in CITATION.findall(re.sub(r"\s+(?:#: |# )?", " ", path.read_text()))
+        for number in re.findall(r"[\d.]*\d", words)
+    }
+
+    assert len(cited) > 50
+    assert [] == sorted(f"{number} in {path}" for number, path in cited if number not in protocol_sections())
+
+
+def protocol_sections() -> set[str]:
+    """Numbers of the headings of the protocol page, and of the numbered items right below a chapter's heading."""
+    numbers = set()
+    chapter = ""
+    for line in PROTOCOL.splitlines():
+        if heading := re.match(r"#{2,3} (\d+(?:\.\d+)?)", line):
+            chapter = heading[1]
+            numbers.add(chapter)
+        elif (item := re.match(r"(\d+)\. ", line)) and "." not in chapter:
+            numbers.add(f"{chapter}.{item[1]}")
+    return numbers
+
+
+def test_named_choices_exist():
+    """The protocol page names options of the local server that are there, and every one of them."""
+    named = set(re.findall(r"`Choices\.(\w+)`", PROTOCOL))
+
+    assert named == {field.name for field in attrs.fields(Choices)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_within_the_docs_resolve(page: Path):
+    """A relative link leads to a file that is there, and to a heading in it."""
+    links = re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", _without_code(page.read_text()))
+
+    assert [] == [link for link in links if not _resolves(page, link)]
+
+
+def _resolves(page: Path, link: str) -> bool:
+    name, _, anchor = link.partition("#")
+    target = (page.parent / name).resolve() if name else page
+    return target.exists() and (not anchor or anchor in _anchors(target.read_text()))
+
+
+def _anchors(text: str) -> set[str]:
+    """Headings as links name them: lower case, without punctuation, with hyphens for blanks."""
+    headings = re.findall(r"^#+ (.+)$", _without_code(text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def _without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
