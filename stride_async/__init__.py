@@ -43,7 +43,7 @@ from stride_async._events import (
     TokenRefreshed,
     Waiting,
 )
-from stride_async._media import Download
+from stride_async._media import Download, DownloadResult
 from stride_async._models import (
     Account,
     Conversation,
@@ -91,6 +91,7 @@ __all__ = [
     "DecodeError",
     "Document",
     "Download",
+    "DownloadResult",
     "Email",
     "Forbidden",
     "ForbiddenOrigin",

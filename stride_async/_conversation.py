@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 
 from stride_async._body import Body
-from stride_async._media import Download, body_of, download, upload
+from stride_async._media import Download, DownloadResult, body_of, download, download_many, upload
 from stride_async._models import Content, Conversation, Json, Media, Message, Module, ModuleType
 from stride_async._net.session import Session
 from stride_async._net.stream import ProgressCallback, RemoteBody
@@ -167,6 +167,22 @@ class ConversationClient:
             OSError: the target cannot be written.
         """
         return await download(self._session, media.get_media(*self._at, media_id), media_id, to, progress)
+
+    def download_many(
+        self, media_ids: Iterable[str], *, to: str | os.PathLike[str], concurrency: int = 4
+    ) -> AsyncIterator[DownloadResult]:
+        """Download media into the folder `to` under their own names, made safe and told apart; results as they come.
+
+        A media body that cannot be had is a result with its `error`, not raised; the others go on. Each id is fetched
+        once. An existing file of that name is replaced.
+
+        Raises:
+            ValueError: `concurrency` is below 1.
+            NotADirectoryError: `to` is no folder.
+        """
+        return download_many(
+            self._session, lambda media_id: media.get_media(*self._at, media_id), media_ids, to, concurrency
+        )
 
     async def delete_media(self, media_id: str) -> None:
         """Delete a media body; messages that show it stay (protocol 9.4)."""

@@ -7,19 +7,21 @@ import hashlib
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import attrs
 import msgspec
 
 from stride_async._body import Body, Progress
-from stride_async._errors import LengthMismatch
+from stride_async._errors import LengthMismatch, StrideError
 from stride_async._net.session import Session
 from stride_async._net.stream import ProgressCallback, RemoteBody
 from stride_async._net.stream import upload as send_body
+from stride_async._wire.names import name_key, safe_name
 from stride_async._wire.request import Request
 
 if sys.platform != "win32":
@@ -40,6 +42,15 @@ class Download:
     size: int
     sha256: str
     verified: bool
+
+
+@attrs.frozen
+class DownloadResult:
+    """What became of one of many: `download`, or the `error` that stood against it."""
+
+    media_id: str
+    download: Download | None = None
+    error: StrideError | OSError | None = None
 
 
 def body_of(source: str | os.PathLike[str] | bytes | Body) -> Body:
@@ -74,52 +85,148 @@ async def download(
         LengthMismatch: it ended with another length than was told.
         OSError: the target cannot be written.
     """
-    target = Path(to)
-    with _part_of(target) as part:
-        return await _fetch(session, request, media_id, part, progress)
+    with _part_of(Path(to)) as part:
+        held = await asyncio.to_thread(part.resume, media_id)
+        async with RemoteBody(session, request, at=held, validator=part.validator) as body:
+            return await _fetch(body, media_id, part, progress)
 
 
-async def _fetch(
-    session: Session, request: Request[Any], media_id: str, part: _Part, progress: ProgressCallback | None
-) -> Download:
-    held = await asyncio.to_thread(part.resume, media_id)
-    body = RemoteBody(session, request)
-    async with session.media_lane:
+def download_many(
+    session: Session,
+    request_of: Callable[[str], Request[Any]],
+    media_ids: Iterable[str],
+    to: str | os.PathLike[str],
+    concurrency: int,
+) -> AsyncIterator[DownloadResult]:
+    """Fetch bodies into a folder under their own names, made safe and told apart; results as they come.
+
+    An error is a result, not raised. Leaving the loop early cancels what is under way and keeps its `.part`.
+
+    Raises:
+        ValueError: `concurrency` is below 1.
+        NotADirectoryError: `to` is no folder.
+    """
+    if concurrency < 1:
+        raise ValueError(f"concurrency is {concurrency}; expected 1 or more")
+    folder = Path(to)
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is no folder")
+    return _each(session, request_of, dict.fromkeys(media_ids), folder, concurrency)
+
+
+async def _each(
+    session: Session,
+    request_of: Callable[[str], Request[Any]],
+    media_ids: Iterable[str],
+    folder: Path,
+    concurrency: int,
+) -> AsyncIterator[DownloadResult]:
+    names: set[str] = set()
+    waiting = iter(media_ids)
+    running: set[asyncio.Task[DownloadResult]] = set()
+
+    async def one(media_id: str) -> DownloadResult:
         try:
-            going_on = await body.open_at(held, part.validator)
-            if body.start == 0:
+            return DownloadResult(media_id, await _into(session, request_of(media_id), media_id, folder, names))
+        except (StrideError, OSError) as error:
+            return DownloadResult(media_id, error=error)
+
+    try:
+        while True:
+            for media_id in waiting:
+                running.add(asyncio.create_task(one(media_id), name=f"stride_async download {media_id}"))
+                if len(running) >= concurrency:
+                    break
+            if not running:
+                return
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                yield task.result()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _into(session: Session, request: Request[Any], media_id: str, folder: Path, names: set[str]) -> Download:
+    """One body into the folder, under the name that the service gives with it."""
+    async with RemoteBody(session, request) as body:
+        name = safe_name(body.name or media_id, media_id, names)
+        names.add(name_key(name))
+        with _part_of(folder / name) as part:
+            held = await asyncio.to_thread(part.resume, media_id)
+            if held:
+                await body.open_at(held, part.validator)
+            return await _fetch(body, media_id, part, None)
+
+
+async def _fetch(body: RemoteBody, media_id: str, part: _Part, progress: ProgressCallback | None) -> Download:
+    """What is missing of an opened body, into its part; then the part becomes the file."""
+    if body.start != part.size:
+        part.start_over()
+    part.remember(media_id, body.validator)
+    with _WriteBehind(part) as writing:
+        reached = part.size
+        async for offset, piece in body.pieces():
+            if offset != reached:
+                await writing.settle()
                 part.start_over()
-            part.remember(media_id, body.validator)
-            if going_on:
-                await _write(body, part, media_id, progress)
-        finally:
-            await body.close()
+                part.remember(media_id, body.validator)
+            reached = offset + len(piece)
+            await writing.add(piece)
+            if progress is not None:
+                progress(Progress(reached, body.size, body.interruptions + 1))
+        await writing.settle()
     if body.size is not None and part.size != body.size:
-        raise LengthMismatch(f"{request}: {part.size} bytes came, {body.size} were told").with_facts(
-            received=part.size, expected=body.size
-        )
+        error = LengthMismatch(f"{part.target.name}: {part.size} bytes came, {body.size} were told")
+        raise error.with_facts(received=part.size, expected=body.size)
     await asyncio.to_thread(part.finish)
     return Download(part.target, part.size, part.sha256, verified=body.size is not None)
 
 
-async def _write(body: RemoteBody, part: _Part, media_id: str, progress: ProgressCallback | None) -> None:
-    gathered: list[bytes] = []
-    size, reached = 0, part.size
-    async for offset, piece in body.pieces():
-        if offset != reached:
-            gathered, size = [], 0
-            part.start_over()
-            part.remember(media_id, body.validator)
-        gathered.append(piece)
-        size += len(piece)
-        reached = offset + len(piece)
-        if size >= _WRITE_BYTES:
-            await asyncio.to_thread(part.write, gathered)
-            gathered, size = [], 0
-        if progress is not None:
-            progress(Progress(reached, body.size, body.interruptions + 1))
-    if gathered:
-        await asyncio.to_thread(part.write, gathered)
+class _WriteBehind:
+    """Writes and digests one block in a thread while the next comes in."""
+
+    def __init__(self, part: _Part) -> None:
+        self._part = part
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="stride_async download")
+        self._writing: Future[None] | None = None
+        self._gathered: list[bytes] = []
+        self._size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # What came is kept for the next call, whatever stopped this one; it is two blocks at most.
+        self._thread.shutdown(wait=True)
+        failed = self._writing is not None and self._writing.exception() is not None
+        if self._gathered and not failed:
+            with suppress(OSError):
+                self._part.write(self._gathered)
+
+    async def add(self, piece: bytes) -> None:
+        """Take a piece; waits only while the block before it is still being written."""
+        self._gathered.append(piece)
+        self._size += len(piece)
+        if self._size >= _WRITE_BYTES:
+            await self._begin()
+
+    async def settle(self) -> None:
+        """Everything taken is written."""
+        if self._gathered:
+            await self._begin()
+        await self._written()
+
+    async def _begin(self) -> None:
+        await self._written()
+        self._writing = self._thread.submit(self._part.write, self._gathered)
+        self._gathered, self._size = [], 0
+
+    async def _written(self) -> None:
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            await asyncio.wrap_future(writing)
 
 
 class _Memo(msgspec.Struct):
@@ -170,22 +277,23 @@ class _Part:
 
     def remember(self, media_id: str, validator: str | None) -> None:
         """Write down what this is a part of; without a validator nothing can be resumed."""
-        self.validator = validator
         if validator is None or not self._shared:
             self._memo.unlink(missing_ok=True)
-        else:
+        elif validator != self.validator or not self._memo.exists():
             self._memo.write_bytes(msgspec.json.encode(_Memo(media_id, validator)))
+        self.validator = validator
 
     def write(self, pieces: list[bytes]) -> None:
         """Append."""
-        for piece in pieces:
-            self._file.write(piece)
-            self._digest.update(piece)
-            self.size += len(piece)
+        block = b"".join(pieces)
+        rest = memoryview(block)
+        while rest:
+            rest = rest[self._file.write(rest) :]  # Unbuffered, so that what is counted is with the system.
+        self._digest.update(block)
+        self.size += len(block)
 
     def finish(self) -> None:
         """Make it durable and give it its name."""
-        self._file.flush()
         os.fsync(self._file.fileno())
         self._path.replace(self.target)
         self._memo.unlink(missing_ok=True)
@@ -193,8 +301,7 @@ class _Part:
 
     def drop_if_useless(self) -> None:
         """Leave nothing behind that no later call could go on with."""
-        self._file.flush()
-        if not self._shared or self.validator is None or not self.size:
+        if not self._shared or self.validator is None or not os.fstat(self._file.fileno()).st_size:
             self._path.unlink(missing_ok=True)
             self._memo.unlink(missing_ok=True)
 
@@ -202,12 +309,14 @@ class _Part:
 @contextmanager
 def _part_of(target: Path) -> Iterator[_Part]:
     """The target's `.part`, locked; one of our own where somebody else holds it."""
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder; give the name of a file")
     path = target.with_name(target.name + ".part")
-    file, shared = path.open("a+b"), True
-    if not _locked(file):
-        file.close()
+    file = _locked(path)
+    shared = file is not None
+    if file is None:
         path = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
-        file, shared = path.open("x+b"), False
+        file = path.open("x+b", buffering=0)
     part = _Part(target, path, file, shared=shared)
     with file:
         try:
@@ -218,15 +327,23 @@ def _part_of(target: Path) -> Iterator[_Part]:
             raise
 
 
-def _locked(file: BinaryIO) -> bool:
-    """Whether this process now holds the file for itself; without file locks, always."""
-    if sys.platform == "win32":
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+def _locked(path: Path) -> BinaryIO | None:
+    """The file, opened and held by this process alone; None when somebody else holds it."""
+    while True:
+        file: BinaryIO = path.open("a+b", buffering=0)
+        if sys.platform == "win32":
+            return file
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except BlockingIOError:
+            file.close()
+            return None
+        except FileNotFoundError:
+            pass
+        # Another download finished between our opening and our locking: what we hold is its finished file.
+        file.close()
 
 
 def _sync_folder(folder: Path) -> None:

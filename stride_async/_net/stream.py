@@ -77,10 +77,13 @@ class BodyUpload(Upload):
 
     async def _next(self, blocks: AsyncIterator[bytes]) -> bytes | None:
         try:
-            async with asyncio.timeout(self._idle_timeout):
+            async with asyncio.timeout(self._idle_timeout) as patience:
                 return await anext(blocks, None)
         except Exception as error:
-            self.source_error = error
+            silent = isinstance(error, TimeoutError) and patience.expired()
+            self.source_error = (
+                MediaError(f"the source of the upload gave nothing for {self._idle_timeout:g} s") if silent else error
+            )
             raise
 
     async def _blocks(self) -> Any:
@@ -120,13 +123,17 @@ class RemoteBody:
     progress count against `Settings.attempts`; `Settings.idle_timeout` bounds silence.
     """
 
-    def __init__(self, session: Session, request: Request[Any]) -> None:
+    def __init__(self, session: Session, request: Request[Any], *, at: int = 0, validator: str | None = None) -> None:
+        self._from = (at, validator)
         self._session = session
         self._request = request
         self._stack = AsyncExitStack()
         self._response: aiohttp.ClientResponse | None = None
         self._outcomes: list[Outcome] = []
-        self._farthest = 0
+        self._farthest = at
+        """The end of the bytes ever held, when the body last broke off."""
+        self._complete = False
+        """The service said that nothing is missing."""
         self.interruptions = 0
         """How often the body broke off."""
         self.name: str | None = None
@@ -142,7 +149,7 @@ class RemoteBody:
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._session.media_lane)
         try:
-            await self.open_at(0, None)
+            await self.open_at(*self._from)
         except BaseException:
             await self._stack.aclose()
             raise
@@ -156,23 +163,23 @@ class RemoteBody:
         """The whole body, at most `chunk_bytes` at a time; its length is checked at the end.
 
         Raises:
-            BodyInterrupted: it broke off more often than `attempts` without progress.
+            BodyInterrupted: it broke off `attempts` times without progress.
             LengthMismatch: it ended with another length than was told.
-            MediaError: it changed at the service after a part of it was given.
+            MediaError: it starts over after a part of it was given, and cannot be shown to be the same.
         """
         if chunk_bytes < 1:
             raise ValueError(f"chunk_bytes is {chunk_bytes}; expected 1 or more")
-        given = 0
+        given, known = self.start, self.validator
         async for offset, piece in self.pieces():
-            if offset < given:
-                raise MediaError(f"{self._request}: the file changed at the service while it was read")
-            for at in range(0, len(piece), chunk_bytes):
+            if offset < given and (known is None or self.validator != known):
+                raise MediaError(f"{self._request}: the file may have changed at the service while it was read")
+            for at in range(max(0, given - offset), len(piece), chunk_bytes):
                 yield piece[at : at + chunk_bytes]
-            given = offset + len(piece)
+            given = max(given, offset + len(piece))
 
     async def pieces(self) -> AsyncIterator[tuple[int, bytes]]:
         """Pieces with their offsets; an offset of 0 after others means that the body starts over."""
-        while True:
+        while not self._complete:
             broke = None
             assert self._response is not None
             try:
@@ -182,20 +189,19 @@ class RemoteBody:
                         raise LengthMismatch(
                             f"{self._request}: the body is longer than the {self.size} bytes that were told"
                         ).with_facts(received=self.start, expected=self.size)
-                    if self.start >= self._farthest + PROGRESS_BYTES:
+                    if self._outcomes and self.start >= self._farthest + PROGRESS_BYTES:
                         self._outcomes.clear()
-                    self._farthest = max(self._farthest, self.start)
                     yield offset, piece
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 broke = error
             if broke is None and (self.size is None or self.start == self.size):
                 return
-            if await self._heal(broke):
-                return
+            await self._heal(broke)
 
-    async def _heal(self, broke: Exception | None) -> bool:
-        """Open again where the body broke off; True when it turns out that nothing is missing."""
+    async def _heal(self, broke: Exception | None) -> None:
+        """Open again where the body broke off."""
         self.interruptions += 1
+        self._farthest = max(self._farthest, self.start)
         self._outcomes.append(Outcome("ambiguous"))
         decision = decide(
             self._outcomes,
@@ -216,37 +222,37 @@ class RemoteBody:
             ) from broke
         assert isinstance(decision, Again)
         await asyncio.sleep(decision.seconds)
-        return not await self.open_at(self.start, self.validator)
+        await self.open_at(self.start, self.validator)
 
-    async def open_at(self, offset: int, validator: str | None) -> bool:
+    async def open_at(self, offset: int, validator: str | None) -> None:
         """Ask from `offset` on for the body known by `validator`; without one, or when it changed, from the start.
 
-        False when the body ends at `offset` already. `start` tells where it goes on.
+        `start` tells where it goes on.
         """
         await self.close()
+        ranged = bool(offset) and validator is not None
         headers = {"Accept-Encoding": "identity"}
-        if offset and validator is not None:
+        if ranged and validator is not None:
             headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
         self._opened = self._session.open(self._request, headers)
         response = self._response = await self._opened.__aenter__()
         unit = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if response.status == 416:
-            total = unit.group(3) if unit else None
-            if total == str(offset):
-                self._describe(response, offset)
-                self.start = offset
-                return False
-            return await self.open_at(0, None)
-        if response.status == 206:
-            if unit is None or unit.group(1) != str(offset):
-                return await self.open_at(0, None)
+        if response.status == 200:
+            length = response.headers.get("Content-Length")
+            self._describe(response, int(length) if length is not None and length.isdigit() else None)
+            self.start = 0
+        elif response.status == 206 and unit is not None and unit.group(1) == str(offset if ranged else 0):
             self._describe(response, None if unit.group(3) == "*" else int(unit.group(3)))
-            self.start = offset
-            return True
-        length = response.headers.get("Content-Length")
-        self._describe(response, int(length) if length is not None and length.isdigit() else None)
-        self.start = 0
-        return True
+            self.start = offset if ranged else 0
+        elif response.status == 416 and ranged and unit is not None and unit.group(3) == str(offset):
+            self._complete = True
+            self.size = self.start = offset
+        elif ranged:
+            await self.open_at(0, None)
+        else:
+            status = response.status
+            await self.close()
+            raise MediaError(f"{self._request} answered {status} to a request for the whole body")
 
     def _describe(self, response: aiohttp.ClientResponse, size: int | None) -> None:
         headers = response.headers

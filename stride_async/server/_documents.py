@@ -42,7 +42,7 @@ _LANGUAGE_NAMES = {
     "bash": "shell", "sh": "shell", "zsh": "shell", "console": "shell", "js": "javascript", "ts": "typescript",
     "py": "python", "python3": "python", "rb": "ruby", "golang": "go", "rs": "rust", "cs": "csharp", "c#": "csharp",
     "cpp": "c++", "objc": "objective-c", "hs": "haskell", "kt": "kotlin", "rst": "restructuredtext",
-    "ps1": "powershell", "clj": "clojure", "coffee": "coffeescript", "htm": "html", "svg": "xml",
+    "ps1": "powershell", "coffee": "coffeescript", "htm": "html", "svg": "xml",
 }  # fmt: skip
 
 
