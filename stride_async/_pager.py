@@ -14,7 +14,8 @@ import attrs
 
 from stride_async._errors import ApiError, DecodeError, StrideError
 from stride_async._events import PageFetched
-from stride_async._net.session import Session, Tally
+from stride_async._net.call import Tally
+from stride_async._net.session import Session
 from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async._wire.bookmark import Bookmark
 from stride_async._wire.pages import Listing, Page, Undecodable, Walk
@@ -169,7 +170,8 @@ class _Fetch(Generic[T]):
                 self._walk.take(await self._session.send(step, self.stats), self._told)
             except StrideError as error:
                 if not (isinstance(error, ApiError) and error.status in _GONE and self._walk.place_is_gone()):
-                    error.with_facts(bookmark=self._at)
+                    error.__cause__ = None if isinstance(error, DecodeError) else error.__cause__
+                    redact(error.with_facts(bookmark=self._at), self._session.pool.secrets)
                     raise
         return None
 

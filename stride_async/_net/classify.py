@@ -33,22 +33,35 @@ async def sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandl
 class Upload(aiohttp.payload.Payload):
     """A body on its way out that knows whether it was handed over whole."""
 
+    begun = False
+    """Whether any of it was handed over."""
     handed_over = False
+    """Whether the last of it was, or may have been."""
     source_error: BaseException | None = None
     """What the caller's own source raised, as opposed to the network."""
 
 
-def failure_of(request: Request[Any], error: Exception, upload: Upload | None) -> TransportError:
+_NEVER_CONNECTED = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ServerFingerprintMismatch,
+    aiohttp.InvalidURL,
+)
+
+
+def failure_of(
+    request: Request[Any], error: aiohttp.ClientError | BrokenOff | BodyInterrupted | OSError, upload: Upload | None
+) -> TransportError:
     """What a failed attempt means: whether the service can have seen it whole."""
     cause = error.cause if isinstance(error, BrokenOff) else error
     if isinstance(cause, aiohttp.ConnectionTimeoutError):
         return NotSent(f"{request}: connecting took too long")
-    if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ServerFingerprintMismatch | aiohttp.InvalidURL):
+    if isinstance(cause, _NEVER_CONNECTED):
         return NotSent(f"{request}: cannot connect: {cause}")
     if upload is not None and not upload.handed_over:
         return NotSent(f"{request}: the connection broke while the body was on its way: {cause!r}")
-    if isinstance(cause, aiohttp.ClientPayloadError):
-        return BodyInterrupted(f"{request}: the answer broke off: {cause}")
+    if isinstance(cause, BodyInterrupted):
+        return cause
     if isinstance(cause, aiohttp.ClientResponseError):
         return Ambiguous(f"{request}: the answer is no HTTP: {cause.message}")
     if isinstance(cause, TimeoutError):

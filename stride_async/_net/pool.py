@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 
 import aiohttp
@@ -34,6 +34,7 @@ class Pool:
         self._owns_http = http is None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._under_way: set[asyncio.Timeout] = set()
+        self._bodies: set[aiohttp.ClientResponse] = set()
         self._closed = False
 
     def http(self) -> aiohttp.ClientSession:
@@ -50,6 +51,8 @@ class Pool:
             self._loop = loop
         elif self._loop is not loop:
             raise WrongLoop("the client was first used on another event loop; make one client for each loop")
+        if self._http is not None and self._http.closed:
+            raise ClientClosed("the session that was given to the client is closed")
         if self._http is None:
             self._http = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
@@ -76,16 +79,44 @@ class Pool:
             finally:
                 self._under_way.discard(scope)
 
+    @contextmanager
+    def reading(self, response: aiohttp.ClientResponse) -> Iterator[None]:
+        """A body being read, which `close` breaks off; let go of at the end."""
+        self._bodies.add(response)
+        try:
+            yield
+        finally:
+            self._bodies.discard(response)
+            response.close()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait.
+
+        Raises:
+            ClientClosed: the client was closed meanwhile.
+        """
+        try:
+            async with self.bounded():
+                await asyncio.sleep(seconds)
+        except TimeoutError:
+            raise ClientClosed("the client was closed meanwhile") from None
+
     async def close(self) -> None:
-        """End every call under way with `ClientClosed`, then the token fetch, then the connections of our own."""
+        """End every call under way with `ClientClosed`, then the token fetch, then the connections of our own.
+
+        Raises:
+            WrongLoop: the client was used on another event loop, where it is still open.
+        """
         if self._closed:
             return
-        self._closed = True
         if self._loop is not None and self._loop is not asyncio.get_running_loop():
             raise WrongLoop("the client must be closed on the event loop it was used on")
+        self._closed = True
         for scope in tuple(self._under_way):
             if not scope.expired():
                 scope.reschedule(0.0)
+        for body in tuple(self._bodies):
+            body.close()
         self.throttle.close()
         if self.tokens is not None:
             await self.tokens.close()

@@ -36,7 +36,7 @@ STATED_JITTER = 0.1
 """Part of a stated wait that is added at random on top of it."""
 RESERVE = 20.0
 """Repeats a client may make before any call has earned one."""
-_REPEATED_STATUSES = frozenset({500, 502, 503, 504})
+REPEATED_STATUSES = frozenset({500, 502, 503, 504})
 
 Kind = Literal["not sent", "ambiguous", "answered"]
 
@@ -133,7 +133,7 @@ def _refusal(last: Outcome, outcomes: Sequence[Outcome], *, repeatable: bool, re
         if not renewable:
             return "the token cannot be renewed"
         return "a renewed token was refused, too" if _refused_before(outcomes) else None
-    if last.kind == "answered" and last.status not in _REPEATED_STATUSES:
+    if last.kind == "answered" and last.status not in REPEATED_STATUSES:
         return f"{last.status} is not repeated"
     return None if repeatable else f"{_words(last)} on a call that may not be repeated"
 
