@@ -153,7 +153,7 @@ class Call:
             error.args = (f"{self._request} answered {answer.status} to {location}: {why}",)
         if isinstance(error, Unauthorized) and self._request.authorized and not self._session.tokens.renewable:
             error.args = (f"{error}; the token in STRIDE_TOKEN was refused: make a new one in the room's Apps sidebar",)
-        failed: ApiError = self._finished(error.with_facts(retry_after=stated_wait(answer.headers)))
+        failed: ApiError = self._finished(error.with_facts(retry_after=stated_wait(answer.status, answer.headers)))
         return failed
 
     async def _answer(self) -> Any:
@@ -256,7 +256,7 @@ class Call:
         except (DecodeError, ForbiddenOrigin, ClientClosed) as error:
             self._note(None, began, error=f"{type(error).__name__}: {error}")
             raise
-        stated = stated_wait(answer.headers) if answer.status >= 400 else None
+        stated = stated_wait(answer.status, answer.headers)
         self._note(Outcome("answered", answer.status, stated), began, status=answer.status)
         if answer.status == 401 and token is not None:
             session.tokens.refused(token)

@@ -24,6 +24,7 @@ from stride_async._errors import (
 LONGEST_ERROR_BODY = 64 * 1024
 """Bytes of an error body that are kept."""
 _QUOTED_CHARACTERS = 300
+_ASKING_TO_WAIT = frozenset({429, 500, 502, 503, 504})
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 _BY_STATUS: dict[int, type[ApiError]] = {
@@ -80,14 +81,16 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _QUOTED_CHARACTERS else text[: _QUOTED_CHARACTERS - 1] + "…"
 
 
-def stated_wait(headers: Mapping[str, str]) -> float | None:
+def stated_wait(status: int, headers: Mapping[str, str]) -> float | None:
     """Seconds the service asks to wait, by its own clock; None when it does not say or cannot be read.
 
-    `Retry-After` in seconds or as a date comes first, then `X-RateLimit-Reset` as an RFC 3339 instant or epoch seconds
-    (protocol 3.4). Instants are measured against this answer's `Date`, so a wrong local clock does no harm; without a
+    `Retry-After` in seconds or as a date comes first; on a 429 then `X-RateLimit-Reset` as an RFC 3339 instant or epoch
+    seconds (protocol 3.4), which stands on good answers, too, and means nothing there. Instants are measured against this answer's `Date`, so a wrong local clock does no harm; without a
     `Date` they cannot be measured. A past instant gives 0.0.
     """
-    for name in ("Retry-After", "X-RateLimit-Reset"):
+    if status not in _ASKING_TO_WAIT:
+        return None
+    for name in ("Retry-After", "X-RateLimit-Reset") if status == 429 else ("Retry-After",):
         text = headers.get(name, "").strip()
         if not text:
             continue
