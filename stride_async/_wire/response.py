@@ -85,8 +85,9 @@ def stated_wait(status: int, headers: Mapping[str, str]) -> float | None:
     """Seconds the service asks to wait, by its own clock; None when it does not say or cannot be read.
 
     `Retry-After` in seconds or as a date comes first; on a 429 then `X-RateLimit-Reset` as an RFC 3339 instant or epoch
-    seconds (protocol 3.4), which stands on good answers, too, and means nothing there. Instants are measured against this answer's `Date`, so a wrong local clock does no harm; without a
-    `Date` they cannot be measured. A past instant gives 0.0.
+    seconds (protocol 3.4), which stands on good answers, too, and means nothing there. Instants are measured against
+    this answer's `Date`, so a wrong local clock does no harm; without a `Date` they cannot be measured. A past instant
+    gives 0.0.
     """
     if status not in _ASKING_TO_WAIT:
         return None
