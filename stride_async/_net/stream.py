@@ -14,7 +14,7 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
 from stride_async._body import Body, Progress
-from stride_async._errors import BodyInterrupted, LengthMismatch, MediaError, NotReplayable, SourceChanged
+from stride_async._errors import Attempt, BodyInterrupted, LengthMismatch, MediaError, NotReplayable, SourceChanged
 from stride_async._net.classify import Upload
 from stride_async._net.retry import Again, Outcome, Stop, chance, decide
 from stride_async._net.session import Session
@@ -25,6 +25,9 @@ PROGRESS_BYTES = 65_536
 """New bytes that count as progress after an interruption."""
 _BLOCK_BYTES = 262_144
 """Read from disk at once, in a thread."""
+_LAST_BYTES = 65_536
+"""Held back until the source has ended as it should. From their sending on nobody can tell whether all is there; more
+could wait for its turn here, less is in the system's hands at once."""
 
 ProgressCallback = Callable[[Progress], None]
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
@@ -40,6 +43,7 @@ class BodyUpload(Upload):
         self._idle_timeout = idle_timeout
         self._progress = progress
         self._size = body.size
+        self.handed_over = body.size == 0
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """The whole source, in blocks."""
@@ -48,27 +52,36 @@ class BodyUpload(Upload):
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         """The whole source, in blocks; stops at once where it is longer or shorter than was measured."""
         del content_length  # Measured by us, and held to.
-        done, total = 0, self._body.size
+        done, total, last = 0, self._body.size, b""
         blocks = self._blocks()
         try:
             while (block := await self._next(blocks)) is not None:
                 done += len(block)
                 if total is not None and done > total:
                     raise self._changed(f"it grew beyond the {total} bytes it was measured at")
-                async with asyncio.timeout(self._idle_timeout):
-                    await writer.write(block)
-                    await writer.drain()
-                if self._progress is not None:
-                    self._progress(Progress(done, total, self._attempt))
+                if done == total:
+                    block, last = block[:-_LAST_BYTES], block[-_LAST_BYTES:]
+                await self._hand_over(writer, block, done - len(last))
         finally:
             await blocks.aclose()
         if total is not None and done < total:
             raise self._changed(f"it gave {done} bytes instead of the {total} it was measured at")
         self.handed_over = True
+        await self._hand_over(writer, last, done)
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Not offered: a body is bytes."""
         raise TypeError("a media body is not decoded")
+
+    async def _hand_over(self, writer: AbstractStreamWriter, block: bytes, done: int) -> None:
+        if not block:
+            return
+        self.begun = True
+        async with asyncio.timeout(self._idle_timeout):
+            await writer.write(block)
+            await writer.drain()
+        if self._progress is not None:
+            self._progress(Progress(done, self._body.size, self._attempt))
 
     def _changed(self, how: str) -> SourceChanged:
         error = SourceChanged(f"the source of the upload changed: {how}")
@@ -130,6 +143,7 @@ class RemoteBody:
         self._stack = AsyncExitStack()
         self._response: aiohttp.ClientResponse | None = None
         self._outcomes: list[Outcome] = []
+        self._attempts: list[Attempt] = []
         self._farthest = at
         """The end of the bytes ever held, when the body last broke off."""
         self._complete = False
@@ -200,6 +214,7 @@ class RemoteBody:
 
     async def _heal(self, broke: Exception | None) -> None:
         """Open again where the body broke off."""
+        self._session.pool.http()  # A client that was closed is told as such, not as a broken body.
         self.interruptions += 1
         self._farthest = max(self._farthest, self.start)
         self._outcomes.append(Outcome("ambiguous"))
@@ -218,10 +233,14 @@ class RemoteBody:
             size = "an unknown number of" if self.size is None else str(self.size)
             error = BodyInterrupted(f"{self._request}: the body broke off at {self.start} of {size} bytes: {why}")
             raise error.with_facts(
-                received=self.start, expected=self.size, retryable=True, rule=decision.reason
+                attempts=tuple(self._attempts),
+                received=self.start,
+                expected=self.size,
+                retryable=True,
+                rule=decision.reason,
             ) from broke
         assert isinstance(decision, Again)
-        await asyncio.sleep(decision.seconds)
+        await self._session.pool.pause(decision.seconds)
         await self.open_at(self.start, self.validator)
 
     async def open_at(self, offset: int, validator: str | None) -> None:
@@ -234,7 +253,7 @@ class RemoteBody:
         headers = {"Accept-Encoding": "identity"}
         if ranged and validator is not None:
             headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
-        self._opened = self._session.open(self._request, headers)
+        self._opened = self._session.open(self._request, headers, self._attempts)
         response = self._response = await self._opened.__aenter__()
         unit = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if response.status == 200:
