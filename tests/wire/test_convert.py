@@ -1,0 +1,59 @@
+"""Instants as numbers and back, without losing a nanosecond."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stride_async._wire.convert import instant, nanoseconds
+
+SECONDS = st.integers(min_value=-62_000_000_000, max_value=250_000_000_000)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@given(SECONDS, st.integers(0, 999_999_999))
+def test_an_instant_reads_as_it_was_written(seconds, nanos):
+    """From the year 1 to the year 9999, to the last of nine digits."""
+    ns = seconds * 10**9 + nanos
+
+    assert ns == nanoseconds(instant(ns))
+
+
+@given(SECONDS, st.text("0123456789", max_size=12), st.sampled_from("Tt "), st.integers(-23 * 60, 23 * 60))
+def test_every_way_to_write_an_instant_means_the_same(seconds, digits, between, offset):
+    """Any zone, any number of fraction digits (those after the ninth are dropped), the letters in either case."""
+    at = (EPOCH + timedelta(seconds=seconds)).astimezone(timezone(timedelta(minutes=offset)))
+    whole, zone = at.isoformat()[:19].replace("T", between), at.isoformat()[19:]
+    fraction = f".{digits}" if digits else ""
+
+    ns = seconds * 10**9 + int(digits[:9].ljust(9, "0"))
+    assert ns == nanoseconds(f"{whole}{fraction}{zone}")
+    if offset == 0:
+        assert ns == nanoseconds(f"{whole}{fraction}Z") == nanoseconds(f"{whole}{fraction}z")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "2018-03-28",
+        "2018-03-28T03:34:50",
+        "2018-03-28T03:34:50.Z",
+        "2018-03-28T03:34:50.1_3Z",
+        "2018-03-28T03:34:50.٣Z",
+        "2018-03-28T03:34:50.1Z ",
+        "2018-03-28T03:34:60Z",
+        "2018-02-30T03:34:50Z",
+        "2018-03-28T03:34:50+25:00",
+        "20180328T033450Z",
+        "2018-W13-3T03:34:50Z",
+        "1522208090",
+    ],
+)
+def test_what_is_no_instant_is_refused(text):
+    """Also what Python's own reader would let pass."""
+    with pytest.raises(ValueError):
+        nanoseconds(text)
