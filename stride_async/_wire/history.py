@@ -99,6 +99,9 @@ class _Edge:
         return None if self.ts is None else (self.ts, self.id or "")
 
 
+_NOWHERE = _Edge(None, None)
+
+
 @attrs.frozen(kw_only=True)
 class HistoryListing:
     """The messages of one conversation between two exclusive bounds."""
@@ -211,6 +214,9 @@ class _Backwards:
         """Whether the lower and the upper edge are asked for by message id; a deleted one is asked for by time."""
         self._left: set[str] = set()
         """Ids that led nowhere: of messages that were gone, or stood on without knowing their time."""
+        self._asked = page_size
+        self._unreadable: bytes | None = None
+        """The last page, if there was nothing in it to stand on."""
         self.ended = False
 
     def request(self, limit: int) -> Request[bytes]:
@@ -230,6 +236,7 @@ class _Backwards:
                 # A whole second takes in more than was asked for: a small page might hold nothing but that.
                 limit = self._page_size
         query.append(("limit", str(limit)))
+        self._asked = limit
         return Request(
             method="GET",
             path=self._listing.path,
@@ -251,12 +258,14 @@ class _Backwards:
         return changed
 
     def oldest(self, elements: Sequence[msgspec.Raw], path: str, body: bytes) -> _Edge | None:
-        """The oldest message of a page, from whatever part of its elements can be read; None for an empty page.
+        """The oldest message of a page, from whatever part of its elements can be read; None at the end.
 
-        Where no time can be read at all, it is the first message not stood on yet, of which only the id is known.
+        Where no time can be read, it is the first message not stood on yet, of which only the id is known. Where no
+        id can be read either, it is nowhere, and the same page is asked for once more: a short one that comes again
+        is the end.
 
         Raises:
-            DecodeError: there are elements and none of them can be stood on.
+            DecodeError: nothing can be stood on for the second time.
         """
         key = min((key for raw in elements if (key := key_at(bytes(raw))) is not None), default=None)
         if key is not None:
@@ -265,9 +274,11 @@ class _Backwards:
             name = _name_of(raw)
             if name and name not in self._left:
                 return _Edge(name, None)
-        if elements:
-            raise undecodable(path, body, "no message of this page has a readable id, so the walk cannot go on")
-        return None
+        if not elements or (body == self._unreadable and len(elements) < self._asked):
+            return None
+        if self._unreadable is None:
+            return _NOWHERE
+        raise undecodable(path, body, "no message of this page has a readable id, so the walk cannot go on")
 
     def check(self, oldest: _Edge | None) -> None:
         """A page must hold something older than what it was asked with.
@@ -282,8 +293,11 @@ class _Backwards:
                 f"GET {self._listing.path}: asked for messages before {edge[1]}, the service gave none that is older"
             )
 
-    def go_on_below(self, oldest: _Edge | None) -> None:
-        """The next page is the one below the oldest message of this one; None: the page was empty."""
+    def go_on_below(self, oldest: _Edge | None, body: bytes) -> None:
+        """The next page is the one below the oldest message of this one."""
+        self._unreadable = body if oldest == _NOWHERE else None
+        if oldest == _NOWHERE:
+            return
         floor = self._after.floor() if self._after else None
         if oldest is None or (oldest.key is not None and floor is not None and oldest.key < floor):
             self.ended = True
@@ -374,7 +388,7 @@ class HistoryWalk:
             self._last = _key_of(items[-1])
         if oldest is not None and oldest.key is not None:
             self._window = self._window.below(oldest.key)
-        self._back.go_on_below(oldest)
+        self._back.go_on_below(oldest, body)
 
 
 @attrs.frozen
@@ -463,7 +477,7 @@ class OldestFirstWalk:
             self._unplaced.passed(errors)
         if oldest is not None and oldest.key is not None:
             self._keep(oldest.key, body)
-        self._back.go_on_below(oldest)
+        self._back.go_on_below(oldest, body)
 
     def _keep(self, oldest: Key, body: bytes) -> None:
         if self._newest is None:
@@ -512,7 +526,7 @@ class _Again:
         decoded = read_each(elements, path, message_at)
         tell(_within(decoded.errors, self._window), on_undecodable)
         self.found += [m for m in decoded.items if self._window.holds(_key_of(m))]
-        self.back.go_on_below(oldest)
+        self.back.go_on_below(oldest, body)
         if oldest is not None and oldest.key is not None:
             self._window = self._window.below(oldest.key)
             return oldest.key <= self.span.oldest

@@ -266,7 +266,8 @@ class CursorWalk(Generic[T]):
             self._place = bookmark.place
             self._cursor = bookmark.text("cursor") or None
             count, last = bookmark.number("count", 0, MOST_COUNTED), bookmark.text("last")
-            self._search = _Search(last, count) if count else None
+            # When the item is not found it is none of those counted: better one again than one missed.
+            self._search = _Search(last, count - 1) if count else None
 
     def next(self, wanted: int | None) -> Request[bytes] | Page[T] | None:
         """The ready page, else the request for the next one."""

@@ -1,0 +1,86 @@
+"""A place inside a listing as text."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stride_async import Bookmark, StaleBookmark
+
+QUERY = {"kind": "history", "path": "/site/s/conversation/c/message", "after": None, "order": "newest first"}
+words = st.one_of(st.text(), st.integers(-(2**63), 2**63 - 1), st.booleans(), st.none())
+dicts = st.dictionaries(st.text(), words, max_size=4)
+
+
+@given(dicts, dicts)
+def test_a_bookmark_survives_being_text(query, place):
+    """One line of JSON, as str or bytes."""
+    text = Bookmark(query, place).dumps()
+
+    assert Bookmark(query, place) == Bookmark.loads(text) == Bookmark.loads(text.encode())
+    assert "\n" not in text
+    assert 1 == json.loads(text)["v"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "null",
+        "[]",
+        "{}",
+        "{",
+        "bookmark",
+        '{"v":1}',
+        '{"v":1,"query":{},"place":null}',
+        '{"v":1,"query":{},"place":{"ts":1.5}}',
+        '{"v":1,"query":{},"place":{"ts":1e999}}',
+        '{"v":1,"query":{},"place":{"ts":{}}}',
+        '{"v":1,"query":{},"place":{},"more":1}',
+        '{"v":1,"query":{"kind":["history"]},"place":{}}',
+        '{"v":1,"query":' + "[" * 20_000,
+        '{"v":1,"query":{},"place":{"ts":' + "9" * 20_000 + "}}",
+        '{"v":1,"query":{},"place":{"id":"\ud800"}}',
+        '{"v":1,"query":{},"place":{"id":"\\ud800"}}',
+        b"\xff\xfe",
+        b"\0",
+    ],
+)
+def test_what_is_no_bookmark_is_stale(text):
+    """Whatever it is, the error is the same."""
+    with pytest.raises(StaleBookmark, match="this is no bookmark"):
+        Bookmark.loads(text)
+
+
+@pytest.mark.parametrize("version", ["0", "2", '"1"', "1.0", "null", "true", "[1]"])
+def test_another_version_is_refused_by_name(version):
+    """Also when nothing else in it can be read by this client."""
+    with pytest.raises(StaleBookmark) as caught:
+        Bookmark.loads(f'{{"v":{version},"where":[]}}')
+
+    assert f"the bookmark has version {version}; this client reads 1" == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"kind": "roster"}, "kind: 'roster', here 'history'"),
+        ({"path": "/site/s/conversation/d/message"}, "path: '/site/s/conversation/d/message', here '/site/s/"),
+        ({"after": "m"}, "after: 'm', here None"),
+        ({"order": "oldest first"}, "order: 'oldest first', here 'newest first'"),
+        ({"query": "x", "after": "m"}, "after: 'm', here None; query: 'x', here None"),
+    ],
+)
+def test_a_bookmark_of_another_listing_says_what_differs(change, words):
+    """Each word that differs, with both values."""
+    with pytest.raises(StaleBookmark, match="the bookmark is of another listing") as caught:
+        Bookmark({**QUERY, **change}, {}).must_be_of(QUERY)
+
+    assert words in str(caught.value)
+
+
+def test_a_word_that_is_null_is_as_good_as_none():
+    """A filter that came later does not make older bookmarks stale."""
+    Bookmark({**QUERY, "new": None}, {}).must_be_of(QUERY)
+    Bookmark(QUERY, {}).must_be_of({**QUERY, "new": None})
