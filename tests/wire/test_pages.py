@@ -124,14 +124,14 @@ def test_a_room_that_left_is_resumed_from_by_count():
         assert set("efgh") <= set(ids(walked(ROOMS.walk(other, bookmark), service)))
 
 
-def test_the_place_before_anything_new_is_the_one_resumed_from():
+def test_the_place_before_anything_new_is_behind_the_one_resumed_from():
     """An error before the first item must not lead back to the page's beginning."""
     for listing, service in ((ROOMS, Rooms(list("abcdef"))), (PEOPLE, People(list("abcdef")))):
         _, bookmark = cut(walked(listing.walk(3, None), service), 3)
 
         first = next(walked(listing.walk(3, bookmark), service))
 
-        assert bookmark == first.place_after(0)
+        assert list("def") == ids(walked(listing.walk(3, first.place_after(0)), service))
 
 
 def test_a_last_page_of_nothing_but_the_bookmarked_person_is_not_given_again():
