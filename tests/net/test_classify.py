@@ -1,0 +1,316 @@
+"""What became of an attempt, told from what really happened to its connection."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+
+import pytest
+
+from stride_async import (
+    Ambiguous,
+    ApiError,
+    BodyInterrupted,
+    NotSent,
+    Settings,
+    StaticToken,
+    StrideClient,
+    StrideError,
+)
+from stride_async._events import AttemptStarted
+
+from .peers import deaf_port, free_port, listening, peer, reset
+
+ME = json.dumps({"account_id": "me"}).encode()
+LARGE = bytes(8 << 20)
+"""More than the buffers of both systems hold between them."""
+
+
+def answer(body: bytes, *, length: int | None = None) -> bytes:
+    told = len(body) if length is None else length
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (told, body)
+
+
+class Caller:
+    """A client of some address with two attempts a call, and the attempts it reports."""
+
+    def __init__(self, url: str, **options: object) -> None:
+        self.reported = 0
+        given = {"attempts": 2, "backoff": 0.0, "attempt_timeout": 5.0, "calls_per_minute": None, **options}
+        self.client = StrideClient(
+            StaticToken("token"), cloud_id="c", settings=Settings(base_url=url, on_event=self._count, **given)
+        )
+
+    def _count(self, event: object) -> None:
+        self.reported += isinstance(event, AttemptStarted)
+
+    async def fails(self, call: object) -> StrideError:
+        """The error of a call; the client is closed then."""
+        async with self.client:
+            with pytest.raises(StrideError) as caught:
+                await call
+        assert self.reported == len(caught.value.attempts)
+        return caught.value
+
+
+def send(caller: Caller):
+    return caller.client.conversation("r").send("hello")
+
+
+def upload(caller: Caller, data: bytes):
+    return caller.client.conversation("r").upload(data, name="a.bin")
+
+
+async def test_a_refused_connection_was_not_sent():
+    """So even a message is sent again."""
+    caller = Caller(f"http://127.0.0.1:{free_port()}")
+
+    error = await caller.fails(send(caller))
+
+    assert NotSent is type(error)
+    assert (2, True, False) == (caller.reported, error.retryable, error.maybe_processed)
+
+
+async def test_an_unknown_name_was_not_sent():
+    """Names below `.invalid` never resolve."""
+    caller = Caller("http://stride.invalid")
+
+    error = await caller.fails(send(caller))
+
+    assert NotSent is type(error)
+    assert (2, True, False) == (caller.reported, error.retryable, error.maybe_processed)
+
+
+async def test_tls_to_a_plain_port_was_not_sent():
+    """The handshake fails before the first byte of the request."""
+
+    async def plain(reader, writer):
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async with listening(plain) as port:
+        caller = Caller(f"https://127.0.0.1:{port}")
+
+        error = await caller.fails(send(caller))
+
+    assert NotSent is type(error)
+    assert (2, True, False) == (caller.reported, error.retryable, error.maybe_processed)
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [{"attempt_timeout": 0.2}, {"attempt_timeout": 20.0, "deadline": 0.3}],
+    ids=["attempt", "deadline"],
+)
+async def test_a_connection_nobody_takes_was_not_sent(bounds):
+    """Connecting is given up before the attempt's time, or the call's, is over."""
+    with deaf_port() as port:
+        caller = Caller(f"http://127.0.0.1:{port}", **bounds)
+
+        error = await caller.fails(send(caller))
+
+    assert NotSent is type(error)
+    assert "connecting took too long" in str(error)
+    assert (2, True, False) == (caller.reported, error.retryable, error.maybe_processed)
+
+
+async def test_an_upload_cut_on_its_way_out_was_not_sent():
+    """The service cannot have it whole, so it is sent again, from the start."""
+
+    async def talk(reader, writer):
+        await reader.readexactly(100_000)
+        reset(writer)
+
+    async with peer(talk) as service:
+        caller = Caller(service.url)
+
+        error = await caller.fails(upload(caller, LARGE))
+
+    assert NotSent is type(error)
+    assert (2, 2) == (caller.reported, service.requests)
+    assert (True, False) == (error.retryable, error.maybe_processed)
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 1_000_000])
+@pytest.mark.parametrize("end", [reset, lambda writer: writer.close()], ids=["reset", "closed"])
+async def test_an_upload_that_was_read_whole_is_never_sent_again(size, end):
+    """However fast the connection ends behind its last byte, the service may have stored it."""
+
+    async def talk(reader, writer):
+        await reader.readexactly(size)
+        end(writer)
+
+    async with peer(talk) as service:
+        caller = Caller(service.url)
+
+        error = await caller.fails(upload(caller, bytes(size)))
+
+    assert Ambiguous is type(error)
+    assert (1, 1) == (caller.reported, service.requests)
+    assert (False, True) == (error.retryable, error.maybe_processed)
+
+
+@pytest.mark.parametrize("end", [reset, lambda writer: writer.close()], ids=["reset", "closed"])
+async def test_a_connection_that_ends_behind_the_last_byte_is_ambiguous(end):
+    """A read is asked again, a message is not."""
+
+    async def talk(reader, writer):
+        end(writer)
+
+    async with peer(talk) as service:
+        reading, sending = Caller(service.url), Caller(service.url)
+
+        read = await reading.fails(reading.client.me())
+        sent = await sending.fails(send(sending))
+
+    assert [Ambiguous, Ambiguous] == [type(read), type(sent)]
+    assert (2, 1, 3) == (reading.reported, sending.reported, service.requests)
+    assert [(True, False), (False, True)] == [(error.retryable, error.maybe_processed) for error in (read, sent)]
+
+
+@pytest.mark.parametrize("length", [1_000, None], ids=["told", "chunked"])
+async def test_an_answer_that_breaks_off_is_interrupted(length):
+    """It says how many bytes came, and of how many where that was told."""
+
+    async def talk(reader, writer):
+        if length is None:
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n" + ME[:5] + b"\r\n")
+        else:
+            writer.write(answer(ME[:5], length=length))
+        writer.close()
+
+    async with peer(talk) as service:
+        reading, sending = Caller(service.url), Caller(service.url)
+
+        read = await reading.fails(reading.client.me())
+        sent = await sending.fails(send(sending))
+
+    assert [BodyInterrupted, BodyInterrupted] == [type(read), type(sent)]
+    assert (5, length) == (read.received, read.expected)
+    assert (2, 1, 3) == (reading.reported, sending.reported, service.requests)
+    assert [(True, False), (False, True)] == [(error.retryable, error.maybe_processed) for error in (read, sent)]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: few\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"\x16\x03\x01\x00\x02\x02\x46" * 20,
+    ],
+    ids=["ssh", "status", "header", "length", "flood", "tls"],
+)
+async def test_garbage_in_place_of_http_is_ambiguous(garbage):
+    """Whoever answered so may have acted on the request before."""
+
+    async def talk(reader, writer):
+        writer.write(garbage)
+        await writer.drain()
+        writer.close()
+
+    async with peer(talk) as service:
+        reading, sending = Caller(service.url), Caller(service.url)
+
+        read = await reading.fails(reading.client.me())
+        sent = await sending.fails(send(sending))
+
+    assert [Ambiguous, Ambiguous] == [type(read), type(sent)]
+    assert (2, 1, 3) == (reading.reported, sending.reported, service.requests)
+
+
+@pytest.mark.parametrize("spoken", [b"", b"HTTP/1.1 200 OK\r\nContent-Le", answer(ME[:5], length=99)])
+async def test_silence_is_ambiguous(spoken):
+    """Whether before the answer, in its head, or in its body."""
+
+    async def talk(reader, writer):
+        writer.write(spoken)
+        await asyncio.Event().wait()
+
+    async with peer(talk) as service:
+        reading, sending = Caller(service.url, attempt_timeout=0.2), Caller(service.url, attempt_timeout=0.2)
+
+        read, sent = await asyncio.gather(reading.fails(reading.client.me()), sending.fails(send(sending)))
+
+    assert [Ambiguous, Ambiguous] == [type(read), type(sent)]
+    assert (2, 1, 3) == (reading.reported, sending.reported, service.requests)
+
+
+async def test_an_upload_that_meets_silence_is_ambiguous_when_it_was_handed_over_and_else_not_sent():
+    """The idle time-out bounds both directions."""
+
+    async def talk(reader, writer):
+        await asyncio.Event().wait()
+
+    async with peer(talk) as service:
+        short, long = Caller(service.url, idle_timeout=0.2), Caller(service.url, idle_timeout=0.2)
+
+        whole, cut = await asyncio.gather(short.fails(upload(short, b"x")), long.fails(upload(long, LARGE)))
+
+    assert [Ambiguous, NotSent] == [type(whole), type(cut)]
+    assert (1, 2, 3) == (short.reported, long.reported, service.requests)
+
+
+async def test_an_upload_refused_before_its_end_is_an_answer():
+    """What the service says counts, not how the rest of the body fares."""
+
+    async def talk(reader, writer):
+        body = b'{"code":413,"message":"too large"}'
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        await asyncio.Event().wait()
+
+    async with peer(talk) as service:
+        caller = Caller(service.url)
+
+        error = await caller.fails(upload(caller, LARGE))
+
+    assert isinstance(error, ApiError)
+    assert (413, "too large") == (error.status, error.message)
+    assert (1, 1) == (caller.reported, service.requests)
+
+
+async def test_a_kept_connection_that_was_dropped_is_seen_once_for_each_attempt():
+    """The HTTP library would send a read again by itself, unseen; each sending is an attempt of ours."""
+
+    async def talk(reader, writer):
+        if service.requests == 1:
+            writer.write(answer(ME))
+        else:
+            writer.close()
+
+    async with peer(talk) as service:
+        caller = Caller(service.url, attempts=3)
+        async with caller.client:
+            await caller.client.me()
+            with pytest.raises(Ambiguous) as caught:
+                await caller.client.me()
+
+    assert 3 == len(caught.value.attempts)
+    assert (1 + 3, 1 + 3) == (caller.reported, service.requests)
+
+
+async def test_explain_tells_of_a_live_call():
+    """Attempts with their outcome and wait, then the rule that ended it."""
+
+    async def talk(reader, writer):
+        if service.requests == 1:
+            writer.close()
+            return
+        writer.write(b"HTTP/1.1 503 Later\r\nContent-Length: 0\r\n\r\n")
+
+    async with peer(talk) as service:
+        caller = Caller(service.url, backoff=0.001)
+        error = await caller.fails(caller.client.me())
+
+    told = re.sub(r"\d\d:\d\d:\d\d\.\d{3}", "TIME", re.sub(r"\d\.\d\d s", "N s", error.explain()))
+    assert (
+        """\
+ServerError: GET /me answered 503 without a word
+  attempt 1 at TIME UTC: Ambiguous: the connection broke after sending: ServerDisconnectedError('Server disconnected') \
+after N s, then waited N s
+  attempt 2 at TIME UTC: answered 503 after N s
+  ended by the rule: all 2 attempts are spent"""
+        == told
+    )
