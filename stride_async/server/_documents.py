@@ -29,6 +29,7 @@ LANGUAGES: tuple[str, ...] = tuple(
     _SCHEMA["$defs"]["codeBlock"]["properties"]["attrs"]["properties"]["language"]["enum"]
 )
 
+_LARGEST_NUMBER = 1 << 31
 _MOST_PROBLEMS = 20
 _DEEPEST = 300  # objects and lists inside one another; below what the json module reads and writes
 _LONGEST_QUOTE = 60  # characters of a found value that a problem repeats
@@ -295,7 +296,7 @@ def to_plain_text(document: Node) -> str:
 
 def _plain_blocks(parent: Node) -> Iterator[str]:
     for node in _children(parent):
-        kind = node.get("type")
+        kind = _kind(node)
         if kind in _TEXT_BLOCKS:
             yield _inline_text(node)
         elif kind in _INLINE:
@@ -318,7 +319,7 @@ def _rendered(parent: Node) -> list[str]:
 
 
 def _rendered_block(node: Node) -> list[str]:
-    kind = node.get("type")
+    kind = _kind(node)
     if kind in _TEXT_BLOCKS or kind in _INLINE or kind in _FALLBACK_TEXT:
         text = "\n".join(_plain_blocks({"content": [node]}))
         lines = text.split("\n") if text or kind in _TEXT_BLOCKS else []
@@ -337,7 +338,7 @@ def _rendered_block(node: Node) -> list[str]:
 def _rendered_list(node: Node, *, numbered: bool) -> list[str]:
     attrs = node.get("attrs")
     order = attrs.get("order") if isinstance(attrs, dict) else None
-    first = order if isinstance(order, int) else 1
+    first = order if isinstance(order, int) and abs(order) < _LARGEST_NUMBER else 1
     lines: list[str] = []
     for index, item in enumerate(_children(node)):
         lines += _behind(f"{first + index}. " if numbered else "• ", _rendered(item))
@@ -376,6 +377,12 @@ def _text_of(node: Node) -> str:
             return ""
         case _:
             return _inline_text(node)
+
+
+def _kind(node: Node) -> str:
+    """Its type; empty for what the lenient form lets through as one."""
+    kind = node.get("type")
+    return kind if isinstance(kind, str) else ""
 
 
 def _children(node: Node) -> list[Node]:
