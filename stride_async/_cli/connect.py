@@ -16,7 +16,7 @@ from stride_async._events import Event
 
 T = TypeVar("T")
 
-_TOLD_WAIT = 1.0
+_TOLD_WAIT = 3.0
 """Waits from this many seconds on are told."""
 
 

@@ -113,9 +113,9 @@ async def _serve(server: LocalServer, host: str, *, as_json: bool) -> None:
         except OSError as error:
             raise Ended(Exit.USAGE, error.strerror or str(error)) from error
         try:
-            _announce(server, as_json=as_json)
             if not _is_loopback(host):
                 show.words(f"Warning: it listens on {host}: whoever reaches this machine can use it.")
+            _announce(server, as_json=as_json)
             await asyncio.Event().wait()
         finally:
             await server.close()

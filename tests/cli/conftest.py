@@ -1,0 +1,64 @@
+"""The command, run against the local server of a test: in this process, or as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import pytest
+from click.testing import CliRunner, Result
+
+from stride_async import Settings
+from stride_async._cli import connect
+from stride_async._cli.main import stride
+from stride_async.server import LocalServer
+
+Run = Callable[..., Awaitable[Result]]
+Started = Callable[..., Awaitable[asyncio.subprocess.Process]]
+
+STRIDE = (sys.executable, "-m", "stride_async")
+NOTHING_SET = dict.fromkeys(
+    ("STRIDE_BASE_URL", "STRIDE_CLOUD_ID", "STRIDE_CLIENT_ID", "STRIDE_CLIENT_SECRET", "STRIDE_TOKEN", "STRIDE_DEBUG")
+)
+
+
+@pytest.fixture
+def environment(server: LocalServer) -> dict[str, str]:
+    """What a user of the server has set."""
+    return {
+        "STRIDE_BASE_URL": server.url,
+        "STRIDE_CLOUD_ID": server.cloud_id,
+        "STRIDE_CLIENT_ID": server.client_id,
+        "STRIDE_CLIENT_SECRET": server.client_secret,
+    }
+
+
+@pytest.fixture
+def run(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command in a thread, while the server answers in this one; keywords change the environment.
+
+    Retries happen, waits do not.
+    """
+    monkeypatch.setattr(connect, "Settings", partial(Settings, backoff=0.0))
+
+    async def run(*words: str, input: str | bytes | None = None, **changes: str | None) -> Result:
+        variables = NOTHING_SET | environment | changes
+        return await asyncio.to_thread(CliRunner().invoke, stride, words, input=input, env=variables)
+
+    return run
+
+
+@pytest.fixture
+def start(environment: dict[str, str]) -> Started:
+    """Start the command as a process; keywords are those of `create_subprocess_exec`."""
+    kept = {name: value for name, value in os.environ.items() if name not in NOTHING_SET}
+
+    async def start(*words: str, **how: object) -> asyncio.subprocess.Process:
+        streams = {"stdin": asyncio.subprocess.DEVNULL, "stdout": asyncio.subprocess.PIPE}
+        streams["stderr"] = asyncio.subprocess.PIPE
+        return await asyncio.create_subprocess_exec(*STRIDE, *words, **{"env": kept | environment, **streams, **how})
+
+    return start

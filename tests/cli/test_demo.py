@@ -1,0 +1,52 @@
+"""stride demo: the whole way through, and what it does when something is wrong."""
+
+from __future__ import annotations
+
+import json
+
+import attrs
+import pytest
+from click.testing import CliRunner
+
+from stride_async._cli.main import stride
+from stride_async.server import LocalServer, Truth
+
+SMALL = ["demo", "--rooms", "4", "--messages", "120"]
+
+
+def test_what_it_reads_is_what_the_server_holds():
+    """Each row has both sides, and they agree; numbers are those asked for, and what the demo adds itself."""
+    result = CliRunner().invoke(stride, SMALL)
+
+    assert 0 == result.exit_code, result.stderr
+    rows = {row["what"].strip(): row for row in map(json.loads, result.stdout.splitlines())}
+    assert all(row["ok"] and row["expected"] == row["got"] for row in rows.values())
+    assert (5, 122) == (rows["conversations"]["got"], rows["messages"]["got"])
+    assert 2 <= rows["files"]["got"]
+    assert "stride server --generate conversations=4,messages=30,seed=7" in result.stderr
+
+
+def test_a_site_without_messages_is_read_as_well():
+    """The least there can be."""
+    result = CliRunner().invoke(stride, ["demo", "--rooms", "1", "--messages", "0"])
+
+    assert 0 == result.exit_code, result.stderr
+
+
+def test_a_difference_is_exit_6(monkeypatch: pytest.MonkeyPatch):
+    """A message too few in one conversation is told in the rows about messages, and nowhere else."""
+    whole = LocalServer.truth
+
+    def lies(server: LocalServer) -> Truth:
+        truth = whole(server)
+        first, *_ = truth.conversations.values()
+        changed = attrs.evolve(first, messages=first.messages + 1, sha256="0" * 64)
+        return attrs.evolve(truth, conversations={**truth.conversations, first.id: changed})
+
+    monkeypatch.setattr(LocalServer, "truth", lies)
+
+    result = CliRunner().invoke(stride, SMALL)
+
+    assert 6 == result.exit_code
+    wrong = [row["what"] for row in map(json.loads, result.stdout.splitlines()) if not row["ok"]]
+    assert ["messages", "messages, sha256"] == wrong

@@ -1,0 +1,220 @@
+"""How the command ends: exit codes, one sentence, no traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from stride_async import StrideClient, __version__
+from stride_async._cli.main import stride
+from stride_async.server import LocalServer
+from tests.cli.conftest import NOTHING_SET, Run, Started
+
+
+def commands(group: click.Group = stride, name: str = "stride") -> list[tuple[str, ...]]:
+    """The words of every command there is."""
+    found: list[tuple[str, ...]] = []
+    context = click.Context(group)
+    for word in group.list_commands(context):
+        command = group.get_command(context, word)
+        found.append((word,))
+        if isinstance(command, click.Group):
+            found += [(word, *words) for words in commands(command, word)]
+    return found
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_help_has_an_example_that_exists(words: tuple[str, ...]):
+    """Each example is a line that begins with a command there is."""
+    result = CliRunner().invoke(stride, [*words, "--help"], terminal_width=120)
+
+    assert 0 == result.exit_code
+    _, _, examples = result.stdout.partition("Examples:\n")
+    first = examples.splitlines()[0].split()
+    assert ["stride", *words] == first[: len(words) + 1]
+
+
+def test_version_is_the_packages():
+    """One place tells the version."""
+    assert f"stride {__version__}\n" == CliRunner().invoke(stride, ["--version"]).stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "told"),
+    [
+        ({"STRIDE_BASE_URL": None}, 2, "set STRIDE_BASE_URL"),
+        ({"STRIDE_BASE_URL": "localhost:8080"}, 2, "expected something like http://127.0.0.1:8080"),
+        ({"STRIDE_CLOUD_ID": None}, 2, "set STRIDE_CLOUD_ID"),
+        ({"STRIDE_CLIENT_SECRET": None}, 2, "set STRIDE_CLIENT_SECRET, or STRIDE_TOKEN"),
+        ({"STRIDE_CLIENT_SECRET": "wrong"}, 4, "check STRIDE_CLIENT_ID and STRIDE_CLIENT_SECRET"),
+        ({"STRIDE_TOKEN": "wrong"}, 4, "STRIDE_TOKEN"),
+        ({"STRIDE_CLOUD_ID": "another"}, 3, "no such site: another"),
+        ({"STRIDE_BASE_URL": "http://127.0.0.1:1"}, 7, "cannot connect"),
+        ({"STRIDE_BASE_URL": "http://no-such-host.invalid"}, 7, "no-such-host.invalid"),
+    ],
+    ids=lambda value: " ".join(f"{name}={set_to}" for name, set_to in value.items()) if isinstance(value, dict) else "",
+)
+async def test_a_wrong_environment_is_one_sentence(run: Run, changes: dict[str, str | None], code: int, told: str):
+    """Each names what to set or what could not be reached, and has the exit code of its kind."""
+    result = await run("list", "users", **changes)
+
+    assert (code, "") == (result.exit_code, result.stdout)
+    assert told in result.stderr
+    assert 1 == len(result.stderr.splitlines())
+
+
+async def test_a_wrong_secret_does_not_blame_the_token(run: Run):
+    """Only the variables that were used are named."""
+    assert "STRIDE_TOKEN" not in (await run("list", "users", STRIDE_CLIENT_SECRET="wrong")).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("history", "96eac726-79e5-45ae-bcbb-153089954d08"), 3, "no such conversation"),
+        (("history", "https://app.stride.com/elsewhere/chat/x"), 2, "STRIDE_CLOUD_ID is"),
+        (("history", "https://example.com/"), 2, "no address of a conversation"),
+        (("history", "general", "--limit", "0"), 2, "--limit"),
+        (("history", "general", "--after", "2018-06-01"), 2, "write 2018-06-01T00:00:00Z"),
+        (("history", "general", "--after", "2018-06-01T08:00"), 2, "time zone"),
+        (("history", "general", "--after", "2018-06-02T00:00Z", "--before", "2018-06-01T00:00Z"), 2, "later than"),
+        (("history", "general", "--after", "no-such-message"), 3, "no such message: no-such-message"),
+        (("download", "general", "no-such-media", "-o", "/tmp"), 3, "no such media: no-such-media"),
+        (("send", "--user", "nobody@example.com", "hi"), 3, "nobody@example.com"),
+        (("send", "--user", "nobody", "hi"), 3, "no such user: nobody"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+async def test_what_is_not_there_is_told_by_its_name(
+    run: Run, server: LocalServer, words: tuple[str, ...], code: int, told: str
+):
+    """Not found is exit 3, not understood exit 2."""
+    server.add_conversation("general")
+
+    result = await run(*words)
+
+    assert (code, "") == (result.exit_code, result.stdout)
+    assert told in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "told"),
+    [
+        ({"status": 503}, 7, "answered 503"),
+        ({"drop": "before"}, 7, "connection broke"),
+        ({"status": 403}, 4, "answered 403"),
+        ({"status": 400}, 1, "answered 400"),
+        ({"body": b"<html>", "headers": {"Content-Type": "text/html"}}, 1, "JSON"),
+        ({"status": 429, "headers": {"Retry-After": "4000"}}, 7, "4000 s"),
+    ],
+    ids=str,
+)
+async def test_what_the_service_does_decides_the_exit_code(
+    run: Run, server: LocalServer, fault: dict[str, object], code: int, told: str
+):
+    """A script can tell what is worth another try (7) from what is not."""
+    room = server.add_conversation("general")
+    server.faults.add("GET", f"*/conversation/{room}/roster", **fault)
+
+    result = await run("list", "roster", room)
+
+    assert (code, "") == (result.exit_code, result.stdout)
+    assert told in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+async def test_a_send_without_answer_says_to_look_first(run: Run, server: LocalServer):
+    """It may have been done, so a user must not simply repeat it."""
+    room = server.add_conversation("general")
+    server.faults.add("POST", "*/message", drop="after")
+
+    result = await run("send", room, "hi")
+
+    assert 7 == result.exit_code
+    assert "it may have been done all the same" in result.stderr
+    assert 1 == len(server.calls.matching("POST", "*/message"))
+
+
+@pytest.mark.parametrize("words", [("-v", "list", "roster"), ("list", "roster", "-v")], ids=" ".join)
+async def test_verbose_tells_every_attempt(run: Run, server: LocalServer, words: tuple[str, ...]):
+    """Whether it stands before the command or behind it."""
+    room = server.add_conversation("general")
+    server.faults.add("GET", "*/roster", status=404)
+
+    result = await run(*words, room)
+
+    assert 3 == result.exit_code
+    assert "attempt 1 at" in result.stderr
+
+
+async def test_a_defect_is_a_sentence_that_tells_how_to_see_more(run: Run, monkeypatch: pytest.MonkeyPatch):
+    """Only on request does a user get a traceback."""
+
+    def broken(self: StrideClient, **_: object) -> None:
+        raise ZeroDivisionError("by accident")
+
+    monkeypatch.setattr(StrideClient, "conversations", broken)
+
+    quiet = await run("history", "general")
+    loud = await run("history", "general", STRIDE_DEBUG="1")
+
+    assert (1, 1) == (quiet.exit_code, len(quiet.stderr.splitlines()))
+    assert "STRIDE_DEBUG=1" in quiet.stderr
+    assert isinstance(loud.exception, ZeroDivisionError)
+
+
+async def test_a_reader_who_has_had_enough_is_no_failure(start: Started, server: LocalServer):
+    """`stride history … | head` ends silently."""
+    server.fill(server.add_conversation("general"), 200)
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    process = await start("history", "general", stdout=writing)
+    os.close(writing)
+    _, told = await process.communicate()
+
+    assert (0, b"") == (process.returncode, told)
+
+
+@pytest.mark.parametrize(
+    ("missing", "words", "told"),
+    [
+        ("click", ["list", "users"], "pip install 'stride-async[cli]'"),
+        ("rich", ["list", "users"], "pip install 'stride-async[cli]'"),
+        ("jsonschema", ["server", "--port", "0"], "pip install 'stride-async[server]'"),
+        ("markdown_it", ["demo"], "pip install 'stride-async[server]'"),
+    ],
+)
+async def test_a_missing_extra_is_named(missing: str, words: list[str], told: str):
+    """One sentence says what to install."""
+    result = await asyncio.to_thread(without, missing, words)
+
+    assert 1 == result.returncode
+    assert told in result.stderr
+    assert 1 == len(result.stderr.splitlines())
+
+
+async def test_a_missing_extra_harms_no_other_command():
+    """The help lists all commands, and says which of them need more."""
+    result = await asyncio.to_thread(without, "jsonschema", ["--help"])
+
+    assert 0 == result.returncode
+    assert 2 == result.stdout.count("needs pip install")
+    assert "  history " in result.stdout
+
+
+def without(package: str, words: list[str]) -> subprocess.CompletedProcess[str]:
+    """The command where a package is not installed."""
+    code = (
+        f"import sys; sys.modules[{package!r}] = None; import runpy; runpy.run_module('stride_async', None, '__main__')"
+    )
+    variables = {name: value for name, value in os.environ.items() if name not in NOTHING_SET}
+    return subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60, env=variables, check=False
+    )

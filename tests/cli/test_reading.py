@@ -1,0 +1,226 @@
+"""stride list and stride history."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+
+from stride_async.server import LocalServer
+from tests.cli.conftest import Run, Started
+
+
+def lines(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+async def test_list_conversations_gives_one_json_line_each(run: Run, server: LocalServer):
+    """In a pipe a conversation is a line, in the service's words."""
+    server.add_conversation("general")
+    server.add_conversation("attic", archived=True)
+
+    result = await run("list", "conversations")
+
+    assert (0, "") == (result.exit_code, result.stderr)
+    (only,) = lines(result.stdout)
+    assert ("general", "group", False) == (only["name"], only["type"], only["isArchived"])
+
+
+async def test_list_conversations_selects_what_the_options_say(run: Run, server: LocalServer):
+    """Each option reaches the service."""
+    for name in ("b-room", "a-room"):
+        server.add_conversation(name)
+    server.add_conversation("room in the attic", archived=True)
+    server.add_conversation("secret room", privacy="private")
+    server.add_conversation("room mate", type="direct")
+
+    result = await run(
+        "list", "conversations", "--archived", "--no-private", "--no-direct", "--query", "room", "--sort", "desc"
+    )
+
+    assert ["room in the attic", "b-room", "a-room"] == [one["name"] for one in lines(result.stdout)]
+
+
+async def test_a_query_that_matches_nothing_is_exit_3(run: Run, server: LocalServer):
+    """A script can tell an empty answer from a full one."""
+    server.add_conversation("general")
+
+    result = await run("list", "conversations", "--query", "zzz")
+
+    assert (3, "") == (result.exit_code, result.stdout)
+    assert "'zzz'" in result.stderr
+
+
+async def test_list_users_meets_everybody_once(run: Run, server: LocalServer):
+    """People are those of all reachable rosters, archived rooms included, however many rooms they are in."""
+    ann, ben, eve = (server.add_user(name) for name in ("Ann", "Ben", "Eve"))
+    server.add_user("Nobody's guest")
+    server.add_conversation("general", roster=[ann, ben])
+    server.add_conversation("attic", roster=[ben, eve], archived=True)
+
+    result = await run("list", "users")
+
+    assert 0 == result.exit_code
+    people = {str(user["displayName"]): user["userName"] for user in lines(result.stdout)}
+    assert {"Ann": "ann@example.invalid", "Ben": "ben@example.invalid", "Eve": "eve@example.invalid"} == people
+
+
+async def test_a_roster_that_may_not_be_read_is_named_and_exit_5(run: Run, server: LocalServer):
+    """What is there is given, what is missing is listed."""
+    ann, ben = server.add_user("Ann"), server.add_user("Ben")
+    server.add_conversation("general", roster=[ann])
+    closed = server.add_conversation("closed", roster=[ben])
+    server.faults.add("GET", f"*/conversation/{closed}/roster", status=403)
+
+    result = await run("list", "users")
+
+    assert 5 == result.exit_code
+    assert ["Ann"] == [user["displayName"] for user in lines(result.stdout)]
+    assert f"closed ({closed})" in result.stderr
+
+
+async def test_list_roster_gives_people_with_their_names(run: Run, server: LocalServer):
+    """Somebody without a profile is there with the id."""
+    ann = server.add_user("Ann")
+    server.add_conversation("general", roster=[ann, "557058:gone"])
+
+    result = await run("list", "roster", "general")
+
+    assert [
+        {"id": ann, "displayName": "Ann", "userName": "ann@example.invalid"},
+        {"id": "557058:gone", "displayName": "", "userName": ""},
+    ] == lines(result.stdout)
+
+
+async def test_history_gives_the_services_own_bytes(run: Run, server: LocalServer):
+    """Not one byte of a message is the command's own: what it does not know is there too."""
+    room = server.add_conversation("general")
+    server.fill(room, 3)
+    raw = b'{"id":"m","sender":{"id":"x"},"ts":"2018-01-01T00:00:00.000000001Z","text":"t",\n "body":null,"new":1.50}'
+    server.faults.add("GET", "*/message", body=b'{"messages":[' + raw + b"]}", times=1)
+
+    result = await run("history", room, "--limit", "1")
+
+    assert raw.replace(b"\n", b" ") + b"\n" == result.stdout_bytes
+
+
+async def test_history_goes_either_way_between_two_bounds(run: Run, server: LocalServer):
+    """Bounds are message ids or moments, both exclusive."""
+    room = server.add_conversation("general")
+    ids = server.fill(room, 100, ts="2018-06-01T08:00:00Z")
+
+    result = await run(
+        "history", "general", "--oldest-first", "--after", ids[9], "--before", "2018-06-01T10:01:30+02:00"
+    )
+
+    assert ids[10:90] == [message["id"] for message in lines(result.stdout)]
+
+
+async def test_a_conversation_is_found_by_address_too(run: Run, server: LocalServer):
+    """What a browser's address bar shows can be pasted."""
+    room = server.add_conversation("general")
+    server.fill(room, 1)
+    app = f"https://app.stride.com/{server.cloud_id}/chat/{room}"
+    link = f"https://applink.atlassian.com/stride/{server.cloud_id}/chat/{room}?from=mail"
+
+    found = [(await run("history", address)).stdout for address in (app, link)]
+
+    assert [1, 1] == [len(lines(text)) for text in found]
+
+
+async def test_a_misspelt_name_is_exit_3_and_tells_near_ones(run: Run, server: LocalServer):
+    """The names of archived rooms count as well."""
+    server.add_conversation("general")
+    server.add_conversation("General affairs", archived=True)
+    server.add_conversation("zoo")
+
+    result = await run("history", "genral")
+
+    assert 3 == result.exit_code
+    assert "no conversation is called 'genral'; near to it: 'general'" in result.stderr
+    assert "zoo" not in result.stderr
+
+
+async def test_a_name_that_two_rooms_have_is_refused_with_their_ids(run: Run, server: LocalServer):
+    """Which of them is meant only the user knows."""
+    rooms = [server.add_conversation("general") for _ in range(2)]
+
+    result = await run("send", "general", "hi")
+
+    assert 2 == result.exit_code
+    assert all(room in result.stderr for room in rooms)
+    assert [] == server.calls.matching("POST", "*/message")
+
+
+async def on_terminal(
+    start: Started, *words: str, asked: bytes = b"", typed: bytes = b"", **how: object
+) -> tuple[int | None, str]:
+    """Exit code and screen of the command on a terminal of its own; `typed` once it has asked."""
+    ours, theirs = pty.openpty()
+    try:
+        process = await start(*words, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, **how)
+    finally:
+        os.close(theirs)
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        shown = await asyncio.to_thread(converse, screen.fileno(), asked, typed)
+    return await process.wait(), shown.decode()
+
+
+def converse(terminal: int, asked: bytes, typed: bytes) -> bytes:
+    """All that comes until the last process has left the terminal, which Linux tells by EIO."""
+    shown = b""
+    try:
+        while block := os.read(terminal, 65_536):
+            shown += block
+            if typed and asked in shown:
+                os.write(terminal, typed)
+                typed = b""
+    except OSError:
+        pass
+    return shown
+
+
+async def test_a_terminal_gets_a_table(start: Started, server: LocalServer, environment: dict[str, str]):
+    """People are shown rows, without colours if they asked for none."""
+    server.add_conversation("general", privacy="private")
+    variables = dict(os.environ) | environment | {"NO_COLOR": "1", "COLUMNS": "100", "TERM": "xterm"}
+
+    code, shown = await on_terminal(start, "list", "conversations", env=variables)
+
+    assert 0 == code
+    assert ["private", "general"] == [word for word in shown.splitlines()[-2].split() if word in ("private", "general")]
+    assert "\x1b[3" not in shown
+
+
+async def test_a_message_cannot_steer_the_terminal(start: Started, server: LocalServer):
+    """Control characters of a message are shown as a replacement, its brackets as they are."""
+    ann = server.add_user("Ann [red]")
+    room = server.add_conversation("general", roster=[ann])
+    server.add_message(room, "clear \x1b[2J [bold]it", sender_id=ann, ts="2018-06-01T08:00:00Z")
+
+    _, shown = await on_terminal(start, "history", "general")
+
+    assert "\x1b[2J" not in shown
+    assert "clear \N{REPLACEMENT CHARACTER}[2J [bold]it" in shown
+    assert "2018-06-01 08:00:00Z" in shown
+    assert "Ann [red]" in shown
+
+
+async def test_a_missing_secret_is_asked_for_unseen(start: Started, server: LocalServer, environment: dict[str, str]):
+    """On a terminal one need not put the secret into the environment."""
+    server.add_conversation("general")
+    variables = dict(os.environ) | environment
+    del variables["STRIDE_CLIENT_SECRET"]
+
+    code, shown = await on_terminal(
+        start,
+        *("list", "conversations", "--json"),
+        asked=b"Client secret:",
+        typed=server.client_secret.encode() + b"\n",
+        env=variables,
+    )
+
+    assert 0 == code
+    assert server.client_secret not in shown
+    assert '"name":"general"' in shown

@@ -1,0 +1,211 @@
+"""stride send, stride upload and stride download."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import pty
+import signal
+from pathlib import Path
+
+import pytest
+
+from stride_async._cli.download import safe_name
+from stride_async.document import doc, paragraph
+from stride_async.server import LocalServer
+from tests.cli.conftest import Run, Started
+
+
+async def test_send_prints_the_id_of_the_message(run: Run, server: LocalServer):
+    """Text comes from the argument, else from stdin without its last line break."""
+    server.add_conversation("general")
+
+    ids = [
+        (await run("send", "general", "from here")).stdout.strip(),
+        json.loads((await run("send", "general", "--json", input="two\nlines\n")).stdout)["id"],
+    ]
+
+    history = [json.loads(line) for line in (await run("history", "general", "--oldest-first")).stdout.splitlines()]
+    assert [(ids[0], "from here"), (ids[1], "two\nlines")] == [(one["id"], one["text"]) for one in history]
+
+
+async def test_send_takes_markdown_and_documents(run: Run, server: LocalServer, tmp_path: Path):
+    """Each goes out as what it is."""
+    server.add_conversation("general")
+    document = tmp_path / "document.json"
+    document.write_text(json.dumps(doc(paragraph("from a file")).to_json()))
+
+    await run("send", "general", "--markdown", "some **bold** words")
+    await run("send", "general", "--document", str(document))
+
+    markdown, rich = server.calls.matching("POST", "*/message")
+    assert ("text/markdown; charset=utf-8", b"some **bold** words") == (markdown.headers["Content-Type"], markdown.body)
+    assert "from a file" in (await run("history", "general", "--limit", "1")).stdout
+    assert b'"from a file"' in rich.body
+
+
+async def test_send_reaches_a_person_by_id_or_address(run: Run, server: LocalServer):
+    """--user makes the first word a person."""
+    ann = server.add_user("Ann", email="ann@example.com")
+
+    codes = [(await run("send", "--user", who, "Lunch?")).exit_code for who in (ann, "ann@example.com")]
+
+    assert [0, 0] == codes
+    assert 2 == len(server.calls.matching("POST", f"*/conversation/user/{ann}/message"))
+
+
+@pytest.fixture
+def documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with documents that are none."""
+    (tmp_path / "broken.json").write_text('{"type": "doc"')
+    (tmp_path / "unknown.json").write_text('{"type": "doc", "version": 1, "content": [{"type": "spell"}]}')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ((), "nothing was sent: the message is empty"),
+        (("--document", "broken.json"), "cannot be read"),
+        (("--document", "unknown.json"), "$.content[0]"),
+        (("--document", "unknown.json", "text"), "--document brings its own content"),
+        (("--document", "absent.json"), "absent.json"),
+    ],
+)
+async def test_what_cannot_be_sent_is_exit_2(
+    run: Run, server: LocalServer, documents: Path, content: tuple[str, ...], told: str
+):
+    """Nothing is sent, and the place of the mistake is told."""
+    server.add_conversation("general")
+
+    result = await run("send", "general", *content, input="")
+
+    assert (2, "") == (result.exit_code, result.stdout)
+    assert told in result.stderr
+    assert [] == server.calls.matching("POST", "*/message")
+
+
+async def test_what_is_uploaded_can_be_downloaded(run: Run, server: LocalServer, tmp_path: Path):
+    """The same bytes come back, under the name they were given, and both sides tell the same digest."""
+    room = server.add_conversation("general")
+    data = os.urandom(300_000)
+    (tmp_path / "x1").write_bytes(data)
+
+    up = await run("upload", "general", str(tmp_path / "x1"), "--name", "plan.bin")
+    media = json.loads(up.stdout)
+    down = await run("download", room, media["id"], "-o", str(tmp_path))
+
+    assert ("plan.bin", len(data)) == (media["name"], media["size"])
+    assert data == (tmp_path / "plan.bin").read_bytes()
+    assert {
+        "path": str(tmp_path / "plan.bin"),
+        "size": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "verified": True,
+    } == json.loads(down.stdout)
+    assert "300.0 kB of 300.0 kB" in up.stderr
+
+
+async def test_upload_can_show_the_file_in_a_message(run: Run, server: LocalServer, tmp_path: Path):
+    """Without a message nobody would see it."""
+    server.add_conversation("general")
+    (tmp_path / "plan.txt").write_text("the plan")
+
+    told = json.loads((await run("upload", "general", str(tmp_path / "plan.txt"), "--send")).stdout)
+
+    (message,) = map(json.loads, (await run("history", "general")).stdout.splitlines())
+    assert told["messageId"] == message["id"]
+    assert told["id"] in json.dumps(message["body"])
+
+
+async def test_a_file_that_is_there_is_replaced_by_force_only(run: Run, server: LocalServer, tmp_path: Path):
+    """What somebody has on disk is not overwritten by accident."""
+    room = server.add_conversation("general")
+    media = server.add_media(room, "plan.txt", b"new")
+    target = tmp_path / "plan.txt"
+    target.write_text("old")
+
+    refused = await run("download", room, media, "-o", str(target))
+    kept = target.read_text()
+    replaced = await run("download", room, media, "-o", str(target), "--force")
+
+    assert (2, "old") == (refused.exit_code, kept)
+    assert "--force" in refused.stderr
+    assert (0, "new") == (replaced.exit_code, target.read_text())
+
+
+async def test_a_folder_that_is_not_there_is_exit_2(run: Run, server: LocalServer, tmp_path: Path):
+    """The folder is named, and nothing is written elsewhere."""
+    room = server.add_conversation("general")
+    media = server.add_media(room, "plan.txt", b"new")
+
+    result = await run("download", room, media, "-o", str(tmp_path / "absent" / "plan.txt"))
+
+    assert 2 == result.exit_code
+    assert str(tmp_path / "absent") in result.stderr
+    assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize("file", ["absent.txt", "."])
+async def test_only_a_file_can_be_uploaded(run: Run, server: LocalServer, file: str):
+    """Neither what is not there nor a folder."""
+    server.add_conversation("general")
+
+    result = await run("upload", "general", file)
+
+    assert 2 == result.exit_code
+    assert file in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        ("plan.pdf", "plan.pdf"),
+        ("Résumé – final (2).pdf", "Résumé – final (2).pdf"),
+        ("../../etc/passwd", "_.._etc_passwd"),
+        ("C:\\x\\y.txt", "C__x_y.txt"),
+        (".bashrc", "bashrc"),
+        ("a\x1b[2J\n.txt", "a_[2J_.txt"),
+        ("NUL.txt", "_NUL.txt"),
+        (" . ", "m-1"),
+        ("", "m-1"),
+        ("é" * 300 + ".png", "é" * 98 + ".png"),
+    ],
+)
+def test_a_name_of_the_service_becomes_a_plain_file_name(name: str, safe: str):
+    """Never a path, never hidden, never a device, and short enough for any file system."""
+    assert safe == safe_name(name, "m-1")
+
+
+async def test_an_interrupted_download_says_what_it_keeps(start: Started, server: LocalServer, tmp_path: Path):
+    """Ctrl-C is exit 130; the next run goes on with the bytes that are there."""
+    room = server.add_conversation("general")
+    data = os.urandom(4_000_000)
+    media = server.add_media(room, "film.bin", data)
+    server.faults.add("GET", f"*/media/{media}", stall="body", cut_after=3_000_000, times=1)
+    ours, theirs = pty.openpty()
+    words = ("download", room, media, "-o", str(tmp_path / "film.bin"))
+
+    process = await start(*words, stderr=theirs)
+    os.close(theirs)
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        shown = b""
+        while b"3.0 MB of 4.0 MB" not in shown:
+            shown += await asyncio.to_thread(screen.read, 65_536)
+        process.send_signal(signal.SIGINT)
+        await process.communicate()
+        # All that was said while it ended is waiting in the terminal.
+        shown = os.read(screen.fileno(), 65_536)
+    kept = (tmp_path / "film.bin.part").stat().st_size
+    again = await start(*words)
+    _, told = await again.communicate()
+
+    assert 130 == process.returncode
+    assert b"film.bin.part is kept" in shown
+    assert b"Interrupted." in shown
+    assert 0 < kept < len(data)
+    assert (0, data) == (again.returncode, (tmp_path / "film.bin").read_bytes()), told
+    assert f"bytes={kept}-" == server.calls.matching("GET", f"*/media/{media}")[-1].headers["Range"]
