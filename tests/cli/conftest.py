@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
 import pytest
@@ -52,13 +52,20 @@ def run(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 @pytest.fixture
-def start(environment: dict[str, str]) -> Started:
-    """Start the command as a process; keywords are those of `create_subprocess_exec`."""
+async def start(environment: dict[str, str]) -> AsyncIterator[Started]:
+    """Start the command as a process; keywords are those of `create_subprocess_exec`. None outlives its test."""
+    started: list[asyncio.subprocess.Process] = []
     kept = {name: value for name, value in os.environ.items() if name not in NOTHING_SET}
 
     async def start(*words: str, **how: object) -> asyncio.subprocess.Process:
         streams = {"stdin": asyncio.subprocess.DEVNULL, "stdout": asyncio.subprocess.PIPE}
         streams["stderr"] = asyncio.subprocess.PIPE
-        return await asyncio.create_subprocess_exec(*STRIDE, *words, **{"env": kept | environment, **streams, **how})
+        how = {"env": kept | environment, **streams, **how}
+        started.append(await asyncio.create_subprocess_exec(*STRIDE, *words, **how))
+        return started[-1]
 
-    return start
+    yield start
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
