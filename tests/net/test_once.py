@@ -1,0 +1,272 @@
+"""Nothing is done twice that must be done once; and what may be repeated is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from stride_async import (
+    Ambiguous,
+    BodyInterrupted,
+    DeadlineExceeded,
+    DecodeError,
+    Document,
+    NotFound,
+    RateLimited,
+    ServerError,
+    StrideError,
+)
+from stride_async._events import AttemptStarted
+from tests.conftest import client_of
+
+DOCUMENT = Document.from_json(
+    {"version": 1, "type": "doc", "content": [{"type": "paragraph", "content": [{"type": "text", "text": "x"}]}]}
+)
+
+
+@pytest.fixture
+def room_id(server):
+    return server.add_conversation("general")
+
+
+def made(server, room_id):
+    """How many messages, files and rooms there are."""
+    site = server.truth().conversations
+    return site[room_id].messages, len(site[room_id].media), len(site)
+
+
+UNREPEATABLE = [
+    pytest.param("*/message", lambda client, room: client.conversation(room).send("hello"), (1, 0, 1), id="send"),
+    pytest.param(
+        "*/media", lambda client, room: client.conversation(room).upload(b"data", name="a"), (0, 1, 1), id="upload"
+    ),
+    pytest.param("*/conversation", lambda client, _: client.create_conversation("new"), (0, 0, 2), id="create"),
+]
+
+
+@pytest.mark.parametrize("end", [{"drop": "after"}, {"cut_after": 3}, {"stall": "headers"}, {"body": "{"}], ids=str)
+@pytest.mark.parametrize(("path", "call", "once"), UNREPEATABLE)
+async def test_what_was_done_without_an_answer_is_done_once(server, room_id, path, call, once, end):
+    """The service acts and the answer is lost: the caller is told that it may have been done."""
+    server.faults.add("POST", path, **end)
+
+    async with client_of(server, attempt_timeout=0.3, idle_timeout=0.3) as client:
+        with pytest.raises((Ambiguous, BodyInterrupted, DecodeError)) as caught:
+            await call(client, room_id)
+
+    assert once == made(server, room_id)
+    assert (1, 1) == (len(caught.value.attempts), len(server.calls.matching("POST", path)))
+    assert (True, False) == (caught.value.maybe_processed, caught.value.retryable)
+
+
+@pytest.mark.parametrize(("path", "call", "once"), UNREPEATABLE)
+async def test_what_was_surely_not_done_is_sent_again(client, server, room_id, path, call, once):
+    """After 429 and after a refused token; in the end it is there once."""
+    server.faults.add("POST", path, status=429, times=2)
+    server.faults.add("POST", path, status=401, times=1)
+
+    await call(client, room_id)
+
+    assert once == made(server, room_id)
+    assert 4 == len(server.calls.matching("POST", path))
+
+
+@pytest.mark.parametrize("status", [503, 401, 429, 404])
+async def test_a_message_kept_back_by_the_token_call_was_surely_not_sent(server, room_id, status):
+    """The error is the token call's own; nothing of it says that the message may be there."""
+    server.faults.add("POST", "/oauth/token", status=status)
+
+    async with client_of(server) as client:
+        told = await asyncio.gather(
+            *(client.conversation(room_id).send("hello") for _ in range(3)), return_exceptions=True
+        )
+
+    asked = len(server.calls.matching("POST", "/oauth/token"))
+    assert [(asked, False)] * 3 == [(len(error.attempts), error.maybe_processed) for error in told]
+    assert 3 == len({id(error) for error in told})
+    assert asked == len(server.calls)
+
+
+async def test_what_follows_a_refused_token_is_told_behind_it(client, server, room_id):
+    """The attempts of one error are all that was sent for that call, in order."""
+    await client.me()
+    server.calls.clear()
+    server.faults.add("POST", "*/message", status=401)
+    server.faults.add("POST", "/oauth/token", status=404)
+
+    with pytest.raises(NotFound) as caught:
+        await client.conversation(room_id).send("hello")
+
+    assert [401, 404] == [attempt.status for attempt in caught.value.attempts]
+    assert [401, 404] == [call.status for call in server.calls]
+    assert caught.value.maybe_processed is False
+
+
+REPEATABLE = {
+    "PATCH": lambda client, room, message: client.conversation(room).update(topic="new"),
+    "PUT message": lambda client, room, message: client.conversation(room).edit(message, "new"),
+    "PUT archive": lambda client, room, message: client.conversation(room).archive(),
+    "PUT module": lambda client, room, message: client.conversation(room).put_module("chat:glance", "k", {}),
+    "PUT state": lambda client, room, message: client.conversation(room).set_configuration("k", configured=True),
+    "POST state": lambda client, room, message: client.update_configuration("k", configured=True, conversation_id=room),
+    "POST convert": lambda client, room, message: client.markdown_to_document("*x*"),
+    "POST render": lambda client, room, message: client.render_text(DOCUMENT),
+    "GET": lambda client, room, message: client.conversation(room).get(),
+    "DELETE": lambda client, room, message: client.conversation(room).delete(message),
+}
+
+
+@pytest.mark.parametrize("fault", [{"drop": "after"}, {"status": 503}], ids=str)
+@pytest.mark.parametrize("call", REPEATABLE)
+async def test_what_does_no_harm_twice_is_repeated(client, server, room_id, call, fault):
+    """Changes that lead to the same place, conversions and reads; the method alone does not tell."""
+    message = server.add_message(room_id, "old")
+    await client.me()
+    server.calls.clear()
+    server.faults.add(call.split()[0], "*", times=2, **fault)
+
+    await REPEATABLE[call](client, room_id, message)
+
+    assert 3 == len(server.calls)
+
+
+@pytest.mark.parametrize(
+    ("before", "error"),
+    [({"drop": "after"}, None), ({"stall": "headers"}, None), ({"status": 503}, NotFound), ({"status": 429}, NotFound)],
+    ids=str,
+)
+async def test_a_deletion_that_finds_nothing_behind_a_lost_answer_has_worked(server, room_id, before, error):
+    """Only where an attempt went without an answer: after 503 or 429 the service had not deleted it."""
+    acted_on = "drop" in before or "stall" in before
+    message = server.add_message(room_id, "old")
+    server.faults.add("DELETE", "*", times=1, **before)
+    if not acted_on:
+        server.delete_message(room_id, message)
+
+    async with client_of(server, attempt_timeout=0.3) as client:
+        deleting = client.conversation(room_id).delete(message)
+        if error is None:
+            await deleting
+        else:
+            with pytest.raises(error):
+                await deleting
+
+    assert 2 == len(server.calls.matching("DELETE", "*"))
+    assert (0, 0, 1) == made(server, room_id)
+
+
+async def test_a_deadline_bounds_all_attempts(server):
+    """However many there would be, in whatever they end; a read may be asked again later."""
+    events = []
+    server.faults.add("GET", "/me", stall="headers")
+
+    async with client_of(server, attempts=1_000, attempt_timeout=0.1, deadline=0.35, on_event=events.append) as client:
+        with pytest.raises(DeadlineExceeded, match=r"deadline=0\.35") as caught:
+            await client.me()
+
+    seen = len(server.calls.matching("GET", "/me"))
+    assert seen >= 2
+    assert seen == len(caught.value.attempts)
+    assert len(server.calls) == sum(isinstance(event, AttemptStarted) for event in events)
+    assert (True, False) == (caught.value.retryable, caught.value.maybe_processed)
+
+
+async def test_a_deadline_that_passes_after_sending_leaves_open_what_was_done(server, room_id):
+    """The message may be there; here it is."""
+    server.faults.add("POST", "*/message", stall="headers")
+
+    async with client_of(server, deadline=0.3) as client:
+        with pytest.raises(DeadlineExceeded) as caught:
+            await client.conversation(room_id).send("hello")
+
+    assert (1, 0, 1) == made(server, room_id)
+    assert (True, False) == (caught.value.maybe_processed, caught.value.retryable)
+
+
+async def test_a_deadline_that_passes_before_sending_leaves_nothing_open(server, room_id):
+    """The token call took all the time."""
+    server.faults.add("POST", "/oauth/token", stall="headers")
+
+    async with client_of(server, deadline=0.2) as client:
+        with pytest.raises(DeadlineExceeded) as caught:
+            await client.conversation(room_id).send("hello")
+
+    assert (0, 0, 1) == made(server, room_id)
+    assert (False, True) == (caught.value.maybe_processed, caught.value.retryable)
+
+
+@pytest.mark.parametrize("fault", [{"status": 429, "headers": {"Retry-After": "5"}}, {"status": 503}], ids=str)
+async def test_a_wait_that_cannot_end_before_the_deadline_is_not_begun(server, fault):
+    """The answer itself is told, at once."""
+    server.faults.add("GET", "/me", **fault)
+    began = asyncio.get_running_loop().time()
+
+    async with client_of(server, deadline=3.0, backoff=1e9) as client:
+        with pytest.raises((RateLimited, ServerError)) as caught:
+            await client.me()
+
+    assert asyncio.get_running_loop().time() - began < 2.5
+    assert 1 == len(caught.value.attempts)
+    assert "deadline" in caught.value.rule
+
+
+FLAWS = [
+    {"status": 429},
+    {"status": 429, "headers": {"Retry-After": "0"}},
+    {"status": 401},
+    {"status": 500},
+    {"status": 502, "body": "<html>", "headers": {"Content-Type": "text/html"}},
+    {"status": 503, "headers": {"Retry-After": "0"}},
+    {"status": 504},
+    {"status": 400},
+    {"status": 403},
+    {"status": 404},
+    {"drop": "before"},
+    {"drop": "after"},
+    {"cut_after": 0},
+    {"cut_after": 7},
+    {"content_length": 9_999},
+    {"delay": 5.0},
+    {"stall": "headers"},
+    {"stall": "body"},
+    {"body": "{"},
+    {"body": b""},
+    {"headers": {"X-Long": "x" * 100_000}},
+]
+
+
+async def test_of_a_thousand_messages_none_is_doubled_and_none_lost_in_silence(server, room_id):
+    """Three in ten requests fail, each in one of 21 ways: every message is there once, or its sender knows."""
+    for seed, flaw in enumerate(FLAWS):
+        # Rules are asked in turn: each takes the same share of all that come, together 30 %.
+        share = 0.3 / len(FLAWS)
+        server.faults.add("POST", "*/message", probability=share / (1 - seed * share), seed=seed, **flaw)
+    texts = [f"message {number}" for number in range(1_000)]
+    events = []
+
+    async def send(text):
+        try:
+            await room.send(text)
+        except StrideError as error:
+            return error
+        return None
+
+    async with client_of(server, attempt_timeout=1.0, on_event=events.append) as client:
+        room = client.conversation(room_id)
+        errors = dict(zip(texts, await asyncio.gather(*map(send, texts)), strict=True))
+        hits = len([call for call in server.calls if call.path.endswith("/message")])
+        server.faults.clear()
+        there = Counter([message.text async for message in room.history()])
+
+    assert len(server.calls) == sum(isinstance(event, AttemptStarted) for event in events)
+    assert 1_000 < hits < 1_100
+    wrong = []
+    for text, error in errors.items():
+        may_be = {1} if error is None else {0, 1} if error.maybe_processed else {0}
+        if there[text] not in may_be:
+            wrong.append((text, there[text], error))
+    assert [] == wrong
+    assert 1_000 - 300 <= sum(there.values()) <= 1_000
+    assert 150 < sum(error is not None for error in errors.values()) < 350

@@ -1,0 +1,98 @@
+"""A service that is down is not beaten further."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from stride_async import Ambiguous, NotSent, ServerError, Settings, StaticToken, StrideClient, StrideError
+from stride_async._events import AttemptStarted
+from tests.conftest import client_of
+
+from .peers import free_port
+
+CALLS = 500
+MOST = 1.3 * CALLS
+
+
+async def errors_of(client: StrideClient) -> list[BaseException | None]:
+    """What becomes of 500 calls at once."""
+    return [
+        error if isinstance(error, StrideError) else None
+        for error in await asyncio.gather(*(client.me() for _ in range(CALLS)), return_exceptions=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [({"status": 503}, ServerError), ({"drop": "before"}, Ambiguous), ({"drop": "after"}, Ambiguous)],
+    ids=str,
+)
+async def test_an_outage_is_not_multiplied(server, fault, kind):
+    """500 calls at once make at most 1.3 requests each, where every one alone would make four."""
+    server.faults.add("GET", "/me", **fault)
+    events = []
+
+    async with client_of(server, on_event=events.append) as client:
+        errors = await errors_of(client)
+
+    seen = server.calls.matching("GET", "/me")
+    assert [kind] * CALLS == [type(error) for error in errors]
+    assert CALLS < len(seen) <= MOST
+    assert len(seen) == sum(len(error.attempts) for error in errors)
+    assert len(server.calls) == sum(isinstance(event, AttemptStarted) for event in events)
+    assert {"the client's retry budget is spent: the service seems to be down"} <= {error.rule for error in errors}
+
+
+async def test_a_service_that_is_not_there_is_not_hammered():
+    """The same where nobody listens."""
+    events = []
+    settings = Settings(base_url=f"http://127.0.0.1:{free_port()}", backoff=0.0, on_event=events.append)
+
+    async with StrideClient(StaticToken("token"), cloud_id="c", settings=settings) as client:
+        errors = await errors_of(client)
+
+    tried = sum(isinstance(event, AttemptStarted) for event in events)
+    assert [NotSent] * CALLS == [type(error) for error in errors]
+    assert CALLS < tried <= MOST
+    assert tried == sum(len(error.attempts) for error in errors)
+
+
+async def test_a_token_call_that_fails_is_not_made_for_every_caller(server):
+    """Whoever waits for the token shares its fate; those who come later ask again, within the same budget."""
+    server.faults.add("POST", "/oauth/token", status=503)
+
+    async with client_of(server) as client:
+        errors = await errors_of(client)
+
+    assert [ServerError] * CALLS == [type(error) for error in errors]
+    assert len(server.calls) <= 100
+
+
+async def test_a_service_that_comes_back_is_used_again(server):
+    """The budget grows again with calls that go well: a fifth of a repeat for each."""
+    server.faults.add("GET", "/me", status=503, times=CALLS * 4)
+    fault = server.faults.add("GET", "/site/", status=503, times=1)
+    async with client_of(server) as client:
+        await errors_of(client)
+        with pytest.raises(ServerError, match="503"):
+            await client.sites()
+        server.faults.clear()
+        for _ in range(5):
+            await client.me()
+        server.faults.add("GET", "/site/", status=503, times=1)
+
+        await client.sites()
+
+    assert 1 == fault.hits
+
+
+async def test_waiting_for_a_limit_spends_nothing(server):
+    """A hundred calls that meet 429 two hundred times are all answered in the end."""
+    server.faults.add("GET", "/me", status=429, times=200)
+
+    async with client_of(server, attempts=10) as client:
+        await asyncio.gather(*(client.me() for _ in range(100)))
+
+    assert 100 + 200 == len(server.calls.matching("GET", "/me"))
