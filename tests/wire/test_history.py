@@ -1,6 +1,7 @@
 """The walks through a conversation's messages, against a conversation in memory."""
 
 import json
+import tracemalloc
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 
@@ -258,15 +259,22 @@ def test_oldest_first_costs_at_most_twice_the_calls():
 
 
 def test_oldest_first_holds_no_more_than_its_pages():
-    """However long the conversation, what the walk keeps of a page not held is two keys."""
-    keys = [(NOON + n, f"{n:06}") for n in range(600)]
-    walk, talk = listing(oldest_first=True).walk(2, None), Talk(keys)
+    """However long the conversation, what is kept of a page not held is two keys."""
+    talk = Talk([(NOON + n, f"{n:06}") for n in range(300)], damaged={})
+    talk.damaged = {name: {**talk.element((ts, name)), "more": "x" * 10_000} for ts, name in talk.messages}
+    walk, weights = listing(oldest_first=True).walk(2, None), []
+    tracemalloc.start()
 
-    while not walk._back.ended:
-        walk.take(talk.answer(walk.next(None)), None)
+    def look(number):
+        if number in (40, 150):
+            held = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, "*/wire/service.py")])
+            weights.append(sum(trace.size for trace in held.statistics("filename")) // 20_000)
 
-    assert HELD_PAGES == len(walk._held)
-    assert 300 - HELD_PAGES - 1 == len(walk._spans)
+    talk.before = look
+    next(walked(walk, talk))
+    tracemalloc.stop()
+
+    assert 2 * [HELD_PAGES + 1] == weights
 
 
 def damaged(n, **changes):
