@@ -98,6 +98,7 @@ class Call:
         self._attempts: list[Attempt] = [] if earlier is None else earlier
         self._stopped: Stop | None = None
         self._failure: TransportError | None = None
+        self._refusals = session.tokens.refusals
         self._no_token: StrideError | None = None
         """What kept this call from being sent at all."""
         self._seen = False
@@ -147,10 +148,11 @@ class Call:
         """The error of an answer that is not good."""
         error = error_of(str(self._request), answer.status, answer.headers, answer.body)
         if answer.status in REDIRECTS:
-            location = answer.headers.get("Location", "nowhere")[:200]
-            read = self._request.method in {"GET", "HEAD"}
-            why = f"more than {MOST_REDIRECTS} redirects" if read else "a write is not redirected"
-            error.args = (f"{self._request} answered {answer.status} to {location}: {why}",)
+            location = answer.headers.get("Location")
+            why = f"more than {MOST_REDIRECTS} redirects" if location is not None else "it says not where to"
+            if self._request.method not in {"GET", "HEAD"}:
+                why = "a write is not redirected"
+            error.args = (f"{self._request} answered {answer.status} to {(location or 'nowhere')[:200]}: {why}",)
         if isinstance(error, Unauthorized) and self._request.authorized and not self._session.tokens.renewable:
             error.args = (f"{error}; the token in STRIDE_TOKEN was refused: make a new one in the room's Apps sidebar",)
         failed: ApiError = self._finished(error.with_facts(retry_after=stated_wait(answer.status, answer.headers)))
@@ -213,7 +215,7 @@ class Call:
 
     async def _token(self) -> AccessToken:
         try:
-            return await self._session.tokens.get()
+            return await self._session.tokens.get(self._refusals)
         except StrideError as error:
             # All who wait are told the same error; each gets one of its own, behind its own attempts.
             self._no_token = copy(error).with_facts(attempts=(*self._attempts, *error.attempts))

@@ -22,6 +22,7 @@ from stride_async._errors import (
     AuthError,
     BadRequest,
     BodyInterrupted,
+    DeadlineExceeded,
     DecodeError,
     Forbidden,
     ForbiddenOrigin,
@@ -43,6 +44,10 @@ CONNECT_PART = 0.9
 """Part of an attempt's time that connecting may take; beyond it the service surely saw nothing."""
 
 
+_WRITTEN = "".join(map(chr, range(0x21, 0x7F)))
+"""What an address is written in: printable ASCII, the percent sign included."""
+
+
 class Session:
     """Sends requests with one set of options over a shared pool."""
 
@@ -52,7 +57,7 @@ class Session:
         self.api_lane = asyncio.Semaphore(settings.concurrency)
         self.media_lane = asyncio.Semaphore(settings.media_concurrency)
         self._base = str(URL(settings.base_url)).rstrip("/")
-        self._trusted = frozenset(URL(url).origin() for url in (settings.base_url, *settings.allowed_origins))
+        self._trusted = frozenset(_origin(URL(url)) for url in (settings.base_url, *settings.allowed_origins))
         if pool.tokens is None:
             pool.tokens = self._token_source(pool.credentials)
         self.tokens = pool.tokens
@@ -132,7 +137,15 @@ class Session:
             return TokenSource(asked, renewable=True)
 
         async def provided() -> AccessToken:
-            return self._known(await credentials.token())
+            deadline = self.settings.deadline
+            async with asyncio.timeout(deadline) as scope:
+                try:
+                    token = await credentials.token()
+                except asyncio.CancelledError:
+                    if not scope.expired():
+                        raise
+                    raise DeadlineExceeded(f"the token provider gave nothing within deadline={deadline:g} s") from None
+            return self._known(token)
 
         return TokenSource(provided, renewable=True)
 
@@ -163,7 +176,7 @@ class Session:
         """
         url, timeout = self.address(request), how.timeout(remaining)
         for followed in range(MOST_REDIRECTS + 1):
-            trusted = token is not None and url.origin() in self._trusted
+            trusted = token is not None and _origin(url) in self._trusted
             response = await self.pool.http().request(
                 request.method,
                 url,
@@ -188,14 +201,17 @@ class Session:
 
     def _followed(self, request: Request[Any], at: URL, location: str, *, elsewhere: bool) -> URL:
         try:
-            to = at.join(URL(location, encoded=True))
-            origin = to.origin()
+            # As written; what no request line can carry is quoted.
+            to = at.join(URL(quote(location, safe=_WRITTEN, errors="surrogateescape"), encoded=True))
+            origin = _origin(to)
         except ValueError as error:
             raise ForbiddenOrigin(f"{request}: redirected to what is no address: {location[:200]!r}") from error
         if to.scheme not in {"http", "https"} or (at.scheme == "https" and to.scheme == "http"):
             raise ForbiddenOrigin(f"{request}: redirected from {at.scheme} to {to.scheme}, which is not followed")
+        if to.raw_user is not None or to.raw_password is not None:
+            raise ForbiddenOrigin(f"{request}: redirected to an address with a user name in it, which is not followed")
         if origin not in self._trusted and not elsewhere:
-            raise ForbiddenOrigin(f"{request}: redirected to {origin}, which is not among allowed_origins")
+            raise ForbiddenOrigin(f"{request}: redirected to {to.origin()}, which is not among allowed_origins")
         return to
 
     def _headers(self, request: Request[Any], how: Exchange, token: AccessToken | None) -> dict[str, str]:
@@ -236,3 +252,8 @@ class Session:
         """As `_whole`, where no total bounds the exchange."""
         async with asyncio.timeout(self.settings.attempt_timeout):
             return await self._whole(response)
+
+
+def _origin(url: URL) -> tuple[str, str, int | None]:
+    """Scheme, host and effective port: what may be given the token."""
+    return url.scheme, (url.raw_host or "").lower(), url.port

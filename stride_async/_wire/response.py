@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -96,26 +97,35 @@ def stated_wait(status: int, headers: Mapping[str, str]) -> float | None:
         if not text:
             continue
         if name == "Retry-After" and _SECONDS.fullmatch(text):
-            return float(text)
-        seconds = _until(text, headers.get("Date", ""))
+            seconds = _finite(float(text))
+        else:
+            seconds = _until(text, headers.get("Date", ""))
         if seconds is not None:
             return seconds
     return None
 
 
+def _finite(seconds: float) -> float | None:
+    return seconds if math.isfinite(seconds) else None
+
+
 def _until(instant: str, date: str) -> float | None:
     try:
-        now = parsedate_to_datetime(date)
-        at = _instant(instant)
-        return max(0.0, (at - now).total_seconds())
-    except (ValueError, TypeError, OverflowError, OSError):
+        return max(0.0, (_instant(instant) - _date(date)).total_seconds())
+    except (ValueError, TypeError, OverflowError, OSError, IndexError):
         return None
 
 
 def _instant(text: str) -> datetime:
     if text.isascii() and text.isdigit():
         return datetime.fromtimestamp(int(text), UTC)
-    if "," in text:
-        return parsedate_to_datetime(text)
-    at = datetime.fromisoformat(text)
+    if text[0].isalpha():
+        return _date(text)
+    at = datetime.fromisoformat(text.upper())
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _date(text: str) -> datetime:
+    """An HTTP date in any of its three forms, which all mean UTC."""
+    at = parsedate_to_datetime(text)
     return at if at.tzinfo else at.replace(tzinfo=UTC)

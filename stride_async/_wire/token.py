@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 import attrs
@@ -14,6 +15,9 @@ AHEAD = 60.0
 """Seconds before its end from which a token is renewed; less for tokens that live only minutes."""
 
 
+_SENDABLE = re.compile(r"[!-~]([ -~]*[!-~])?")
+
+
 def _hidden(_: str) -> str:
     return "'***'"
 
@@ -24,6 +28,9 @@ class AccessToken:
 
     value: str = attrs.field(repr=_hidden)
     expires_in: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _must_fit_a_header(self)
 
 
 @attrs.frozen
@@ -39,6 +46,17 @@ class StaticToken:
     """A token that cannot be renewed, such as a room token (protocol 2.4)."""
 
     value: str = attrs.field(repr=_hidden)
+
+    def __attrs_post_init__(self) -> None:
+        _must_fit_a_header(self)
+
+
+def _must_fit_a_header(token: AccessToken | StaticToken) -> None:
+    # Its value is no local here: a traceback may show those.
+    if not _SENDABLE.fullmatch(token.value):
+        raise ValueError(
+            "the token is empty, or has a line break, a blank at an end or another character no header carries"
+        )
 
 
 class TokenProvider(Protocol):
@@ -89,9 +107,12 @@ def _read(answer: Answer) -> AccessToken:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # The body may hold a token: it is neither quoted nor kept.
         raise DecodeError(f"the token call's answer cannot be read: {error}") from None
-    if not told.access_token:
-        raise DecodeError("the token call's answer has an empty access_token").with_facts(path="$.access_token")
-    return AccessToken(told.access_token, told.expires_in)
+    try:
+        return AccessToken(told.access_token, told.expires_in)
+    except ValueError as error:
+        raise DecodeError(f"the token call's answer cannot be used: {error}").with_facts(
+            path="$.access_token"
+        ) from None
 
 
 def renew_after(expires_in: float | None, jitter: float) -> float | None:
