@@ -1,0 +1,356 @@
+"""How a client ends, and what a caller who gives up leaves behind: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+import aiohttp
+import attrs
+import pytest
+
+from stride_async import ClientClosed, ClientCredentials, Settings, StaticToken, StrideClient, WrongLoop
+from stride_async.server import LocalServer
+from tests.conftest import client_of
+
+from .peers import free_port
+
+DATA = bytes(range(256)) * 4_000
+"""A megabyte: several blocks."""
+LIMIT = 50
+
+
+@pytest.fixture(autouse=True)
+async def complaints() -> AsyncIterator[None]:
+    """Debug mode, and nothing that the loop would complain about."""
+    loop, told = asyncio.get_running_loop(), []
+    loop.set_debug(True)
+    loop.slow_callback_duration = 60.0
+    loop.set_exception_handler(lambda _, context: told.append(context))
+
+    yield
+
+    assert [] == told
+
+
+def tasks_of_clients() -> list[asyncio.Task[Any]]:
+    """Tasks under way save this one and the server's own."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    return [task for task in others if not task.get_coro().__qualname__.startswith("RequestHandler")]
+
+
+async def quiet() -> None:
+    """Until no task of a client is left."""
+    async with asyncio.timeout(10):
+        while tasks := tasks_of_clients():
+            await asyncio.wait(tasks)
+
+
+def left_behind(client: StrideClient) -> dict[str, object]:
+    """What a client still holds of calls that are over; empty as it should be."""
+    pool, session = client._pool, client._session
+    http = pool._http
+    held = {
+        "connections": len(http.connector._acquired) if http is not None and http.connector is not None else 0,
+        "places": sum(key._out for key in pool.throttle._keys.values()),
+        "waiters": sum(len(key._waiting) + len(key._waiting_behind) for key in pool.throttle._keys.values()),
+        "timers": sum(key._timer is not None for key in pool.throttle._keys.values()),
+        "api lane": client.settings.concurrency - session.api_lane._value,
+        "media lane": client.settings.media_concurrency - session.media_lane._value,
+        "scopes": len(pool._under_way),
+        "bodies": len(pool._bodies),
+    }
+    return {name: count for name, count in held.items() if count}
+
+
+@types.coroutine
+def cut_short(call: Coroutine[Any, Any, object], step: int, *, as_it_wakes: bool) -> Any:
+    """Awaits a call that is cancelled at its n-th wait: while it waits, or in the moment it would go on.
+
+    Gives the call's value when there are fewer waits.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    hand = lambda: call.send(None)  # noqa: E731  # What the wait ended with: a value or an error to go on with.
+    count = 0
+    while True:
+        try:
+            waited_for = hand()
+        except StopIteration as done:
+            return done.value
+        count += 1
+        if count == step:
+            if as_it_wakes and waited_for is not None:
+                # Called before the task's own waking, which is added when the wait is given on.
+                waited_for.add_done_callback(lambda _: task.cancel())
+            else:
+                asyncio.get_running_loop().call_soon(task.cancel)
+        try:
+            yield waited_for
+        except BaseException as error:  # noqa: BLE001  # Handed to the call, whatever it is.
+            hand = lambda error=error: call.throw(error)  # noqa: E731
+        else:
+            hand = lambda: call.send(None)  # noqa: E731
+
+
+@attrs.define
+class Site:
+    client: StrideClient
+    server: LocalServer
+    room: str
+    message: str
+    media: str
+    folder: Any
+
+    @property
+    def handle(self):
+        return self.client.conversation(self.room)
+
+
+async def read_body(site):
+    async with site.handle.open_media(site.media) as body:
+        return [chunk async for chunk in body.chunks()]
+
+
+CALLS = {
+    "send": lambda site: site.handle.send("hello"),
+    "history": lambda site: site.handle.history().collect(limit=None),
+    "upload": lambda site: site.handle.upload(DATA, name="a.bin"),
+    "download": lambda site: site.handle.download(site.media, site.folder / "a.bin"),
+    "body": read_body,
+}
+
+
+@pytest.fixture(params=[False, True], ids=["waiting", "waking"])
+def as_it_wakes(request):
+    return request.param
+
+
+async def given_up(call: Coroutine[Any, Any, object], step: int, *, as_it_wakes: bool) -> bool:
+    """Makes a call that is cancelled at its n-th wait; False when it went through before."""
+
+    async def cut() -> None:
+        await cut_short(call, step, as_it_wakes=as_it_wakes)
+
+    try:
+        await asyncio.create_task(cut())
+    except asyncio.CancelledError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("start", ["no token", "no connection", "all at hand"])
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_call_can_be_given_up_at_every_wait(server, tmp_path, name, start, as_it_wakes):
+    """No task, connection, place or lane is left, and the next call goes well."""
+    room = server.add_conversation("general")
+    message, media = server.add_message(room, "old"), server.add_media(room, "a.bin", DATA)
+    settings = Settings(base_url=server.url, backoff=0.0, calls_per_minute=LIMIT, concurrency=1, media_concurrency=1)
+    renewable = ClientCredentials(server.client_id, server.client_secret)
+    credentials = dict.fromkeys(("no token", "all at hand"), renewable)
+    credentials["no connection"] = StaticToken(server.room_token(room))
+    step, cut = 0, True
+    while cut:
+        step += 1
+        async with StrideClient(credentials[start], cloud_id=server.cloud_id, settings=settings) as client:
+            site = Site(client, server, room, message, media, tmp_path)
+            if start == "all at hand":
+                await client.me()
+            cut = await given_up(CALLS[name](site), step, as_it_wakes=as_it_wakes)
+            await quiet()
+            assert {} == left_behind(client)
+
+            await CALLS[name](site)
+            await quiet()
+            assert {} == left_behind(client)
+    assert step > 1 + (start != "all at hand")
+
+
+async def test_a_call_can_be_given_up_at_every_wait_of_a_repeat(server, as_it_wakes):
+    """An attempt that failed, its wait, and the next one."""
+    room = server.add_conversation("general")
+    step, cut, seen = 0, True, set()
+    while cut:
+        step += 1
+        server.calls.clear()
+        fault = server.faults.add("GET", "*/conversation/*", status=503, times=1)
+        other = server.faults.add("GET", "*/conversation/*", drop="before", times=1)
+        async with client_of(server, calls_per_minute=LIMIT, concurrency=1, backoff=1e-6) as client:
+            await client.me()
+            cut = await given_up(client.conversation(room).get(), step, as_it_wakes=as_it_wakes)
+            await quiet()
+            assert {} == left_behind(client)
+        seen.add(len(server.calls.matching("GET", "*/conversation/*")))
+        fault.remove()
+        other.remove()
+    assert {1, 2, 3} <= seen
+
+
+async def test_waiting_for_a_token_can_be_given_up_at_every_step(server, as_it_wakes):
+    """Whoever waits beside it gets the token all the same, from the one call that is made for both."""
+    step, cut = 0, True
+    while cut:
+        step += 1
+        server.calls.clear()
+        async with client_of(server, calls_per_minute=LIMIT) as client:
+            first = given_up(client.me(), step, as_it_wakes=as_it_wakes)
+            cut, sites = await asyncio.gather(first, client.sites())
+            await quiet()
+            assert {} == left_behind(client)
+        assert 1 == len(server.calls.matching("POST", "/oauth/token"))
+        assert [server.cloud_id] == [site.id for site in sites]
+    assert step > 2
+
+
+async def test_callers_who_leave_the_queue_leave_it_empty(server):
+    """The limit of the conversation is reached; ten more wait and give up."""
+    room = server.add_conversation("general")
+    async with client_of(server, calls_per_minute=2) as client:
+        handle = client.conversation(room)
+        await asyncio.gather(handle.get(), handle.get())
+        waiting = [asyncio.create_task(handle.get()) for _ in range(10)]
+        await asyncio.sleep(0)
+        assert {"waiters": 10, "timers": 1, "scopes": 10} == left_behind(client)
+
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+        assert {} == left_behind(client)
+        assert 2 == len(server.calls.matching("GET", "*/conversation/*"))
+
+
+@pytest.mark.parametrize("own_session", [False, True], ids=["ours", "theirs"])
+async def test_closing_ends_two_hundred_calls_of_all_kinds(server, tmp_path, own_session):
+    """Each is told `ClientClosed`, whether it waits for its place, its lane, a token, an answer, or reads a body."""
+    room, arrivals = server.add_conversation("general"), [asyncio.Event() for _ in range(3)]
+    asking, reading, writing = ((lambda _, event=event: event.set()) for event in arrivals)
+    media = server.add_media(room, "a.bin", DATA)
+    server.faults.add("GET", "/me", stall="headers", do=asking)
+    server.faults.add("GET", "/site/", stall="body")
+    server.faults.add("GET", "*/message", delay=60.0)
+    server.faults.add("GET", "*/media/*", stall="body", do=reading)
+    server.faults.add("POST", "*/media", stall="headers", do=writing)
+    server.faults.add("GET", "*/conversation/*", status=429, headers={"Retry-After": "60"})
+    settings = Settings(base_url=server.url, calls_per_minute=5, concurrency=60, deadline=None)
+    theirs = aiohttp.ClientSession() if own_session else None
+    credentials = ClientCredentials(server.client_id, server.client_secret)
+    client = StrideClient(credentials, cloud_id=server.cloud_id, settings=settings, session=theirs)
+    derived = client.with_settings(attrs.evolve(settings, priority="background"))
+    handle, beside = client.conversation(room), derived.conversation(room)
+    calls = [
+        call
+        for number in range(20)
+        for call in (
+            client.me(),
+            client.sites(),
+            derived.me(),
+            client.user(f"u{number}").conversation(),
+            handle.history().collect(limit=None),
+            beside.history().first(),
+            client.conversation(server.add_conversation("other")).upload(DATA, name="a"),
+            client.conversation(server.add_conversation("other")).get(),
+            handle.download(media, tmp_path / f"{number}.bin"),
+            read_body(Site(derived, server, room, "", media, tmp_path)),
+        )
+    ]
+    tasks = [asyncio.create_task(call) for call in calls]
+    for event in arrivals:
+        await event.wait()
+
+    await client.close()
+    async with asyncio.timeout(10):
+        told = await asyncio.gather(*tasks, return_exceptions=True)
+    await quiet()
+
+    assert {ClientClosed} == {type(error) for error in told}
+    assert 200 == len(told)
+    assert {} == left_behind(client) | left_behind(derived)
+    assert [] == list(tmp_path.glob("*.bin"))
+    with pytest.raises(ClientClosed):
+        await derived.me()
+    if theirs is not None:
+        assert not theirs.closed
+        await theirs.close()
+
+
+async def test_a_message_under_way_when_the_client_closes_may_have_been_sent(server):
+    """The service had it; the caller is told so."""
+    room, arrived = server.add_conversation("general"), asyncio.Event()
+    server.faults.add("POST", "*/message", stall="headers", do=lambda _: arrived.set())
+    client = client_of(server)
+    sending = asyncio.create_task(client.conversation(room).send("hello"))
+    await arrived.wait()
+
+    await client.close()
+    with pytest.raises(ClientClosed) as caught:
+        await sending
+
+    assert (True, False, 1) == (
+        caught.value.maybe_processed,
+        caught.value.retryable,
+        len(caught.value.attempts),
+    )
+
+
+async def test_closing_ends_the_body_of_a_session_of_ones_own(server):
+    """The session lives on, but nobody reads from it for a client that is closed."""
+    room = server.add_conversation("general")
+    media = server.add_media(room, "a.bin", DATA)
+    server.faults.add("GET", "*/media/*", stall="body", cut_after=1_000)
+    async with aiohttp.ClientSession() as theirs:
+        client = StrideClient(
+            ClientCredentials(server.client_id, server.client_secret),
+            cloud_id=server.cloud_id,
+            settings=Settings(base_url=server.url, backoff=0.0),
+            session=theirs,
+        )
+        with pytest.raises(ClientClosed):
+            async with client.conversation(room).open_media(media) as body:
+                async for _ in body.chunks():
+                    await client.close()
+
+        assert {} == left_behind(client)
+        async with theirs.get(f"{server.url}/me") as answer:
+            assert 401 == answer.status
+
+
+async def test_a_session_of_ones_own_that_was_closed_is_said_so(server):
+    """Not as an error of somebody else's."""
+    async with aiohttp.ClientSession() as theirs:
+        client = StrideClient(
+            StaticToken("t"), cloud_id=server.cloud_id, settings=Settings(base_url=server.url), session=theirs
+        )
+    with pytest.raises(ClientClosed, match="the session that was given"):
+        await client.me()
+
+    await client.close()
+    assert 0 == len(server.calls)
+
+
+def test_a_client_is_closed_where_it_was_opened():
+    """On another loop nothing happens to it; on its own it still can be closed."""
+    settings = Settings(base_url=f"http://127.0.0.1:{free_port()}", attempts=1)
+    client = StrideClient(StaticToken("t"), cloud_id="c", settings=settings)
+
+    async def used():
+        await asyncio.gather(client.me(), return_exceptions=True)
+
+    async def closed_elsewhere():
+        with pytest.raises(WrongLoop):
+            await client.close()
+
+    async def closed():
+        await client.close()
+        with pytest.raises(ClientClosed):
+            await client.me()
+
+    with asyncio.Runner() as one, asyncio.Runner() as another:
+        one.run(used())
+        another.run(closed_elsewhere())
+        assert client._pool._http is not None
+        assert not client._pool._http.closed
+        one.run(closed())
+        assert client._pool._http.closed
