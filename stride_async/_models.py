@@ -49,12 +49,9 @@ _fields_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _MESSAGE_FIELDS = frozenset({"id", "sender", "ts", "text", "body"})
 
 
-@attrs.frozen(eq=False, repr=False)
-class Message:
-    """One message (protocol 4.3). Two are equal when their bytes are.
-
-    Order messages by `(ts, id)`. The body is decoded when `body` is looked at, not before.
-    """
+@attrs.define(eq=False, repr=False)
+class UnfrozenMessage:
+    """The fields of a message, while it is made."""
 
     id: str
     sender_id: str
@@ -65,6 +62,14 @@ class Message:
     raw: bytes
     """The service's own bytes of this message."""
     _document: Document | None = attrs.field(default=None, init=False)
+
+
+@attrs.frozen(eq=False, repr=False)
+class Message(UnfrozenMessage):
+    """One message (protocol 4.3). Two are equal when their bytes are.
+
+    Order messages by `(ts, id)`. The body is decoded when `body` is looked at, not before.
+    """
 
     @property
     def sent_at(self) -> datetime:
@@ -101,6 +106,13 @@ class Message:
         return (
             f"Message(id={self.id!r}, sender_id={self.sender_id!r}, sent_at={self.sent_at.isoformat()}, text={text!r})"
         )
+
+
+def made_message(id: str, sender_id: str, ts: int, text: str, raw: bytes) -> Message:
+    """`Message(…)` for listings, which make many: frozen once it is filled, at half the cost of filling it frozen."""
+    message = UnfrozenMessage(id, sender_id, ts, text, raw)
+    message.__class__ = Message
+    return message  # type: ignore[return-value]  # the line above made it one
 
 
 @attrs.frozen
