@@ -1,0 +1,444 @@
+"""One token for all who need one: asked for once, renewed aside, refused once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from itertools import pairwise
+
+import attrs
+import pytest
+
+from stride_async import (
+    AccessToken,
+    AuthError,
+    ClientCredentials,
+    DeadlineExceeded,
+    DecodeError,
+    RateLimited,
+    ServerError,
+    Settings,
+    StaticToken,
+    StrideClient,
+    TokenRefreshed,
+    Unauthorized,
+)
+from stride_async._net.token import TokenSource
+from stride_async.server import Choices, LocalServer
+from tests.conftest import client_of
+from tests.net.clock import run
+
+TOKEN = ("POST", "/oauth/token")
+
+
+def outcomes(results: list[object]) -> set[str]:
+    return {type(result).__name__ for result in results}
+
+
+class Asked:
+    """A place where tokens are fetched: what each fetch gives is scripted, and `times` notes when it was asked."""
+
+    def __init__(self, *script: AccessToken | Exception, takes: float = 0.0) -> None:
+        self.times: list[float] = []
+        self._script = script
+        self._takes = takes
+
+    async def __call__(self) -> AccessToken:
+        self.times.append(asyncio.get_running_loop().time())
+        given = self._script[min(len(self.times), len(self._script)) - 1]
+        await asyncio.sleep(self._takes)
+        if isinstance(given, Exception):
+            raise given
+        return given
+
+    token = __call__
+
+
+async def test_five_hundred_callers_with_an_expired_token_ask_for_one(client: StrideClient, server: LocalServer):
+    """All were told 401 or came later; each is sent again at most once."""
+    await client.me()
+    await server.expire_tokens()
+    server.calls.clear()
+
+    await asyncio.gather(*(client.me() for _ in range(500)))
+
+    assert 1 == len(server.calls.matching(*TOKEN))
+    assert len(server.calls.matching("GET", "/me")) <= 500 + client.settings.concurrency
+
+
+async def test_five_hundred_callers_without_a_token_ask_for_one(client: StrideClient, server: LocalServer):
+    """The first calls of a client come all at once; nothing goes out without a token."""
+    await asyncio.gather(*(client.me() for _ in range(500)))
+
+    assert 1 == len(server.calls.matching(*TOKEN))
+    assert 500 == len(server.calls.matching("GET", "/me"))
+
+
+@pytest.mark.parametrize("had_one", [True, False])
+async def test_a_refused_renewal_is_told_once_to_all(client: StrideClient, server: LocalServer, had_one: bool):
+    """500 callers, lanes for 64: one token call, and an `AuthError` of its own for each."""
+    if had_one:
+        await client.me()
+        await server.expire_tokens()
+        server.calls.clear()
+    server.faults.add(*TOKEN, status=401)
+
+    errors = await asyncio.gather(*(client.me() for _ in range(500)), return_exceptions=True)
+
+    assert {"AuthError"} == outcomes(errors)
+    assert 1 == len(server.calls.matching(*TOKEN))
+    assert 500 == len({id(error) for error in errors})
+    assert (1 if had_one else 0) == max(len(error.attempts) - 1 for error in errors)
+
+
+async def test_a_refusal_does_not_outlive_the_calls_it_was_told_to(client: StrideClient, server: LocalServer):
+    """Credentials may be put right meanwhile: the next call asks again."""
+    server.faults.add(*TOKEN, status=403, times=1)
+    with pytest.raises(AuthError, match="STRIDE_CLIENT_ID and STRIDE_CLIENT_SECRET"):
+        await client.me()
+
+    await client.me()
+
+    assert 2 == len(server.calls.matching(*TOKEN))
+
+
+async def test_a_refusal_in_a_limited_room_is_told_to_those_who_wait_for_a_place(server: LocalServer):
+    """They had their turn after the refusal, but were there before it."""
+    room_id = server.add_conversation("general")
+    server.faults.add(*TOKEN, status=401)
+
+    async with client_of(server, calls_per_minute=3) as client:
+        room = client.conversation(room_id)
+        errors = await asyncio.gather(*(room.get() for _ in range(20)), return_exceptions=True)
+
+    assert {"AuthError"} == outcomes(errors)
+    assert 1 == len(server.calls)
+
+
+async def test_who_gives_up_waiting_for_a_token_takes_it_from_nobody(client: StrideClient, server: LocalServer):
+    """The first of the waiters began the fetch; it goes on for the others."""
+    arrived, go = asyncio.Event(), asyncio.Event()
+
+    async def held(_: LocalServer) -> None:
+        arrived.set()
+        await go.wait()
+
+    server.faults.add(*TOKEN, do=held)
+    first, *others = [asyncio.create_task(client.me()) for _ in range(10)]
+    await arrived.wait()
+
+    first.cancel()
+    await asyncio.wait([first])
+    go.set()
+    await asyncio.gather(*others)
+
+    assert first.cancelled()
+    assert 1 == len(server.calls.matching(*TOKEN))
+
+
+async def test_a_token_refused_with_401_is_renewed_and_the_call_repeated_once(server: LocalServer):
+    """One refresh, one repeat; it costs no attempt's wait."""
+    events: list[object] = []
+    async with client_of(server, backoff=20.0, on_event=events.append) as client:
+        await client.me()
+        await server.expire_tokens()
+
+        await client.me()
+
+    assert [200, 401, 200] == [call.status for call in server.calls.matching("GET", "/me")]
+    assert 2 == len(server.calls.matching(*TOKEN))
+    assert [TokenRefreshed(3600.0)] * 2 == [event for event in events if isinstance(event, TokenRefreshed)]
+
+
+async def test_a_service_that_refuses_every_token_is_asked_twice(client: StrideClient, server: LocalServer):
+    """A fresh one did not help: the error says so, with both attempts."""
+    server.faults.add("GET", "/me", status=401)
+
+    with pytest.raises(Unauthorized) as caught:
+        await client.me()
+
+    assert [401, 401] == [attempt.status for attempt in caught.value.attempts]
+    assert "a renewed token was refused, too" == caught.value.rule
+    assert 2 == len(server.calls.matching(*TOKEN))
+
+
+async def test_a_late_401_does_not_throw_a_newer_token_away(client: StrideClient, server: LocalServer):
+    """A call that was sent with the old token is answered after another has renewed it."""
+    await client.me()
+    arrived, go = asyncio.Event(), asyncio.Event()
+
+    async def held(_: LocalServer) -> None:
+        arrived.set()
+        await go.wait()
+
+    server.faults.add("GET", "/me", do=held, status=401, times=1)
+    slow = asyncio.create_task(client.me())
+    await arrived.wait()
+    await server.expire_tokens()
+    await client.me()
+    go.set()
+    await slow
+
+    assert 2 == len(server.calls.matching(*TOKEN))
+
+
+async def test_a_refused_static_token_says_what_to_do(server: LocalServer):
+    """It cannot be renewed: one call, nothing asked of the token endpoint."""
+    room_id = server.add_conversation("general")
+    settings = Settings(base_url=server.url, backoff=0.0)
+    async with StrideClient(
+        StaticToken(server.room_token(room_id)), cloud_id=server.cloud_id, settings=settings
+    ) as bot:
+        await bot.conversation(room_id).send("still good")
+        await server.expire_tokens()
+
+        with pytest.raises(Unauthorized, match="make a new one in the room's Apps sidebar") as caught:
+            await bot.conversation(room_id).send("no more")
+
+    assert (["POST"] * 2, "the token cannot be renewed") == ([call.method for call in server.calls], caught.value.rule)
+
+
+async def test_a_token_call_that_hangs_is_bounded(server: LocalServer):
+    """By the time of its attempts; the next call asks anew."""
+    server.faults.add(*TOKEN, stall="headers", times=2)
+
+    async with client_of(server, attempts=2, attempt_timeout=0.1) as client:
+        errors = await asyncio.gather(*(client.me() for _ in range(5)), return_exceptions=True)
+        await client.me()
+
+    assert {"Ambiguous"} == outcomes(errors)
+    assert 3 == len(server.calls.matching(*TOKEN))
+
+
+async def test_who_has_less_time_waits_less_for_the_token(server: LocalServer):
+    """A deadline of one's own ends only one's own waiting."""
+    go = asyncio.Event()
+    server.faults.add(*TOKEN, do=lambda _: go.wait())
+    async with client_of(server) as client:
+        hasty = client.with_settings(attrs.evolve(client.settings, deadline=0.1))
+        patient = asyncio.create_task(client.me())
+
+        with pytest.raises(DeadlineExceeded):
+            await hasty.me()
+        go.set()
+        await patient
+
+    assert 1 == len(server.calls.matching(*TOKEN))
+
+
+@pytest.mark.parametrize("upload", [True, False])
+async def test_a_provider_that_hangs_is_bounded(server: LocalServer, upload: bool):
+    """For media, too, which have no deadline of their own."""
+    asked = Asked(AccessToken("never"), takes=3600.0)
+    settings = Settings(base_url=server.url, deadline=0.1)
+    async with StrideClient(asked, cloud_id=server.cloud_id, settings=settings) as client:
+        with pytest.raises(DeadlineExceeded):
+            await (client.conversation("r").upload(b"x", name="x") if upload else client.me())
+
+    assert 0 == len(server.calls)
+
+
+async def test_the_limit_of_the_token_endpoint_is_waited_out(server: LocalServer):
+    """Its reset is epoch seconds; by its own Date the wait is over at once."""
+    now = int(time.time())
+    headers = {"X-RateLimit-Reset": str(now), "Date": format_datetime(datetime.fromtimestamp(now, UTC), usegmt=True)}
+    server.faults.add(*TOKEN, status=429, headers=headers, times=2)
+
+    async with client_of(server, backoff=3600.0) as client:
+        await client.me()
+
+    assert [429, 429, 200] == [call.status for call in server.calls.matching(*TOKEN)]
+
+
+async def test_a_long_limit_of_the_token_endpoint_is_kept_by_later_calls(client: StrideClient, server: LocalServer):
+    """Asking early only digs deeper: until then nothing is sent, and each is told how long it still is."""
+    now = int(time.time())
+    headers = {
+        "X-RateLimit-Reset": str(now + 600),
+        "Date": format_datetime(datetime.fromtimestamp(now, UTC), usegmt=True),
+    }
+    server.faults.add(*TOKEN, status=429, headers=headers)
+
+    first, *others = [await _error(client.me) for _ in range(3)]
+
+    assert {"RateLimited"} == outcomes([first, *others])
+    assert 600.0 == first.retry_after
+    assert all(599 < error.retry_after < 600 for error in others)
+    assert 1 == len(server.calls)
+
+
+async def _error(call: Callable[[], object]) -> RateLimited:
+    with pytest.raises(RateLimited) as caught:
+        await call()  # type: ignore[misc]  # any call of the client
+    return caught.value
+
+
+async def test_a_stumbling_token_endpoint_is_asked_again(client: StrideClient, server: LocalServer):
+    """A token call may be repeated whatever happened to it."""
+    server.faults.add(*TOKEN, status=503, times=1)
+    server.faults.add(*TOKEN, drop="after", times=1)
+    server.faults.add(*TOKEN, cut_after=10, times=1)
+
+    await client.me()
+
+    assert 4 == len(server.calls.matching(*TOKEN))
+    assert 1 == len(server.calls.matching("GET", "/me"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ({"status": 503}, ServerError),
+        ({"status": 200, "body": "<html>"}, DecodeError),
+        ({"status": 200, "body": "{}"}, DecodeError),
+    ],
+)
+async def test_a_token_that_cannot_be_had_is_no_refusal(client: StrideClient, server: LocalServer, fault, kind):
+    """The call was not sent; the error is that of the token call, with its attempts."""
+    server.faults.add(*TOKEN, **fault)
+
+    with pytest.raises(kind, match="POST /oauth/token") as caught:
+        await client.conversation("r").send("x")
+
+    assert not caught.value.maybe_processed
+    assert len(server.calls) == len(caught.value.attempts)
+    assert {"/oauth/token"} == {call.path for call in server.calls}
+
+
+async def test_a_token_may_be_asked_for_elsewhere(server: LocalServer):
+    """`token_url` is used as it is, path and all; the service itself is not asked for one."""
+    async with LocalServer() as other:
+        settings = Settings(base_url=server.url, token_url=f"{other.url}/oauth/token", attempts=1)
+        credentials = ClientCredentials(other.client_id, other.client_secret)
+        async with StrideClient(credentials, cloud_id="c", settings=settings) as client:
+            with pytest.raises(Unauthorized):  # this server knows nothing of the other's tokens
+                await client.me()
+
+        assert {"POST /oauth/token"} == {f"{call.method} {call.path}" for call in other.calls}
+        assert {"GET /me"} == {f"{call.method} {call.path}" for call in server.calls}
+
+
+class Mine(Exception):
+    """What a provider raises of its own."""
+
+
+@pytest.fixture
+async def providing(server: LocalServer) -> AsyncIterator[Callable[..., StrideClient]]:
+    """Makes clients whose tokens come from a script; good ones are the server's own."""
+    clients = []
+
+    def made(asked: Asked, **options: object) -> StrideClient:
+        settings = Settings(base_url=server.url, backoff=0.0, **options)  # type: ignore[arg-type]  # any option
+        clients.append(StrideClient(asked, cloud_id=server.cloud_id, settings=settings))
+        return clients[-1]
+
+    yield made
+    for client in clients:
+        await client.close()
+
+
+async def good_token(server: LocalServer) -> AccessToken:
+    """A token the server takes, come by through a client of its own."""
+    async with client_of(server) as client:
+        await client.me()
+    return AccessToken(server.calls.matching("GET", "/me")[-1].headers["Authorization"].removeprefix("Bearer "))
+
+
+async def test_a_provider_is_asked_once_for_all_and_again_after_a_refusal(providing, server: LocalServer):
+    """The first token it gives is none that the service knows."""
+    asked = Asked(AccessToken("nobody-knows"), await good_token(server))
+    client = providing(asked)
+
+    await asyncio.gather(*(client.me() for _ in range(100)))
+
+    assert 2 == len(asked.times)
+
+
+@pytest.mark.parametrize("error", [Mine("no smart card"), TimeoutError("the vault is slow"), OSError(5, "disk")])
+async def test_what_a_provider_raises_comes_out_as_it_is(providing, server: LocalServer, error):
+    """Neither wrapped nor repeated nor taken for a time-out of ours; the next call asks again."""
+    client = providing(Asked(error, await good_token(server)))
+    server.calls.clear()
+
+    with pytest.raises(type(error)) as caught:
+        await client.me()
+    await client.me()
+
+    assert error is caught.value
+    assert 1 == len(server.calls)
+
+
+def test_a_token_is_renewed_aside_before_its_end():
+    """While the old one serves nobody waits, and one renewal is under way at most."""
+    old, new = AccessToken("old", 1000.0), AccessToken("new", 1000.0)
+    asked = Asked(old, new, takes=5.0)
+
+    async def main() -> list[tuple[float, str]]:
+        loop, source, got = asyncio.get_running_loop(), TokenSource(asked, renewable=True), []
+        for _ in range(220):
+            token = await source.get(0)
+            got.append((loop.time(), token.value))
+            await asyncio.sleep(5)
+        return got
+
+    got = run(main())
+    waited = [after[0] - before[0] for before, after in pairwise(got)]
+
+    assert 2 == len(asked.times)
+    assert 1000 - 120 <= asked.times[1] - got[0][0] <= 1000 - 60 + 5
+    assert {5.0} == set(waited)
+    assert {"old", "new"} == {value for _, value in got}
+
+
+def test_clients_that_got_their_tokens_together_do_not_renew_together():
+    """A fleet that was started by one deployment must not knock at once an hour later."""
+
+    async def one() -> float:
+        asked = Asked(AccessToken("t", 3600.0))
+        source = TokenSource(asked, renewable=True)
+        await source.get(0)
+        await asyncio.sleep(3470)
+        while len(asked.times) < 2:
+            await source.get(0)
+            await asyncio.sleep(1)
+        return asked.times[1] - asked.times[0]
+
+    async def main() -> list[float]:
+        return await asyncio.gather(*(one() for _ in range(200)))
+
+    moments = run(main())
+
+    assert 3480 <= min(moments)
+    assert max(moments) <= 3541
+    assert len(set(moments)) > 30
+
+
+def test_a_failed_renewal_aside_harms_nobody():
+    """The old token serves to its end, where another is asked for."""
+    asked = Asked(AccessToken("old", 1000.0), AuthError("no"), AccessToken("new", 1000.0))
+
+    async def main() -> list[str]:
+        source = TokenSource(asked, renewable=True)
+        got = []
+        for _ in range(25):
+            got.append((await source.get(0)).value)
+            await asyncio.sleep(50)
+        return got
+
+    got = run(main())
+
+    assert ["old"] * 20 + ["new"] * 5 == got
+    assert 3 == len(asked.times)
+
+
+async def test_a_token_that_lives_a_second_is_renewed_as_often_as_needed(server: LocalServer):
+    """No call is answered 401, however short the tokens live."""
+    async with LocalServer(choices=Choices(token_seconds=1)) as hasty, client_of(hasty) as client:
+        while len(hasty.calls.matching(*TOKEN)) < 3:
+            await client.me()
+
+        assert {200} == {call.status for call in hasty.calls}
+        assert hasty.calls[-1].time - hasty.calls[0].time > 1.0
