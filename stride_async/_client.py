@@ -161,6 +161,10 @@ class StrideClient:
         """
         return UserClient(self._session, self.cloud_id, user_id)
 
+    def recall_call(self, conversation_id: str, seconds_ago: float) -> None:
+        """Count a call to a conversation that an earlier process made less than a minute ago against the limit."""
+        self._pool.throttle.recall(conversation_id, seconds_ago)
+
     async def me(self) -> Account:
         """The app's own account (protocol 4.8)."""
         return await self._session.send(people.get_me())

@@ -42,6 +42,9 @@ class Download:
     size: int
     sha256: str
     verified: bool
+    name: str | None = None
+    """What the service calls it; never use it as a path."""
+    content_type: str | None = None
 
 
 @attrs.frozen
@@ -181,7 +184,9 @@ async def _fetch(body: RemoteBody, media_id: str, part: _Part, progress: Progres
         error = LengthMismatch(f"{part.target.name}: {part.size} bytes came, {body.size} were told")
         raise error.with_facts(received=part.size, expected=body.size)
     await asyncio.to_thread(part.finish)
-    return Download(part.target, part.size, part.sha256, verified=body.size is not None)
+    return Download(
+        part.target, part.size, part.sha256, body.size is not None, name=body.name, content_type=body.content_type
+    )
 
 
 class _WriteBehind:

@@ -88,13 +88,13 @@ class Pager(Generic[T]):
             for item in page.items:
                 yield item
 
-    async def pages(self) -> AsyncIterator[Page[T]]:
-        """Page by page as they come; empty ones are passed over.
+    async def pages(self, *, on_undecodable: Undecodable | None = None) -> AsyncIterator[Page[T]]:
+        """Page by page as they come; empty ones are passed over. `on_undecodable` as for `stream`.
 
         Raises:
             StrideError: a page could not be had; its `bookmark` is behind the last page given.
         """
-        fetch = _Fetch(self._plan, None)
+        fetch = _Fetch(self._plan, on_undecodable)
         while (page := await fetch.page()) is not None:
             if page.items:
                 yield page

@@ -8,6 +8,7 @@ service's windows than it allows.
 from __future__ import annotations
 
 import asyncio
+from bisect import insort
 from collections import deque
 
 from stride_async._errors import ClientClosed
@@ -99,6 +100,10 @@ class _Key:
             self._busy_until.append(self._loop.time() + self._window)
         self._let_through()
 
+    def recall(self, seconds_ago: float) -> None:
+        until = self._loop.time() + self._window - seconds_ago
+        insort(self._busy_until, until)
+
     def pause(self, seconds: float) -> None:
         self._paused_until = max(self._paused_until, self._loop.time() + seconds)
         self._wake_later()
@@ -164,6 +169,10 @@ class Throttle:
         if self._taken % _SWEEP_EVERY == 0:
             self._keys = {name: held for name, held in self._keys.items() if not held.idle()}
         return await self._key(key).take(limit, background=background, again=again)
+
+    def recall(self, key: str, seconds_ago: float) -> None:
+        """Count a call that was made before this process began."""
+        self._key(key).recall(seconds_ago)
 
     def pause(self, key: str, seconds: float) -> None:
         """Let nobody through to `key` for so long: the service said the limit is reached."""

@@ -1,0 +1,302 @@
+"""The archive on disk: each file whole or absent. Every file operation of an export is here.
+
+A file is written beside its final name, made durable, and linked to that name, which fails where it exists: of several
+writers one wins, and a kill leaves a stray temporary file at most, never a torn one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import attrs
+import msgspec
+import zstandard
+
+if sys.platform != "win32":
+    import fcntl
+
+FORMAT = 1
+"""The layout that this version writes and reads."""
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+_TEMPORARY = ".tmp-"
+_LEVEL = 3
+_LONGEST_FOLDER = 150
+_BATCH_LINES = 256
+"""Lines that are packed at once."""
+
+
+class ArchiveError(Exception):
+    """An archive cannot be used as asked."""
+
+
+class NotAnArchive(ArchiveError):
+    """A folder that holds something else; nothing in it was touched."""
+
+
+class NewerArchive(ArchiveError):
+    """Written by a later version of this package."""
+
+
+class ArchiveBusy(ArchiveError):
+    """Another export works on it now."""
+
+
+class DamagedArchive(ArchiveError):
+    """A file is missing or not what its commit says."""
+
+
+class _Head(msgspec.Struct):
+    format: int
+    id: str
+    cloud_id: str
+
+
+def folder_of(id: str) -> str:
+    """A folder name for an id: plain on any file system, and never the same for two ids."""
+    plain = "".join(
+        c if c in _PLAIN else "".join(f"%{byte:02X}" for byte in c.encode("utf-8", "surrogatepass")) for c in id
+    )
+    if not plain or len(plain) > _LONGEST_FOLDER:
+        plain = f"%{plain[:100]}%{hashlib.sha256(id.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    return plain
+
+
+@attrs.frozen
+class Stored:
+    """A file of the archive: its path in it, the digest of its content before compression, and lines it holds."""
+
+    path: str
+    sha256: str
+    rows: int
+
+
+class Archive:
+    """A folder that holds one site."""
+
+    def __init__(self, root: Path, id: str, cloud_id: str) -> None:
+        self.root = root
+        self.id = id
+        self.cloud_id = cloud_id
+        self._lease: BinaryIO | None = None
+
+    @classmethod
+    def open(cls, root: str | os.PathLike[str]) -> Archive:
+        """An archive that is there.
+
+        Raises:
+            NotAnArchive: the folder is missing, or is no archive.
+            NewerArchive: its format is later than this version reads.
+        """
+        root = Path(root)
+        try:
+            head = msgspec.json.decode((root / "archive.json").read_bytes(), type=_Head)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotAnArchive(f"{root} is no archive: it has no archive.json") from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise NotAnArchive(f"{root} is no archive: archive.json cannot be read: {error}") from error
+        if head.format > FORMAT:
+            raise NewerArchive(f"{root} has format {head.format}; this version reads up to {FORMAT}")
+        return cls(root, head.id, head.cloud_id)
+
+    @classmethod
+    def open_or_create(cls, root: str | os.PathLike[str], cloud_id: str) -> Archive:
+        """The archive of this site in a folder; made where the folder is missing or empty.
+
+        Raises:
+            NotAnArchive: the folder holds something else, or another site.
+            NewerArchive: its format is later than this version reads.
+            OSError: the folder cannot be written.
+        """
+        root = Path(root)
+        root.mkdir(parents=True, exist_ok=True)
+        if not (root / "archive.json").exists():
+            if any(not name.name.startswith(_TEMPORARY) for name in root.iterdir()):
+                raise NotAnArchive(f"{root} is not empty and is no archive: give a new folder; nothing was touched")
+            made = cls(root, secrets.token_hex(16), cloud_id)
+            made.put("archive.json", msgspec.json.encode(_Head(FORMAT, made.id, cloud_id)))
+        archive = cls.open(root)
+        if archive.cloud_id != cloud_id:
+            raise NotAnArchive(f"{root} holds the site {archive.cloud_id}, not {cloud_id}; nothing was touched")
+        return archive
+
+    def hold(self) -> None:
+        """Tell other exports to stay away, for the service's limit; released with the process at the latest.
+
+        Raises:
+            ArchiveBusy: another one holds it.
+        """
+        path = self.root / "runs" / "lease"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file: BinaryIO = path.open("a+b")
+        if sys.platform != "win32":
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+                raise ArchiveBusy(f"another export works on {self.root} now") from None
+        self._lease = file
+        for stray in self.root.rglob(f"{_TEMPORARY}*"):
+            stray.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Let others at it."""
+        if self._lease is not None:
+            self._lease.close()
+            self._lease = None
+
+    def put(self, path: str, data: bytes) -> bool:
+        """Make a file whole under its name; False, and nothing done, where the name is taken."""
+        final = self.root / path
+        temporary = self._temporary(final)
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            return self._settle(temporary, final)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    def put_lines(self, folder: str, name: str, lines: Iterable[bytes]) -> Stored:
+        """Write lines compressed; the name ends in a digest of their content, so that equal content is one file."""
+        digest, rows = hashlib.sha256(), 0
+        temporary = self._temporary(self.root / folder / name)
+        try:
+            with temporary.open("xb") as file:
+                with zstandard.ZstdCompressor(level=_LEVEL).stream_writer(file, closefd=False) as packed:
+                    for some in _in_batches(lines):
+                        block = b"\n".join(some) + b"\n"
+                        digest.update(block)
+                        packed.write(block)
+                        rows += len(some)
+                file.flush()
+                os.fsync(file.fileno())
+            path = f"{folder}/{name}-{digest.hexdigest()[:12]}.jsonl.zst"
+            self._settle(temporary, self.root / path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        return Stored(path, digest.hexdigest(), rows)
+
+    def adopt_media(self, file: Path, sha256: str) -> str:
+        """Move a whole body to where bodies lie by content; gives its path."""
+        path = media_path(sha256)
+        self._settle(file, self._made(self.root / path))
+        return path
+
+    def part_of_media(self, conversation_id: str, media_id: str) -> Path:
+        """Where a body is gathered until it is whole."""
+        return self._made(self.root / "media" / "part" / folder_of(conversation_id) / folder_of(media_id))
+
+    def read(self, path: str) -> bytes:
+        """A file's bytes.
+
+        Raises:
+            DamagedArchive: it is not there.
+        """
+        try:
+            return (self.root / path).read_bytes()
+        except FileNotFoundError:
+            raise DamagedArchive(f"{path} is missing") from None
+
+    def lines(self, path: str) -> Iterator[bytes]:
+        """The lines of a compressed file, in constant memory.
+
+        Raises:
+            DamagedArchive: it is not there, or cannot be unpacked.
+        """
+        try:
+            with (self.root / path).open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as unpacked:
+                rest = b""
+                while block := unpacked.read(262_144):
+                    *whole, rest = (rest + block).split(b"\n")
+                    yield from whole
+        except FileNotFoundError:
+            raise DamagedArchive(f"{path} is missing") from None
+        except zstandard.ZstdError as error:
+            raise DamagedArchive(f"{path} cannot be unpacked: {error}") from error
+        if rest:
+            raise DamagedArchive(f"{path} ends within a line")
+
+    def holds(self, path: str) -> bool:
+        """Whether the file is there."""
+        return (self.root / path).exists()
+
+    def size_of(self, path: str) -> int:
+        """Bytes of a file.
+
+        Raises:
+            DamagedArchive: it is not there.
+        """
+        try:
+            return (self.root / path).stat().st_size
+        except FileNotFoundError:
+            raise DamagedArchive(f"{path} is missing") from None
+
+    def names(self, folder: str) -> list[str]:
+        """Names in a folder, sorted; stray temporary files are not among them."""
+        try:
+            return sorted(entry.name for entry in (self.root / folder).iterdir() if _TEMPORARY not in entry.name)
+        except FileNotFoundError:
+            return []
+
+    def remove(self, path: str) -> None:
+        """Delete a file that no commit needs any more."""
+        (self.root / path).unlink(missing_ok=True)
+
+    def append(self, path: str, data: bytes) -> None:
+        """Add to a log; these are read by people and by the next run, never relied on for content."""
+        with self._made(self.root / path).open("ab", buffering=0) as file:
+            file.write(data)
+
+    def bytes_used(self) -> int:
+        """Bytes of all files."""
+        return sum(path.stat().st_size for path in self.root.rglob("*") if path.is_file())
+
+    def _made(self, path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _temporary(self, final: Path) -> Path:
+        return self._made(final).with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
+
+    def _settle(self, temporary: Path, final: Path) -> bool:
+        try:
+            os.link(temporary, final)
+        except FileExistsError:
+            return False
+        finally:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+        _sync_folder(final.parent)
+        return True
+
+
+def _in_batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    lines = iter(lines)
+    while some := list(islice(lines, _BATCH_LINES)):
+        yield some
+
+
+def media_path(sha256: str) -> str:
+    """Where a body of this digest lies."""
+    return f"media/sha256/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+
+def _sync_folder(folder: Path) -> None:
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,93 @@
+"""The commits of one conversation: create-only files, each naming the digest of the one before."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from stride_async.export._archive import Archive, DamagedArchive
+from stride_async.export._plan import Commit, Op, State, read_commit
+
+VERSION = 1
+
+
+class Overtaken(Exception):
+    """Another writer made the commit first; what it says must be read before going on."""
+
+
+class Chain:
+    """What is committed of one conversation, and a way to commit more."""
+
+    def __init__(self, archive: Archive, folder: str) -> None:
+        self._archive = archive
+        self._folder = f"{folder}/commit"
+        self._next = 1
+        self._last = (0, "")
+        self.state = State()
+        self.broken: list[str] = []
+        """Commits that are there and belong to no chain that verifies."""
+        self._load()
+
+    def _load(self) -> None:
+        found: dict[int, tuple[str, Commit]] = {}
+        for name in self._archive.names(self._folder):
+            path = f"{self._folder}/{name}"
+            data = self._archive.read(path)
+            try:
+                commit = read_commit(data)
+                found[commit.n] = (hashlib.sha256(data).hexdigest(), commit)
+                sound = name == f"{commit.n:08d}.json"
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                sound = False
+            if not sound:
+                self.broken.append(path)
+            self._next = max(self._next, int(name.partition(".")[0]) + 1 if name[:8].isdigit() else 1)
+        for top in sorted(found, reverse=True):
+            chain = _down_from(top, found)
+            if chain is not None:
+                self.broken += [f"{self._folder}/{n:08d}.json" for n in sorted(found.keys() - set(chain))]
+                for n in reversed(chain):
+                    self.state.take(found[n][1])
+                self._last = (top, found[top][0])
+                return
+        self.broken += [f"{self._folder}/{n:08d}.json" for n in sorted(found)]
+
+    def commit(self, run: str, ops: Sequence[Op]) -> None:
+        """Make one more step.
+
+        Raises:
+            Overtaken: the number was taken by somebody else.
+        """
+        made = Commit(VERSION, self._next, *self._last, run, time.time(), tuple(ops))
+        data = msgspec.json.encode(made)
+        if not self._archive.put(f"{self._folder}/{made.n:08d}.json", data):
+            raise Overtaken(f"{self._folder}: commit {made.n} was made by somebody else")
+        self._last = (made.n, hashlib.sha256(data).hexdigest())
+        self._next = made.n + 1
+        self.state.take(made)
+
+    def must_be_sound(self) -> None:
+        """Refuse to build on a chain that lost a part.
+
+        Raises:
+            DamagedArchive: a commit is broken or missing.
+        """
+        if self.broken:
+            raise DamagedArchive(f"{self.broken[0]} is damaged or its predecessor is missing")
+
+
+def _down_from(top: int, found: dict[int, tuple[str, Commit]]) -> list[int] | None:
+    """Numbers from a commit down to the first, when each is what the one above it names; else None."""
+    chain, n = [], top
+    while True:
+        chain.append(n)
+        commit = found[n][1]
+        if commit.after == 0:
+            return chain if not commit.prev else None
+        before = found.get(commit.after)
+        if commit.after >= n or before is None or before[0] != commit.prev:
+            return None
+        n = commit.after

@@ -1,0 +1,329 @@
+"""What an archive holds of one conversation, folded from its commits, and what is still to fetch. Pure.
+
+A conversation's messages are covered by *spans* of `(ts, id)`, each known to be complete. A *leg* is a walk under way,
+from its upper end downwards; its pages lie in raw groups until the leg ends at a span that is held, at the bound asked
+for, or at an empty page. Then the months it crossed are sealed anew and the leg becomes part of a span.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+
+import attrs
+import msgspec
+
+Key = tuple[int, str]
+"""`(ts, id)`: the order of messages."""
+
+BEGINNING: Key = (-(2**63), "")
+"""Below every message: an empty page proved that nothing is older."""
+_SECOND = 1_000_000_000
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A file of the archive as a commit names it."""
+
+    path: str
+    sha256: str
+    """Of the content before compression."""
+    rows: int
+
+
+class Details(msgspec.Struct, frozen=True, tag="details"):
+    """The conversation itself, as the service listed it."""
+
+    conversation: dict[str, object]
+
+
+class Roster(msgspec.Struct, frozen=True, tag="roster"):
+    """Who was in it, `taken_at` seconds since the epoch."""
+
+    file: Held
+    taken_at: float
+
+
+class LegBegun(msgspec.Struct, frozen=True, tag="leg"):
+    """A walk begins: from the newest message, or from below `upper`."""
+
+    number: int
+    upper: Key | None
+
+
+class Raw(msgspec.Struct, frozen=True, tag="raw"):
+    """Pages of the leg as they came, newest first, from the one asked for below `asked` down to `low`."""
+
+    leg: int
+    file: Held
+    asked: Key | None
+    high: Key
+    low: Key
+    pages: int
+
+
+class Sealed(msgspec.Struct, frozen=True, tag="sealed"):
+    """A month's messages, sorted, each once; `changed` and `gone` are what differs from the revision before."""
+
+    month: str
+    rev: int
+    file: Held | None
+    """None: nothing is left of the month."""
+    leg: int
+    low: Key
+    high: Key
+    changed: tuple[Key, ...] = ()
+    gone: tuple[Key, ...] = ()
+
+
+class LegEnded(msgspec.Struct, frozen=True, tag="ended"):
+    """The leg's months are sealed: from `high` down to `low` everything is held. `why` the walk could end there."""
+
+    leg: int
+    low: Key
+    high: Key | None
+    why: str
+
+
+class MediaHeld(msgspec.Struct, frozen=True, tag="media"):
+    """A media body, by content."""
+
+    id: str
+    sha256: str
+    size: int
+    name: str | None = None
+    mime_type: str | None = None
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """Something that could not be had: `what` (roster, history, media, message), which, why, and whether for good."""
+
+    what: str
+    id: str
+    error: str
+    final: bool
+
+
+class Met(msgspec.Struct, frozen=True, tag="met"):
+    """Users and media that messages or rosters speak of, each told once."""
+
+    users: tuple[str, ...] = ()
+    media: tuple[str, ...] = ()
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """Everything that run asked for is held or listed as failed."""
+
+    run: str
+
+
+Op = Details | Roster | LegBegun | Raw | Sealed | LegEnded | MediaHeld | Failed | Met | Done
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """One step of a conversation: what changed, and the digest of the step before it."""
+
+    v: int
+    n: int
+    after: int
+    """The number of the step before it; 0 at the first."""
+    prev: str
+    """That step's digest; empty at the first."""
+    run: str
+    at: float
+    ops: tuple[Op, ...]
+
+
+read_commit = msgspec.json.Decoder(Commit).decode
+
+
+@attrs.frozen
+class Span:
+    """Everything from `low` to `high`, both included, is held."""
+
+    low: Key
+    high: Key
+
+    def holds(self, key: Key) -> bool:
+        """Whether a key lies in it."""
+        return self.low <= key <= self.high
+
+
+@attrs.define
+class State:
+    """One conversation as its commits leave it."""
+
+    details: dict[str, object] | None = None
+    roster: Roster | None = None
+    months: dict[str, Sealed] = attrs.field(factory=dict)
+    spans: list[Span] = attrs.field(factory=list)
+    """Disjoint, newest first."""
+    leg: LegBegun | None = None
+    raws: list[Raw] = attrs.field(factory=list)
+    """Of the leg under way, newest first."""
+    legs: int = 0
+    users: set[str] = attrs.field(factory=set)
+    media_met: set[str] = attrs.field(factory=set)
+    media: dict[str, MediaHeld] = attrs.field(factory=dict)
+    failed: dict[tuple[str, str], Failed] = attrs.field(factory=dict)
+    done: str | None = None
+    """The run that last did all it was asked for."""
+    updated_at: float = 0.0
+
+    @property
+    def rows(self) -> int:
+        """Messages held, sealed ones only."""
+        return sum(sealed.file.rows for sealed in self.months.values() if sealed.file)
+
+    def take(self, commit: Commit) -> None:
+        """The next commit."""
+        self.updated_at = commit.at
+        for op in commit.ops:
+            self._apply(op)
+
+    def _apply(self, op: Op) -> None:
+        match op:
+            case Details():
+                self.details = op.conversation
+            case Roster():
+                self.roster = op
+                self.failed.pop(("roster", ""), None)
+            case LegBegun():
+                self.leg, self.raws, self.legs = op, [], op.number
+            case Raw():
+                self.raws.append(op)
+            case Sealed():
+                self.months[op.month] = op
+            case LegEnded():
+                self.leg, self.raws = None, []
+                self.failed.pop(("history", ""), None)
+                if op.high is not None:
+                    self.spans = joined(self.spans, Span(op.low, op.high))
+            case MediaHeld():
+                self.media[op.id] = op
+                self.failed.pop(("media", op.id), None)
+            case Failed():
+                self.failed[op.what, op.id] = op
+            case Met():
+                self.users.update(op.users)
+                self.media_met.update(op.media)
+            case Done():
+                self.done = op.run
+
+    def sealed_in(self, leg: int) -> set[str]:
+        """Months this leg has sealed already."""
+        return {month for month, sealed in self.months.items() if sealed.leg == leg}
+
+
+def joined(spans: Sequence[Span], new: Span) -> list[Span]:
+    """The spans with a new one, those it overlaps or touches made one; newest first."""
+    low, high = new.low, new.high
+    apart = []
+    for span in spans:
+        if span.high < low or span.low > high:
+            apart.append(span)
+        else:
+            low, high = min(low, span.low), max(high, span.high)
+    return sorted([*apart, Span(low, high)], key=lambda span: span.high, reverse=True)
+
+
+@attrs.frozen
+class Window:
+    """What of the history is asked for: messages later than `since` and earlier than `until`, in nanoseconds."""
+
+    since: int | None = None
+    until: int | None = None
+    rescan: int | None = None
+    """Nanoseconds since the epoch down to which what is held is read again; None: to the first page that agrees."""
+
+
+@attrs.frozen
+class Leg:
+    """Where a walk is to begin: from the newest (None) or below a key, and whether it looks for what is new."""
+
+    upper: Key | None
+
+
+def next_leg(state: State, window: Window, *, looked: bool) -> Leg | None:
+    """The walk that is still missing; None when everything asked for is held.
+
+    `looked`: this run has already walked from the newest message.
+    """
+    if not looked:
+        return Leg((window.until, "") if window.until is not None else None)
+    floor: Key = BEGINNING if window.since is None else (window.since, "\U0010ffff")
+    ceiling = None if window.until is None else (window.until, "")
+    for span in state.spans:
+        if ceiling is not None and span.low >= ceiling:
+            continue
+        return Leg(span.low) if span.low > floor else None
+    return None
+
+
+def month_of(ts: int) -> str:
+    """The UTC month of a moment in nanoseconds, `2018-03`."""
+    moment = datetime.fromtimestamp(ts // _SECOND, UTC)
+    return f"{moment.year:04d}-{moment.month:02d}"
+
+
+def agrees(page: Mapping[Key, bytes], held: Mapping[Key, bytes]) -> bool:
+    """Whether a page says just what is held of its stretch: the same messages, and nothing missing in between."""
+    return bool(page) and page == held
+
+
+def digest_of(line: bytes) -> bytes:
+    """Sixteen bytes that stand for a message's content."""
+    return hashlib.blake2b(line, digest_size=16).digest()
+
+
+def content_digest(state: State) -> str:
+    """What the conversation holds, whatever way it came: sealed lines month by month, and the roster."""
+    digest = hashlib.sha256()
+    for month in sorted(state.months):
+        sealed = state.months[month].file
+        if sealed is not None and sealed.rows:
+            digest.update(f"{month} {sealed.sha256}\n".encode())
+    if state.roster is not None:
+        digest.update(f"roster {state.roster.file.sha256}\n".encode())
+    return digest.hexdigest()
+
+
+def whole_digest(conversations: Iterable[tuple[str, str]]) -> str:
+    """The digest of a site, from those of its conversations by id."""
+    digest = hashlib.sha256()
+    for id, content in sorted(conversations):
+        digest.update(f"{id} {content}\n".encode())
+    return digest.hexdigest()
+
+
+@attrs.define
+class Differences:
+    """What a new revision of a month changes."""
+
+    changed: list[Key] = attrs.field(factory=list)
+    gone: list[Key] = attrs.field(factory=list)
+    new: int = 0
+
+
+def merged(
+    held: Iterator[tuple[Key, bytes]], walked: Iterator[tuple[Key, bytes]], span: Span, found: Differences
+) -> Iterator[bytes]:
+    """A month's lines: within the span what the walk brought, elsewhere what is held; both sorted, each key once."""
+    old, new = next(held, None), next(walked, None)
+    while old is not None or new is not None:
+        if new is None or (old is not None and old[0] < new[0]):
+            assert old is not None
+            if span.holds(old[0]):
+                found.gone.append(old[0])
+            else:
+                yield old[1]
+            old = next(held, None)
+        elif old is None or new[0] < old[0]:
+            found.new += 1
+            yield new[1]
+            new = next(walked, None)
+        else:
+            if old[1] != new[1]:
+                found.changed.append(new[0])
+            yield new[1]
+            old, new = next(held, None), next(walked, None)
