@@ -1,0 +1,234 @@
+"""The limit is kept before it is felt; where it is felt, it is waited out as the service says."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import attrs
+import pytest
+
+from stride_async import RateLimited, Waiting
+from stride_async._net.throttle import Throttle
+from stride_async.server import Choices, LocalServer
+from tests.conftest import client_of
+from tests.net.clock import run
+
+HOUR = timedelta(hours=1)
+
+
+class FixedWindows:
+    """The service's own way of counting (protocol 3.4): a conversation's first call begins a window."""
+
+    def __init__(self, limit: int) -> None:
+        self.refused = 0
+        self._limit = limit
+        self._windows: dict[str, tuple[float, int]] = {}
+
+    def arrive(self, room: str, now: float) -> None:
+        began, count = self._windows.get(room, (now, 0))
+        if now >= began + 60:
+            began, count = now, 0
+        self._windows[room] = began, count + 1
+        self.refused += count + 1 > self._limit
+
+
+async def walks(service: FixedWindows, latency: float, at_once: int) -> float:
+    """Seconds that 150 calls to each of 5 rooms take at 60 a minute, some of them at once."""
+    throttle, loop, rng = Throttle(), asyncio.get_running_loop(), random.Random(7)
+
+    async def walk(room: str, calls: list[None]) -> None:
+        while calls:
+            calls.pop()
+            place = await throttle.take(room, 60)
+            await asyncio.sleep(latency * rng.uniform(0.2, 1.0))
+            service.arrive(room, loop.time())
+            await asyncio.sleep(latency * rng.uniform(0.2, 1.0))
+            place.used()
+
+    began, rooms = loop.time(), {f"room {number}": [None] * 150 for number in range(5)}
+    await asyncio.gather(*(walk(room, calls) for room, calls in rooms.items() for _ in range(at_once)))
+    return loop.time() - began
+
+
+@pytest.mark.parametrize("at_once", [1, 20])
+def test_the_limit_is_used_up_and_never_overrun(at_once):
+    """Two full minutes are needed: hardly more is taken, and nothing is refused."""
+    service = FixedWindows(60)
+
+    taken = run(walks(service, 0.02, at_once))
+
+    assert 0 == service.refused
+    assert 120 / taken >= 0.97
+
+
+@pytest.mark.parametrize("latency", [0.25, 2.0, 20.0, 90.0])
+def test_the_limit_is_never_overrun_however_late_calls_arrive(latency):
+    """A call may arrive long after it was let through: in the service's next window, not in ours."""
+    service = FixedWindows(60)
+
+    run(walks(service, latency, 100))
+
+    assert 0 == service.refused
+
+
+async def test_calls_of_a_room_do_not_run_into_its_limit(server: LocalServer):
+    """As many calls go out as are allowed; the next waits here, not there."""
+    room_id = server.add_conversation("general")
+    async with client_of(server, calls_per_minute=10) as client:
+        room = client.conversation(room_id)
+        calls = [asyncio.create_task(room.get()) for _ in range(30)]
+        done, waiting = await asyncio.wait(calls, return_when=asyncio.FIRST_EXCEPTION, timeout=0.3)
+        for call in waiting:
+            call.cancel()
+        await asyncio.wait(waiting)
+
+    assert (10, 20) == (len(done), len(waiting))
+    assert 10 == len(server.calls.matching("GET", f"*/{room_id}"))
+
+
+async def test_one_429_pauses_the_callers_of_its_room_and_nobody_else(server: LocalServer):
+    """Who comes meanwhile waits for the stated time as well, without asking; another room is served all along."""
+    room_id, other_id = server.add_conversation("general"), server.add_conversation("other")
+    server.faults.add("GET", f"*/{room_id}", status=429, headers={"Retry-After": "0.4"}, times=1)
+    refused = asyncio.Event()
+
+    def told(event: object) -> None:
+        if isinstance(event, Waiting):
+            refused.set()
+
+    async with client_of(server, on_event=told) as client:
+        room, other = client.conversation(room_id), client.conversation(other_id)
+        first = asyncio.create_task(room.get())
+        await refused.wait()
+        rest = [asyncio.create_task(room.get()) for _ in range(50)]
+        await asyncio.gather(*(other.get() for _ in range(20)))
+        await asyncio.gather(first, *rest)
+
+    felt, *later = server.calls.matching("GET", f"*/{room_id}")
+    elsewhere = server.calls.matching("GET", f"*/{other_id}")
+    assert [429] + [200] * 51 == [felt.status] + [call.status for call in later]
+    assert all(0.4 <= call.time - felt.time < 2.0 for call in later)
+    assert max(call.time for call in elsewhere) < felt.time + 0.4
+
+
+async def test_without_a_limit_of_our_own_the_service_says_when():
+    """A crowd is refused once, waits for the reset, and is then served."""
+    async with LocalServer(rate_limit=15, window=1.0) as server, client_of(server) as client:
+        room_id, other_id = server.add_conversation("general"), server.add_conversation("other")
+        room = client.conversation(room_id)
+
+        await asyncio.gather(*(room.get() for _ in range(25)), client.conversation(other_id).get())
+
+        calls = server.calls.matching("GET", f"*/{room_id}")
+        assert [200] * 15 + [429] * 10 + [200] * 10 == [call.status for call in calls]
+        assert [200] == [call.status for call in server.calls.matching("GET", f"*/{other_id}")]
+
+
+async def test_a_bots_answer_is_not_stuck_behind_an_exporter(server: LocalServer):
+    """They share one limit; background priority leaves a place to others."""
+    room_id = server.add_conversation("general")
+    async with client_of(server, calls_per_minute=10) as bot:
+        exporter = bot.with_settings(attrs.evolve(bot.settings, priority="background"))
+        pages = [asyncio.create_task(exporter.conversation(room_id).recent()) for _ in range(30)]
+        await asyncio.wait(pages, timeout=0.2)
+        exported = len(server.calls.matching("GET", "*/recent"))
+
+        async with asyncio.timeout(5):
+            await bot.conversation(room_id).send("here")
+        for page in pages:
+            page.cancel()
+        await asyncio.wait(pages)
+
+    assert 9 == exported
+    assert 9 == len(server.calls.matching("GET", "*/recent"))
+
+
+def rfc3339(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def epoch(at: datetime) -> str:
+    return str(int(at.timestamp()))
+
+
+def http_date(at: datetime) -> str:
+    return format_datetime(at, usegmt=True)
+
+
+INSTANTS = [("X-RateLimit-Reset", rfc3339), ("X-RateLimit-Reset", epoch), ("Retry-After", http_date)]
+
+
+@pytest.mark.parametrize("off", [-HOUR, HOUR], ids=["an hour behind", "an hour ahead"])
+@pytest.mark.parametrize(("header", "written"), INSTANTS)
+async def test_a_wrong_clock_does_no_harm(client, server, header, written, off):
+    """The wait is over by the clock of the answer, though an hour off by ours, or long past."""
+    there = datetime.now(UTC).replace(microsecond=0) + off
+    server.faults.add("GET", "/me", status=429, headers={header: written(there), "Date": http_date(there)}, times=1)
+    server.faults.add(
+        "GET", "/me", status=429, headers={header: written(there - 9 * HOUR), "Date": http_date(there)}, times=1
+    )
+
+    async with asyncio.timeout(5):
+        await client.me()
+
+    assert [429, 429, 200] == [call.status for call in server.calls.matching("GET", "/me")]
+
+
+@pytest.mark.parametrize("off", [-HOUR, HOUR], ids=["an hour behind", "an hour ahead"])
+@pytest.mark.parametrize(("header", "written"), INSTANTS)
+async def test_an_absurd_wait_is_raised_at_once(client, server, header, written, off):
+    """A year is not slept; how long exactly is said, by the clock of the answer. Callers beside it are not held."""
+    there = datetime.now(UTC).replace(microsecond=0) + off
+    year = timedelta(days=365)
+    room = client.conversation(server.add_conversation("general"))
+    headers = {header: written(there + year), "Date": http_date(there)}
+    server.faults.add("GET", "*/conversation/*", status=429, headers=headers, times=1)
+
+    with pytest.raises(RateLimited) as caught:
+        await room.get()
+    await room.get()
+
+    assert year.total_seconds() == caught.value.retry_after
+    assert (1, True) == (len(caught.value.attempts), caught.value.retryable)
+    assert [429, 200] == [call.status for call in server.calls.matching("GET", "*/conversation/*")]
+
+
+@pytest.mark.parametrize("text", ["0.05", "0"])
+async def test_stated_seconds_are_a_floor(server, text):
+    """A tenth more at most, so that a crowd does not come back all at once."""
+    events = []
+    server.faults.add("GET", "/me", status=429, headers={"Retry-After": text}, times=3)
+    async with client_of(server, backoff=3600.0, on_event=events.append) as client:
+        await client.me()
+
+    waits = [event.seconds for event in events if isinstance(event, Waiting)]
+    assert all(float(text) <= seconds <= float(text) * 1.1 for seconds in waits)
+    assert 3 == len(waits)
+
+
+@pytest.mark.parametrize("header", ["Retry-After", "X-RateLimit-Reset"])
+async def test_an_unreadable_wait_is_plain_backoff(server, header):
+    """From nothing up to the bound, doubling; the words tell that nobody stated it."""
+    events = []
+    server.faults.add("GET", "/me", status=429, headers={header: "in a moment"}, times=3)
+    async with client_of(server, backoff=0.02, on_event=events.append) as client:
+        await client.me()
+
+    waits = [event for event in events if isinstance(event, Waiting)]
+    assert ["answered 429: backoff"] * 3 == [wait.reason for wait in waits]
+    assert all(0 <= wait.seconds <= 0.02 * 2**number for number, wait in enumerate(waits))
+
+
+@pytest.mark.parametrize("form", ["none", "seconds", "date"])
+async def test_the_services_own_words_are_understood(form):
+    """Whichever form its 429 has, the call that felt the limit is answered after the reset."""
+    async with LocalServer(rate_limit=1, window=0.5, choices=Choices(retry_after=form)) as server:
+        room_id = server.add_conversation("general")
+        async with client_of(server, backoff=3600.0) as client:
+            for _ in range(2):
+                await client.conversation(room_id).get()
+
+        assert [200, 429, 200] == [call.status for call in server.calls.matching("GET", f"*/{room_id}")]
