@@ -1,0 +1,345 @@
+"""Redirects are followed by us: reads only, as written, within bounds, and never with the token to strangers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import pytest
+from yarl import URL
+
+from stride_async import (
+    ApiError,
+    AuthError,
+    ClientCredentials,
+    ForbiddenOrigin,
+    NotFound,
+    Settings,
+    StaticToken,
+    StrideClient,
+    StrideError,
+)
+from stride_async._net.pool import Pool
+from stride_async._net.session import Session, _origin
+from stride_async._wire.request import Request
+from stride_async.server import LocalServer
+from tests.conftest import client_of
+from tests.net.peers import listening
+
+ACCOUNT = json.dumps({"account_id": "from elsewhere"})
+STATUSES = [301, 302, 303, 307, 308]
+
+
+@pytest.fixture
+async def stranger() -> AsyncIterator[LocalServer]:
+    """Another origin, which answers whatever it is asked and notes every header."""
+    async with LocalServer(rate_limit=None) as stranger:
+        stranger.faults.add("*", "*", status=200, body=ACCOUNT)
+        yield stranger
+
+
+def lead(server: LocalServer, to: str, *, status: int = 302, path: str = "/me", method: str = "GET") -> None:
+    server.faults.add(method, path, status=status, headers={"Location": to})
+
+
+def port(server: LocalServer) -> int:
+    return URL(server.url).port
+
+
+def token_of(server: LocalServer) -> str:
+    return server.calls.matching("GET", "*")[0].headers["Authorization"].removeprefix("Bearer ")
+
+
+def everything_seen(server: LocalServer) -> str:
+    return repr([(call.method, call.path, call.query, dict(call.headers), call.body) for call in server.calls])
+
+
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("to", ["/site/", "{url}/site/", "HTTP://127.0.0.1:{port}/site/", "//127.0.0.1:{port}/site/"])
+async def test_a_read_is_followed_at_home_with_the_token(client, server, status, to):
+    """Relative or absolute, it is asked again with all its headers."""
+    lead(server, to.format(url=server.url, port=port(server)), status=status)
+
+    assert {"values": [server.cloud_id]}.items() <= (await client.request("GET", "/me")).items()
+
+    assert ["/oauth/token", "/me", "/site/"] == [call.path for call in server.calls]
+    assert 1 == len({(call.headers["Authorization"], call.headers["User-Agent"]) for call in server.calls[1:]})
+
+
+async def test_a_redirect_is_no_attempt(client, server):
+    """The service answered; what the client counts are its own sendings."""
+    lead(server, "/nowhere")
+
+    with pytest.raises(NotFound) as caught:
+        await client.me()
+
+    assert [404] == [attempt.status for attempt in caught.value.attempts]
+    assert ["/me", "/nowhere"] == [call.path for call in server.calls.matching("GET", "*")]
+
+
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [
+        ("/a%2Fb/%C3%BC?q=%2B+%20&x=%26", "/a%2Fb/%C3%BC?q=%2B+%20&x=%26"),
+        ("/%7e%41?%7e", "/%7e%41?%7e"),
+        ("/a//b/;p=1", "/a//b/;p=1"),
+        ("/signed?sig=a%3Db==&e=1#part", "/signed?sig=a%3Db==&e=1"),
+        ("/with blank", "/with%20blank"),
+        ("/ü", "/%C3%BC"),
+        ("x/y", "/x/y"),
+        ("?only=query", "/me?only=query"),
+    ],
+)
+async def test_the_address_is_used_as_it_is_written(written, asked):
+    """A signature over the address breaks when it is spelled anew; what HTTP cannot carry must be quoted."""
+    targets = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        targets.append((await reader.readuntil(b"\r\n\r\n")).split()[1].decode())
+        body = b"" if len(targets) == 1 else ACCOUNT.encode()
+        head = f"HTTP/1.1 302 Found\r\nLocation: {written}" if len(targets) == 1 else "HTTP/1.1 200 OK"
+        writer.write(f"{head}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+        await writer.drain()
+
+    async with listening(answer) as at:
+        settings = Settings(base_url=f"http://127.0.0.1:{at}")
+        async with StrideClient(StaticToken("t"), cloud_id="c", settings=settings) as client:
+            assert "from elsewhere" == (await client.me()).account_id
+
+    assert ["/me", asked] == targets
+
+
+async def test_five_redirects_are_followed_and_no_more(client, server):
+    """The sixth is an error that says so; a loop ends the same way."""
+    for number in range(5):
+        server.faults.add("GET", f"/{number}", status=302, headers={"Location": f"/{number + 1}"})
+    server.faults.add("GET", "/5", status=200, body='"there"')
+    lead(server, "/0")
+    server.faults.add("GET", "/loop", status=307, headers={"Location": "/loop"})
+    server.faults.add("GET", "/empty", status=307, headers={"Location": ""})
+
+    assert "there" == await client.request("GET", "/0")
+    for path in ("/me", "/loop", "/empty"):
+        server.calls.clear()
+        with pytest.raises(ApiError, match="more than 5 redirects"):
+            await client.request("GET", path)
+        assert 6 == len(server.calls)
+
+
+async def test_a_redirect_that_leads_nowhere_says_so(client, server):
+    """There is no Location in it."""
+    server.faults.add("GET", "/me", status=302)
+
+    with pytest.raises(ApiError, match="answered 302 to nowhere: it says not where to") as caught:
+        await client.me()
+
+    assert (302, 1) == (caught.value.status, len(caught.value.attempts))
+
+
+@pytest.mark.parametrize("status", STATUSES)
+async def test_a_write_is_never_redirected(client, server, stranger, status):
+    """Neither here nor elsewhere, and not as a read either: who knows what the service did."""
+    room = client.conversation("r")
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        lead(server, f"{stranger.url}/x", status=status, path="*conversation*", method=method)
+    writes = [
+        room.send("x"),
+        room.archive(),
+        room.invite("u"),
+        room.delete("m"),
+        room.upload(b"data", name="x"),
+        client.create_conversation("x"),
+        client.request("POST", "/conversation"),
+    ]
+
+    for write in writes:
+        with pytest.raises(ApiError, match="a write is not redirected") as caught:
+            await write
+        assert status == caught.value.status
+
+    assert len(writes) + 1 == len(server.calls)
+    assert 0 == len(stranger.calls)
+
+
+async def test_a_redirected_token_call_takes_the_secret_nowhere(server, stranger):
+    """It is a write like any other."""
+    lead(server, f"{stranger.url}/oauth/token", status=307, path="/oauth/token", method="POST")
+
+    async with client_of(server) as client:
+        with pytest.raises(ApiError, match="a write is not redirected"):
+            await client.me()
+
+    assert (1, 0) == (len(server.calls), len(stranger.calls))
+
+
+ELSEWHERE = [
+    "{other}/x",
+    "//127.0.0.1:{port}/x",
+    "http://localhost:{port}/x",
+    "HTTP://127.0.0.1:{port}/x",
+    "hTtP://LOCALHOST:{port}/x",
+    "http:///127.0.0.1:{port}/x",
+    "http:/127.0.0.1:{port}/x",
+    "http:127.0.0.1:{port}/x",
+    "https://127.0.0.1:{port}/x",
+    "http://{home}@127.0.0.1:{port}/x",
+    "http://user:word@127.0.0.1:{port}/x",
+    "http://user:word@{home}/x",
+    "http://{home}\\@127.0.0.1:{port}/x",
+    "http://{home}#@127.0.0.1:{port}/x",
+    "http://{home}?@127.0.0.1:{port}/x",
+    "http://{home}%40127.0.0.1:{port}/x",
+    "\\\\127.0.0.1:{port}\\x",
+    "/\\127.0.0.1:{port}/x",
+    "http:\\\\127.0.0.1:{port}\\x",
+    "\thttp://127.0.0.1:{port}/x",
+    "http://127.0.0.1:{port}",
+    "http://127.1:{port}/x",
+    "http://[::ffff:127.0.0.1]:{port}/x",
+    "http://127.0.0.1:0{port}/x",
+    "http://127.0.0.1:99999/x",
+    "http://[::1/x",
+    "ftp://127.0.0.1:{port}/x",
+    "file:///etc/passwd",
+    "javascript:alert(1)",
+    "data:application/json,{{}}",
+    "/x/../../..//127.0.0.1:{port}/x",
+]
+
+
+@pytest.mark.parametrize("to", ELSEWHERE)
+@pytest.mark.parametrize("status", STATUSES)
+async def test_the_token_never_reaches_a_stranger(client, server, stranger, status, to):
+    """However the address is written, for JSON, listings and media alike."""
+    home = f"127.0.0.1:{port(server)}"
+    to = to.format(other=stranger.url, port=port(stranger), home=home)
+    for path in ("/me", "*/media/*", "*/roster"):
+        lead(server, to, status=status, path=path)
+    room = client.conversation("r")
+
+    async def opened() -> None:
+        async with room.open_media("m") as media:
+            async for _ in media.chunks():
+                pass
+
+    for call in (client.me(), room.roster().collect(limit=None), opened()):
+        with suppress(StrideError):
+            await call
+
+    token = token_of(server)
+    assert [] == [call for call in stranger.calls if "Authorization" in call.headers]
+    assert token not in everything_seen(stranger)
+    assert server.client_secret not in everything_seen(stranger)
+    assert {"/x", "/"} >= {call.path for call in stranger.calls}
+
+
+async def test_json_is_not_read_elsewhere(client, server, stranger):
+    """A stranger is not even asked."""
+    lead(server, f"{stranger.url}/x")
+
+    with pytest.raises(ForbiddenOrigin, match="not among allowed_origins") as caught:
+        await client.me()
+
+    assert 0 == len(stranger.calls)
+    assert 1 == len(caught.value.attempts)
+
+
+@pytest.mark.parametrize("to", ["http://user:word@{home}/x", "http://user@{home}/x", "ftp://{home}/x", "mailto:a@b"])
+async def test_an_address_no_call_goes_to_is_refused(client, server, to):
+    """A user name in it would have to be sent along; the words do not repeat it."""
+    lead(server, to.format(home=f"127.0.0.1:{port(server)}"))
+
+    with pytest.raises(ForbiddenOrigin, match="redirected") as caught:
+        await client.me()
+
+    assert "word" not in caught.value.explain()
+    assert 1 == len(server.calls.matching("GET", "*"))
+
+
+async def test_media_may_lie_elsewhere_without_the_token(client, server, stranger):
+    """What says who asks stays at home; what says which bytes goes along."""
+    room_id = server.add_conversation("general")
+    media_id = server.add_media(room_id, "a.bin", b"at home")
+    lead(server, f"{stranger.url}/signed?key=a%2Fb", path=f"*/media/{media_id}")
+
+    async with client.conversation(room_id).open_media(media_id) as media:
+        got = b"".join([chunk async for chunk in media.chunks()])
+
+    [call] = stranger.calls
+    assert ACCOUNT.encode() == got
+    assert ("/signed", [("key", "a/b")]) == (call.path, call.query)
+    assert "identity" == call.headers["Accept-Encoding"]
+    assert "Authorization" not in call.headers
+
+
+async def test_media_that_comes_back_home_has_the_token_again(client, server, stranger):
+    """Each hop is judged by where it goes."""
+    room_id = server.add_conversation("general")
+    media_id = server.add_media(room_id, "a.bin", b"at home")
+    stranger.faults.clear()
+    path = f"/site/{server.cloud_id}/conversation/{room_id}/media/{media_id}"
+    server.faults.add("GET", path, status=302, headers={"Location": f"{stranger.url}/x"}, times=1)
+    lead(stranger, server.url + path, path="/x")
+
+    async with client.conversation(room_id).open_media(media_id) as media:
+        assert b"at home" == b"".join([chunk async for chunk in media.chunks()])
+
+    assert [False] == ["Authorization" in call.headers for call in stranger.calls]
+    assert [True, True] == ["Authorization" in call.headers for call in server.calls.matching("GET", path)]
+
+
+async def test_an_allowed_origin_is_given_the_token(server, stranger):
+    """It was named by the user, for JSON, too; the token is the very one."""
+    lead(server, f"{stranger.url}/x")
+
+    async with client_of(server, allowed_origins=(stranger.url,)) as client:
+        assert "from elsewhere" == (await client.me()).account_id
+
+    assert [f"Bearer {token_of(server)}"] == [call.headers["Authorization"] for call in stranger.calls]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("http://h", "http://h:80", True),
+        ("https://h", "https://h:443", True),
+        ("http://h/a?b#c", "http://h/d", True),
+        ("http://H", "http://h", True),
+        ("http://bücher.example", "http://xn--bcher-kva.example", True),
+        ("http://h", "https://h", False),
+        ("http://h:443", "https://h", False),
+        ("http://h:80", "http://h:8080", False),
+        ("http://h", "http://h.", False),
+        ("http://h", "http://hh", False),
+        ("http://[::1]", "http://[::1]:80", True),
+    ],
+)
+def test_origins_are_compared_by_scheme_host_and_effective_port(one, other, same):
+    """However they are written."""
+    assert same == (_origin(URL(one)) == _origin(URL(other)))
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+@pytest.mark.parametrize("to", ["http://h/x", "http://h:443/x", "HTTP://h/x", "http://elsewhere/x"])
+def test_what_was_encrypted_is_not_followed_in_the_clear(to, elsewhere):
+    """Not even for media, and not even where that origin is allowed."""
+    settings = Settings(base_url="https://h", allowed_origins=("http://h", "http://h:443", "http://elsewhere"))
+    session = Session(settings, Pool(StaticToken("t"), None))
+    request = Request(method="GET", path="/x", read=lambda _: None)
+
+    with pytest.raises(ForbiddenOrigin, match="from https to http"):
+        session._followed(request, URL("https://h/me"), to, elsewhere=elsewhere)
+
+
+async def test_credentials_of_a_wrong_kind_are_not_sent_along(server, stranger):
+    """A refused secret is told at home and shown to nobody else."""
+    credentials = ClientCredentials(server.client_id, "wrong")
+    settings = Settings(base_url=server.url, allowed_origins=(stranger.url,), backoff=0.0)
+
+    async with StrideClient(credentials, cloud_id="c", settings=settings) as client:
+        with pytest.raises(AuthError):
+            await client.me()
+
+    assert 0 == len(stranger.calls)
