@@ -222,6 +222,23 @@ async def test_callers_who_leave_the_queue_leave_it_empty(server):
         assert 2 == len(server.calls.matching("GET", "*/conversation/*"))
 
 
+async def test_a_place_that_comes_as_its_caller_leaves_goes_to_the_next(server, as_it_wakes):
+    """It is given in the very moment in which the caller is cancelled, and not lost."""
+    room = server.add_conversation("general")
+    async with client_of(server, calls_per_minute=1) as client:
+        place = await client._pool.throttle.take(room, 1)
+        leaving = asyncio.create_task(given_up(client.conversation(room).get(), 1, as_it_wakes=as_it_wakes))
+        next_one = asyncio.create_task(client.conversation(room).get())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+        place.unused()
+
+        assert await leaving
+        assert room == (await next_one).id
+        assert {} == left_behind(client)
+
+
 @pytest.mark.parametrize("own_session", [False, True], ids=["ours", "theirs"])
 async def test_closing_ends_two_hundred_calls_of_all_kinds(server, tmp_path, own_session):
     """Each is told `ClientClosed`, whether it waits for its place, its lane, a token, an answer, or reads a body."""
