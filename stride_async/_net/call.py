@@ -140,6 +140,9 @@ class Call:
             raise self.failed_by(answer)
         try:
             return self._request.read(answer)
+        except RecursionError:
+            deep = DecodeError(f"{self._request}: the answer is nested too deeply")
+            raise self._finished(deep.with_facts(raw=answer.body)) from None
         except DecodeError as error:
             described = type(error)(f"{self._request}: {error}").with_facts(**error.__dict__)
             raise self._finished(described) from None  # The converter's own errors quote what they read.

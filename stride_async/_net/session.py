@@ -224,7 +224,7 @@ class Session:
 
     async def _whole(self, response: aiohttp.ClientResponse) -> Answer:
         """The answer with its body, read within bounds; the connection goes back to the pool."""
-        good = response.status < 400
+        good = response.status < 300
         most = self.settings.longest_answer_bytes if good else LONGEST_ERROR_BODY
         parts, size = [], 0
         try:

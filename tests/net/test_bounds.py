@@ -1,0 +1,358 @@
+"""Whatever comes in, it ends in a named error, in bounded memory and time."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import tracemalloc
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+import aiohttp
+import pytest
+
+from stride_async import (
+    Ambiguous,
+    ApiError,
+    BadRequest,
+    DecodeError,
+    ServerError,
+    Settings,
+    StaticToken,
+    StrideClient,
+    StrideError,
+)
+from tests.net.peers import listening
+
+MIB = 1024 * 1024
+MOST = 2 * MIB
+"""What the clients here take of a JSON answer."""
+SPARE = 8 * MIB
+"""Memory beyond the bound that may be needed on the way, the server's own included."""
+
+Write = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+class Told:
+    """A client of a peer that answers every request alike, and how much memory was taken since `begin`."""
+
+    def __init__(self, client: StrideClient) -> None:
+        self.client = client
+        self.room = client.conversation("r")
+
+    async def open_media(self) -> bytes:
+        async with self.room.open_media("m") as media:
+            return b"".join([chunk async for chunk in media.chunks()])
+
+
+@pytest.fixture
+async def told() -> AsyncIterator[Callable[..., Awaitable[Told]]]:
+    """Gives a client of a peer that writes so, once a request has come."""
+    stack = []
+
+    async def made(write: Write, **options: object) -> Told:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked = await reader.readuntil(b"\r\n\r\n")
+            if length := re.search(rb"Content-Length: (\d+)", asked):
+                await reader.readexactly(int(length[1]))
+            await write(writer)
+
+        peer = listening(answer)
+        port = await peer.__aenter__()
+        settings = Settings(
+            base_url=f"http://127.0.0.1:{port}",
+            **{"longest_answer_bytes": MOST, "backoff": 0.0, "attempts": 2, "attempt_timeout": 20.0, **options},
+        )
+        client = StrideClient(StaticToken("a-room-token"), cloud_id="c", settings=settings)
+        stack.append((client, peer))
+        return Told(client)
+
+    yield made
+    for client, peer in stack:
+        await client.close()
+        await peer.__aexit__(None, None, None)
+
+
+@pytest.fixture
+def bounded() -> Iterator[None]:
+    """The test takes neither memory nor time beyond what is bounded."""
+    tracemalloc.start()
+    began, before = time.perf_counter(), tracemalloc.get_traced_memory()[0]
+
+    yield
+
+    peak = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    assert peak < MOST + SPARE
+    assert time.perf_counter() - began < 15
+
+
+def head(status: int, *headers: str) -> bytes:
+    return "\r\n".join(
+        [f"HTTP/1.1 {status} So", "Content-Type: application/json", "Connection: close", *headers, "\r\n"]
+    ).encode()
+
+
+def endless(status: int) -> Write:
+    """A body in chunks that does not end."""
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(head(status, "Transfer-Encoding: chunked"))
+        while True:
+            writer.write(b"10000\r\n" + b"[" * 65_536 + b"\r\n")
+            await writer.drain()
+
+    return write
+
+
+def until_the_end(status: int) -> Write:
+    """A body without a length that the connection's end would end."""
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(head(status))
+        while True:
+            writer.write(b'"' + b"x" * 65_536)
+            await writer.drain()
+
+    return write
+
+
+def huge(status: int) -> Write:
+    """A length of ten terabytes, truthfully."""
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(head(status, "Content-Length: 10000000000000"))
+        while True:
+            writer.write(b" " * 65_536)
+            await writer.drain()
+
+    return write
+
+
+def bomb(status: int, coding: str) -> Write:
+    """A gibibyte of zeros in a mebibyte."""
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        body = BOMBS[coding]
+        writer.write(head(status, f"Content-Encoding: {coding}", f"Content-Length: {len(body)}") + body)
+        await writer.drain()
+
+    return write
+
+
+def _packed(window_bits: int) -> bytes:
+    """Made of one packed mebibyte, which stands on its own and is there a thousand times."""
+    packing = zlib.compressobj(9, zlib.DEFLATED, window_bits)
+    first = packing.compress(bytes(MIB)) + packing.flush(zlib.Z_FULL_FLUSH)
+    again = packing.compress(bytes(MIB)) + packing.flush(zlib.Z_FULL_FLUSH)
+    return first + again * 1023
+
+
+BOMBS = {"gzip": _packed(31), "deflate": _packed(15)}
+
+BODIES = {
+    "endless": endless,
+    "until the end": until_the_end,
+    "huge": huge,
+    "gzip bomb": lambda status: bomb(status, "gzip"),
+    "deflate bomb": lambda status: bomb(status, "deflate"),
+}
+
+
+@pytest.mark.parametrize("body", BODIES)
+async def test_a_good_answer_is_refused_once_it_is_too_long(told, bounded, body):
+    """For objects and for pages, while it comes in; it is not asked for again."""
+    service = await told(BODIES[body](200))
+
+    for call in (service.client.me(), service.room.history().first()):
+        with pytest.raises(DecodeError, match=f"the answer exceeds {MOST} bytes") as caught:
+            await call
+        assert 1 == len(caught.value.attempts)
+
+
+@pytest.mark.parametrize("status", [400, 503])
+@pytest.mark.parametrize("body", BODIES)
+async def test_of_an_error_body_64_kib_are_kept(told, bounded, body, status):
+    """The status is what counts; the rest of the body is not waited for, for media neither."""
+    service = await told(BODIES[body](status))
+
+    for call in (service.client.me(), service.room.recent(), service.open_media()):
+        with pytest.raises(BadRequest if status == 400 else ServerError) as caught:
+            await call
+        assert 65_536 == len(caught.value.body)
+
+
+@pytest.mark.parametrize("body", ["endless", "gzip bomb"])
+async def test_the_body_of_a_redirect_is_not_read(told, bounded, body):
+    """Where it leads is all that matters."""
+    service = await told(_redirecting(BODIES[body](307)))
+
+    with pytest.raises(ApiError, match="more than 5 redirects"):
+        await service.client.me()
+
+
+def _redirecting(write: Write) -> Write:
+    class Writer:
+        """Adds a Location to the head."""
+
+        def __init__(self, writer: asyncio.StreamWriter) -> None:
+            self._writer = writer
+            self.drain = writer.drain
+
+        def write(self, data: bytes) -> None:
+            self._writer.write(data.replace(b"\r\n", b"\r\nLocation: /again\r\n", 1) if b" 307 " in data[:20] else data)
+
+    async def redirecting(writer: asyncio.StreamWriter) -> None:
+        await write(Writer(writer))  # type: ignore[arg-type]  # what is used of it
+
+    return redirecting
+
+
+FLOODS = {
+    "many headers": b"".join(b"X-%d: y\r\n" % number for number in range(100_000)),
+    "a long header": b"X: " + b"y" * 2 * MIB + b"\r\n",
+    "a long name": b"X" * 2 * MIB + b": y\r\n",
+    "a folded header": b"X: y\r\n" + b" y\r\n" * MIB,
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+@pytest.mark.parametrize("status", [200, 400])
+async def test_a_flood_of_headers_is_no_http(told, bounded, flood, status):
+    """It is cut off long before its end."""
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(head(status)[:-2] + FLOODS[flood] + b"\r\n")
+        await writer.drain()
+
+    service = await told(write)
+
+    with pytest.raises(Ambiguous) as caught:
+        await service.client.me()
+
+    assert len(str(caught.value)) < 1000
+    assert 2 == len(caught.value.attempts)
+
+
+@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 ", b"HTTP/1.1 200 So\r\nX: "])
+async def test_a_head_that_never_ends_is_cut_off(told, bounded, start):
+    """Not held until the time is over."""
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(start)
+        while True:
+            writer.write(b"x" * 65_536)
+            await writer.drain()
+
+    service = await told(write)
+
+    with pytest.raises(Ambiguous):
+        await service.client.me()
+
+
+DEEP = {
+    "array": b"[" * 100_000 + b"]" * 100_000,
+    "open array": b"[" * 100_000,
+    "object": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+}
+AROUND = {
+    "bare": b"%s",
+    "page": b'{"messages":[%s]}',
+    "values": b'{"values":[%s],"cursor":""}',
+    "field": b'{"account_id":%s}',
+    "beside": b'{"account_id":"a","id":"r","x":%s}',
+    "message": b'{"messages":[{"id":"m","sender":{"id":"u"},"ts":"2018-06-01T08:00:00Z","text":"","body":%s}]}',
+}
+
+
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("deep", DEEP)
+async def test_deep_nesting_is_a_decode_error_or_nothing(told, bounded, deep, around):
+    """Objects, pages, lists, anything; a document too deep to be read is one error, when it is looked at."""
+    body = AROUND[around] % DEEP[deep]
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(head(200, f"Content-Length: {len(body)}") + body)
+        await writer.drain()
+
+    service = await told(write)
+    client, room = service.client, service.room
+    calls = [
+        client.me(),
+        client.sites(),
+        client.find_user("a@b"),
+        client.request("GET", "/x"),
+        client.markdown_to_document("x"),
+        client.conversations().collect(limit=10),
+        client.user("u").profile(),
+        room.get(),
+        room.roster().collect(limit=10),
+        room.history().pages().__anext__(),
+        room.history(oldest_first=True).pages().__anext__(),
+        room.recent(),
+        room.message("m"),
+        room.modules("chat:bot").collect(limit=10),
+        room.send("x"),
+        room.upload(b"x", name="x"),
+    ]
+
+    ended = [await _ended(call) for call in calls]
+
+    assert {"DecodeError"} >= {error for error in ended if error is not None}
+    if around == "bare":
+        assert ended.count("DecodeError") >= len(calls) - 1
+
+
+async def _ended(call: Awaitable[object]) -> str | None:
+    """The class of the error it ends with, if any."""
+    try:
+        await call
+    except StrideError as error:
+        return type(error).__name__
+    return None
+
+
+@pytest.mark.parametrize("deep", DEEP)
+async def test_an_error_body_may_be_nested_as_it_likes(told, bounded, deep):
+    """The status is what counts."""
+    body = DEEP[deep]
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(head(400, f"Content-Length: {len(body)}") + body)
+        await writer.drain()
+
+    service = await told(write)
+
+    with pytest.raises(BadRequest) as caught:
+        await service.client.me()
+    assert body[:65_536] == caught.value.body
+
+
+@pytest.mark.parametrize("body", [b"x" * 100, b"x" * 200_000, b""], ids=["short", "long", "empty"])
+@pytest.mark.parametrize("status", [400, 404, 503])
+async def test_errors_do_not_use_up_the_connections(server, body, status):
+    """200 of them over a connector of two, calls and media in turn; what comes after is served."""
+    room_id = server.add_conversation("general")
+    media_id = server.add_media(room_id, "a.bin", b"data")
+    fault = server.faults.add("*", "/site/*", status=status, body=body)
+    settings = Settings(base_url=server.url, calls_per_minute=None, backoff=0.0, attempts=1, attempt_timeout=5.0)
+    token = StaticToken(server.room_token(room_id))
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=2)) as http,
+        StrideClient(token, cloud_id=server.cloud_id, settings=settings, session=http) as client,
+    ):
+        room = client.conversation(room_id)
+
+        async def opened() -> None:
+            async with room.open_media(media_id):
+                pass
+
+        for _ in range(50):
+            calls = (room.get(), opened(), room.upload(b"x", name="x"), room.send("x"))
+            for error in await asyncio.gather(*calls, return_exceptions=True):
+                assert isinstance(error, ApiError)
+        fault.remove()
+
+        assert room_id == (await room.get()).id
+        assert 0 == len(http.connector._acquired)
