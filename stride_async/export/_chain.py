@@ -69,6 +69,11 @@ class Chain:
         self._next = made.n + 1
         self.state.take(made)
 
+    @property
+    def head(self) -> tuple[int, str]:
+        """Number and digest of the newest commit; 0 and empty where there is none."""
+        return self._last
+
     def must_be_sound(self) -> None:
         """Refuse to build on a chain that lost a part.
 

@@ -49,6 +49,7 @@ from stride_async.export._plan import (
     next_leg,
     whole_digest,
 )
+from stride_async.export._select import Selection
 
 MOST_OVERTAKEN = 5
 """How often a conversation is begun again because another writer was faster."""
@@ -94,6 +95,35 @@ async def export(
         run.archive.release()
 
 
+async def chosen(client: StrideClient, selection: Selection) -> list[dict[str, Any]]:
+    """The conversations that are meant, each as the service listed it.
+
+    Raises:
+        NothingSelected: there are none.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    async for page in client.conversations(include_archived=True).pages():
+        for listed in msgspec.json.decode(page.raw).get("values") or []:
+            if isinstance(listed, dict) and isinstance(listed.get("id"), str):
+                found.setdefault(listed["id"], listed)
+    meant = [listed for listed in found.values() if selection.picks(listed["id"], name_of(listed), _kinds_of(listed))]
+    if not meant:
+        near = selection.nearest({id: name_of(listed) for id, listed in found.items()})
+        asked = " ".join(map(repr, selection.selectors)) or " or ".join(sorted(selection.kinds)) or "an empty site"
+        raise NothingSelected(f"none of {len(found)} conversations is meant by {asked}", near)
+    return meant
+
+
+def name_of(listed: dict[str, Any]) -> str:
+    """What people call a conversation."""
+    return str(listed.get("name") or "")
+
+
+def _kinds_of(listed: dict[str, Any]) -> set[str]:
+    kind = str(listed.get("type"))
+    return {kind} if kind == "direct" else {kind, str(listed.get("privacy"))}
+
+
 class _Settings(msgspec.Struct):
     """What a run was asked for, to see whether it is the same again; no secret is among it."""
 
@@ -129,6 +159,8 @@ class Run:
         self._totals = {"conversations": 0, "messages": 0, "new": 0, "changed": 0, "gone": 0}
         self._media, self._media_bytes, self._failures = 0, 0, 0
         self._users: set[str] = set()
+        self._heads: dict[str, tuple[int, str]] = {}
+        """The newest commit of each folder with commits."""
         self._own_event = client.settings.on_event
         self._client = client.with_settings(attrs.evolve(client.settings, on_event=self._heard))
         self.id, self._continued = self._identify()
@@ -179,10 +211,10 @@ class Run:
 
     async def _run(self) -> None:
         await self.events.put(RunStarted(self.id, self._continued))
-        chosen = await self._chosen()
-        await self.events.put(ConversationsFound(len(chosen)))
-        waiting = iter(chosen)
-        await _together(self._worker(waiting) for _ in range(min(self._options.concurrency, len(chosen))))
+        meant = await chosen(self._client, self._options.selection)
+        await self.events.put(ConversationsFound(len(meant)))
+        waiting = iter(meant)
+        await _together(self._worker(waiting) for _ in range(min(self._options.concurrency, len(meant))))
         await self._fetch_users()
         digest = await whole(self._digest)
         summary = Summary(
@@ -195,30 +227,12 @@ class Run:
             seconds=time.monotonic() - self._began,
             content_digest=digest,
         )
+        # Before it counts as finished: by these a verification sees that a newest commit was taken away.
+        await whole(partial(self.archive.put, f"{self._folder}/heads.json", msgspec.json.encode(self._heads)))
         await whole(
             partial(self.archive.put, f"{self._folder}/finished.json", msgspec.json.encode(attrs.asdict(summary)))
         )
         await self.events.put(summary)
-
-    async def _chosen(self) -> list[dict[str, Any]]:
-        """The conversations that are meant, each as the service listed it."""
-        found: dict[str, dict[str, Any]] = {}
-        async for page in self._client.conversations(include_archived=True).pages():
-            for listed in msgspec.json.decode(page.raw).get("values") or []:
-                if isinstance(listed, dict) and isinstance(listed.get("id"), str):
-                    found.setdefault(listed["id"], listed)
-        selection = self._options.selection
-        chosen = [
-            listed
-            for listed in found.values()
-            if selection.picks(
-                listed["id"], str(listed.get("name", "")), (str(listed.get("type")), str(listed.get("privacy")))
-            )
-        ]
-        if not chosen:
-            near = selection.nearest({id: str(listed.get("name", "")) for id, listed in found.items()})
-            raise NothingSelected(f"no conversation of {len(found)} is meant by {selection.selectors or '—'}", near)
-        return chosen
 
     async def _worker(self, waiting: Iterable[dict[str, Any]]) -> None:
         for listed in waiting:
@@ -233,6 +247,7 @@ class Run:
     async def _fetch_users(self) -> None:
         """Profiles of people not held yet; one that cannot be had is listed."""
         chain = await whole(partial(Chain, self.archive, "data/users"))
+        self._heads["data/users"] = chain.head
         known = set(chain.state.users)
         missing = sorted(self._users - known - {"all", "here"})
         if not missing:
@@ -255,6 +270,7 @@ class Run:
         op = _sealed_users(stored.path, stored.sha256, stored.rows, len(chain.state.months) + 1)
         met = Met(tuple(sorted(profiles)))
         await whole(partial(chain.commit, self.id, [*([op] if lines else []), met, *failed]))
+        self._heads["data/users"] = chain.head
 
     async def failed(self, conversation_id: str, what: str, id: str, error: Exception) -> Failed:
         """List a failure; with `fail_fast`, raise it."""
@@ -276,9 +292,10 @@ class Run:
         )
         return whole_digest((name, content_digest(chain.state)) for name, chain in chains)
 
-    def add(self, done: ConversationDone, users: Iterable[str]) -> None:
+    def add(self, done: ConversationDone, folder: str, chain: Chain) -> None:
         """Count a conversation in."""
-        self._users.update(users)
+        self._users.update(chain.state.users)
+        self._heads[folder] = chain.head
         self._totals["conversations"] += 1
         for name in ("messages", "new", "changed", "gone"):
             self._totals[name] += getattr(done, name)
@@ -326,9 +343,8 @@ class _Conversation:
             new, changed, gone = await self._take_history()
             await self._take_media()
             await self._commit([Done(run.id)])
-        name = str(self._listed.get("name", ""))
-        done = ConversationDone(self._id, name, state.rows, new, changed, gone, self._failures)
-        run.add(done, state.users)
+        done = ConversationDone(self._id, name_of(self._listed), state.rows, new, changed, gone, self._failures)
+        run.add(done, self._folder, self._chain)
         await run.events.put(done)
 
     def _wanted(self) -> bool:
