@@ -83,10 +83,11 @@ class Message(UnfrozenMessage):
         Raises:
             ValueError: the service sent a body that is no document; `raw` still has it.
         """
-        if self._document is None:
-            object.__setattr__(self, "_document", Document.from_json(_body_of(self.raw).body))
-        assert self._document is not None
-        return self._document
+        document = self._document
+        if document is None:
+            document = Document.from_json(_body_of(self.raw).body)
+            object.__setattr__(self, "_document", document)
+        return document
 
     @property
     def extra(self) -> Mapping[str, Json]:

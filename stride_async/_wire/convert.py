@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, TypeVar
 
 import attrs
@@ -103,13 +104,17 @@ def _register(model: type[Any], **wire_names: str) -> None:
     renames = {name: override(rename=wire) for name, wire in names.items()}
     if keeps_more:
         renames["extra"] = override(omit=True)
-    structure = make_dict_structure_fn(model, _converter, None, **renames)  # type: ignore[arg-type]  # cattrs types the keywords as one
     known = frozenset(names.values())
+
+    @cache
+    def structure() -> Callable[[Mapping[str, Any], Any], Any]:
+        # Written and compiled by cattrs when the first one is read, so that the import need not wait for it.
+        return make_dict_structure_fn(model, _converter, None, **renames)  # type: ignore[arg-type]  # cattrs types the keywords as one
 
     def read(value: object, _: object) -> Any:
         if not isinstance(value, dict):
             raise TypeError(f"expected object, found {type(value).__name__}")
-        made = structure({name: part for name, part in value.items() if part is not None}, model)
+        made = structure()({name: part for name, part in value.items() if part is not None}, model)
         more = {name: part for name, part in value.items() if name not in known} if keeps_more else None
         return attrs.evolve(made, extra=more) if more else made
 
