@@ -15,12 +15,16 @@ from stride_async.export._events import (
     RunStarted,
     Summary,
 )
+from stride_async.export._read import ArchivedMedia, ArchivedRoster, ArchiveReader, Rows, read
 from stride_async.export._run import NothingSelected, export
 from stride_async.export._select import Selection
 
 __all__ = [
     "ArchiveBusy",
     "ArchiveError",
+    "ArchiveReader",
+    "ArchivedMedia",
+    "ArchivedRoster",
     "ConversationDone",
     "ConversationsFound",
     "DamagedArchive",
@@ -32,8 +36,10 @@ __all__ = [
     "NotAnArchive",
     "NothingSelected",
     "PagesFetched",
+    "Rows",
     "RunStarted",
     "Selection",
     "Summary",
     "export",
+    "read",
 ]

@@ -19,6 +19,7 @@ from stride_async._wire.convert import key_at
 from stride_async.export._archive import Archive
 from stride_async.export._plan import (
     BEGINNING,
+    HIGHEST,
     Differences,
     Failed,
     Held,
@@ -41,7 +42,6 @@ GROUP_PAGES = 8
 """Pages gathered before they are written: what a kill may cost of one conversation."""
 LAST_ID = "\U0010ffff"
 """Not below any id."""
-_END: Key = (2**63 - 1, LAST_ID)
 EMPTY, AGREED = "an empty page", "a page that agrees with what is held"
 """Why a leg may end."""
 _MENTIONS_SOMEBODY = (b'"mention"', b'"media"', b"\\u00")
@@ -183,11 +183,11 @@ class HistoryExport:
         if not any(span.low <= low <= span.high for span in self._state.spans):
             return False
         page = {key: digest_of(line) for key, line in lines}
-        return agrees(page, self._held_between(low, self._low or _END))
+        return agrees(page, self._held_between(low, self._low or HIGHEST))
 
     def _held_between(self, low: Key, upper: Key) -> Mapping[Key, bytes]:
         first = month_of(low[0])
-        last = "9999-99" if upper == _END else month_of(upper[0])
+        last = "9999-99" if upper == HIGHEST else month_of(upper[0])
         found: dict[Key, bytes] = {}
         for month in self._state.months:
             if first <= month <= last:
@@ -239,8 +239,8 @@ class HistoryExport:
         high = leg.upper if leg.upper is not None else self._high
         ops: list[Op] = []
         if tail or state.raws or why == EMPTY:
-            bottom = low if why == EMPTY else min(tail[0][0] if tail else _END, self._asked or _END)
-            covered = Span(bottom, _END if leg.upper is None else (self._high or leg.upper))
+            bottom = low if why == EMPTY else min(tail[0][0] if tail else HIGHEST, self._asked or HIGHEST)
+            covered = Span(bottom, HIGHEST if leg.upper is None else (self._high or leg.upper))
             sealed_already = state.sealed_in(leg.number)
             walked = groupby(chain(tail, self._raw_lines_ascending()), key=lambda line: month_of(line[0][0]))
             for month, lines in _every_month(walked, sorted(m for m in state.months if _touches(m, covered))):
@@ -293,7 +293,7 @@ class HistoryExport:
 
 def _touches(month: str, covered: Span) -> bool:
     first = "" if covered.low == BEGINNING else month_of(covered.low[0])
-    last = "9999-99" if covered.high == _END else month_of(covered.high[0])
+    last = "9999-99" if covered.high == HIGHEST else month_of(covered.high[0])
     return first <= month <= last
 
 

@@ -19,6 +19,8 @@ Key = tuple[int, str]
 
 BEGINNING: Key = (-(2**63), "")
 """Below every message: an empty page proved that nothing is older."""
+HIGHEST: Key = (2**63 - 1, "\U0010ffff")
+"""Above every message."""
 _SECOND = 1_000_000_000
 
 
