@@ -96,7 +96,9 @@ def test_both_bounds_are_excluded_whatever_they_are(data, keys, order, size, cou
     assert inside == [(m.ts, m.id) for m in [*first, *rest]]
 
 
-changes = st.lists(st.tuples(st.integers(1, 12), st.integers(0, 39), st.none() | moments), max_size=12)
+changes = st.lists(
+    st.tuples(st.integers(1, 12) | st.integers(13, 70), st.integers(0, 39), st.none() | moments), max_size=12
+)
 """Before the n-th request: the message at an index goes, or a new one comes, perhaps with an old time."""
 
 
@@ -162,6 +164,30 @@ def test_a_deleted_message_still_bounds_a_listing(oldest_first):
     given = keys_of(walked(listing(message(keys[4]), message(keys[15]), oldest_first=oldest_first).walk(4, None), talk))
 
     assert sorted(keys[5:15], reverse=not oldest_first) == given
+
+
+@pytest.mark.parametrize("oldest_first", [False, True])
+def test_a_deleted_bound_excludes_nothing_of_its_very_time(oldest_first):
+    """Asked for in whole seconds, which must take in what was sent at that moment, on either side."""
+    keys = [(NOON, name) for name in "bcdxyz"]
+    talk = Talk(keys)
+
+    above = keys_of(walked(listing(after=message((NOON, "a")), oldest_first=oldest_first).walk(4, None), talk))
+    below = keys_of(walked(listing(before=message((NOON, "zz")), oldest_first=oldest_first).walk(4, None), talk))
+
+    assert sorted(keys, reverse=not oldest_first) == above == below
+
+
+def test_a_span_that_grew_is_asked_for_until_it_is_whole():
+    """Messages with old times came in after the way back: there are more than a page between two anchors."""
+    keys = [(NOON + n * SECOND, f"{n:04}") for n in range(60)]
+    late = [(NOON + 50 * SECOND + n, f"late {n}") for n in range(1, 8)]
+    talk = Talk(keys)
+    talk.before = lambda n: talk.messages.update(late if n == 32 else [])
+
+    given = keys_of(walked(listing(oldest_first=True).walk(2, None), talk))
+
+    assert sorted([*keys, *late]) == given
 
 
 def test_a_deleted_id_cannot_bound_a_listing():

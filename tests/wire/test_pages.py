@@ -90,6 +90,15 @@ def test_a_cursor_list_that_changes_between_pages_loses_nothing(names, size, cha
     assert set(names) - {name for _, name in changes} <= set(given)
 
 
+def test_a_room_that_moved_behind_the_cursor_comes_once():
+    """It was renamed, or the service's cursor counts and others came in before it."""
+    service = Scripted(
+        [page("a", "b", "b", cursor="x"), page("b", "c", "a", cursor="y"), page("a", cursor="z"), page("d")]
+    )
+
+    assert ["a", "b", "c", "d"] == ids(walked(ROOMS.walk(3, None), service))
+
+
 @given(names, page_sizes, cuts, st.integers(0, 25), st.integers(0, 25), page_sizes)
 @examples()
 def test_a_roster_that_moved_is_resumed_behind_the_bookmarked_person(names, size, count, taken, brought, other):
