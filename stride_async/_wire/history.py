@@ -54,7 +54,7 @@ def _name_of(raw: msgspec.Raw) -> str | None:
         return None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Edge:
     """A bound as far as it is known: the message to ask with, and its place in time."""
 
@@ -102,7 +102,7 @@ class _Edge:
 _NOWHERE = _Edge(None, None)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class HistoryListing:
     """The messages of one conversation between two exclusive bounds."""
 
@@ -160,7 +160,7 @@ def history(
     return HistoryListing(path=path, limit_key=limit_key, after=low, before=high, oldest_first=oldest_first)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Window:
     """What may be given: from `floor` on, below `ceiling`, as far as these are known."""
 
@@ -391,7 +391,7 @@ class HistoryWalk:
         self._back.go_on_below(oldest, body)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Span:
     """Where a page lay on the way back: below `upper` (None: it was the newest), from `oldest` on."""
 

@@ -95,7 +95,7 @@ class _Wrapper(msgspec.Struct):
 _unwrap = msgspec.json.Decoder(_Wrapper).decode
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Split:
     elements: list[msgspec.Raw]
     path: str
@@ -134,7 +134,7 @@ Read = Callable[[bytes, str], T]
 """Decodes one element at a path."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Decoded(Generic[T]):
     """The elements of a page, each as an item or as the error that says why it is none."""
 
@@ -181,7 +181,7 @@ def tell(errors: Iterable[DecodeError], on_undecodable: Undecodable | None) -> N
         on_undecodable(error)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class CursorListing(Generic[T]):
     """A listing whose pages name the cursor of the next (protocol 5.2)."""
 
@@ -201,7 +201,7 @@ class CursorListing(Generic[T]):
         return CursorWalk(self, page_size, bookmark)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _CursorPage(Generic[T]):
     """What a cursor gave, or what of it lies behind an element."""
 
@@ -222,7 +222,7 @@ class _CursorPage(Generic[T]):
         )
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Search(Generic[T]):
     """For the bookmarked item, which a list that moved may have pushed a page on, or lost."""
 
@@ -345,7 +345,7 @@ def _mark(cursor: str | None) -> bytes:
     return blake2b((cursor or "").encode(), digest_size=16).digest()
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class OffsetListing(Generic[T]):
     """A listing by `start` and `limit` (protocol 5.7, 5.19)."""
 
@@ -365,7 +365,7 @@ class OffsetListing(Generic[T]):
         return OffsetWalk(self, page_size, bookmark)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _OffsetPage(Generic[T]):
     """What an offset gave."""
 

@@ -29,7 +29,7 @@ _SEPARATIONS = 4  # there and back, twice: more was never needed
 _DELIMITERS = {"strong": "**", "em": "_", "strike": "~~"}
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Run:
     """Text under the same marks: the link outermost, code innermost."""
 
@@ -39,7 +39,7 @@ class _Run:
     code: bool = False
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class _Piece:
     """A stretch of the line being written; `delimiter` when it opens or closes emphasis."""
 

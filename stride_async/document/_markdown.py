@@ -24,7 +24,7 @@ _BULLETS = frozenset({"bulletList", "decisionList", "taskList"})
 _LISTS = _BULLETS | {"orderedList"}
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Task:
     """A node still to be written and where; `json` None ends the list item or quote it stands behind."""
 
@@ -35,7 +35,7 @@ class _Task:
     other_bullet: bool = False
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class _Page:
     """Lines written so far, and the markers that the next line has to begin with."""
 

@@ -189,7 +189,7 @@ BLOCKS = (
 _IN_CELLS = tuple(kind for kind in BLOCKS if kind not in {"table", "bodiedExtension"})
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Kind:
     """What one type of node may have: attributes by `attrs`, and children of the types in `content`.
 
