@@ -1,0 +1,158 @@
+"""P1 to P4, P12: what it costs to read a conversation's messages, and how fetching hides behind a slow consumer."""
+
+from __future__ import annotations
+
+import asyncio
+import cProfile
+import functools
+import pstats
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import attrs
+
+from benchmarks.loops import stride
+from benchmarks.sides import Finding, compared, in_fresh_process, taking_turns
+from benchmarks.site import Site, served
+from stride_async import ClientCredentials, Message, Pager, Settings, StrideClient
+
+ROOMS, MESSAGES = 6, 6_000
+LATENCY = 0.05
+SLOW_MESSAGES = 3_000
+PAGE = 75
+PROFILED = 10
+"""Functions that are shown of the profile."""
+
+_NAMES = {
+    "stride": "stride_async",
+    "bare_orjson": "aiohttp + orjson",
+    "bare_json": "aiohttp + json",
+    "httpx_pydantic": "httpx + pydantic",
+    "bytes_only": "aiohttp, bytes only",
+}
+
+
+def findings() -> list[Finding]:
+    """All of them, from one server for the CPU figures and a slow one for P12."""
+    with served(conversations=ROOMS, messages=MESSAGES) as site:
+        fields = taking_turns({_NAMES[loop]: _cpu(site, loop) for loop in _NAMES})
+        bodies = taking_turns({_NAMES[loop]: _cpu(site, loop, bodies=True) for loop in ("stride", "bare_orjson")})
+        on_uvloop = taking_turns({_NAMES[loop]: _cpu(site, loop, uvloop=True) for loop in ("stride", "bare_orjson")}, 1)
+    per_message = functools.partial(compared, ours="stride_async", unit="µs CPU a message")
+    return [
+        per_message(fields, peer="aiohttp + orjson", name="P1", question="history, fields", goal=0.7),
+        per_message(fields, peer="aiohttp + json", name="P2", question="history, fields", goal=0.5),
+        per_message(fields, peer="httpx + pydantic", name="P3", question="history, fields", goal=0.2),
+        per_message(bodies, peer="aiohttp + orjson", name="P4", question="history, every node", goal=1.5),
+        compared(
+            fields,
+            ours="aiohttp, bytes only",
+            peer="aiohttp + orjson",
+            name="P1 floor",
+            question="reading the bytes alone",
+            unit="µs CPU a message",
+            goal=None,
+        ),
+        per_message(on_uvloop, peer="aiohttp + orjson", name="P1 uvloop", question="as P1, on uvloop, once", goal=None),
+        slow_consumer(),
+    ]
+
+
+def _cpu(site: Site, loop: str, *, bodies: bool = False, uvloop: bool = False) -> Callable[[], float]:
+    """Runs a loop in a fresh process: microseconds of its CPU for each message."""
+    words = {"loop": loop, "site": attrs.asdict(site), "bodies": bodies, "uvloop": uvloop}
+
+    def measure() -> float:
+        told = in_fresh_process("benchmarks.walk", words)
+        if loop != "bytes_only":
+            _check_seen(loop, bodies, told["seen"])
+        return float(told["cpu"]) / (ROOMS * MESSAGES) * 1e6
+
+    return measure
+
+
+_seen: dict[bool, dict[str, int]] = {}
+
+
+def _check_seen(loop: str, bodies: bool, seen: dict[str, int]) -> None:
+    """All loops must have read the same, or their costs say nothing."""
+    first = _seen.setdefault(bodies, seen)
+    if seen != first or seen["messages"] != ROOMS * MESSAGES:
+        raise AssertionError(f"{loop} saw {seen}, another loop {first}")
+
+
+def slow_consumer() -> Finding:
+    """P12: wall time with `prefetch=1` against the longer of fetching alone and consuming alone."""
+    with served(conversations=1, messages=SLOW_MESSAGES, latency=LATENCY) as site:
+        samples = asyncio.run(_overlapped(site))
+    samples["max(fetch, consume)"] = [max(pair) for pair in zip(samples["fetch"], samples["consume"], strict=True)]
+    return compared(
+        samples,
+        ours="prefetch=1",
+        peer="max(fetch, consume)",
+        name="P12",
+        question=f"slow consumer, {LATENCY * 1000:.0f} ms a page",
+        unit="s",
+        goal=1.1,
+    )
+
+
+async def _overlapped(site: Site) -> dict[str, list[float]]:
+    samples: dict[str, list[float]] = {"fetch": [], "consume": [], "prefetch=1": []}
+    async with _client(site) as client:
+        history = client.conversation(site.rooms[0]).history()
+        pages = -(-SLOW_MESSAGES // PAGE)
+        await _fetched(history)
+        for _ in range(5):
+            samples["fetch"].append(await _fetched(history))
+            pause = samples["fetch"][-1] / pages
+            samples["consume"].append(await _consumed(pages, pause))
+            samples["prefetch=1"].append(await _both(history, pause))
+    return samples
+
+
+@asynccontextmanager
+async def _client(site: Site) -> AsyncIterator[StrideClient]:
+    credentials = ClientCredentials(site.client_id, site.client_secret)
+    settings = Settings(base_url=site.url, calls_per_minute=None)
+    async with StrideClient(credentials, cloud_id=site.cloud_id, settings=settings) as client:
+        yield client
+
+
+async def _fetched(history: Pager[Message]) -> float:
+    began = time.perf_counter()
+    async for _ in history:
+        pass
+    return time.perf_counter() - began
+
+
+async def _consumed(pages: int, pause: float) -> float:
+    began = time.perf_counter()
+    for _ in range(pages):
+        await asyncio.sleep(pause)
+    return time.perf_counter() - began
+
+
+async def _both(history: Pager[Message], pause: float) -> float:
+    began, given = time.perf_counter(), 0
+    async with history.stream(prefetch=1) as messages:
+        async for _ in messages:
+            given += 1
+            if given % PAGE == 0:
+                await asyncio.sleep(pause)
+    return time.perf_counter() - began
+
+
+def profile() -> str:
+    """The functions P1 spends most time in, by their own time."""
+    with served(conversations=ROOMS, messages=MESSAGES) as site:
+        profiler = cProfile.Profile(time.process_time)
+        profiler.enable()
+        asyncio.run(stride.read(site, bodies=False))
+        profiler.disable()
+    stats = pstats.Stats(profiler).strip_dirs()
+    spent = sum(row[2] for row in stats.stats.values())  # type: ignore[attr-defined]  # typeshed leaves it out
+    rows = sorted(stats.stats.items(), key=lambda item: -item[1][2])[:PROFILED]  # type: ignore[attr-defined]  # as above
+    lines = [f"{row[2] / spent:6.1%}  {row[1]:>8}  {name} ({file}:{line})" for (file, line, name), row in rows]
+    return "\n".join([" share     calls  function", *lines])

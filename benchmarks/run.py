@@ -1,0 +1,95 @@
+"""Every ordinary benchmark: one table, and `results.json` beside this file."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import decode, history, imports, server
+from benchmarks.sides import Finding
+
+RESULTS = Path(__file__).with_name("results.json")
+
+
+def main() -> None:
+    console = Console()
+    found: list[Finding] = []
+    for module in (history, decode, imports, server):
+        console.print(f"[dim]{(module.__doc__ or '').splitlines()[0]}[/dim]")
+        found += module.findings()
+    console.print(_table(found))
+    profile = history.profile()
+    console.print("P1 by function, own time:", profile, sep="\n", markup=False, highlight=False)
+    RESULTS.write_text(json.dumps(_results(found, profile), indent=1, ensure_ascii=False) + "\n")
+
+
+def _table(found: list[Finding]) -> Table:
+    table = Table(title=f"Medians, side by side on {machine()}")
+    for heading in ("", "question", "unit"):
+        table.add_column(heading)
+    table.add_column("ours", justify="right")
+    table.add_column("peer", justify="right")
+    table.add_column("peer is")
+    for heading in ("ratio", "goal"):
+        table.add_column(heading, justify="right")
+    table.add_column("met?")
+    for each in found:
+        sign = "≥" if each.at_least else "≤"
+        table.add_row(
+            each.name,
+            each.question,
+            each.unit,
+            f"{each.ours:.4g}",
+            f"{each.peer:.4g}",
+            each.peer_name,
+            f"{each.ratio:.2f}",
+            "" if each.goal is None else f"{sign} {each.goal:g}",
+            {None: "", True: "[green]yes[/green]", False: "[red]no[/red]"}[each.met],
+        )
+    return table
+
+
+def _results(found: list[Finding], profile: str) -> dict[str, object]:
+    rows = [
+        {
+            "name": each.name,
+            "question": each.question,
+            "unit": each.unit,
+            "ours": each.ours,
+            "peer": each.peer,
+            "peer_name": each.peer_name,
+            "ratio": each.ratio,
+            "goal": each.goal,
+            "met": each.met,
+            "samples": each.samples,
+            "spread": {side: statistics.pstdev(figures) for side, figures in each.samples.items()},
+        }
+        for each in found
+    ]
+    return {
+        "machine": machine(),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rows": rows,
+        "profile": profile,
+    }
+
+
+def machine() -> str:
+    """Cores, processor and Python."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    model = models[0] if models else platform.processor() or platform.machine()
+    return f"{os.cpu_count()} cores of {model}, Python {sys.version.split()[0]}"
+
+
+if __name__ == "__main__":
+    main()
