@@ -209,7 +209,7 @@ def of_status(kind: Kind, fault: Fault, times: int | None) -> Outcome:
 async def test_a_fault_ends_as_the_rule_says(server, tmp_path, kind, fault, times):
     """Class and facts of the error, or none; and the server saw as many requests as the client reports."""
     asked, met = KINDS[kind], FAULTS[fault]
-    patience = 0.3 if fault in TIMED else 20.0
+    patience = 0.2 if fault in TIMED else 20.0
     events: list[object] = []
     room = server.add_conversation("general")
     message = server.add_message(room, "old")
