@@ -19,7 +19,7 @@ from stride_async._net.session import Session
 from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async._wire.bookmark import Bookmark
 from stride_async._wire.pages import Listing, Page, Undecodable, Walk
-from stride_async._wire.secrets import redact
+from stride_async._wire.secrets import forget_frames, redact
 
 T = TypeVar("T")
 
@@ -170,7 +170,9 @@ class _Fetch(Generic[T]):
                 self._walk.take(await self._session.send(step, self.stats), self._told)
             except StrideError as error:
                 if not (isinstance(error, ApiError) and error.status in _GONE and self._walk.place_is_gone()):
-                    error.__cause__ = None if isinstance(error, DecodeError) else error.__cause__
+                    if isinstance(error, DecodeError):
+                        forget_frames(error)
+                        error.__cause__ = None
                     redact(error.with_facts(bookmark=self._at), self._session.pool.secrets)
                     raise
         return None

@@ -21,6 +21,7 @@ def _checked_url(url: str, what: str) -> str:
     try:
         parts = urlsplit(url)
         port_reads = parts.port is None or parts.port > 0
+        (parts.hostname or "").encode("idna")
     except ValueError as error:
         raise ValueError(f"{what} {url!r} cannot be read: {error}") from error
     if parts.scheme not in {"http", "https"} or not parts.hostname or not port_reads:

@@ -25,17 +25,17 @@ def everything_told(error: BaseException) -> str:
             continue
         seen.add(id(cause))
         told += locals_of_ours(cause)
-        behind += [cause.__cause__, cause.__context__]
+        behind.append(cause.__cause__ if cause.__suppress_context__ else cause.__context__)
         behind += getattr(cause, "exceptions", ())
     return "\n".join(told)
 
 
 def locals_of_ours(error: BaseException) -> list[str]:
-    """The locals that a report with locals shows of each frame in the package's own files."""
+    """The locals that a report with locals shows of each frame in the package's own files and in those it uses."""
     report = traceback.TracebackException.from_exception(error, capture_locals=True)
     return [
         f"{frame.filename}:{frame.lineno} {name} = {value}"
         for frame in report.stack
-        if frame.filename.startswith(OURS) or "stride_async" in frame.name
+        if frame.filename.startswith(OURS) or "site-packages" in frame.filename
         for name, value in (frame.locals or {}).items()
     ]

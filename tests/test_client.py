@@ -138,6 +138,7 @@ def test_each_missing_variable_is_named(environment, missing, words):
         ("http://127.0.0.1:0", "is no address of a server"),
         ("http://127.0.0.1:99999", "cannot be read: Port out of range"),
         ("http://[::1", "cannot be read"),
+        ("http://" + "x" * 64 + ".invalid", "cannot be read: "),
         ("http://ann:word@127.0.0.1", "holds a user name or password"),
         ("http://127.0.0.1/?a=b", "has a query or fragment"),
         ("http://127.0.0.1/#a", "has a query or fragment"),

@@ -37,7 +37,7 @@ from stride_async._net.retry import REPEATED_STATUSES, Again, Outcome, Stop, car
 from stride_async._net.throttle import Place
 from stride_async._wire.request import Answer, Request
 from stride_async._wire.response import error_of, stated_wait
-from stride_async._wire.secrets import redact, redacted
+from stride_async._wire.secrets import forget_frames, redact, redacted
 from stride_async._wire.token import AccessToken
 
 if TYPE_CHECKING:
@@ -172,6 +172,8 @@ class Call:
                 raise  # A token provider's own.
             raise self._finished(self._closed_meanwhile() if self._pool.closed else self._too_late()) from None
         except StrideError as error:
+            forget_frames(error)
+            forget_frames(self._failure)
             if self._pool.closed and not isinstance(error, ClientClosed):
                 raise self._finished(self._closed_meanwhile()) from None
             if self._is_late() and error is not self._no_token:
@@ -244,10 +246,7 @@ class Call:
             failure = self._failure = failure_of(request, error, upload)
             not_sent = isinstance(failure, NotSent)
             self._seen = not not_sent or (upload is not None and upload.begun)
-            words = str(failure).removeprefix(f"{request}: ")
-            self._note(
-                Outcome("not sent" if not_sent else "ambiguous"), began, error=f"{type(failure).__name__}: {words}"
-            )
+            self._note(Outcome("not sent" if not_sent else "ambiguous"), began, error=self._in_short(failure))
             # The aiohttp errors that quote request headers are not kept as a cause.
             raise failure from (None if isinstance(error, aiohttp.ClientResponseError) else error)
         except asyncio.CancelledError:
@@ -268,6 +267,9 @@ class Call:
         if answer.status == 429 and request.limit_key and stated is not None and stated <= self._settings.longest_wait:
             self._pool.throttle.pause(request.limit_key, stated)
         return answer
+
+    def _in_short(self, failure: TransportError) -> str:
+        return f"{type(failure).__name__}: {str(failure).removeprefix(f'{self._request}: ')}"
 
     def _note(
         self,

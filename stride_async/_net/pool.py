@@ -28,7 +28,7 @@ class Pool:
         self.numbers = count(1)
         """What calls are told apart by in events."""
         self.secret = ""
-        self.given: deque[str] = deque(maxlen=4)
+        self.given: deque[str] = deque(maxlen=16)
         """Tokens of late. Neither they nor the secret may appear in any error, whoever echoes them."""
         self._http = http
         self._owns_http = http is None

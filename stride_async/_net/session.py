@@ -11,6 +11,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from io import BytesIO
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -204,8 +205,9 @@ class Session:
             # As written; what no request line can carry is quoted.
             to = at.join(URL(quote(location, safe=_WRITTEN, errors="surrogateescape"), encoded=True))
             origin = _origin(to)
-        except ValueError as error:
-            raise ForbiddenOrigin(f"{request}: redirected to what is no address: {location[:200]!r}") from error
+            (to.host or "").encode("idna")
+        except ValueError:
+            raise ForbiddenOrigin(f"{request}: redirected to what is no address: {location[:200]!r}") from None
         if to.scheme not in {"http", "https"} or (at.scheme == "https" and to.scheme == "http"):
             raise ForbiddenOrigin(f"{request}: redirected from {at.scheme} to {to.scheme}, which is not followed")
         if to.raw_user is not None or to.raw_password is not None:
@@ -226,11 +228,11 @@ class Session:
         """The answer with its body, read within bounds; the connection goes back to the pool."""
         good = response.status < 300
         most = self.settings.longest_answer_bytes if good else LONGEST_ERROR_BODY
-        parts, size = [], 0
+        held, size = BytesIO(), 0
         try:
-            while part := await response.content.readany():
-                parts.append(part)
-                size += len(part)
+            # What came is no local here, and BytesIO does not show it: the token call's answer is read here, too.
+            while count := held.write(await response.content.readany()):
+                size += count
                 if size > most:
                     response.close()
                     if good:
@@ -241,7 +243,7 @@ class Session:
                 received=size, expected=response.content_length
             ) from error
         response.release()
-        return Answer(response.status, response.headers, parts[0] if len(parts) == 1 else b"".join(parts))
+        return Answer(response.status, response.headers, held.getvalue())
 
     async def _opened(self, response: aiohttp.ClientResponse) -> aiohttp.ClientResponse | Answer:
         if response.status in {200, 206, 416}:

@@ -18,10 +18,10 @@ class Answer:
     """A whole answer, whatever its status."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = attrs.field(repr=False)
     """Names compare without regard to case."""
     body: bytes = attrs.field(repr=False)
-    """Not shown: the token call's holds a token."""
+    """Neither is shown: the token call's body holds a token, and a careless service may say one back in either."""
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)

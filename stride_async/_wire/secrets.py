@@ -34,6 +34,13 @@ def redact(error: E, secrets: Iterable[str]) -> E:
     return error
 
 
+def forget_frames(error: BaseException | None) -> None:
+    """Forget where an error and those behind it were raised: what was sent and what came stand there as locals."""
+    while error is not None and error.__traceback__ is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+
+
 def _without(secret: str, text: str) -> str:
     start, kept, behind = secret[:_TELLING_CHARACTERS], [], 0
     while (at := text.find(start, behind)) >= 0:

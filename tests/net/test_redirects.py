@@ -201,6 +201,8 @@ ELSEWHERE = [
     "http://127.0.0.1:0{port}/x",
     "http://127.0.0.1:99999/x",
     "http://[::1/x",
+    "http://.:{port}/x",
+    "http://" + "x" * 64 + ".invalid/x",
     "ftp://127.0.0.1:{port}/x",
     "file:///etc/passwd",
     "javascript:alert(1)",
