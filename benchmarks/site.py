@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -28,10 +29,19 @@ class Site:
 
 
 @contextmanager
-def served(*, conversations: int, messages: int, latency: float = 0.0) -> Iterator[Site]:
+def served(
+    *,
+    conversations: int,
+    messages: int,
+    latency: float = 0.0,
+    db: Path | None = None,
+    upload_bytes: int | None = None,
+) -> Iterator[Site]:
     """A site of so many conversations with so many messages in each, without any rate limit."""
     plan = f"conversations={conversations},messages={messages},even=true,media=0,seed=7"
     command = [sys.executable, "-m", "benchmarks.serve", "--generate", plan, "--latency", str(latency)]
+    command += ["--db", str(db)] if db else []
+    command += ["--upload-bytes", str(upload_bytes)] if upload_bytes else []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None

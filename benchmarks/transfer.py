@@ -1,0 +1,101 @@
+"""One media body, once, in this process: how long it took and what memory it cost, as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from benchmarks.site import Site
+from stride_async import ClientCredentials, Settings, StrideClient
+
+
+async def stride_down(site: Site, media_id: str, path: Path) -> str:
+    async with _client(site) as client:
+        return (await client.conversation(site.rooms[0]).download(media_id, path)).sha256
+
+
+async def stride_up(site: Site, _: str, path: Path) -> str:
+    async with _client(site) as client:
+        return (await client.conversation(site.rooms[0]).upload(path)).id
+
+
+async def aiohttp_down(site: Site, media_id: str, path: Path) -> str:
+    """By hand, with what a careful hand does: checked, and on disk."""
+    digest = hashlib.sha256()
+    async with aiohttp.ClientSession(headers=await _authorized(site)) as session:
+        async with session.get(f"{_media_of(site)}/{media_id}") as answer:
+            with path.open("wb") as file:
+                async for chunk in answer.content.iter_chunked(65_536):
+                    file.write(chunk)
+                    digest.update(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+async def aiohttp_up(site: Site, _: str, path: Path) -> str:
+    headers = {**await _authorized(site), "Content-Type": "application/octet-stream"}
+    async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout()) as session:
+        with path.open("rb") as file:
+            async with session.post(_media_of(site), params={"name": path.name}, data=file) as answer:
+                uploaded: str = (await answer.json(content_type=None))["data"]["id"]
+                return uploaded
+
+
+SIDES: dict[str, Callable[[Site, str, Path], Coroutine[Any, Any, str]]] = {
+    "stride_down": stride_down,
+    "stride_up": stride_up,
+    "aiohttp_down": aiohttp_down,
+    "aiohttp_up": aiohttp_up,
+}
+
+
+def _client(site: Site) -> StrideClient:
+    settings = Settings(base_url=site.url, calls_per_minute=None)
+    return StrideClient(
+        ClientCredentials(site.client_id, site.client_secret), cloud_id=site.cloud_id, settings=settings
+    )
+
+
+def _media_of(site: Site) -> str:
+    return f"{site.url}/site/{site.cloud_id}/conversation/{site.rooms[0]}/media"
+
+
+async def _authorized(site: Site) -> dict[str, str]:
+    words = {"grant_type": "client_credentials", "client_id": site.client_id, "client_secret": site.client_secret}
+    async with aiohttp.ClientSession() as session, session.post(f"{site.url}/oauth/token", json=words) as answer:
+        return {"Authorization": f"Bearer {(await answer.json())['access_token']}"}
+
+
+async def _warmed_up(side: Callable[[Site, str, Path], Coroutine[Any, Any, str]], site: Site, path: Path) -> None:
+    """A small body first, so that what the code itself takes is not counted as the body's memory."""
+    small = path.with_name("small")
+    small.write_bytes(b"x" * 100_000)
+    async with _client(site) as client:
+        media = await client.conversation(site.rooms[0]).upload(small)
+        await side(site, media.id, small)
+
+
+def main(words: dict[str, Any]) -> dict[str, Any]:
+    site, path, side = Site(**words["site"]), Path(words["path"]), SIDES[words["side"]]
+    asyncio.run(_warmed_up(side, site, path))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    began = time.perf_counter()
+    result = asyncio.run(side(site, words["media_id"], path))
+    seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"seconds": seconds, "extra_mebibytes": (peak - before) / 1024, "result": result}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(json.load(sys.stdin))))
