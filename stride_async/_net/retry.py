@@ -170,7 +170,7 @@ async def carry_out(
         assert isinstance(decision, Again)
         await waiting(decision)
 
-    # Most calls go well at once, and tenacity's own work for one is as much as sending it: it begins with the repeats.
+    # Most calls go well at once, and tenacity's own work costs half of sending one: it begins with the repeats.
     try:
         value = await attempt()
     except StrideError:
