@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
@@ -28,6 +29,9 @@ FORMAT = 1
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _TEMPORARY = ".tmp-"
 _LEVEL = 3
+"""Of compression."""
+_STRAY_SECONDS = 3600.0
+"""A temporary file that was not written to for so long belongs to nobody."""
 _LONGEST_FOLDER = 150
 _BATCH_LINES = 256
 """Lines that are packed at once."""
@@ -116,16 +120,29 @@ class Archive:
             OSError: the folder cannot be written.
         """
         root = Path(root)
-        root.mkdir(parents=True, exist_ok=True)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise NotAnArchive(f"{root} is no folder, or lies in none") from None
         if not (root / "archive.json").exists():
             if any(not name.name.startswith(_TEMPORARY) for name in root.iterdir()):
                 raise NotAnArchive(f"{root} is not empty and is no archive: give a new folder; nothing was touched")
             made = cls(root, secrets.token_hex(16), cloud_id)
             made.put("archive.json", msgspec.json.encode(_Head(FORMAT, made.id, cloud_id)))
-        archive = cls.open(root)
-        if archive.cloud_id != cloud_id:
-            raise NotAnArchive(f"{root} holds the site {archive.cloud_id}, not {cloud_id}; nothing was touched")
-        return archive
+        return _of_site(cls.open(root), cloud_id)
+
+    @classmethod
+    def find(cls, root: str | os.PathLike[str], cloud_id: str) -> Archive | None:
+        """The archive of this site in a folder; None where one would be made.
+
+        Raises:
+            NotAnArchive: the folder holds something else, or another site.
+            NewerArchive: its format is later than this version reads.
+        """
+        root = Path(root)
+        if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+            return None
+        return _of_site(cls.open(root), cloud_id)
 
     def hold(self) -> None:
         """Tell other exports to stay away, for the service's limit; released with the process at the latest.
@@ -144,7 +161,9 @@ class Archive:
                 raise ArchiveBusy(f"another export works on {self.root} now") from None
         self._lease = file
         for stray in self.root.rglob(f"{_TEMPORARY}*"):
-            stray.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                if time.time() - stray.stat().st_mtime > _STRAY_SECONDS:
+                    stray.unlink()
 
     def release(self) -> None:
         """Let others at it."""
@@ -166,13 +185,13 @@ class Archive:
             temporary.unlink(missing_ok=True)
             raise
 
-    def put_lines(self, folder: str, name: str, lines: Iterable[bytes]) -> Stored:
+    def put_lines(self, folder: str, name: str, lines: Iterable[bytes], *, level: int = _LEVEL) -> Stored:
         """Write lines compressed; the name ends in a digest of their content, so that equal content is one file."""
         digest, rows = hashlib.sha256(), 0
         temporary = self._temporary(self.root / folder / name)
         try:
             with temporary.open("xb") as file:
-                with zstandard.ZstdCompressor(level=_LEVEL).stream_writer(file, closefd=False) as packed:
+                with zstandard.ZstdCompressor(level=level).stream_writer(file, closefd=False) as packed:
                     for some in _in_batches(lines):
                         block = b"\n".join(some) + b"\n"
                         digest.update(block)
@@ -205,6 +224,19 @@ class Archive:
         """
         try:
             return (self.root / path).read_bytes()
+        except FileNotFoundError:
+            raise DamagedArchive(f"{path} is missing") from None
+
+    def end_of(self, path: str, most: int) -> bytes:
+        """A file's last bytes, so many at most.
+
+        Raises:
+            DamagedArchive: it is not there.
+        """
+        try:
+            with (self.root / path).open("rb") as file:
+                file.seek(max(0, self.size_of(path) - most))
+                return file.read(most)
         except FileNotFoundError:
             raise DamagedArchive(f"{path} is missing") from None
 
@@ -242,6 +274,18 @@ class Archive:
         except FileNotFoundError:
             raise DamagedArchive(f"{path} is missing") from None
 
+    def sha256_of(self, path: str) -> str:
+        """The digest of a file's bytes, read in chunks.
+
+        Raises:
+            DamagedArchive: it is not there.
+        """
+        try:
+            with (self.root / path).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            raise DamagedArchive(f"{path} is missing") from None
+
     def names(self, folder: str) -> list[str]:
         """Names in a folder, sorted; stray temporary files are not among them."""
         try:
@@ -253,10 +297,19 @@ class Archive:
         """Delete a file that no commit needs any more."""
         (self.root / path).unlink(missing_ok=True)
 
-    def append(self, path: str, data: bytes) -> None:
-        """Add to a log; these are read by people and by the next run, never relied on for content."""
-        with self._made(self.root / path).open("ab", buffering=0) as file:
-            file.write(data)
+    def log(self, path: str) -> BinaryIO:
+        """A file to add lines to, each with the system as soon as it is written.
+
+        Logs are read by people and by the next run, never relied on for content.
+        """
+        return self._made(self.root / path).open("ab", buffering=0)
+
+    def seconds_since_written(self, path: str) -> float | None:
+        """How long ago a file was last written to; None where there is none."""
+        try:
+            return max(0.0, time.time() - (self.root / path).stat().st_mtime)
+        except FileNotFoundError:
+            return None
 
     def bytes_used(self) -> int:
         """Bytes of all files."""
@@ -279,6 +332,12 @@ class Archive:
                 temporary.unlink()
         _sync_folder(final.parent)
         return True
+
+
+def _of_site(archive: Archive, cloud_id: str) -> Archive:
+    if archive.cloud_id != cloud_id:
+        raise NotAnArchive(f"{archive.root} holds the site {archive.cloud_id}, not {cloud_id}; nothing was touched")
+    return archive
 
 
 def _in_batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:

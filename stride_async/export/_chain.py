@@ -74,6 +74,10 @@ class Chain:
         """Number and digest of the newest commit; 0 and empty where there is none."""
         return self._last
 
+    def is_overtaken(self) -> bool:
+        """Whether somebody else has made the next commit."""
+        return self._archive.holds(f"{self._folder}/{self._next:08d}.json")
+
     def must_be_sound(self) -> None:
         """Refuse to build on a chain that lost a part.
 

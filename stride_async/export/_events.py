@@ -59,6 +59,14 @@ class ConversationsFound:
 
 
 @attrs.frozen
+class ConversationStarted:
+    """A conversation is being worked on."""
+
+    conversation_id: str
+    name: str
+
+
+@attrs.frozen
 class PagesFetched:
     """A page of a conversation's history came in."""
 
@@ -115,9 +123,21 @@ class Summary:
     media_bytes: int
     users: int
     failures: int
+    """Things that are missing and listed, those of earlier runs that are missing still among them."""
+    no_longer_listed: int
+    """Conversations the service told of once and does not now; what is held of them stays."""
     seconds: float
     content_digest: str
-    """Of every conversation the archive holds."""
+    """Of every conversation the archive holds and the service lists."""
 
 
-ExportEvent = RunStarted | ConversationsFound | PagesFetched | MediaFetched | ConversationDone | Failure | Summary
+ExportEvent = (
+    RunStarted
+    | ConversationsFound
+    | ConversationStarted
+    | PagesFetched
+    | MediaFetched
+    | ConversationDone
+    | Failure
+    | Summary
+)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import time
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain, groupby
@@ -16,7 +18,9 @@ from stride_async._conversation import ConversationClient
 from stride_async._errors import DecodeError
 from stride_async._models import EPOCH, Message
 from stride_async._wire.convert import key_at
-from stride_async.export._archive import Archive
+from stride_async.export._archive import Archive, DamagedArchive
+from stride_async.export._chain import Overtaken
+from stride_async.export._met import add_met
 from stride_async.export._plan import (
     BEGINNING,
     HIGHEST,
@@ -26,25 +30,30 @@ from stride_async.export._plan import (
     Key,
     LegBegun,
     LegEnded,
+    Mended,
     Met,
     Op,
     Raw,
     Sealed,
     Span,
     State,
-    agrees,
+    Unplaced,
+    Window,
     digest_of,
+    just_above,
     merged,
     month_of,
 )
 
 GROUP_PAGES = 8
-"""Pages gathered before they are written: what a kill may cost of one conversation."""
-LAST_ID = "\U0010ffff"
-"""Not below any id."""
-EMPTY, AGREED = "an empty page", "a page that agrees with what is held"
+GROUP_SECONDS = 0.25
+"""Pages are written after so many, or after so long: what a kill may cost of one conversation."""
+SEALED_AT_ONCE = 50_000
+"""Messages; a longer leg is sealed in several steps, each of which outlives a kill."""
+EMPTY, AGREED, BOUND = "an empty page", "a page that agrees with what is held", "the bound asked for"
 """Why a leg may end."""
-_MENTIONS_SOMEBODY = (b'"mention"', b'"media"', b"\\u00")
+_RAW_LEVEL = 1
+"""Of compression: raw groups are soon read again and removed."""
 Line = tuple[Key, bytes]
 R = TypeVar("R")
 
@@ -61,7 +70,12 @@ async def whole(work: Callable[[], R]) -> R:
 
 def line_of(raw: bytes) -> bytes:
     """A message as one line: the service's own bytes, white space between tokens aside where it breaks lines."""
-    return msgspec.json.format(raw, indent=-1) if b"\n" in raw or b"\r" in raw else raw
+    if b"\n" not in raw and b"\r" not in raw:
+        return raw
+    try:
+        return msgspec.json.format(raw, indent=-1)
+    except (msgspec.DecodeError, RecursionError):
+        return raw.replace(b"\r", b" ").replace(b"\n", b" ")  # Line breaks stand between tokens only.
 
 
 def key_of(message: Message) -> Key:
@@ -70,53 +84,113 @@ def key_of(message: Message) -> Key:
 
 
 @attrs.define
-class Walked:
-    """What a leg brought that is not yet written: lines newest first, users and media met, what was no message."""
+class _Walked:
+    """What a leg brought that is not yet written."""
 
+    leg: int
+    top: Key | None
+    """The newest message of the leg, written or not."""
+    low: Key | None
+    """Everything from here to the leg's upper end came; None at the newest end."""
+    written_to: Key | None
+    """The same of what is written."""
     lines: list[Line] = attrs.field(factory=list)
     pages: int = 0
-    _page_from: int = 0
     users: set[str] = attrs.field(factory=set)
     media: set[str] = attrs.field(factory=set)
-    odd: list[DecodeError] = attrs.field(factory=list)
+    odd: list[Failed] = attrs.field(factory=list)
+    """What was no message."""
+    unplaced: dict[str, bytes] = attrs.field(factory=dict)
+    """What had not even a key, by digest."""
+    _page: tuple[int, int] = (0, 0)
+    """How many lines and odd ones there were before this page."""
 
-    def add(self, message: Message) -> None:
-        """One message."""
-        self.lines.append((key_of(message), line_of(message.raw)))
-        self.users.add(message.sender_id)
-        if any(sign in message.raw for sign in _MENTIONS_SOMEBODY):
-            try:
-                self.users.update(message.body.mentions())
-                self.media.update(message.body.media())
-            except ValueError:
-                pass  # A body that is no document speaks of nobody; the message is kept as it is.
-
-    def end_page(self) -> list[Line]:
-        """The lines since the page before."""
-        self.pages += 1
-        lines, self._page_from = self.lines[self._page_from :], len(self.lines)
-        return lines
-
-    def forget(self, lines: list[Line]) -> None:
-        """Take the last page back: all of it is held already."""
-        del self.lines[len(self.lines) - len(lines) :]
-        self._page_from = len(self.lines)
-
-    def written(self) -> None:
-        """Everything gathered is in the archive."""
-        self.lines.clear()
-        self.pages = self._page_from = 0
+    def add(self, messages: Iterable[Message]) -> None:
+        """A page's messages."""
+        for message in messages:
+            self.lines.append((key_of(message), line_of(message.raw)))
+            add_met(message, self.users, self.media)
 
     def add_undecodable(self, error: DecodeError) -> None:
-        """An element that is no message: kept by its key where it has one."""
-        self.odd.append(error)
-        key = key_at(error.raw)
+        """An element that is no message: kept by its key where it has one, else apart."""
+        key, digest = key_at(error.raw), digest_of(error.raw).hex()
         if key is not None:
             self.lines.append((key, line_of(error.raw)))
+        else:
+            self.unplaced[digest] = line_of(error.raw)
+        id, ts = (key[1], key[0]) if key is not None else (digest, None)
+        self.odd.append(Failed("message", id, str(error), final=True, ts=ts, leg=self.leg))
+
+    def page(self) -> list[Line]:
+        """The lines since the page before, oldest first."""
+        return sorted(self.lines[self._page[0] :])
+
+    def end_page(self, lines: list[Line]) -> None:
+        """They are part of what came."""
+        self.pages += 1
+        self.low = lines[0][0]
+        self.top = max(self.top or lines[-1][0], lines[-1][0])
+        self._page = len(self.lines), len(self.odd)
+
+    def drop_page(self) -> None:
+        """All of it is held already."""
+        del self.lines[self._page[0] :], self.odd[self._page[1] :]
+
+    def clear(self) -> None:
+        """Everything is written."""
+        self.lines.clear()
+        self.odd.clear()
+        self.unplaced.clear()
+        self.users, self.media = set(), set()
+        self.pages, self._page, self.written_to = 0, (0, 0), self.low
+
+
+class _Index:
+    """Keys and digests of the sealed messages a walk comes by, a few months at a time."""
+
+    def __init__(self, archive: Archive, state: State) -> None:
+        self._archive = archive
+        self._state = state
+        self._months: dict[str, tuple[list[Key], list[bytes]]] = {}
+
+    def between(self, low: Key, upper: Key) -> list[tuple[Key, bytes]]:
+        """What is held from `low` (included) to `upper` (excluded), oldest first."""
+        first, last = month_of(low[0]), month_of(upper[0])
+        wanted = [month for month in sorted(self._state.months) if first <= month <= last]
+        self._months = {month: self._months.get(month) or self._read(month) for month in wanted}
+        found: list[tuple[Key, bytes]] = []
+        for keys, digests in self._months.values():
+            part = slice(bisect_left(keys, low), bisect_left(keys, upper))
+            found += zip(keys[part], digests[part], strict=True)
+        return found
+
+    def _read(self, month: str) -> tuple[list[Key], list[bytes]]:
+        rows = [(key, digest_of(line)) for key, line in sealed_lines(self._archive, self._state, month)]
+        return [key for key, _ in rows], [digest for _, digest in rows]
+
+
+def sealed_lines(archive: Archive, state: State, month: str) -> Iterator[Line]:
+    """A month's messages, oldest first."""
+    sealed = state.months.get(month)
+    if sealed is not None and sealed.file is not None:
+        yield from keyed(archive.lines(sealed.file.path))
+
+
+def keyed(lines: Iterable[bytes]) -> Iterator[Line]:
+    """Lines with their keys.
+
+    Raises:
+        DamagedArchive: a line has none.
+    """
+    for line in lines:
+        key = key_at(line)
+        if key is None:
+            raise DamagedArchive(f"a line is no message: {line[:80]!r}")
+        yield key, line
 
 
 class HistoryExport:
-    """Walks one leg of a conversation after the other."""
+    """Walks one leg of a conversation after the other; counts what is `new`, `changed` and `gone`."""
 
     def __init__(
         self,
@@ -124,8 +198,10 @@ class HistoryExport:
         folder: str,
         state: State,
         room: ConversationClient,
-        commit: Callable[[list[Op]], None],
+        commit: Callable[[Sequence[Op]], None],
+        *,
         rescan: int | None,
+        fail_fast: bool,
     ) -> None:
         self.new = self.changed = self.gone = 0
         self._archive = archive
@@ -134,155 +210,183 @@ class HistoryExport:
         self._room = room
         self._commit = commit
         self._rescan = rescan
-        self._walked = Walked()
-        self._index: dict[str, dict[Key, bytes]] = {}
-        self._asked: Key | None = None
-        self._high: Key | None = None
-        self._low: Key | None = None
+        """Down to here, in nanoseconds, a page that agrees ends nothing."""
+        self._fail_fast = fail_fast
+        self._index = _Index(archive, state)
+        self._leg = LegBegun(0, None)
+        self._walked = _Walked(0, None, None, None)
+        self._written_at = 0.0
 
-    async def walk(self, upper: Key | None, since: datetime | None) -> AsyncIterator[tuple[int, int]]:
-        """Walk a leg from below `upper`, or go on with the one that is open; gives messages and bytes of each page."""
-        if self._state.leg is None:
-            await whole(partial(self._commit, [LegBegun(self._state.legs + 1, upper)]))
-        leg = self._state.leg
-        assert leg is not None
-        raws, walked = self._state.raws, Walked()
-        self._walked = walked
-        self._high = raws[0].high if raws else None
-        self._low = self._asked = raws[-1].low if raws else leg.upper
-        low: Key = BEGINNING if since is None else (_nanoseconds(since), LAST_ID)
-        why = EMPTY
-        pager = self._room.history(before=_below(self._low), after=since)
+    def tidy(self) -> None:
+        """Remove raw groups of legs that are over: a kill may have left them."""
+        open_leg = self._state.leg.number if self._state.leg is not None else self._state.legs + 1
+        for name in self._archive.names(f"{self._folder}/raw"):
+            number = name.partition("-")[0]
+            if number.isdigit() and int(number) < open_leg:
+                self._archive.remove(f"{self._folder}/raw/{name}")
+
+    async def walk(self, upper: Key | None, window: Window, tell: Callable[[int, int], Awaitable[None]]) -> None:
+        """Walk a leg from below `upper`, or go on with the one that is open; `tell` messages and bytes of each page.
+
+        Raises:
+            StrideError: the service did not give a page; what came before it is written.
+        """
+        state = self._state
+        leg = self._leg = state.leg or LegBegun(state.legs + 1, upper)
+        raws = state.raws
+        reached = raws[-1].low if raws else leg.upper
+        walked = self._walked = _Walked(leg.number, raws[0].high if raws else None, reached, reached)
+        self._written_at = time.monotonic()
+        low, why = window.floor, EMPTY
         try:
-            async for page in pager.pages(on_undecodable=walked.add_undecodable):
-                for message in page.items:
-                    walked.add(message)
-                lines = walked.end_page()
-                bottom, top = min(key for key, _ in lines), max(key for key, _ in lines)
-                self._high = max(self._high or top, top)
-                agreed = await whole(partial(self._agrees, bottom, lines))
-                if agreed:
-                    walked.forget(lines)
-                    low, why = bottom, AGREED
-                else:
-                    self._low = bottom
-                    if walked.pages >= GROUP_PAGES:
-                        await whole(self.keep)
-                yield len(lines), len(page.raw)
-                if agreed:
-                    break
+            if reached is not None and reached <= window.floor:
+                low, why = reached, BOUND
+            elif (agreed := await self._pages(walked, window, tell)) is not None:
+                low, why = agreed, AGREED
+        except Overtaken:
+            raise
         except BaseException:
+            walked.drop_page()
             self.keep()  # Whatever stops the walk: what came is not fetched again.
             raise
-        await whole(partial(self._settle, leg, low, why))
+        await whole(partial(self._settle, low, why))
 
-    def _agrees(self, low: Key, lines: list[Line]) -> bool:
-        """Whether a page says what is held of its stretch, where that counts."""
-        if self._rescan is not None and low[0] >= self._rescan:
-            return False
-        if not any(span.low <= low <= span.high for span in self._state.spans):
-            return False
-        page = {key: digest_of(line) for key, line in lines}
-        return agrees(page, self._held_between(low, self._low or HIGHEST))
+    async def _pages(self, walked: _Walked, window: Window, tell: Callable[[int, int], Awaitable[None]]) -> Key | None:
+        """Walk to the end; the lowest key of the page that agreed, None after an empty one."""
+        pager = self._room.history(before=_below(walked.low), after=_moment(window.since))
+        undecodable = None if self._fail_fast else walked.add_undecodable
+        async for page in pager.pages(on_undecodable=undecodable):
+            walked.add(page.items)
+            lines = walked.page()
+            bottom = lines[0][0]
+            if self._may_end_at(bottom) and await whole(partial(self._agrees, lines, walked.low)):
+                walked.drop_page()
+                await tell(len(lines), len(page.raw))
+                return bottom
+            walked.end_page(lines)
+            if walked.pages >= GROUP_PAGES or time.monotonic() - self._written_at >= GROUP_SECONDS:
+                await whole(self.keep)
+            await tell(len(lines), len(page.raw))
+        if rest := walked.page():
+            walked.end_page(rest)
+        return None
 
-    def _held_between(self, low: Key, upper: Key) -> Mapping[Key, bytes]:
-        first = month_of(low[0])
-        last = "9999-99" if upper == HIGHEST else month_of(upper[0])
-        found: dict[Key, bytes] = {}
-        for month in self._state.months:
-            if first <= month <= last:
-                if month not in self._index:
-                    self._index[month] = {key: digest_of(line) for key, line in self._sealed_lines(month)}
-                found.update({key: d for key, d in self._index[month].items() if low <= key < upper})
-        return found
+    def _may_end_at(self, key: Key) -> bool:
+        """Whether what lies below is held, and need not be read again."""
+        return not (self._rescan is not None and key[0] >= self._rescan) and any(
+            span.holds(key) for span in self._state.spans
+        )
 
-    def _sealed_lines(self, month: str) -> Iterator[Line]:
-        sealed = self._state.months.get(month)
-        if sealed is None or sealed.file is None:
-            return
-        for line in self._archive.lines(sealed.file.path):
-            key = key_at(line)
-            assert key is not None
-            yield key, line
+    def _agrees(self, lines: list[Line], upper: Key | None) -> bool:
+        """Whether a page says just what is held of its stretch: the same messages, and nothing missing in between."""
+        return [(key, digest_of(line)) for key, line in lines] == self._index.between(lines[0][0], upper or HIGHEST)
 
     def keep(self) -> None:
         """Write what was walked and not yet written; a kill from here on costs nothing of it."""
-        walked, leg = self._walked, self._state.leg
-        if leg is None or not walked.lines or self._low is None or self._high is None:
-            return
-        lines = sorted(walked.lines, reverse=True)
-        name = f"{leg.number:04d}-{len(self._state.raws):06d}"
-        stored = self._archive.put_lines(f"{self._folder}/raw", name, (line for _, line in lines))
-        held = Held(stored.path, stored.sha256, stored.rows)
-        self._commit(
-            [
-                Raw(leg.number, held, self._asked, lines[0][0], lines[-1][0], walked.pages),
-                *self._met(),
-            ]
-        )
-        self._asked = self._low = lines[-1][0]
-        walked.written()
+        walked, state = self._walked, self._state
+        ops = self._beside()
+        if walked.lines:
+            lines = sorted(walked.lines, reverse=True)
+            name = f"{self._leg.number:04d}-{len(state.raws):06d}"
+            stored = self._archive.put_lines(f"{self._folder}/raw", name, (line for _, line in lines), level=_RAW_LEVEL)
+            held = Held(stored.path, stored.sha256, stored.rows)
+            begun = [] if state.leg is not None else [self._leg]
+            pages = walked.pages
+            ops = [*begun, Raw(self._leg.number, held, walked.written_to, lines[0][0], lines[-1][0], pages), *ops]
+        if ops:
+            self._commit(ops)
+        walked.clear()
+        self._written_at = time.monotonic()
 
-    def _met(self) -> list[Op]:
+    def _beside(self) -> list[Op]:
+        """What the walk met beside messages."""
         walked, state = self._walked, self._state
         users, media = walked.users - state.users, walked.media - state.media_met
         ops: list[Op] = [Met(tuple(sorted(users)), tuple(sorted(media)))] if users or media else []
-        ops += [Failed("message", error.path, str(error), final=True) for error in walked.odd]
-        walked.users, walked.media = set(), set()
-        walked.odd.clear()
+        unplaced = {digest: raw for digest, raw in walked.unplaced.items() if digest not in state.unplaced_digests}
+        if unplaced:
+            stored = self._archive.put_lines(f"{self._folder}/unplaced", "u", unplaced.values())
+            ops.append(Unplaced(Held(stored.path, stored.sha256, stored.rows), tuple(unplaced)))
+        return [*ops, *walked.odd]
+
+    def _settle(self, low: Key, why: str) -> None:
+        """Seal every month the leg crossed, then make the leg part of what is held."""
+        walked, state, leg = self._walked, self._state, self._leg
+        if sum(raw.file.rows for raw in state.raws) + len(walked.lines) > SEALED_AT_ONCE:
+            self.keep()
+        bottom = walked.low if why != EMPTY else low
+        covered = Span(HIGHEST if bottom is None else bottom, leg.upper or HIGHEST)
+        high = leg.upper or (just_above(walked.top) if walked.top else low)
+        ended = LegEnded(leg.number, low, max(low, high), why)
+        ops = [*self._beside(), *self._mended(covered)]
+        ops += self._seal_months(covered)
+        if ops or state.leg is not None or not any(span.covers(Span(low, ended.high)) for span in state.spans):
+            used = [raw.file.path for raw in state.raws]
+            self._commit([*([] if state.leg is not None else [leg]), *ops, ended])
+            for path in used:
+                self._archive.remove(path)
+        walked.clear()
+
+    def _mended(self, covered: Span) -> list[Op]:
+        """Messages that were odd when they were met before, and this leg met as good ones or not at all."""
+        everything = covered == Span(BEGINNING, HIGHEST)
+        odd = {failed.id for failed in self._walked.odd}
+        return [
+            Mended("message", failed.id)
+            for failed in self._state.failed_messages()
+            if failed.id not in odd
+            and failed.leg != self._leg.number
+            and (everything if failed.ts is None else covered.holds((failed.ts, failed.id)))
+        ]
+
+    def _seal_months(self, covered: Span) -> list[Op]:
+        """Seal what the leg brought, committing long legs in steps; gives what is not committed yet."""
+        state, number = self._state, self._leg.number
+        done = state.sealed_in(number)
+        ops: list[Op] = []
+        rows = 0
+        walked = groupby(chain(sorted(self._walked.lines), self._raw_lines()), key=lambda line: month_of(line[0][0]))
+        for month, lines in _every_month(walked, [month for month in sorted(state.months) if _touches(month, covered)]):
+            if month in done:
+                continue
+            for sealed in self._sealed(month, lines, covered):
+                ops.append(sealed)
+                rows += sealed.file.rows if sealed.file is not None else 0
+            if rows > SEALED_AT_ONCE:
+                self._commit(ops)
+                ops, rows = [], 0
         return ops
 
-    def _settle(self, leg: LegBegun, low: Key, why: str) -> None:
-        """Seal every month the leg crossed, then make the leg part of what is held."""
-        state = self._state
-        tail = sorted(self._walked.lines)
-        high = leg.upper if leg.upper is not None else self._high
-        ops: list[Op] = []
-        if tail or state.raws or why == EMPTY:
-            bottom = low if why == EMPTY else min(tail[0][0] if tail else HIGHEST, self._asked or HIGHEST)
-            covered = Span(bottom, HIGHEST if leg.upper is None else (self._high or leg.upper))
-            sealed_already = state.sealed_in(leg.number)
-            walked = groupby(chain(tail, self._raw_lines_ascending()), key=lambda line: month_of(line[0][0]))
-            for month, lines in _every_month(walked, sorted(m for m in state.months if _touches(m, covered))):
-                if month not in sealed_already:
-                    ops += self._sealed(month, lines, covered, leg)
-        used = [raw.file.path for raw in state.raws]
-        self._commit([*self._met(), *ops, LegEnded(leg.number, low, max(low, high or low), why)])
-        for path in used:
-            self._archive.remove(path)
-        self._index.clear()
-
-    def _raw_lines_ascending(self) -> Iterator[Line]:
+    def _raw_lines(self) -> Iterator[Line]:
+        """What is written of the leg, oldest first."""
         for raw in reversed(self._state.raws):
-            lines = list(self._archive.lines(raw.file.path))
-            for line in reversed(lines):
-                key = key_at(line)
-                assert key is not None
-                yield key, line
+            yield from keyed(reversed(list(self._archive.lines(raw.file.path))))
 
-    def _sealed(self, month: str, lines: Iterator[Line], covered: Span, leg: LegBegun) -> list[Op]:
+    def _sealed(self, month: str, lines: Iterator[Line], covered: Span) -> list[Sealed]:
         before = self._state.months.get(month)
+        rev = before.rev + 1 if before is not None else 1
         found = Differences()
         stored = self._archive.put_lines(
             f"{self._folder}/sealed/{month}",
-            f"r{(before.rev if before else 0) + 1}",
-            merged(self._sealed_lines(month), lines, covered, found),
+            f"r{rev}",
+            merged(sealed_lines(self._archive, self._state, month), lines, covered, found),
         )
         self.new += found.new
         self.changed += len(found.changed)
         self.gone += len(found.gone)
-        if before is not None and before.file is not None and before.file.sha256 == stored.sha256:
+        file = Held(stored.path, stored.sha256, stored.rows) if stored.rows else None
+        held = before.file if before is not None else None
+        same = (file.sha256 if file else None) == (held.sha256 if held else None)
+        if same or file is None:
             self._archive.remove(stored.path)
-            return []
-        if before is None and not stored.rows:
-            self._archive.remove(stored.path)
+        if same:
             return []
         return [
             Sealed(
                 month,
-                (before.rev if before else 0) + 1,
-                Held(stored.path, stored.sha256, stored.rows),
-                leg.number,
+                rev,
+                file,
+                self._leg.number,
                 covered.low,
                 covered.high,
                 tuple(found.changed),
@@ -292,9 +396,7 @@ class HistoryExport:
 
 
 def _touches(month: str, covered: Span) -> bool:
-    first = "" if covered.low == BEGINNING else month_of(covered.low[0])
-    last = "9999-99" if covered.high == HIGHEST else month_of(covered.high[0])
-    return first <= month <= last
+    return month_of(covered.low[0]) <= month <= month_of(covered.high[0])
 
 
 def _every_month(walked: Iterator[tuple[str, Iterator[Line]]], held: list[str]) -> Iterator[tuple[str, Iterator[Line]]]:
@@ -315,10 +417,8 @@ def _below(key: Key | None) -> Message | datetime | None:
     if key is None:
         return None
     ts, id = key
-    if not id:
-        return EPOCH + timedelta(microseconds=-(-ts // 1000))
-    return Message(id, "", ts, "", b"")
+    return Message(id, "", ts, "", b"") if id else EPOCH + timedelta(microseconds=-(-ts // 1000))
 
 
-def _nanoseconds(moment: datetime) -> int:
-    return (moment - EPOCH) // timedelta(microseconds=1) * 1000
+def _moment(ts: int | None) -> datetime | None:
+    return None if ts is None else EPOCH + timedelta(microseconds=ts // 1000)

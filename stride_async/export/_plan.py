@@ -22,6 +22,8 @@ BEGINNING: Key = (-(2**63), "")
 HIGHEST: Key = (2**63 - 1, "\U0010ffff")
 """Above every message."""
 _SECOND = 1_000_000_000
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
+"""Of the years 1 and 9999."""
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -37,6 +39,10 @@ class Details(msgspec.Struct, frozen=True, tag="details"):
     """The conversation itself, as the service listed it."""
 
     conversation: dict[str, object]
+
+
+class Unlisted(msgspec.Struct, frozen=True, tag="unlisted"):
+    """The service lists it no longer; what is held stays."""
 
 
 class Roster(msgspec.Struct, frozen=True, tag="roster"):
@@ -65,7 +71,10 @@ class Raw(msgspec.Struct, frozen=True, tag="raw"):
 
 
 class Sealed(msgspec.Struct, frozen=True, tag="sealed"):
-    """A month's messages, sorted, each once; `changed` and `gone` are what differs from the revision before."""
+    """A month's messages, sorted, each once; `changed` and `gone` are what differs from the revision before.
+
+    The leg had read everything from `low` (included) to `high` (excluded).
+    """
 
     month: str
     rev: int
@@ -79,12 +88,22 @@ class Sealed(msgspec.Struct, frozen=True, tag="sealed"):
 
 
 class LegEnded(msgspec.Struct, frozen=True, tag="ended"):
-    """The leg's months are sealed: from `high` down to `low` everything is held. `why` the walk could end there."""
+    """The leg's months are sealed: from `low` (included) to `high` (excluded) everything is held.
+
+    `why` says what let the walk end there.
+    """
 
     leg: int
     low: Key
-    high: Key | None
+    high: Key
     why: str
+
+
+class Unplaced(msgspec.Struct, frozen=True, tag="unplaced"):
+    """Elements of the history that have no readable time or id, as they came; `digests` tell them apart."""
+
+    file: Held
+    digests: tuple[str, ...]
 
 
 class MediaHeld(msgspec.Struct, frozen=True, tag="media"):
@@ -97,13 +116,39 @@ class MediaHeld(msgspec.Struct, frozen=True, tag="media"):
     mime_type: str | None = None
 
 
+class MediaPassed(msgspec.Struct, frozen=True, tag="passed"):
+    """A media body that was not wanted, being larger than asked for."""
+
+    id: str
+    size: int | None
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """Something that could not be had: `what` (roster, history, media, message), which, why, and whether for good."""
+    """What could not be had: `what` (roster, history, media, message, user), which, why, and whether for good.
+
+    A message was met by the leg `leg` and was sent at `ts`, where that can be read.
+    """
 
     what: str
     id: str
     error: str
     final: bool
+    ts: int | None = None
+    leg: int = 0
+
+
+class Mended(msgspec.Struct, frozen=True, tag="mended"):
+    """What had failed is as it should be."""
+
+    what: str
+    id: str
+
+
+class People(msgspec.Struct, frozen=True, tag="people"):
+    """Profiles, one a line; of several of one person the last counts."""
+
+    file: Held
+    ids: tuple[str, ...]
 
 
 class Met(msgspec.Struct, frozen=True, tag="met"):
@@ -119,7 +164,23 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     run: str
 
 
-Op = Details | Roster | LegBegun | Raw | Sealed | LegEnded | MediaHeld | Failed | Met | Done
+Op = (
+    Details
+    | Unlisted
+    | Roster
+    | LegBegun
+    | Raw
+    | Sealed
+    | LegEnded
+    | Unplaced
+    | MediaHeld
+    | MediaPassed
+    | Failed
+    | Mended
+    | People
+    | Met
+    | Done
+)
 
 
 class Commit(msgspec.Struct, frozen=True):
@@ -141,14 +202,23 @@ read_commit = msgspec.json.Decoder(Commit).decode
 
 @attrs.frozen
 class Span:
-    """Everything from `low` to `high`, both included, is held."""
+    """Everything from `low` (included) to `high` (excluded) is held."""
 
     low: Key
     high: Key
 
     def holds(self, key: Key) -> bool:
         """Whether a key lies in it."""
-        return self.low <= key <= self.high
+        return self.low <= key < self.high
+
+    def covers(self, other: Span) -> bool:
+        """Whether the other one lies in it."""
+        return self.low <= other.low and other.high <= self.high
+
+
+def just_above(key: Key) -> Key:
+    """The least key above this one."""
+    return key[0], f"{key[1]}\0"
 
 
 @attrs.define
@@ -156,6 +226,8 @@ class State:
     """One conversation as its commits leave it."""
 
     details: dict[str, object] | None = None
+    listed: bool = True
+    """Whether the service still told of it when it was last asked."""
     roster: Roster | None = None
     months: dict[str, Sealed] = attrs.field(factory=dict)
     spans: list[Span] = attrs.field(factory=list)
@@ -164,10 +236,20 @@ class State:
     raws: list[Raw] = attrs.field(factory=list)
     """Of the leg under way, newest first."""
     legs: int = 0
+    looked: str | None = None
+    """The run that last began a walk."""
+    unplaced: list[Held] = attrs.field(factory=list)
+    unplaced_digests: set[str] = attrs.field(factory=set)
     users: set[str] = attrs.field(factory=set)
+    """Met here."""
+    people: list[People] = attrs.field(factory=list)
+    """Profiles, the later ones count."""
+    people_ids: set[str] = attrs.field(factory=set)
     media_met: set[str] = attrs.field(factory=set)
     media: dict[str, MediaHeld] = attrs.field(factory=dict)
+    media_passed: dict[str, int | None] = attrs.field(factory=dict)
     failed: dict[tuple[str, str], Failed] = attrs.field(factory=dict)
+    """What could not be had and still is not held."""
     done: str | None = None
     """The run that last did all it was asked for."""
     updated_at: float = 0.0
@@ -181,17 +263,51 @@ class State:
         """The next commit."""
         self.updated_at = commit.at
         for op in commit.ops:
-            self._apply(op)
+            self._apply(op, commit.run)
 
-    def _apply(self, op: Op) -> None:
+    def _apply(self, op: Op, run: str) -> None:
         match op:
+            case LegBegun() | Raw() | Sealed() | LegEnded() | Unplaced():
+                self._apply_to_history(op, run)
+            case MediaHeld() | MediaPassed() | Roster() | People() | Failed() | Mended():
+                self._apply_to_things(op)
             case Details():
-                self.details = op.conversation
+                self.details, self.listed = op.conversation, True
+            case Unlisted():
+                self.listed = False
+            case Met():
+                self.users.update(op.users)
+                self.media_met.update(op.media)
+            case Done():
+                self.done = op.run
+
+    def _apply_to_things(self, op: MediaHeld | MediaPassed | Roster | People | Failed | Mended) -> None:
+        """What was had is no failure any more."""
+        match op:
+            case Failed():
+                self.failed[op.what, op.id] = op
+            case Mended():
+                self.failed.pop((op.what, op.id), None)
             case Roster():
                 self.roster = op
                 self.failed.pop(("roster", ""), None)
+            case MediaHeld():
+                self.media[op.id] = op
+                self.media_passed.pop(op.id, None)
+                self.failed.pop(("media", op.id), None)
+            case MediaPassed():
+                self.media_passed[op.id] = op.size
+                self.failed.pop(("media", op.id), None)
+            case People():
+                self.people.append(op)
+                self.people_ids.update(op.ids)
+                for id in op.ids:
+                    self.failed.pop(("user", id), None)
+
+    def _apply_to_history(self, op: LegBegun | Raw | Sealed | LegEnded | Unplaced, run: str) -> None:
+        match op:
             case LegBegun():
-                self.leg, self.raws, self.legs = op, [], op.number
+                self.leg, self.raws, self.legs, self.looked = op, [], op.number, run
             case Raw():
                 self.raws.append(op)
             case Sealed():
@@ -199,22 +315,18 @@ class State:
             case LegEnded():
                 self.leg, self.raws = None, []
                 self.failed.pop(("history", ""), None)
-                if op.high is not None:
-                    self.spans = joined(self.spans, Span(op.low, op.high))
-            case MediaHeld():
-                self.media[op.id] = op
-                self.failed.pop(("media", op.id), None)
-            case Failed():
-                self.failed[op.what, op.id] = op
-            case Met():
-                self.users.update(op.users)
-                self.media_met.update(op.media)
-            case Done():
-                self.done = op.run
+                self.spans = joined(self.spans, Span(op.low, op.high))
+            case Unplaced():
+                self.unplaced.append(op.file)
+                self.unplaced_digests.update(op.digests)
 
     def sealed_in(self, leg: int) -> set[str]:
         """Months this leg has sealed already."""
         return {month for month, sealed in self.months.items() if sealed.leg == leg}
+
+    def failed_messages(self) -> list[Failed]:
+        """Messages that were met and could not be understood."""
+        return [failed for (what, _), failed in self.failed.items() if what == "message"]
 
 
 def joined(spans: Sequence[Span], new: Span) -> list[Span]:
@@ -235,13 +347,21 @@ class Window:
 
     since: int | None = None
     until: int | None = None
-    rescan: int | None = None
-    """Nanoseconds since the epoch down to which what is held is read again; None: to the first page that agrees."""
+
+    @property
+    def floor(self) -> Key:
+        """The least key asked for."""
+        return BEGINNING if self.since is None else (self.since + 1, "")
+
+    @property
+    def ceiling(self) -> Key | None:
+        """The keys asked for are below this one; None: all are."""
+        return None if self.until is None else (self.until, "")
 
 
 @attrs.frozen
 class Leg:
-    """Where a walk is to begin: from the newest (None) or below a key, and whether it looks for what is new."""
+    """A walk to be made: from the newest message (None), or from below a key."""
 
     upper: Key | None
 
@@ -249,22 +369,19 @@ class Leg:
 def next_leg(state: State, window: Window, *, looked: bool) -> Leg | None:
     """The walk that is still missing; None when everything asked for is held.
 
-    `looked`: this run has already walked from the newest message.
+    `looked`: this run has already walked from the newest message that is asked for.
     """
     if not looked:
-        return Leg((window.until, "") if window.until is not None else None)
-    floor: Key = BEGINNING if window.since is None else (window.since, "\U0010ffff")
-    ceiling = None if window.until is None else (window.until, "")
+        return Leg(window.ceiling)
     for span in state.spans:
-        if ceiling is not None and span.low >= ceiling:
-            continue
-        return Leg(span.low) if span.low > floor else None
+        if window.ceiling is None or span.low < window.ceiling:
+            return Leg(span.low) if span.low > window.floor else None
     return None
 
 
 def month_of(ts: int) -> str:
-    """The UTC month of a moment in nanoseconds, `2018-03`."""
-    moment = datetime.fromtimestamp(ts // _SECOND, UTC)
+    """The UTC month of a moment in nanoseconds, `2018-03`; the first or last where an offset led beyond the years."""
+    moment = datetime.fromtimestamp(min(max(ts // _SECOND, _FIRST_SECOND), _LAST_SECOND), UTC)
     return f"{moment.year:04d}-{moment.month:02d}"
 
 

@@ -6,57 +6,43 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from datetime import UTC, datetime, timedelta
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import attrs
 import msgspec
 
 from stride_async._client import StrideClient
-from stride_async._errors import Forbidden, NotFound, StrideError
-from stride_async._events import AttemptStarted, Event
-from stride_async._models import EPOCH
-from stride_async._wire.request import segment
-from stride_async.export._archive import Archive, folder_of
+from stride_async._events import Event
+from stride_async.export._archive import Archive, ArchiveBusy, DamagedArchive, folder_of
+from stride_async.export._calls import CallLog, recall
 from stride_async.export._chain import Chain, Overtaken
+from stride_async.export._conversation import CONVERSATIONS, ConversationExport, together
 from stride_async.export._events import (
     ConversationDone,
     ConversationsFound,
+    ConversationStarted,
     ExportEvent,
     ExportOptions,
     Failure,
     MediaFetched,
-    PagesFetched,
     RunStarted,
     Summary,
 )
-from stride_async.export._history import HistoryExport, whole
-from stride_async.export._plan import (
-    BEGINNING,
-    Details,
-    Done,
-    Failed,
-    Held,
-    MediaHeld,
-    Met,
-    Op,
-    Roster,
-    Sealed,
-    Window,
-    content_digest,
-    next_leg,
-    whole_digest,
-)
+from stride_async.export._history import whole
+from stride_async.export._people import PEOPLE, fetch_people
+from stride_async.export._plan import Failed, State, Unlisted, content_digest, whole_digest
 from stride_async.export._select import Selection
 
-MOST_OVERTAKEN = 5
+MOST_OVERTAKEN = 100
 """How often a conversation is begun again because another writer was faster."""
-MEDIA_AT_ONCE = 4
-"""Media bodies fetched at once for one conversation."""
+CONTINUED_WITHIN = 600.0
+"""Seconds; a run that was interrupted no longer ago is gone on with, and what it had finished is taken as fresh."""
 _WAITING_EVENTS = 1000
-_RATE_SECONDS = 60.0
 
 
 class NothingSelected(Exception):
@@ -77,22 +63,51 @@ async def export(
     Raises:
         ArchiveError: the folder is no archive, of another site, in use, or of a later version; nothing was touched.
         NothingSelected: no conversation is meant.
-        StrideError: the listing itself failed, or `fail_fast` and anything did; else failures are events.
+        StrideError: the listing failed, the secret is refused, or `fail_fast` and anything did; else failures are
+            events.
         OSError: the archive cannot be written.
     """
-    run = Run(client, Archive.open_or_create(archive, client.cloud_id), options or ExportOptions())
-    run.archive.hold()
+    options = options or ExportOptions()
+    held = await whole(partial(_held_archive, Path(archive), client.cloud_id))
     try:
-        working = asyncio.create_task(run.work(), name="stride_async export")
-        try:
-            while (event := await run.events.get()) is not None:
-                yield event
-            await working
-        finally:
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
+        id, continued = await whole(partial(_run_id, held, options))
+        with CallLog(held, id) as calls:
+            # The log of this very run, going on, is read by now.
+            run = Run(client, held, options, id, calls)
+            working = asyncio.create_task(run.work(continued), name="stride_async export")
+            try:
+                while (event := await run.events.get()) is not None:
+                    yield event
+                await working
+            finally:
+                working.cancel()
+                await asyncio.gather(working, return_exceptions=True)
     finally:
-        run.archive.release()
+        held.release()
+
+
+def _held_archive(root: Path, cloud_id: str) -> Archive:
+    archive = Archive.open_or_create(root, cloud_id)
+    archive.hold()
+    return archive
+
+
+def _run_id(archive: Archive, options: ExportOptions) -> tuple[str, bool]:
+    """A new run, or the one that was interrupted just now and was asked for the same."""
+    settings = msgspec.json.encode(_settings_of(options))
+    last = next(reversed(_runs(archive)), None)
+    if last is not None and not archive.holds(f"runs/{last}/finished.json"):
+        ages = (archive.seconds_since_written(f"runs/{last}/{name}") for name in ("settings.json", "calls.log"))
+        fresh = min((age for age in ages if age is not None), default=CONTINUED_WITHIN) < CONTINUED_WITHIN
+        if fresh and archive.read(f"runs/{last}/settings.json") == settings:
+            return last, True
+    id = f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%S.%f')}-{secrets.token_hex(3)}"
+    archive.put(f"runs/{id}/settings.json", settings)
+    return id, False
+
+
+def _runs(archive: Archive) -> list[str]:
+    return [name for name in archive.names("runs") if archive.holds(f"runs/{name}/settings.json")]
 
 
 async def chosen(client: StrideClient, selection: Selection) -> list[dict[str, Any]]:
@@ -101,25 +116,39 @@ async def chosen(client: StrideClient, selection: Selection) -> list[dict[str, A
     Raises:
         NothingSelected: there are none.
     """
+    return meant(await listed(client), selection)
+
+
+async def listed(client: StrideClient) -> dict[str, dict[str, Any]]:
+    """Every conversation the service tells of, by id."""
     found: dict[str, dict[str, Any]] = {}
     async for page in client.conversations(include_archived=True).pages():
-        for listed in msgspec.json.decode(page.raw).get("values") or []:
-            if isinstance(listed, dict) and isinstance(listed.get("id"), str):
-                found.setdefault(listed["id"], listed)
-    meant = [listed for listed in found.values() if selection.picks(listed["id"], name_of(listed), _kinds_of(listed))]
-    if not meant:
-        near = selection.nearest({id: name_of(listed) for id, listed in found.items()})
+        for each in msgspec.json.decode(page.raw).get("values") or []:
+            if isinstance(each, dict) and isinstance(each.get("id"), str):
+                found.setdefault(each["id"], each)
+    return found
+
+
+def meant(found: Mapping[str, dict[str, Any]], selection: Selection) -> list[dict[str, Any]]:
+    """Those of them that are selected.
+
+    Raises:
+        NothingSelected: there are none.
+    """
+    picked = [each for each in found.values() if selection.picks(each["id"], name_of(each), _kinds_of(each))]
+    if not picked:
+        near = selection.nearest({id: name_of(each) for id, each in found.items()})
         asked = " ".join(map(repr, selection.selectors)) or " or ".join(sorted(selection.kinds)) or "an empty site"
         raise NothingSelected(f"none of {len(found)} conversations is meant by {asked}", near)
-    return meant
+    return picked
 
 
-def name_of(listed: dict[str, Any]) -> str:
+def name_of(listed: Mapping[str, Any]) -> str:
     """What people call a conversation."""
     return str(listed.get("name") or "")
 
 
-def _kinds_of(listed: dict[str, Any]) -> set[str]:
+def _kinds_of(listed: Mapping[str, Any]) -> set[str]:
     kind = str(listed.get("type"))
     return {kind} if kind == "direct" else {kind, str(listed.get("privacy"))}
 
@@ -149,328 +178,149 @@ def _settings_of(options: ExportOptions) -> _Settings:
 
 
 class Run:
-    """One run over a site; an interrupted one with the same settings is gone on with."""
+    """One run over a site."""
 
-    def __init__(self, client: StrideClient, archive: Archive, options: ExportOptions) -> None:
+    def __init__(self, client: StrideClient, archive: Archive, options: ExportOptions, id: str, calls: CallLog) -> None:
+        self.id = id
         self.archive = archive
+        self.options = options
         self.events: asyncio.Queue[ExportEvent | None] = asyncio.Queue(_WAITING_EVENTS)
-        self._options = options
+        """None behind the last one."""
+        self._own_event = client.settings.on_event
+        self._calls = calls
+        self.client = client.with_settings(attrs.evolve(client.settings, on_event=self._heard))
         self._began = time.monotonic()
-        self._totals = {"conversations": 0, "messages": 0, "new": 0, "changed": 0, "gone": 0}
-        self._media, self._media_bytes, self._failures = 0, 0, 0
-        self._users: set[str] = set()
+        self._counts: Counter[str] = Counter()
+        self._met: set[str] = set()
         self._heads: dict[str, tuple[int, str]] = {}
         """The newest commit of each folder with commits."""
-        self._own_event = client.settings.on_event
-        self._client = client.with_settings(attrs.evolve(client.settings, on_event=self._heard))
-        self.id, self._continued = self._identify()
-        self._folder = f"runs/{self.id}"
-
-    def _identify(self) -> tuple[str, bool]:
-        settings = msgspec.json.encode(_settings_of(self._options))
-        names = [name for name in self.archive.names("runs") if name != "lease"]
-        if names and not self.archive.holds(f"runs/{names[-1]}/finished.json"):
-            path = f"runs/{names[-1]}/settings.json"
-            if self.archive.holds(path) and self.archive.read(path) == settings:
-                self._recall_calls(names[-1])
-                return names[-1], True
-        if names:
-            self._recall_calls(names[-1])
-        id = f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%S.%f')}-{secrets.token_hex(3)}"
-        self.archive.put(f"runs/{id}/settings.json", settings)
-        return id, False
-
-    def _recall_calls(self, run: str) -> None:
-        """The limit is kept across a restart: calls of the last minute count, whoever made them."""
-        path = f"runs/{run}/calls.log"
-        if not self.archive.holds(path):
-            return
-        now = time.time()
-        for line in self.archive.read(path).splitlines()[-50_000:]:
-            at, _, key = line.partition(b" ")
-            ago = now - float(at) if at.replace(b".", b"", 1).isdigit() else _RATE_SECONDS
-            if ago < _RATE_SECONDS:
-                self._client.recall_call(key.decode("utf-8", "replace"), max(0.0, ago))
+        self._digests: dict[str, str] = {}
+        """By the name of a conversation's folder."""
+        self._overtaken: Counter[str] = Counter()
 
     def _heard(self, event: Event) -> None:
-        if isinstance(event, AttemptStarted):
-            key = _conversation_in(event.path)
-            if key is not None:
-                self.archive.append(f"{self._folder}/calls.log", f"{time.time():.3f} {key}\n".encode())
+        self._calls.note(event)
         if self._own_event is not None:
             self._own_event(event)
 
-    async def work(self) -> None:
+    async def tell(self, event: ExportEvent) -> None:
+        """Pass an event on; waits while nobody takes them."""
+        if isinstance(event, MediaFetched):
+            self._counts.update(media=1, media_bytes=event.size_bytes)
+        await self.events.put(event)
+
+    async def work(self, continued: bool) -> None:
         """The whole run; its end, good or bad, ends the events."""
         try:
-            await self._run()
-        finally:
-            while self.events.full():
-                self.events.get_nowait()
-            self.events.put_nowait(None)
+            await self._run(continued)
+        except asyncio.CancelledError:
+            raise  # Nobody listens any more.
+        except BaseException:
+            await self.events.put(None)
+            raise
+        await self.events.put(None)
 
-    async def _run(self) -> None:
-        await self.events.put(RunStarted(self.id, self._continued))
-        meant = await chosen(self._client, self._options.selection)
-        await self.events.put(ConversationsFound(len(meant)))
-        waiting = iter(meant)
-        await _together(self._worker(waiting) for _ in range(min(self._options.concurrency, len(meant))))
-        await self._fetch_users()
-        digest = await whole(self._digest)
+    async def _run(self, continued: bool) -> None:
+        await self.tell(RunStarted(self.id, continued))
+        recall(self.archive, self.client, await whole(partial(_runs, self.archive)))
+        found = await listed(self.client)
+        picked = meant(found, self.options.selection)
+        await self.tell(ConversationsFound(len(picked)))
+        waiting = deque(picked)
+        await together(self._worker(waiting) for _ in range(min(self.options.concurrency, len(picked))))
+        people = await fetch_people(self, self._met)
+        self._heads[PEOPLE] = people.head
+        await self._tell_failures("", people.state, told_before=False)
+        await whole(partial(self._note_unlisted, {folder_of(id) for id in found}))
+        await self.tell(await whole(self._finish))
+
+    async def _worker(self, waiting: deque[dict[str, Any]]) -> None:
+        while waiting:
+            each = waiting.popleft()
+            await self.tell(ConversationStarted(each["id"], name_of(each)))
+            work = ConversationExport(self, each)
+            try:
+                chain = await work.work()
+            except (Overtaken, DamagedArchive) as error:
+                if isinstance(error, DamagedArchive) and not work.chain_moved():
+                    await self._tell_damage(each["id"], error)
+                    continue
+                # Another export was faster, or has removed what its commits need no more.
+                self._overtaken[each["id"]] += 1
+                if self._overtaken[each["id"]] > MOST_OVERTAKEN:
+                    raise ArchiveBusy(f"another export works on {self.archive.root} now") from error
+                waiting.append(each)
+            else:
+                await self._done(each, work, chain)
+
+    async def _done(self, each: Mapping[str, Any], work: ConversationExport, chain: Chain) -> None:
+        state = chain.state
+        self._met |= state.users
+        self._heads[work.folder] = chain.head
+        self._digests[folder_of(each["id"])] = content_digest(state)
+        done = ConversationDone(
+            each["id"], name_of(each), state.rows, work.new, work.changed, work.gone, len(state.failed)
+        )
+        self._counts.update(conversations=1, messages=done.messages, new=done.new, changed=done.changed, gone=done.gone)
+        await self._tell_failures(each["id"], state, told_before=not work.worked)
+        await self.tell(done)
+
+    async def _tell_failures(self, conversation_id: str, state: State, *, told_before: bool) -> None:
+        """Tell and list what is missing of a conversation, or of the people."""
+        failures = [_failure(conversation_id, one) for one in state.failed.values()]
+        if failures and not told_before:
+            await whole(partial(self._list, failures))
+        self._counts.update(failures=len(failures))
+        for failure in failures:
+            await self.tell(failure)
+
+    async def _tell_damage(self, conversation_id: str, error: DamagedArchive) -> None:
+        if self.options.fail_fast:
+            raise error
+        failure = Failure(conversation_id, "archive", "", str(error), "see what `stride verify` says of it")
+        await whole(partial(self._list, [failure]))
+        self._counts.update(failures=1)
+        await self.tell(failure)
+
+    def _list(self, failures: Iterable[Failure]) -> None:
+        with self.archive.log(f"runs/{self.id}/failures.jsonl") as log:
+            log.write(b"".join(msgspec.json.encode(attrs.asdict(failure)) + b"\n" for failure in failures))
+
+    def _note_unlisted(self, found: set[str]) -> None:
+        """Conversations that are held and were not among those the service told of."""
+        for name in self.archive.names(CONVERSATIONS):
+            if name not in found:
+                chain = Chain(self.archive, f"{CONVERSATIONS}/{name}")
+                if chain.state.listed and not chain.broken:
+                    chain.commit(self.id, [Unlisted()])
+                self._heads[f"{CONVERSATIONS}/{name}"] = chain.head
+                self._counts.update(no_longer_listed=1)
+
+    def _finish(self) -> Summary:
+        names = ("conversations", "messages", "new", "changed", "gone", "media", "media_bytes")
+        more = ("failures", "no_longer_listed")
         summary = Summary(
-            self.id,
-            **self._totals,
-            media=self._media,
-            media_bytes=self._media_bytes,
-            users=len(self._users),
-            failures=self._failures,
+            run=self.id,
+            **{name: self._counts[name] for name in (*names, *more)},
+            users=len(self._met),
             seconds=time.monotonic() - self._began,
-            content_digest=digest,
+            content_digest=self._digest(),
         )
         # Before it counts as finished: by these a verification sees that a newest commit was taken away.
-        await whole(partial(self.archive.put, f"{self._folder}/heads.json", msgspec.json.encode(self._heads)))
-        await whole(
-            partial(self.archive.put, f"{self._folder}/finished.json", msgspec.json.encode(attrs.asdict(summary)))
-        )
-        await self.events.put(summary)
-
-    async def _worker(self, waiting: Iterable[dict[str, Any]]) -> None:
-        for listed in waiting:
-            for left in range(MOST_OVERTAKEN, -1, -1):
-                try:
-                    await _Conversation(self, listed).work()
-                    break
-                except Overtaken:
-                    if not left:
-                        raise
-
-    async def _fetch_users(self) -> None:
-        """Profiles of people not held yet; one that cannot be had is listed."""
-        chain = await whole(partial(Chain, self.archive, "data/users"))
-        self._heads["data/users"] = chain.head
-        known = set(chain.state.users)
-        missing = sorted(self._users - known - {"all", "here"})
-        if not missing:
-            return
-        profiles: dict[str, bytes] = {}
-        failed: list[Op] = []
-
-        async def one(id: str) -> None:
-            path = f"/scim/site/{segment(self.archive.cloud_id, 'cloud id')}/Users/{segment(id, 'user id')}"
-            try:
-                profiles[id] = msgspec.json.encode(await self._client.request("GET", path))
-            except StrideError as error:
-                failed.append(await self.failed("users", "user", id, error))
-
-        await _each(missing, one, self._options.concurrency)
-        lines = [profiles[id] for id in sorted(profiles)]
-        stored = await whole(
-            partial(self.archive.put_lines, "data/users/sealed", f"r{len(chain.state.months) + 1}", lines)
-        )
-        op = _sealed_users(stored.path, stored.sha256, stored.rows, len(chain.state.months) + 1)
-        met = Met(tuple(sorted(profiles)))
-        await whole(partial(chain.commit, self.id, [*([op] if lines else []), met, *failed]))
-        self._heads["data/users"] = chain.head
-
-    async def failed(self, conversation_id: str, what: str, id: str, error: Exception) -> Failed:
-        """List a failure; with `fail_fast`, raise it."""
-        if self._options.fail_fast:
-            raise error
-        final = isinstance(error, NotFound | Forbidden)
-        hint = "run again with --retry-failed" if final else "run again"
-        failure = Failure(conversation_id, what, id, str(error), hint)
-        self._failures += 1
-        line = msgspec.json.encode(attrs.asdict(failure)) + b"\n"
-        await whole(partial(self.archive.append, f"{self._folder}/failures.jsonl", line))
-        await self.events.put(failure)
-        return Failed(what, id, str(error), final)
+        self.archive.put(f"runs/{self.id}/heads.json", msgspec.json.encode(self._heads))
+        self.archive.put(f"runs/{self.id}/finished.json", msgspec.json.encode(attrs.asdict(summary)))
+        return summary
 
     def _digest(self) -> str:
-        chains = (
-            (name, Chain(self.archive, f"data/conversations/{name}"))
-            for name in self.archive.names("data/conversations")
-        )
-        return whole_digest((name, content_digest(chain.state)) for name, chain in chains)
-
-    def add(self, done: ConversationDone, folder: str, chain: Chain) -> None:
-        """Count a conversation in."""
-        self._users.update(chain.state.users)
-        self._heads[folder] = chain.head
-        self._totals["conversations"] += 1
-        for name in ("messages", "new", "changed", "gone"):
-            self._totals[name] += getattr(done, name)
-
-    def add_media(self, size: int) -> None:
-        """Count a media body in."""
-        self._media += 1
-        self._media_bytes += size
-
-    @property
-    def options(self) -> ExportOptions:
-        """What is wanted."""
-        return self._options
-
-    @property
-    def client(self) -> StrideClient:
-        """What the calls go through."""
-        return self._client
+        digests = dict(self._digests)
+        for name in self.archive.names(CONVERSATIONS):
+            if name not in digests:
+                state = Chain(self.archive, f"{CONVERSATIONS}/{name}").state
+                if state.listed:
+                    digests[name] = content_digest(state)
+        return whole_digest(digests.items())
 
 
-class _Conversation:
-    """One conversation of a run: details, roster, history, media, in this order."""
-
-    def __init__(self, run: Run, listed: dict[str, Any]) -> None:
-        self._run = run
-        self._listed = listed
-        self._id: str = listed["id"]
-        self._folder = f"data/conversations/{folder_of(self._id)}"
-        self._room = run.client.conversation(self._id)
-        self._failures = 0
-        self._one_commit = asyncio.Lock()
-        """Media come side by side, commits one after the other."""
-
-    async def work(self) -> None:
-        """All of it; what cannot be had is listed and the rest goes on."""
-        run = self._run
-        self._chain = await whole(partial(Chain, run.archive, self._folder))
-        self._chain.must_be_sound()
-        state = self._chain.state
-        new = changed = gone = 0
-        if state.done != run.id and self._wanted():
-            if state.details != self._listed:
-                await self._commit([Details(self._listed)])
-            await self._take_roster()
-            new, changed, gone = await self._take_history()
-            await self._take_media()
-            await self._commit([Done(run.id)])
-        done = ConversationDone(self._id, name_of(self._listed), state.rows, new, changed, gone, self._failures)
-        run.add(done, self._folder, self._chain)
-        await run.events.put(done)
-
-    def _wanted(self) -> bool:
-        return not self._run.options.retry_failed or bool(self._chain.state.failed)
-
-    async def _commit(self, ops: list[Op]) -> None:
-        async with self._one_commit:
-            await whole(partial(self._commit_now, ops))
-
-    def _commit_now(self, ops: list[Op]) -> None:
-        self._chain.commit(self._run.id, ops)
-
-    async def _failed(self, what: str, id: str, error: Exception) -> None:
-        self._failures += 1
-        await self._commit([await self._run.failed(self._id, what, id, error)])
-
-    async def _take_roster(self) -> None:
-        state = self._chain.state
-        if self._run.options.retry_failed and ("roster", "") not in state.failed:
-            return
-        taken_at = time.time()
-        try:
-            people = await self._room.roster().collect(limit=None)
-        except StrideError as error:
-            await self._failed("roster", "", error)
-            return
-        line = msgspec.json.encode(people)
-        stored = await whole(partial(self._run.archive.put_lines, f"{self._folder}/roster", "r", [line]))
-        await self._commit(
-            [Roster(Held(stored.path, stored.sha256, stored.rows), taken_at), Met(tuple(set(people) - state.users))]
-        )
-
-    async def _take_history(self) -> tuple[int, int, int]:
-        run, state, options = self._run, self._chain.state, self._run.options
-        if options.retry_failed and ("history", "") not in state.failed:
-            return 0, 0, 0
-        history = HistoryExport(run.archive, self._folder, state, self._room, self._commit_now, self._rescan_to())
-        window = Window(_nanoseconds(options.since), _nanoseconds(options.until))
-        looked = False
-        try:
-            while True:
-                if state.leg is None:
-                    leg = next_leg(state, window, looked=looked)
-                    if leg is None:
-                        break
-                    upper = leg.upper
-                else:
-                    upper = state.leg.upper
-                looked = True
-                async for messages, size in history.walk(upper, options.since):
-                    await run.events.put(PagesFetched(self._id, messages, size))
-        except StrideError as error:
-            await self._failed("history", "", error)
-        return history.new, history.changed, history.gone
-
-    def _rescan_to(self) -> int | None:
-        rescan = self._run.options.rescan
-        if rescan is None:
-            return None
-        if isinstance(rescan, timedelta):
-            return _nanoseconds(datetime.now(UTC) - rescan)
-        return -(2**63)
-
-    async def _take_media(self) -> None:
-        state, options = self._chain.state, self._run.options
-        if options.media == "none":
-            return
-        missing = [
-            id
-            for id in sorted(state.media_met - state.media.keys())
-            if options.retry_failed or not ((failed := state.failed.get(("media", id))) and failed.final)
-        ]
-        await _each(missing, self._take_body, MEDIA_AT_ONCE)
-
-    async def _take_body(self, id: str) -> None:
-        run, most = self._run, self._run.options.media
-        part = run.archive.part_of_media(self._id, id)
-        try:
-            if isinstance(most, int):
-                async with self._room.open_media(id) as body:
-                    if body.size is None or body.size > most:
-                        return
-            got = await self._room.download(id, part)
-        except StrideError as error:
-            await self._failed("media", id, error)
-            return
-        await whole(partial(run.archive.adopt_media, part, got.sha256))
-        await self._commit([MediaHeld(id, got.sha256, got.size, got.name, got.content_type)])
-        run.add_media(got.size)
-        await run.events.put(MediaFetched(self._id, id, got.size))
-
-
-async def _each(items: Iterable[str], work: Callable[[str], Awaitable[None]], at_once: int) -> None:
-    """Work on each item, so many at once."""
-    waiting = iter(list(items))
-
-    async def worker() -> None:
-        for item in waiting:
-            await work(item)
-
-    await _together(worker() for _ in range(at_once))
-
-
-async def _together(workers: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """All workers at once; the first error is raised as it is, when the others have been ended."""
-    tasks = [asyncio.create_task(worker, name="stride_async export worker") for worker in workers]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _sealed_users(path: str, sha256: str, rows: int, rev: int) -> Op:
-    """People's profiles use the same scheme as months, one revision a run that met somebody new."""
-    return Sealed(f"r{rev:06d}", rev, Held(path, sha256, rows), 0, BEGINNING, BEGINNING)
-
-
-def _conversation_in(path: str) -> str | None:
-    """The limit's key in a path of the service: a conversation id, or `user/ID`."""
-    parts = path.split("/")
-    if len(parts) > 4 and parts[1] == "site" and parts[3] == "conversation":
-        return f"user/{parts[5]}" if parts[4] == "user" and len(parts) > 5 else parts[4]
-    return None
-
-
-def _nanoseconds(moment: datetime | None) -> int | None:
-    return None if moment is None else (moment - EPOCH) // timedelta(microseconds=1) * 1000
+def _failure(conversation_id: str, failed: Failed) -> Failure:
+    hint = "run again with --retry-failed" if failed.final else "run again"
+    return Failure(conversation_id, failed.what, failed.id, failed.error, hint)

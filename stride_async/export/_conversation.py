@@ -1,0 +1,235 @@
+"""One conversation of a run: details, roster, history, media, in this order."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Protocol
+
+import msgspec
+
+from stride_async._client import StrideClient
+from stride_async._errors import AuthError, ClientClosed, DecodeError, Forbidden, NotFound, StrideError, WrongLoop
+from stride_async._models import EPOCH
+from stride_async.export._archive import Archive, folder_of
+from stride_async.export._chain import Chain
+from stride_async.export._events import ExportEvent, ExportOptions, MediaFetched, PagesFetched
+from stride_async.export._history import HistoryExport, whole
+from stride_async.export._plan import (
+    BEGINNING,
+    Details,
+    Done,
+    Failed,
+    Held,
+    MediaHeld,
+    MediaPassed,
+    Met,
+    Op,
+    Roster,
+    Window,
+    next_leg,
+)
+
+CONVERSATIONS = "data/conversations"
+"""The folder of their folders."""
+MEDIA_AT_ONCE = 4
+"""Media bodies fetched at once for one conversation."""
+_ENDS_THE_RUN = (AuthError, ClientClosed, WrongLoop)
+"""Nothing else would fare better."""
+
+
+class Surroundings(Protocol):
+    """What a conversation needs of its run."""
+
+    id: str
+    archive: Archive
+    client: StrideClient
+    options: ExportOptions
+
+    async def tell(self, event: ExportEvent) -> None:
+        """Pass an event on; waits while nobody takes them."""
+
+
+class ConversationExport:
+    """Brings one conversation up to date; what cannot be had is noted in its commits and the rest goes on."""
+
+    def __init__(self, run: Surroundings, listed: dict[str, Any]) -> None:
+        self.new = self.changed = self.gone = 0
+        self.worked = False
+        """Whether this run had not done with it before."""
+        self._run = run
+        self._listed = listed
+        self._id: str = listed["id"]
+        self.folder = f"{CONVERSATIONS}/{folder_of(self._id)}"
+        self._room = run.client.conversation(self._id)
+        self._pending: list[Op] = []
+        """Goes into the next commit."""
+        self._one_commit = asyncio.Lock()
+        """Media come side by side, commits one after the other."""
+
+    async def work(self) -> Chain:
+        """All that the run asks for; gives what is committed then.
+
+        Raises:
+            Overtaken: somebody else works on it, too.
+            DamagedArchive: what is committed cannot be built on.
+        """
+        run = self._run
+        chain = self._chain = await whole(partial(Chain, run.archive, self.folder))
+        chain.must_be_sound()
+        if chain.state.done != run.id and (chain.state.failed or not run.options.retry_failed):
+            self.worked = True
+            if chain.state.details != self._listed or not chain.state.listed:
+                self._pending.append(Details(self._listed))
+            await self._take_roster()
+            await self._take_history()
+            await self._take_media()
+            await self._commit([Done(run.id)])
+        return chain
+
+    def chain_moved(self) -> bool:
+        """Whether somebody else has committed since."""
+        return self._chain.is_overtaken()
+
+    async def _commit(self, ops: Sequence[Op]) -> None:
+        async with self._one_commit:
+            await whole(partial(self._commit_now, ops))
+
+    def _commit_now(self, ops: Sequence[Op]) -> None:
+        self._chain.commit(self._run.id, [*self._pending, *ops])
+        self._pending.clear()
+
+    def _failed(self, what: str, id: str, error: StrideError) -> None:
+        self._pending.append(failed(what, id, error, self._run.options))
+
+    async def _take_roster(self) -> None:
+        state = self._chain.state
+        if self._run.options.retry_failed and ("roster", "") not in state.failed:
+            return
+        taken_at = time.time()
+        try:
+            people = await self._room.roster().collect(limit=None)
+        except StrideError as error:
+            self._failed("roster", "", error)
+            return
+        line = msgspec.json.encode(people)
+        stored = await whole(partial(self._run.archive.put_lines, f"{self.folder}/roster", "r", [line]))
+        self._pending.append(Roster(Held(stored.path, stored.sha256, stored.rows), taken_at))
+        if new := set(people) - state.users:
+            self._pending.append(Met(tuple(sorted(new))))
+
+    async def _take_history(self) -> None:
+        run, state, options = self._run, self._chain.state, self._run.options
+        if options.retry_failed and ("history", "") not in state.failed and not state.failed_messages():
+            return
+        history = HistoryExport(
+            run.archive,
+            self.folder,
+            state,
+            self._room,
+            self._commit_now,
+            rescan=self._rescan_to(),
+            fail_fast=options.fail_fast,
+        )
+        await whole(history.tidy)
+        window = Window(_nanoseconds(options.since), _nanoseconds(options.until))
+        looked = state.looked == run.id
+        try:
+            while True:
+                leg = next_leg(state, window, looked=looked)
+                # A leg that an earlier run left open is walked to its end first; then the newest are looked at.
+                if state.leg is None and leg is None:
+                    break
+                looked = looked or state.leg is None
+                await history.walk(leg.upper if leg is not None else None, window, self._tell_page)
+        except StrideError as error:
+            self._failed("history", "", error)
+        finally:
+            self.new, self.changed, self.gone = history.new, history.changed, history.gone
+
+    async def _tell_page(self, messages: int, size: int) -> None:
+        await self._run.tell(PagesFetched(self._id, messages, size))
+
+    def _rescan_to(self) -> int | None:
+        """The moment down to which nothing that is held is trusted."""
+        rescan, odd = self._run.options.rescan, self._chain.state.failed_messages()
+        if rescan == "all" or (self._run.options.retry_failed and any(message.ts is None for message in odd)):
+            return BEGINNING[0]
+        if self._run.options.retry_failed:
+            return min((message.ts for message in odd if message.ts is not None), default=None)
+        return None if rescan is None else _nanoseconds(datetime.now(UTC) - rescan)
+
+    async def _take_media(self) -> None:
+        state, options = self._chain.state, self._run.options
+        if options.media == "none":
+            return
+        missing = [id for id in sorted(state.media_met - state.media.keys()) if self._wants(id)]
+        await each(missing, self._take_body, MEDIA_AT_ONCE)
+
+    def _wants(self, id: str) -> bool:
+        state, options = self._chain.state, self._run.options
+        failed = state.failed.get(("media", id))
+        if failed is not None:
+            return options.retry_failed or not failed.final
+        if id in state.media_passed and isinstance(options.media, int):
+            size = state.media_passed[id]
+            return size is not None and size <= options.media
+        return True
+
+    async def _take_body(self, id: str) -> None:
+        run, most = self._run, self._run.options.media
+        part = run.archive.part_of_media(self._id, id)
+        try:
+            if isinstance(most, int):
+                async with self._room.open_media(id) as body:
+                    size = body.size
+                if size is None or size > most:
+                    self._pending.append(MediaPassed(id, size))
+                    return
+            got = await self._room.download(id, part)
+        except StrideError as error:
+            self._failed("media", id, error)
+            return
+        await whole(partial(run.archive.adopt_media, part, got.sha256))
+        await self._commit([MediaHeld(id, got.sha256, got.size, got.name, got.content_type)])
+        await run.tell(MediaFetched(self._id, id, got.size))
+
+
+def failed(what: str, id: str, error: StrideError, options: ExportOptions) -> Failed:
+    """What a failure is written down as.
+
+    Raises:
+        StrideError: the run is to end here.
+    """
+    if options.fail_fast or isinstance(error, _ENDS_THE_RUN):
+        raise error
+    return Failed(what, id, str(error), isinstance(error, NotFound | Forbidden | DecodeError))
+
+
+async def each(items: Iterable[str], work: Callable[[str], Awaitable[None]], at_once: int) -> None:
+    """Work on each item, so many at once."""
+    waiting = iter(list(items))
+
+    async def worker() -> None:
+        for item in waiting:
+            await work(item)
+
+    await together(worker() for _ in range(at_once))
+
+
+async def together(workers: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """All workers at once; the first error is raised as it is, when the others have been ended."""
+    tasks = [asyncio.create_task(worker, name="stride_async export worker") for worker in workers]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _nanoseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else (moment - EPOCH) // timedelta(microseconds=1) * 1000
