@@ -106,11 +106,15 @@ class BodyUpload(Upload):
                 if block:
                     yield block
             return
+        # One block is read in a thread while the one before it is on its way.
+        reading = asyncio.ensure_future(asyncio.to_thread(source.read, _BLOCK_BYTES))
         try:
-            while block := await asyncio.to_thread(source.read, _BLOCK_BYTES):
+            while block := await asyncio.shield(reading):
+                reading = asyncio.ensure_future(asyncio.to_thread(source.read, _BLOCK_BYTES))
                 yield block
         finally:
-            source.close()
+            # A read that is stuck is not waited for; the source is closed when it comes back.
+            reading.add_done_callback(lambda _: source.close())
 
 
 async def upload(session: Session, request: Request[Any], body: Body, progress: ProgressCallback | None) -> Any:
