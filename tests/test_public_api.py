@@ -14,6 +14,7 @@ import attrs
 import pytest
 
 import stride_async
+import stride_async.contrib.opentelemetry
 import stride_async.document
 import stride_async.server
 from stride_async import (
@@ -36,7 +37,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *s
 REFERENCE = (ROOT / "docs/reference.md").read_text()
 PROTOCOL = (ROOT / "docs/protocol.md").read_text()
 
-MODULES = [stride_async, stride_async.document, stride_async.server]
+MODULES = [stride_async, stride_async.contrib.opentelemetry, stride_async.document, stride_async.server]
 IMPORTABLE = {module.__name__: module for module in MODULES}
 IN_SIGNATURES = [
     *(StrideClient, ConversationClient, UserClient, Pager, Stream, RemoteBody, Bookmark, Body, StrideError),
@@ -237,7 +238,7 @@ import sys
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"click", "rich", "jsonschema", "markdown_it"}:
+        if name.partition(".")[0] in {"click", "rich", "jsonschema", "markdown_it", "opentelemetry"}:
             raise ImportError(f"{name} is an extra")
 
 sys.meta_path.insert(0, Refuse())

@@ -20,13 +20,14 @@ from stride_async._wire.token import Credentials
 class Pool:
     """What the clients of one site share: connections, token, limiter, retry budget, and the end of it all."""
 
+    numbers = count(1)
+    """What calls are told apart by in events; settings, and with them a receiver, may serve several clients."""
+
     def __init__(self, credentials: Credentials, http: aiohttp.ClientSession | None) -> None:
         self.credentials = credentials
         self.throttle = Throttle()
         self.budget = Budget()
         self.tokens: TokenSource | None = None
-        self.numbers = count(1)
-        """What calls are told apart by in events."""
         self.secret = ""
         self.given: deque[str] = deque(maxlen=16)
         """Tokens of late. Neither they nor the secret may appear in any error, whoever echoes them."""

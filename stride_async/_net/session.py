@@ -153,7 +153,8 @@ class Session:
     def _known(self, token: AccessToken) -> AccessToken:
         """A new token: it must stay out of errors from now on, as must the one before it."""
         self.pool.given.append(token.value)
-        self.tell(TokenRefreshed(token.expires_in))
+        if self.settings.on_event is not None:
+            self.tell(TokenRefreshed(token.expires_in))
         return token
 
     def address(self, request: Request[Any]) -> URL:

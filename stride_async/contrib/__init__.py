@@ -1,0 +1,1 @@
+"""Adapters to what others made, one a module; each needs an extra of its own."""
