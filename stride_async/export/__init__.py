@@ -4,9 +4,11 @@ Needs the extra `export`.
 """
 
 from stride_async.export._archive import ArchiveBusy, ArchiveError, DamagedArchive, NewerArchive, NotAnArchive
+from stride_async.export._estimate import Estimate, estimate
 from stride_async.export._events import (
     ConversationDone,
     ConversationsFound,
+    ConversationStarted,
     ExportEvent,
     ExportOptions,
     Failure,
@@ -17,7 +19,8 @@ from stride_async.export._events import (
 )
 from stride_async.export._read import ArchivedMedia, ArchivedRoster, ArchiveReader, Rows, read
 from stride_async.export._run import NothingSelected, export
-from stride_async.export._select import Selection
+from stride_async.export._select import Selection, room_in_address
+from stride_async.export._verify import Finding, Report, Status, Verdict, status, verify
 
 __all__ = [
     "ArchiveBusy",
@@ -26,20 +29,36 @@ __all__ = [
     "ArchivedMedia",
     "ArchivedRoster",
     "ConversationDone",
+    "ConversationStarted",
     "ConversationsFound",
     "DamagedArchive",
+    "Estimate",
     "ExportEvent",
     "ExportOptions",
     "Failure",
+    "Finding",
     "MediaFetched",
     "NewerArchive",
     "NotAnArchive",
     "NothingSelected",
     "PagesFetched",
+    "Report",
     "Rows",
     "RunStarted",
     "Selection",
+    "Status",
     "Summary",
+    "Verdict",
+    "estimate",
     "export",
     "read",
+    "room_in_address",
+    "status",
+    "verify",
 ]
+
+for _name in __all__:
+    # People see the name where they import it from, in reprs, tracebacks and pickles.
+    if isinstance(_public := globals()[_name], type):
+        _public.__module__ = __name__
+del _name, _public

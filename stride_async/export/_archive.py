@@ -80,6 +80,8 @@ class Stored:
     path: str
     sha256: str
     rows: int
+    packed: str
+    """The digest of the file as it lies there."""
 
 
 class Archive:
@@ -187,24 +189,30 @@ class Archive:
 
     def put_lines(self, folder: str, name: str, lines: Iterable[bytes], *, level: int = _LEVEL) -> Stored:
         """Write lines compressed; the name ends in a digest of their content, so that equal content is one file."""
-        digest, rows = hashlib.sha256(), 0
+        digest, packed, rows = hashlib.sha256(), hashlib.sha256(), 0
+        packing = zstandard.ZstdCompressor(level=level).compressobj()
         temporary = self._temporary(self.root / folder / name)
         try:
             with temporary.open("xb") as file:
-                with zstandard.ZstdCompressor(level=level).stream_writer(file, closefd=False) as packed:
-                    for some in _in_batches(lines):
-                        block = b"\n".join(some) + b"\n"
-                        digest.update(block)
-                        packed.write(block)
-                        rows += len(some)
+                for some in _in_batches(lines):
+                    block = b"\n".join(some) + b"\n"
+                    digest.update(block)
+                    rows += len(some)
+                    if piece := packing.compress(block):
+                        packed.update(piece)
+                        file.write(piece)
+                piece = packing.flush()
+                packed.update(piece)
+                file.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
             path = f"{folder}/{name}-{digest.hexdigest()[:12]}.jsonl.zst"
-            self._settle(temporary, self.root / path)
+            is_ours = self._settle(temporary, self.root / path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        return Stored(path, digest.hexdigest(), rows)
+        lies_there = packed.hexdigest() if is_ours else self.sha256_of(path)
+        return Stored(path, digest.hexdigest(), rows, lies_there)
 
     def adopt_media(self, file: Path, sha256: str) -> str:
         """Move a whole body to where bodies lie by content; gives its path."""

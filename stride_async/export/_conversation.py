@@ -117,7 +117,7 @@ class ConversationExport:
             return
         line = msgspec.json.encode(people)
         stored = await whole(partial(self._run.archive.put_lines, f"{self.folder}/roster", "r", [line]))
-        self._pending.append(Roster(Held(stored.path, stored.sha256, stored.rows), taken_at))
+        self._pending.append(Roster(Held(stored.path, stored.sha256, stored.rows, stored.packed), taken_at))
         if new := set(people) - state.users:
             self._pending.append(Met(tuple(sorted(new))))
 

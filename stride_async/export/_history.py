@@ -289,7 +289,7 @@ class HistoryExport:
             lines = sorted(walked.lines, reverse=True)
             name = f"{self._leg.number:04d}-{len(state.raws):06d}"
             stored = self._archive.put_lines(f"{self._folder}/raw", name, (line for _, line in lines), level=_RAW_LEVEL)
-            held = Held(stored.path, stored.sha256, stored.rows)
+            held = Held(stored.path, stored.sha256, stored.rows, stored.packed)
             begun = [] if state.leg is not None else [self._leg]
             pages = walked.pages
             ops = [*begun, Raw(self._leg.number, held, walked.written_to, lines[0][0], lines[-1][0], pages), *ops]
@@ -306,7 +306,7 @@ class HistoryExport:
         unplaced = {digest: raw for digest, raw in walked.unplaced.items() if digest not in state.unplaced_digests}
         if unplaced:
             stored = self._archive.put_lines(f"{self._folder}/unplaced", "u", unplaced.values())
-            ops.append(Unplaced(Held(stored.path, stored.sha256, stored.rows), tuple(unplaced)))
+            ops.append(Unplaced(Held(stored.path, stored.sha256, stored.rows, stored.packed), tuple(unplaced)))
         return [*ops, *walked.odd]
 
     def _settle(self, low: Key, why: str) -> None:
@@ -374,7 +374,7 @@ class HistoryExport:
         self.new += found.new
         self.changed += len(found.changed)
         self.gone += len(found.gone)
-        file = Held(stored.path, stored.sha256, stored.rows) if stored.rows else None
+        file = Held(stored.path, stored.sha256, stored.rows, stored.packed) if stored.rows else None
         held = before.file if before is not None else None
         same = (file.sha256 if file else None) == (held.sha256 if held else None)
         if same or file is None:

@@ -57,7 +57,7 @@ async def _group(run: Surroundings, ids: list[str], held: dict[str, bytes], name
         return [*failures]
     lines = [profiles[id] for id in new]
     stored = await whole(partial(run.archive.put_lines, f"{PEOPLE}/sealed", name, lines))
-    return [People(Held(stored.path, stored.sha256, stored.rows), tuple(new)), *failures]
+    return [People(Held(stored.path, stored.sha256, stored.rows, stored.packed), tuple(new)), *failures]
 
 
 def _held(archive: Archive, chain: Chain) -> dict[str, bytes]:

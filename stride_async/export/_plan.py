@@ -33,6 +33,8 @@ class Held(msgspec.Struct, frozen=True):
     sha256: str
     """Of the content before compression."""
     rows: int
+    packed: str
+    """The digest of the file as it lies there."""
 
 
 class Details(msgspec.Struct, frozen=True, tag="details"):

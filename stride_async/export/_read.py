@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -14,16 +14,17 @@ import msgspec
 
 from stride_async._errors import DecodeError
 from stride_async._models import Conversation, Message, User
-from stride_async._wire.convert import key_at, message_at, object_at, structure
+from stride_async._wire.convert import message_at, object_at, structure
 from stride_async.export._archive import Archive, DamagedArchive, folder_of, media_path
 from stride_async.export._chain import Chain
+from stride_async.export._conversation import CONVERSATIONS
+from stride_async.export._history import keyed, sealed_lines
+from stride_async.export._people import PEOPLE
 from stride_async.export._plan import HIGHEST, Differences, Held, Key, Span, State, merged
 
 T = TypeVar("T")
 _BATCH = 256
 """Items an async loop takes from the disk at once."""
-CONVERSATIONS = "data/conversations"
-USERS = "data/users"
 
 
 def read(archive: str | os.PathLike[str]) -> ArchiveReader:
@@ -113,11 +114,16 @@ class ArchiveReader:
         return Rows(rows)
 
     def raw_messages(self, conversation_id: str) -> Rows[bytes]:
-        """A conversation's messages as the service sent them, oldest first, those that cannot be decoded among them."""
+        """A conversation's messages as the service sent them, oldest first, those that cannot be decoded among them.
+
+        What has no readable time or id comes last.
+        """
 
         def rows() -> Iterator[bytes]:
-            chain = self._chain(f"{CONVERSATIONS}/{folder_of(conversation_id)}")
-            return (line for _, line in lines_held(self._archive, chain.state))
+            state = self._chain(f"{CONVERSATIONS}/{folder_of(conversation_id)}").state
+            yield from (line for _, line in _messages_of(self._archive, state))
+            for file in state.unplaced:
+                yield from self._archive.lines(file.path)
 
         return Rows(rows)
 
@@ -152,9 +158,13 @@ class ArchiveReader:
             yield structure(state.details, Conversation, msgspec.json.encode(state.details))
 
     def _users(self) -> Iterator[User]:
-        for file in files_of_people(self._chain(USERS).state):
-            for line in self._archive.lines(file.path):
-                yield object_at(line, User)
+        given: set[str] = set()
+        for some in reversed(self._chain(PEOPLE).state.people):  # Of several profiles of one person the last counts.
+            for line in self._archive.lines(some.file.path):
+                user = object_at(line, User)
+                if user.id not in given:
+                    given.add(user.id)
+                    yield user
 
     def _media(self) -> Iterator[ArchivedMedia]:
         for state in self._states():
@@ -171,33 +181,19 @@ class ArchiveReader:
                 )
 
 
-def lines_held(archive: Archive, state: State) -> Iterator[tuple[Key, bytes]]:
+def _messages_of(archive: Archive, state: State) -> Iterator[tuple[Key, bytes]]:
     """Everything held of a conversation in order: sealed months, and above them the pages of a walk under way."""
-    sealed = (row for month in sorted(state.months) for row in _keyed(_sealed(archive, state, month)))
-    if not state.raws:
+    sealed = (row for month in sorted(state.months) for row in sealed_lines(archive, state, month))
+    if state.leg is None or not state.raws:
         return sealed
-    upper = state.leg.upper if state.leg is not None else None
-    walked = Span(state.raws[-1].low, HIGHEST if upper is None else state.raws[0].high)
-    return _keyed(merged(sealed, _keyed(_walked(archive, state)), walked, Differences()))
-
-
-def _sealed(archive: Archive, state: State, month: str) -> Iterator[bytes]:
-    file = state.months[month].file
-    return iter(()) if file is None else archive.lines(file.path)
+    walked = Span(state.raws[-1].low, state.leg.upper or HIGHEST)
+    return keyed(merged(sealed, keyed(_walked(archive, state)), walked, Differences()))
 
 
 def _walked(archive: Archive, state: State) -> Iterator[bytes]:
-    """Raw groups lie newest first; one group is held in memory at a time."""
+    """Raw groups lie newest first; one of them is held in memory at a time."""
     for raw in reversed(state.raws):
         yield from reversed(list(archive.lines(raw.file.path)))
-
-
-def _keyed(lines: Iterable[bytes]) -> Iterator[tuple[Key, bytes]]:
-    for line in lines:
-        key = key_at(line)
-        if key is None:
-            raise DamagedArchive(f"a line is no message: {line[:80]!r}")
-        yield key, line
 
 
 def people_in(archive: Archive, file: Held) -> tuple[str, ...]:
@@ -210,8 +206,3 @@ def people_in(archive: Archive, file: Held) -> tuple[str, ...]:
         return tuple(id for line in archive.lines(file.path) for id in msgspec.json.decode(line, type=list[str]))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DamagedArchive(f"{file.path} is no roster: {error}") from error
-
-
-def files_of_people(state: State) -> list[Held]:
-    """The files with people's profiles."""
-    return [sealed.file for _, sealed in sorted(state.months.items()) if sealed.file is not None]

@@ -11,24 +11,15 @@ import pytest
 from stride_async import DecodeError, Message, StrideClient
 from stride_async.export import (
     DamagedArchive,
-    ExportOptions,
     NewerArchive,
     NotAnArchive,
     PagesFetched,
-    Summary,
     export,
     read,
 )
 from stride_async.server import LocalServer
 from tests.conftest import client_of
-
-
-async def exported(client, folder, **options):
-    """Bring the site into a folder; the summary of the run."""
-    async for event in export(client, folder, ExportOptions(**options)):
-        last = event
-    assert isinstance(last, Summary)
-    return last
+from tests.export.exporting import exported
 
 
 def digest(messages):
