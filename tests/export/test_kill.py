@@ -1,0 +1,219 @@
+"""An export killed at any instant and begun again ends as if nothing had happened, and pays next to nothing for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+import attrs
+
+from stride_async.export._history import GROUP_PAGES
+from stride_async.server import LocalServer
+from tests.conftest import client_of
+from tests.export.exporting import exported, media_of, show_file, state_of
+
+LIMIT, WINDOW = 40, 2.0
+KILLS = 44
+IN_FLIGHT = 6
+"""Conversations with messages, all worked on at once."""
+MEGABYTE = 1_000_000
+
+
+@attrs.define
+class Round:
+    """One process: how it was ended, and the history calls it made."""
+
+    how: str
+    killed: bool
+    digest: str | None
+    calls: list[tuple[str, str | None]]
+
+
+class Site:
+    """A server, an archive, and processes that export the one into the other."""
+
+    def __init__(self, server: LocalServer, archive: Path) -> None:
+        self.server = server
+        self.archive = archive
+
+    async def round(self, rng: random.Random, how: str, **options) -> Round:
+        """Begin an export and kill it: at a `touch` of the archive, after an `event`, within a media `body`; or not."""
+        before = len(self.server.calls)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tests.export.killable",
+            json.dumps(self._words() | {"kill_at": rng.randint(1, 120) if how == "touch" else 0} | options),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        lines: list[bytes] = []
+        reading = asyncio.create_task(_read(process.stdout, lines, rng.randint(1, 12) if how == "event" else 0))
+        if how == "body":
+            await self._within_a_body(rng, reading)
+        else:
+            await reading
+        if how in ("event", "body"):
+            await asyncio.sleep(rng.uniform(0.0, 0.03))
+            with suppress(ProcessLookupError):
+                process.kill()
+        lines += (await reading, await process.stdout.read())[1].splitlines()
+        code = await process.wait()
+        assert code in (0, -signal.SIGKILL)
+        digest = None if code else lines[-1].decode().split()[1]
+        return Round(how, code != 0, digest, history_calls_since(self.server, before))
+
+    async def _within_a_body(self, rng: random.Random, ended: asyncio.Task[None]) -> None:
+        """Wait until the server falls silent in the middle of a media body, or until there is none to fetch."""
+        reached = asyncio.Event()
+        fault = self.server.faults.add(
+            "GET", "*/media/*", stall="body", cut_after=rng.randint(1, MEGABYTE), do=lambda _: reached.set()
+        )
+        silent = asyncio.create_task(reached.wait())
+        await asyncio.wait([ended, silent], return_when=asyncio.FIRST_COMPLETED)
+        silent.cancel()
+        self.server.faults.remove(fault)
+
+    def _words(self) -> dict[str, object]:
+        names = ("url", "cloud_id", "client_id", "client_secret")
+        words = {name: getattr(self.server, name) for name in names}
+        return words | {"limit": LIMIT, "window": WINDOW, "archive": str(self.archive)}
+
+
+async def _read(stdout: asyncio.StreamReader, lines: list[bytes], most: int) -> None:
+    """Lines of a process: so many at most, all it says for 0."""
+    while (not most or len(lines) < most) and (line := await stdout.readline()):
+        lines.append(line)
+
+
+def history_calls_since(server: LocalServer, number: int) -> list[tuple[str, str | None]]:
+    return [
+        (call.path.split("/")[4], dict(call.query).get("beforeMessage"))
+        for call in server.calls[number:]
+        if call.method == "GET" and call.path.endswith("/message")
+    ]
+
+
+def furnish(server: LocalServer) -> dict[str, list[str]]:
+    """Rooms of several pages over several months, some with large files; the ids of their messages, oldest first."""
+    rooms = {}
+    for number, messages in enumerate((1500, 700, 400, 150, 75, 20, 0)):
+        room = server.add_conversation(f"room {number}", roster=[server.add_user(f"Person {number}")])
+        ids = []
+        for month in range(3):
+            ids += server.fill(room, messages // 3, ts=f"2018-0{month + 1}-27T23:58:00Z")
+        rooms[room] = ids
+        for file in range(3 if messages else 0):
+            show_file(server, room, f"{file}.bin", random.Random(number * 10 + file).randbytes(MEGABYTE))
+    return rooms
+
+
+def assert_within_the_limit(server: LocalServer) -> None:
+    """No call was refused, and no span of a window holds more calls to a conversation than are allowed."""
+    times = defaultdict(list)
+    for call in server.calls:
+        parts = call.path.split("/")
+        if len(parts) > 4 and parts[3] == "conversation":
+            times[parts[4]].append(call.time)
+    assert not [call for call in server.calls if call.status == 429]
+    for called in times.values():
+        assert all(later - at >= WINDOW for at, later in zip(called, called[LIMIT:], strict=False))
+
+
+async def test_forty_kills_leave_what_an_undisturbed_run_leaves(tmp_path):
+    """Content and media are the same; what was committed is not asked for again; the limit holds across all of it."""
+    rng = random.Random(6)
+    async with LocalServer(rate_limit=LIMIT, window=WINDOW, latency=0.01) as server:
+        furnish(server)
+        rounds: list[Round] = []
+        lost = 0
+        for number in count(1):
+            site = Site(server, tmp_path / f"archive {number}")
+            asked: set[tuple[str, str | None]] = set()
+            for how in _ways(rng, KILLS - sum(each.killed for each in rounds)):
+                committed = _committed(site)
+                each = await site.round(rng, how)
+                rounds.append(each)
+                _check_calls(each.calls, committed)
+                again = Counter(room for room, before in each.calls if (room, before) in asked)
+                assert max(again.values(), default=0) <= GROUP_PAGES + 1
+                lost += again.total()
+                asked |= set(each.calls)
+                if not each.killed:
+                    break
+            if sum(each.killed for each in rounds) >= KILLS:
+                break
+        assert_within_the_limit(server)
+        digest = await _undisturbed(server, tmp_path / "undisturbed")
+
+    assert digest == rounds[-1].digest
+    assert media_of(tmp_path / "undisturbed") == media_of(site.archive)
+    assert KILLS * IN_FLIGHT * 2 >= lost
+    assert {"touch", "event", "body"} <= {each.how for each in rounds if each.killed}
+
+
+def _ways(rng: random.Random, left: int) -> Iterator[str]:
+    for _ in range(left):
+        yield rng.choice(("touch", "touch", "event", "body"))
+    yield "end"
+
+
+def _committed(site: Site) -> dict[str, str | None]:
+    """How far down each conversation is committed: the oldest message, None where it is done."""
+    if not (site.archive / "archive.json").exists():
+        return {}
+    low: dict[str, str | None] = {}
+    for room in site.server.truth().conversations:
+        state = state_of(site.archive, room)
+        if state.raws:
+            low[room] = state.raws[-1].low[1]
+        elif state.legs or state.done:
+            low[room] = None
+    return low
+
+
+def _check_calls(calls: list[tuple[str, str | None]], committed: dict[str, str | None]) -> None:
+    """The first page asked for is the one below what is committed; nothing is asked of a conversation that is done."""
+    first: dict[str, str | None] = {}
+    for room, before in calls:
+        first.setdefault(room, before)
+    for room, low in committed.items():
+        assert room not in first or (low is not None and first[room] == low)
+
+
+async def _undisturbed(server: LocalServer, folder: Path) -> str:
+    async with client_of(server, calls_per_minute=None) as client:
+        server.faults.clear()
+        return (await exported(client, folder)).content_digest
+
+
+async def test_kills_within_an_update_leave_what_a_first_export_gives(tmp_path):
+    """An update that reads everything again and is killed a dozen times ends as if it had been the first."""
+    rng = random.Random(7)
+    async with LocalServer(rate_limit=LIMIT, window=WINDOW, latency=0.005) as server:
+        rooms = furnish(server)
+        site = Site(server, tmp_path / "archive")
+        await site.round(rng, "end")
+        for room, ids in rooms.items():
+            for id in rng.sample(ids, len(ids) // 20):
+                if rng.random() < 0.5:
+                    server.edit_message(room, id, "edited")
+                else:
+                    server.delete_message(room, id)
+            server.fill(room, 40, ts="2018-05-31T23:59:40Z")
+            show_file(server, room, "late.bin", rng.randbytes(1000))
+        kills = [await site.round(rng, "touch", rescan="all") for _ in range(12)]
+        last = await site.round(rng, "end", rescan="all")
+        digest = await _undisturbed(server, tmp_path / "undisturbed")
+
+    assert digest == last.digest
+    assert media_of(tmp_path / "undisturbed") == media_of(site.archive)
+    assert 10 <= sum(each.killed for each in kills)
