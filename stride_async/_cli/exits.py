@@ -34,6 +34,7 @@ class Exit(IntEnum):
     PARTIAL = 5
     VERIFICATION_FAILED = 6
     UNAVAILABLE = 7
+    ARCHIVE_UNUSABLE = 8
     INTERRUPTED = 130
 
 
@@ -64,7 +65,7 @@ def ended(error: Exception, *, verbose: bool) -> Ended | None:
         return Ended(_code_of(error), told + _advice(error, told))
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return Ended(_code_of_os(error), f"{where}{error.strerror or error}")
+        return Ended(code_of_os(error), f"{where}{error.strerror or error}")
     return None
 
 
@@ -82,7 +83,7 @@ def _code_of(error: StrideError) -> Exit:
             return Exit.UNEXPECTED
 
 
-def _code_of_os(error: OSError) -> Exit:
+def code_of_os(error: OSError) -> Exit:
     """A path that cannot be used is the user's to change; a full disk is not."""
     unusable = FileNotFoundError | FileExistsError | IsADirectoryError | NotADirectoryError | PermissionError
     return Exit.USAGE if isinstance(error, unusable) else Exit.UNEXPECTED

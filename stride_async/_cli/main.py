@@ -21,8 +21,13 @@ _MODULES = {
     "send": "send",
     "upload": "upload",
     "download": "download",
+    "export": "export",
+    "status": "status",
+    "verify": "verify",
 }
 """Commands in the order of the help, each with its module, which is imported when it is wanted."""
+_EXTRAS = {"demo": "server,export", "server": "server"}
+"""What a command needs beside the extra `cli`; the others that need anything need `export`."""
 
 
 class Tree(click.Group):
@@ -75,13 +80,15 @@ class Tree(click.Group):
 
 
 def _unavailable(name: str) -> click.Command:
+    needed = f"pip install 'stride-async[{_EXTRAS.get(name, 'export')}]'"
+
     def refuse() -> None:
-        raise click.ClickException(f"stride {name} needs more packages: pip install 'stride-async[server]'")
+        raise click.ClickException(f"stride {name} needs more packages: {needed}")
 
     return click.Command(
         name,
         callback=refuse,
-        short_help="(needs pip install 'stride-async[server]')",
+        short_help=f"(needs {needed})",
         add_help_option=False,
         context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     )
@@ -102,8 +109,8 @@ def stride() -> None:
         0  done                     5  partial: what is missing is listed
         1  unexpected               6  verification failed
         2  usage                    7  service unavailable, or limit not clearing
-        3  nothing selected       130  interrupted
-        4  authentication
+        3  nothing selected         8  archive busy, newer, or not one
+        4  authentication         130  interrupted
 
     \b
     Examples:
@@ -111,6 +118,7 @@ def stride() -> None:
         stride server --generate conversations=20,messages=250,seed=7
         stride list conversations
         stride history general --limit 20
+        stride export -o site
     """
 
 

@@ -188,7 +188,8 @@ async def test_a_reader_who_has_had_enough_is_no_failure(start: Started, server:
         ("click", ["list", "users"], "pip install 'stride-async[cli]'"),
         ("rich", ["list", "users"], "pip install 'stride-async[cli]'"),
         ("jsonschema", ["server", "--port", "0"], "pip install 'stride-async[server]'"),
-        ("markdown_it", ["demo"], "pip install 'stride-async[server]'"),
+        ("markdown_it", ["demo"], "pip install 'stride-async[server,export]'"),
+        ("zstandard", ["export", "-o", "site"], "pip install 'stride-async[export]'"),
     ],
 )
 async def test_a_missing_extra_is_named(missing: str, words: list[str], told: str):
