@@ -249,6 +249,16 @@ async def test_a_stream_is_healed_too(room, server, room_id):
     assert media.interruptions == 2
 
 
+async def test_a_file_keeps_its_name_in_any_script(room, tmp_path):
+    """The service tells it twice; the spelling in ASCII is only a stand-in."""
+    sent = await room.upload(b"...", name='Übersicht "1".png')
+
+    async with room.open_media(sent.id) as media:
+        name = media.name
+
+    assert 'Übersicht "1".png' == name
+
+
 async def test_a_body_that_never_gets_further_is_given_up_and_resumed_later(room, server, room_id, tmp_path):
     """The `.part` is kept, and the next call asks only for the rest."""
     media_id = server.add_media(room_id, "a.bin", BIG)

@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from email.message import Message as HeaderText
+from email.utils import collapse_rfc2231_value
 from pathlib import PurePosixPath
 from typing import Any, Self
 
@@ -297,10 +298,16 @@ def _validator(etag: str | None, modified: str | None) -> str | None:
 
 
 def _file_name(disposition: str | None) -> str | None:
-    """The last part of the name in Content-Disposition, whichever of its two forms is used."""
+    """The last part of the name in Content-Disposition; `filename*` goes before `filename`, as in RFC 6266, 4.3."""
     if not disposition:
         return None
     text = HeaderText()
     text["Content-Disposition"] = disposition
-    name = text.get_filename()
+    given = [value for key, value in text.get_params([], "Content-Disposition") if key == "filename"]
+    name = collapse_rfc2231_value(max(given, key=_is_extended)) if given else None
     return PurePosixPath(name.replace("\\", "/")).name or None if name else None
+
+
+def _is_extended(value: str | tuple[str | None, str | None, str]) -> bool:
+    """Whether it is of the form `filename*`, which names its charset; the other is a stand-in in ASCII."""
+    return isinstance(value, tuple)
