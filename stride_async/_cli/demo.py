@@ -1,4 +1,4 @@
-"""`stride demo`: a made-up site, read whole through the client and held against what the server knows."""
+"""`stride demo`: a made-up site, exported whole, read back and held against what the server knows."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import attrs
 import click
 from rich.text import Text
 
-from stride_async import ClientCredentials, Conversation, ConversationClient, Settings, StrideClient
+from stride_async import ClientCredentials, Conversation, Settings, StrideClient
 from stride_async._cli import show
 from stride_async._cli.exits import Ended, Exit
+from stride_async._cli.export_progress import ExportProgress
 from stride_async._cli.listing import conversation_row
 from stride_async._cli.options import json_option, verbose_option
 from stride_async.document import doc, media_group, mention, paragraph
+from stride_async.export import ArchiveReader, ExportOptions, Report, Summary, export, read, verify
 from stride_async.server import LocalServer, Plan, Truth
 
-_AT_ONCE = 8
-"""Conversations read side by side."""
 _LISTED = 8
 """Conversations shown of the many."""
 _LARGEST_FILE_BYTES = 5 * 1024 * 1024
@@ -44,9 +44,9 @@ _DIGEST_SHOWN = 12
 def command(*, rooms: int, messages: int, seed: int, as_json: bool) -> None:
     """See it work, without an account: nothing leaves this machine.
 
-    Starts the local server with a made-up site, lists it, sends a message, uploads and downloads a file, then reads
-    every conversation, roster, message and file, and compares all of it with what the server knows. The service's
-    limit on calls is off, so that it is quick.
+    Starts the local server with a made-up site, lists it, sends a message, uploads and downloads a file, then exports
+    every conversation, roster, message and file into a temporary folder, verifies it, and compares all of it with what
+    the server knows. The service's limit on calls is off, so that it is quick.
 
     JSON lines have what, expected, got and ok. If anything differs the exit code is 6.
 
@@ -112,9 +112,13 @@ async def _demo(plan: Plan) -> tuple[list[Check], str]:
         async with StrideClient(credentials, cloud_id=server.cloud_id, settings=settings) as client:
             room = await _list(client)
             own_file = await _say_something(client)
-            read = await _read(client, plan)
+            with tempfile.TemporaryDirectory(prefix="stride-demo-") as folder:
+                archive = Path(folder) / "site"
+                await _export(client, archive)
+                proof = await _verify(archive)
+                got = await asyncio.to_thread(_held_in, archive)
         expected = _held_by(server.truth())
-    return [own_file, *_compare(expected, read)], room
+    return [own_file, *_compare(expected, got), proof], room
 
 
 async def _list(client: StrideClient) -> str:
@@ -145,70 +149,54 @@ async def _say_something(client: StrideClient) -> Check:
     return Check("our own file, sha256", _short(hashlib.sha256(data).hexdigest()), _short(back.sha256))
 
 
-async def _read(client: StrideClient, plan: Plan) -> Site:
-    """Everything there is to read, a bounded number of conversations side by side."""
-    reading = _Reading(
-        show.Gauge("conversations", plan.conversations + 1),
-        show.Gauge("messages", plan.conversations * plan.messages + 2),
-        show.Gauge("files", 0, in_bytes=True),
-    )
-    lane = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(conversation: Conversation) -> None:
-        try:
-            held[conversation.id] = await reading.read(client.conversation(conversation.id), conversation)
-        finally:
-            lane.release()
-
-    held: dict[str, Held] = {}
-    with reading.meter as meter:
-        async with asyncio.TaskGroup() as tasks:
-            async for conversation in client.conversations(include_archived=True):
-                await lane.acquire()
-                tasks.create_task(one(conversation))
-        seconds = meter.seconds
-    files = sum(len(one.files) for one in held.values())
-    show.words(f"\nRead {reading.messages.done:,} messages and {files} files in {seconds:.1f} s.")
-    return held
+async def _export(client: StrideClient, folder: Path) -> None:
+    """Everything there is into an archive."""
+    progress = ExportProgress(client.settings.calls_per_minute, ExportOptions().concurrency)
+    watched = client.with_settings(attrs.evolve(client.settings, on_event=progress.heard))
+    async with progress.shown():
+        async for event in export(watched, folder):
+            progress.take(event)
+            if isinstance(event, Summary):
+                show.words(
+                    f"Exported {event.messages:,} messages and {event.media} files in {event.seconds:.1f} s,"
+                    f" with {progress.calls:,} calls."
+                )
 
 
-class _Reading:
-    """How far the reading is, over all conversations."""
+async def _verify(folder: Path) -> Check:
+    """The archive by itself."""
+    report = await verify(folder)
+    show.words("Verified it: every commit, segment and file is as it was written.\n" if report.ok else "")
+    return Check("what the archive proves", "complete", _worst(report))
 
-    def __init__(self, conversations: show.Gauge, messages: show.Gauge, files: show.Gauge) -> None:
-        self.conversations = conversations
-        self.messages = messages
-        self.files = files
-        self.meter = show.Meter(conversations, messages, files)
 
-    async def read(self, room: ConversationClient, conversation: Conversation) -> Held:
-        """One conversation, whole; nothing but counts and digests is kept of it."""
-        roster = await room.roster().collect(limit=None)
-        count, digest, shown = 0, hashlib.sha256(), dict[str, None]()
-        async for page in room.history(oldest_first=True).pages():
-            for message in page.items:
-                digest.update(_canonical(message.raw))
-                if b'"media"' in message.raw:  # Spares the others the decoding of their documents.
-                    shown |= dict.fromkeys(message.body.media())
-            count += len(page.items)
-            self.messages.done += len(page.items)
-            self.meter.moved()
-        files = {media_id: await self._read_file(room, media_id) for media_id in shown}
-        self.conversations.done += 1
-        self.meter.moved()
-        kind = "direct" if conversation.type == "direct" else conversation.privacy
-        return Held(kind, conversation.is_archived, tuple(roster), count, digest.hexdigest(), files)
+def _worst(report: Report) -> str:
+    if report.findings:
+        return f"{report.findings[0].path} {report.findings[0].what}"
+    return next((verdict.text for verdict in report.verdicts if verdict.kind != "complete"), "complete")
 
-    async def _read_file(self, room: ConversationClient, media_id: str) -> tuple[int, str]:
-        size, digest = 0, hashlib.sha256()
-        async with room.open_media(media_id) as media:
-            self.files.total = (self.files.total or 0) + (media.size or 0)
-            async for chunk in media.chunks():
-                digest.update(chunk)
-                size += len(chunk)
-                self.files.done += len(chunk)
-                self.meter.moved()
-        return size, digest.hexdigest()
+
+def _held_in(folder: Path) -> Site:
+    """What the archive holds; nothing but counts and digests is kept of it."""
+    site = read(folder)
+    files: dict[str, dict[str, tuple[int, str]]] = {}
+    for file in site.media():
+        files.setdefault(file.conversation_id, {})[file.id] = (file.size, file.sha256)
+    return {room.id: _held(site, room, files.get(room.id, {})) for room in site.conversations()}
+
+
+def _held(site: ArchiveReader, room: Conversation, files: Mapping[str, tuple[int, str]]) -> Held:
+    roster = site.roster(room.id)
+    count, digest = 0, hashlib.sha256()
+    for raw in site.raw_messages(room.id):
+        digest.update(_canonical(raw))
+        count += 1
+    people = roster.user_ids if roster is not None else ()
+    return Held(_kind(room), room.is_archived, people, count, digest.hexdigest(), files)
+
+
+def _kind(room: Conversation) -> str:
+    return "direct" if room.type == "direct" else room.privacy
 
 
 def _canonical(raw: bytes) -> bytes:
@@ -279,4 +267,6 @@ It prints four lines to paste into another one, where you can then say:
   stride history {room} --limit 20
   stride history {room} --oldest-first | head -1
   stride send {room} 'Hello!'
+  stride export -o site
+  stride verify site
 """

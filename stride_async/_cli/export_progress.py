@@ -33,7 +33,7 @@ SECONDS_BETWEEN_LINES = 30.0
 """How often a line is said where there is no terminal."""
 _SLOWEST = 4
 """Rooms shown of those under way."""
-_BAR_WIDTH = 30
+_BAR_WIDTH = 60
 
 
 @attrs.define
@@ -112,7 +112,7 @@ class ExportProgress:
             f"{self.calls / seconds:.1f} calls/s{self._allowed()}",
         ]
         left = self.seconds_left(seconds)
-        return facts if left is None else [*facts, f"about {_clock(left)} left"]
+        return [*facts, f"about {_clock(left)} left"] if left else facts
 
     def _allowed(self) -> str:
         per_second = self._calls_a_second()
@@ -134,11 +134,11 @@ class ExportProgress:
         return left * max(seconds, 0.0 if allowed is None else self.calls / allowed)
 
     def _drawn(self) -> Group:
-        bar = Table.grid(padding=(0, 1))
+        bar = Table.grid()
         bar.add_row(
-            ProgressBar(total=self.total, completed=self.conversations, width=_BAR_WIDTH, pulse=self.total is None),
-            Text(" · ".join(self._facts())),
+            ProgressBar(total=self.total, completed=self.conversations, width=_BAR_WIDTH, pulse=self.total is None)
         )
+        facts = Text(" · ".join(self._facts()))
         now = time.monotonic()
         slowest = sorted(self._rooms.copy().values(), key=lambda room: room.began)[:_SLOWEST]
         rooms = [
@@ -151,7 +151,7 @@ class ExportProgress:
             )
             for room in slowest
         ]
-        return Group(bar, *rooms)
+        return Group(bar, facts, *rooms)
 
 
 def _clock(seconds: float) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from pathlib import Path
 
 import attrs
 import pytest
@@ -23,7 +25,18 @@ def test_what_it_reads_is_what_the_server_holds():
     assert all(row["ok"] and row["expected"] == row["got"] for row in rows.values())
     assert (5, 122) == (rows["conversations"]["got"], rows["messages"]["got"])
     assert 2 <= rows["files"]["got"]
+    assert "complete" == rows["what the archive proves"]["got"]
     assert "stride server --generate conversations=4,messages=30,seed=7" in result.stderr
+
+
+def test_it_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its folders are gone when it ends."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    result = CliRunner().invoke(stride, SMALL)
+
+    assert 0 == result.exit_code, result.stderr
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_a_site_without_messages_is_read_as_well():
