@@ -71,7 +71,8 @@ class _Key:
     async def take(self, limit: int | None, *, background: bool, again: bool) -> Place:
         """Wait for a place, first come first served; a repeat (`again`) goes before those who never had one."""
         self._limit = limit
-        free = self._free(self._loop.time())
+        now = self._loop.time()
+        free = self._free(now)
         queue = self._waiting_behind if background else self._waiting
         nobody_before = not self._waiting and not (background and self._waiting_behind)
         if nobody_before and free > (self._reserve() if background else 0):
@@ -82,7 +83,7 @@ class _Key:
             queue.appendleft(turn)
         else:
             queue.append(turn)
-        self._wake_later()
+        self._wake_later(now)
         try:
             await turn
         except asyncio.CancelledError:
@@ -105,8 +106,9 @@ class _Key:
         insort(self._busy_until, until)
 
     def pause(self, seconds: float) -> None:
-        self._paused_until = max(self._paused_until, self._loop.time() + seconds)
-        self._wake_later()
+        now = self._loop.time()
+        self._paused_until = max(self._paused_until, now + seconds)
+        self._wake_later(now)
 
     def close(self) -> None:
         if self._timer is not None:
@@ -125,7 +127,8 @@ class _Key:
         return not waits and not self._out and free > 0
 
     def _let_through(self) -> None:
-        free = self._free(self._loop.time())
+        now = self._loop.time()
+        free = self._free(now)
         for queue, kept in ((self._waiting, 0), (self._waiting_behind, self._reserve())):
             while queue and free > kept:
                 turn = queue.popleft()
@@ -133,15 +136,18 @@ class _Key:
                     turn.set_result(None)
                     self._out += 1
                     free -= 1
-        self._wake_later()
+        self._wake_later(now)
 
-    def _wake_later(self) -> None:
+    def _wake_later(self, now: float) -> None:
+        """See to it that those who wait are looked at again.
+
+        `now` is the moment by which no place was found free: a later one could find the pause over, and nobody to come.
+        """
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if not self._waiting and not self._waiting_behind:
             return
-        now = self._loop.time()
         if now < self._paused_until:
             at = self._paused_until
         elif self._busy_until:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stride_async import ClientClosed
 from stride_async._net.throttle import Throttle
-from tests.net.clock import run
+from tests.net.clock import JumpingLoop, run
 
 
 def most_in_a_window(moments: list[float], window: float = 60.0) -> int:
@@ -242,3 +242,33 @@ def test_idle_conversations_are_forgotten():
         return len(throttle._keys)
 
     assert run(main()) < 1200
+
+
+class TickingLoop(JumpingLoop):
+    """Each look at the clock is a little later than the one before, as it is with a real one."""
+
+    def time(self) -> float:
+        self.now += 0.001
+        return self.now
+
+
+@pytest.mark.parametrize("limit", [None, 3])
+def test_nobody_is_forgotten_at_the_very_end_of_a_pause(limit):
+    """Between two looks at the clock the pause may end: who came before is woken all the same."""
+
+    async def main() -> int:
+        throttle, served = Throttle(), 0
+
+        async def one() -> None:
+            nonlocal served
+            (await throttle.take("room", limit)).unused()
+            served += 1
+
+        for length in range(200):
+            throttle.pause("room", 0.01 + length * 0.0001)
+            async with asyncio.timeout(10):
+                await asyncio.gather(*(one() for _ in range(5)))
+        return served
+
+    with asyncio.Runner(loop_factory=TickingLoop) as runner:
+        assert 1000 == runner.run(main())
