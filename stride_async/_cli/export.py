@@ -305,7 +305,8 @@ def _told(
         yield "Complete: everything that was asked for is here."
     for failure in failures[:_FAILURES_SHOWN]:
         room = names.get(failure.conversation_id, failure.conversation_id)
-        yield show.printable(f"  {failure.what} {failure.id}".rstrip() + f" of {room}: {failure.error[:160]}")
+        what = " ".join(filter(None, (failure.what, failure.id, room and f"of {room}")))
+        yield show.printable(f"  {what}: {failure.error[:160]}")
     if len(failures) > _FAILURES_SHOWN:
         yield f"  and {len(failures) - _FAILURES_SHOWN:,} more, all in {archive}/runs/{summary.run}/failures.jsonl"
     yield (

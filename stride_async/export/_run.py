@@ -8,6 +8,7 @@ import secrets
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -225,10 +226,11 @@ class Run:
         recall(self.archive, self.client, await whole(partial(_runs, self.archive)))
         found = await listed(self.client)
         picked = meant(found, self.options.selection)
+        await self._tell_idle(self.options.selection.idle({id: name_of(each) for id, each in found.items()}))
         await self.tell(ConversationsFound(len(picked)))
         waiting = deque(picked)
         await together(self._worker(waiting) for _ in range(min(self.options.concurrency, len(picked))))
-        people = await fetch_people(self, self._met)
+        people = await self._people()
         self._heads[PEOPLE] = people.head
         await self._tell_failures("", people.state, told_before=False)
         await whole(partial(self._note_unlisted, {folder_of(id) for id in found}))
@@ -245,13 +247,28 @@ class Run:
                 if isinstance(error, DamagedArchive) and not work.chain_moved():
                     await self._tell_damage(each["id"], error)
                     continue
-                # Another export was faster, or has removed what its commits need no more.
-                self._overtaken[each["id"]] += 1
-                if self._overtaken[each["id"]] > MOST_OVERTAKEN:
-                    raise ArchiveBusy(f"another export works on {self.archive.root} now") from error
+                # Where a file is missing, whoever was faster has removed what its commits need no more.
+                self._count_overtaken(work.folder, error)
                 waiting.append(each)
             else:
                 await self._done(each, work, chain)
+
+    async def _people(self) -> Chain:
+        while True:
+            try:
+                return await fetch_people(self, self._met)
+            except Overtaken as error:
+                self._count_overtaken(PEOPLE, error)
+
+    def _count_overtaken(self, what: str, error: Exception) -> None:
+        """Another export was faster; it may be so for a while.
+
+        Raises:
+            ArchiveBusy: it was so too often.
+        """
+        self._overtaken[what] += 1
+        if self._overtaken[what] > MOST_OVERTAKEN:
+            raise ArchiveBusy(f"another export works on {self.archive.root} now") from error
 
     async def _done(self, each: Mapping[str, Any], work: ConversationExport, chain: Chain) -> None:
         state = chain.state
@@ -269,6 +286,18 @@ class Run:
         """Tell and list what is missing of a conversation, or of the people."""
         failures = [_failure(conversation_id, one) for one in state.failed.values()]
         if failures and not told_before:
+            await whole(partial(self._list, failures))
+        self._counts.update(failures=len(failures))
+        for failure in failures:
+            await self.tell(failure)
+
+    async def _tell_idle(self, selectors: list[str]) -> None:
+        """A selector that means nothing may well have been meant to; leaving out nothing is no failure."""
+        why, hint = "it means no conversation", "correct it, or leave it out"
+        failures = [Failure("", "selector", each, why, hint) for each in selectors if not each.startswith("^")]
+        if failures and self.options.fail_fast:
+            raise NothingSelected(f"no conversation is meant by {failures[0].id!r}", [])
+        if failures:
             await whole(partial(self._list, failures))
         self._counts.update(failures=len(failures))
         for failure in failures:
@@ -292,7 +321,8 @@ class Run:
             if name not in found:
                 chain = Chain(self.archive, f"{CONVERSATIONS}/{name}")
                 if chain.state.listed and not chain.broken:
-                    chain.commit(self.id, [Unlisted()])
+                    with suppress(Overtaken):  # Whoever was faster knows better.
+                        chain.commit(self.id, [Unlisted()])
                 self._heads[f"{CONVERSATIONS}/{name}"] = chain.head
                 self._counts.update(no_longer_listed=1)
 

@@ -13,6 +13,8 @@ _ADDRESS = re.compile(
     r"https://(?:app\.stride\.com/(?P<web_site>[^/]+)|applink\.atlassian\.com/stride/(?P<link_site>[^/]+))"
     r"/chat/(?P<room>[^/?#]+)[/?#]?.*"
 )
+_NEAREST, _LIKENESS = 3, 0.6
+"""Names offered for a selector, and how alike they must be."""
 
 
 def room_in_address(text: str) -> tuple[str, str] | None:
@@ -45,22 +47,30 @@ class Selection:
                 picked = not excluding
         return picked
 
+    def idle(self, names: Mapping[str, str]) -> list[str]:
+        """Selectors that mean none of these conversations (id to name)."""
+        return [
+            selector
+            for selector in self.selectors
+            if not any(_means(selector.removeprefix("^"), id, name) for id, name in names.items())
+        ]
+
     def nearest(self, names: Mapping[str, str]) -> list[str]:
-        """Names and ids that look like a selector which picks none of these conversations (id to name)."""
-        near: list[str] = []
-        for selector in self.selectors:
-            if not any(_means(selector.removeprefix("^"), id, name) for id, name in names.items()):
-                near += difflib.get_close_matches(selector.strip("^*").casefold(), _folded(names), 3, 0.4)
-        back = {name.casefold(): name for name in names.values()}
-        return list(dict.fromkeys(back.get(name, name) for name in near))
-
-
-def _folded(names: Mapping[str, str]) -> list[str]:
-    return [name.casefold() for name in names.values()]
+        """Names that look like a selector which means none of these conversations (id to name)."""
+        folded = {name.casefold(): name for name in names.values()}
+        near = [
+            folded[name]
+            for selector in self.idle(names)
+            for name in difflib.get_close_matches(selector.strip("^*").casefold(), folded, _NEAREST, _LIKENESS)
+        ]
+        return list(dict.fromkeys(near))
 
 
 def _means(selector: str, id: str, name: str) -> bool:
     address = room_in_address(selector)
     if address is not None:
         return address[1] == id
-    return selector == id or fnmatchcase(name.casefold(), selector.casefold())
+    if selector == id:
+        return True
+    name, selector = name.casefold(), selector.casefold()
+    return name == selector or fnmatchcase(name, selector)

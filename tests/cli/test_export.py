@@ -130,6 +130,16 @@ async def test_what_cannot_be_meant_is_told(
     assert told in result.stderr
 
 
+async def test_a_selector_that_means_nothing_is_listed_as_missing(run: Run, rooms: dict[str, str], tmp_path: Path):
+    """The others are exported; exit 5. One that would leave out is allowed to find nothing."""
+    result = await run("export", "general", "genral", "^no-such-*", "-o", str(tmp_path / "site"))
+
+    assert 5 == result.exit_code
+    assert "selector genral: it means no conversation" in result.stderr
+    assert "no-such" not in result.stderr
+    assert {"general"} == names_in(tmp_path / "site")
+
+
 async def test_moments_are_read_in_the_zone_that_is_named(run: Run, server: LocalServer, tmp_path: Path):
     """A day in Berlin begins two hours before the day in UTC."""
     room = server.add_conversation("general")

@@ -1,0 +1,88 @@
+"""Which conversations are meant."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stride_async.export import Selection, room_in_address
+
+NAMES = {"1": "General", "2": "team-red", "3": "team-blue", "4": "[draft] plans", "5": ""}
+
+
+def picked(*selectors: str) -> set[str]:
+    return {id for id, name in NAMES.items() if Selection(selectors).picks(id, name, ("group", "public"))}
+
+
+@pytest.mark.parametrize(
+    ("selectors", "ids"),
+    [
+        ((), {"1", "2", "3", "4", "5"}),
+        (("2",), {"2"}),
+        (("general",), {"1"}),
+        (("TEAM-*",), {"2", "3"}),
+        (("team-?ed",), {"2"}),
+        (("team-*", "^team-red"), {"3"}),
+        (("^team-*",), {"1", "4", "5"}),
+        (("team-*", "^*", "team-blue"), {"3"}),
+        (("[[]draft] *",), {"4"}),
+        (("[draft] plans",), {"4"}),
+        (("https://app.stride.com/site/chat/3",), {"3"}),
+        (("https://applink.atlassian.com/stride/site/chat/3?a=b",), {"3"}),
+        (("^https://app.stride.com/site/chat/3", "team-*", "^https://app.stride.com/site/chat/3/"), {"2"}),
+        (("nothing",), set()),
+    ],
+    ids=str,
+)
+def test_the_last_selector_that_means_it_decides(selectors: tuple[str, ...], ids: set[str]):
+    """Ids and addresses exactly, names by glob and without regard to case; only exclusions mean all the rest."""
+    assert ids == picked(*selectors)
+
+
+@given(st.text(min_size=1).filter(lambda name: not name.startswith("^") and "://" not in name))
+def test_every_name_means_itself(name: str):
+    """Also one with the signs of a glob in it."""
+    assert Selection((name,)).picks("id", name, ("group",))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "ids"),
+    [
+        ({"direct"}, {"d"}),
+        ({"private"}, {"p"}),
+        ({"group"}, {"g", "p"}),
+        ({"direct", "public"}, {"d", "g"}),
+        (set(), {"d", "g", "p"}),
+    ],
+    ids=str,
+)
+def test_kinds_narrow_the_selection(kinds: set[str], ids: set[str]):
+    """One of the kinds asked for must be among the conversation's own."""
+    rooms = {"d": ("direct",), "g": ("group", "public"), "p": ("group", "private")}
+
+    assert ids == {id for id, own in rooms.items() if Selection((), frozenset(kinds)).picks(id, id, own)}
+
+
+@pytest.mark.parametrize(
+    ("address", "room"),
+    [
+        ("https://app.stride.com/S/chat/R", ("S", "R")),
+        ("https://app.stride.com/S/chat/R?x=1#top", ("S", "R")),
+        ("https://applink.atlassian.com/stride/S/chat/R", ("S", "R")),
+        (" https://app.stride.com/S/chat/R/ ", ("S", "R")),
+        ("https://app.stride.com/S/chat/", None),
+        ("https://example.com/S/chat/R", None),
+        ("R", None),
+    ],
+)
+def test_addresses_are_read(address: str, room: tuple[str, str] | None):
+    """The web's and the deep link's; anything else is no address."""
+    assert room == room_in_address(address)
+
+
+def test_what_is_near_is_offered():
+    """For selectors that mean nothing, each name once, as it is written."""
+    assert ["General"] == Selection(("genral", "generall", "team-red")).nearest(NAMES)
+    assert ["genral", "^gone"] == Selection(("genral", "^gone", "team-*")).idle(NAMES)
+    assert [] == Selection(("*",)).nearest(NAMES)
