@@ -1,0 +1,362 @@
+"""What goes wrong is told, listed and mended later; everything else is complete."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import tempfile
+from contextlib import aclosing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from stride_async import AuthError, Forbidden, StrideClient
+from stride_async.export import (
+    ArchiveBusy,
+    ExportOptions,
+    Failure,
+    NewerArchive,
+    NotAnArchive,
+    NothingSelected,
+    PagesFetched,
+    Selection,
+    Summary,
+    export,
+    read,
+)
+from stride_async.export._archive import Archive
+from stride_async.server import LocalServer
+from tests.conftest import client_of
+from tests.export.exporting import (
+    events_of,
+    exported,
+    failures,
+    files_of,
+    fresh_digest,
+    history_calls,
+    show_file,
+    state_of,
+)
+
+
+@pytest.fixture
+def rooms(server: LocalServer) -> list[str]:
+    """Three rooms of four pages, with a file in each."""
+    rooms = [server.add_conversation(f"room {number}") for number in range(3)]
+    for room in rooms:
+        server.fill(room, 240)
+        show_file(server, room, "file.bin", room.encode())
+    return rooms
+
+
+def listed(folder: Path) -> set[tuple[str, str, str]]:
+    """What the last run's list of failures says."""
+    path = max((folder / "runs").glob("*/settings.json")).with_name("failures.jsonl")
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    return {(line["conversation_id"], line["what"], line["id"]) for line in lines}
+
+
+async def full_disk(monkeypatch, at: int, client: StrideClient, folder: Path) -> None:
+    """An export that finds the disk full when it puts its n-th file into place."""
+    settle, seen = Archive._settle, 0
+
+    def or_full(self: Archive, temporary: Path, final: Path) -> bool:
+        nonlocal seen
+        seen += 1
+        if seen == at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return settle(self, temporary, final)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Archive, "_settle", or_full)
+        await exported(client, folder)
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 5, 8, 12])
+async def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(
+    server: LocalServer, client, rooms, tmp_path, monkeypatch, at
+):
+    """The error is the system's own; no half file is left, and the content is whole in the end."""
+    with pytest.raises(OSError, match="No space left"):
+        await full_disk(monkeypatch, at, client, tmp_path / "a")
+    strays = list(tmp_path.rglob(".tmp-*"))
+    run = await exported(client, tmp_path / "a")
+
+    assert [] == strays
+    assert await fresh_digest(server, tmp_path / "b") == run.content_digest
+
+
+@contextmanager
+def unwritable(folder: Path):
+    """Nobody may write into it, not even the superuser, who steps down meanwhile."""
+    superuser = os.geteuid() == 0
+    folder.chmod(0o555)
+    if superuser:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if superuser:
+            os.seteuid(0)
+        folder.chmod(0o755)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="rights of files are told otherwise on this system")
+async def test_a_folder_that_cannot_be_written_is_said_so(server: LocalServer, client):
+    """Permission is denied, not worked around, and nothing is asked of the service."""
+    with tempfile.TemporaryDirectory() as parent, unwritable(Path(parent)), pytest.raises(PermissionError):
+        await exported(client, Path(parent) / "a")
+
+    assert [] == list(server.calls)
+
+
+async def test_two_exports_of_one_archive_do_not_share_its_limit(server: LocalServer, client, rooms, tmp_path):
+    """The second is turned away and touches nothing; the first goes on."""
+    async with aclosing(export(client, tmp_path / "a")) as first:
+        await anext(first)
+        held = files_of(tmp_path / "a").keys()
+        with pytest.raises(ArchiveBusy):
+            await exported(client, tmp_path / "a")
+        untouched = {name for name in files_of(tmp_path / "a").keys() - held if name.startswith("runs/")}
+        async for event in first:
+            last = event
+
+    assert set() == untouched
+    assert isinstance(last, Summary)
+
+
+@pytest.mark.parametrize("rescan", [None, "all"])
+async def test_two_writers_without_a_lease_make_one_right_archive(
+    server: LocalServer, rooms, tmp_path, monkeypatch, rescan
+):
+    """Where a file system knows no locks: who loses a commit reads what the other wrote, and goes on from there."""
+    monkeypatch.setattr(Archive, "hold", lambda _: None)
+    for room in rooms:
+        server.fill(room, 600, ts="2018-09-01T08:00:00Z")
+    async with client_of(server, page_size=20) as one, client_of(server, page_size=20) as other:
+        first, second = await asyncio.gather(
+            events_of(one, tmp_path / "a"), events_of(other, tmp_path / "a", rescan=rescan)
+        )
+        last = await exported(one, tmp_path / "a", rescan="all")
+
+    assert isinstance(first[-1], Summary)
+    assert isinstance(second[-1], Summary)
+    assert (0, 0, 0, 0) == (last.new, last.changed, last.gone, last.failures)
+    assert await fresh_digest(server, tmp_path / "b") == last.content_digest
+
+
+async def test_a_folder_that_is_no_archive_is_left_alone(client, rooms, tmp_path):
+    """Somebody's photographs are not to be mixed with messages."""
+    (tmp_path / "photo.jpg").write_bytes(b"photo")
+
+    with pytest.raises(NotAnArchive, match="not empty"):
+        await exported(client, tmp_path)
+    with pytest.raises(NotAnArchive, match="no folder"):
+        await exported(client, tmp_path / "photo.jpg")
+
+    assert {"photo.jpg": b"photo"} == files_of(tmp_path)
+
+
+async def test_the_archive_of_another_site_is_left_alone(client, rooms, tmp_path):
+    """Two sites in one folder would be told apart by nobody."""
+    async with LocalServer(generate="conversations=1,messages=3,media=0,seed=3") as other, client_of(other) as its:
+        await exported(its, tmp_path / "a")
+    before = files_of(tmp_path / "a")
+
+    with pytest.raises(NotAnArchive, match="holds the site"):
+        await exported(client, tmp_path / "a")
+
+    assert before == files_of(tmp_path / "a")
+
+
+async def test_a_newer_archive_is_left_alone(client, rooms, tmp_path):
+    """What a later version wrote must not be read with this one's eyes."""
+    (tmp_path / "archive.json").write_text(json.dumps({"format": 2, "id": "x", "cloud_id": client.cloud_id}))
+    before = files_of(tmp_path)
+
+    with pytest.raises(NewerArchive, match="format 2"):
+        await exported(client, tmp_path)
+
+    assert before == files_of(tmp_path)
+
+
+async def test_nothing_selected_names_what_looks_like_it(client, rooms, tmp_path):
+    """A slip of the pen is told with the names it may have meant."""
+    with pytest.raises(NothingSelected) as error:
+        await exported(client, tmp_path / "a", selection=Selection(("rooom 1",)))
+
+    assert "room 1" in error.value.nearest
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_a_room_that_closes_in_the_middle_is_listed_and_mended(
+    server: LocalServer, client, rooms, tmp_path, status
+):
+    """What came before is kept, the other rooms are whole; the retry asks for that room alone, from where it was."""
+    door = server.faults.add("GET", f"*/{rooms[1]}/message", status=status, after=2)
+    events = await events_of(client, tmp_path / "a")
+    door.remove()
+    told = listed(tmp_path / "a")
+    low = state_of(tmp_path / "a", rooms[1]).raws[-1].low[1]
+    server.calls.clear()
+
+    retried = await exported(client, tmp_path / "a", retry_failed=True)
+
+    assert {(rooms[1], "history", "")} == failures(events) == told
+    assert [(rooms[1], low)] == history_calls(server)[:1]
+    assert {rooms[1]} == {room for room, _ in history_calls(server)}
+    assert 0 == retried.failures
+    assert await fresh_digest(server, tmp_path / "b") == retried.content_digest
+
+
+async def test_messages_that_cannot_be_understood_are_kept_listed_and_mended(
+    server: LocalServer, client, rooms, tmp_path
+):
+    """Without a sender it stands in its place, without a time apart; neither stops its conversation."""
+    page = await client.request("GET", f"/site/{server.cloud_id}/conversation/{rooms[0]}/message")
+    no_sender, no_time = page["messages"][30], page["messages"][40]
+    del no_sender["sender"], no_time["ts"]
+    body = json.dumps(page, separators=(",", ":"), ensure_ascii=False)
+
+    server.faults.add("GET", f"*/{rooms[0]}/message", body=body, times=1)
+    events = await events_of(client, tmp_path / "a")
+    state = state_of(tmp_path / "a", rooms[0])
+    apart = [json.loads(line) for file in state.unplaced for line in Archive.open(tmp_path / "a").lines(file.path)]
+    kept = [json.loads(line) for line in read(tmp_path / "a").raw_messages(rooms[0])]
+    server.faults.add("GET", f"*/{rooms[0]}/message", body=body, times=1)
+    again = await exported(client, tmp_path / "a")
+    mended = await exported(client, tmp_path / "a", retry_failed=True)
+
+    assert {"message"} == {what for _, what, _ in failures(events)}
+    assert 2 == len(failures(events)) == again.failures
+    assert no_sender["id"] in {id for _, _, id in failures(events)}
+    assert [no_time] == apart
+    assert (240, 241) == (state.rows, len(kept))
+    assert no_sender in kept
+    assert 0 == mended.failures
+    assert await fresh_digest(server, tmp_path / "b") == mended.content_digest
+
+
+async def test_a_file_that_fails_for_now_is_fetched_by_the_next_run(server: LocalServer, client, rooms, tmp_path):
+    """Nobody has to say so."""
+    server.faults.add("GET", f"*/{rooms[0]}/media/*", status=503, times=4)
+    first = await exported(client, tmp_path / "a")
+    second = await exported(client, tmp_path / "a")
+
+    assert (1, 2) == (first.failures, first.media)
+    assert (0, 1) == (second.failures, second.media)
+
+
+async def test_a_file_that_is_gone_is_told_by_every_run_and_asked_for_by_a_retry(
+    server: LocalServer, client, rooms, tmp_path
+):
+    """A usual run does not try again what was refused for good, and does not keep silent about it."""
+    gone = server.faults.add("GET", "*/media/*", status=404, times=1)
+    first = await events_of(client, tmp_path / "a")
+    server.calls.clear()
+    second = await events_of(client, tmp_path / "a")
+    calls = len(server.calls.matching("GET", "*/media/*"))
+    gone.remove()
+    third = await exported(client, tmp_path / "a", retry_failed=True)
+
+    assert 1 == len(failures(first))
+    assert failures(first) == failures(second)
+    assert 0 == calls
+    assert (0, 1) == (third.failures, third.media)
+
+
+async def test_a_file_larger_than_wanted_is_passed_over_until_it_is_wanted(server: LocalServer, client, tmp_path):
+    """It is no failure, and its size is asked for once."""
+    room = server.add_conversation("room")
+    show_file(server, room, "small.bin", bytes(10))
+    show_file(server, room, "large.bin", bytes(1000))
+    first = await exported(client, tmp_path / "a", media=100)
+    server.calls.clear()
+    await exported(client, tmp_path / "a", media=100)
+    calls = len(server.calls.matching("GET", "*/media/*"))
+    everything = await exported(client, tmp_path / "a")
+
+    assert (1, 0) == (first.media, first.failures)
+    assert 0 == calls
+    assert 1000 == everything.media_bytes
+
+
+async def test_the_first_failure_may_end_the_run(server: LocalServer, client, rooms, tmp_path):
+    """With `fail_fast` it is raised as it is; what came is committed."""
+    server.faults.add("GET", f"*/{rooms[2]}/message", status=403, after=2)
+
+    with pytest.raises(Forbidden):
+        await exported(client, tmp_path / "a", fail_fast=True)
+
+    server.faults.clear()
+    assert 150 <= state_of(tmp_path / "a", rooms[2]).raws[-1].file.rows
+    assert await fresh_digest(server, tmp_path / "b") == (await exported(client, tmp_path / "a")).content_digest
+
+
+async def test_a_refused_token_ends_the_run_at_once(server: LocalServer, client, rooms, tmp_path):
+    """No other conversation would fare better."""
+    await exported(client, tmp_path / "a")
+    server.faults.add("*", "*", status=401, after=1)
+    server.faults.add("*", "/oauth/token", status=401)
+
+    with pytest.raises(AuthError):
+        await exported(client, tmp_path / "a")
+
+
+async def test_a_page_that_joins_nothing_is_a_gap_and_not_accepted(server: LocalServer, client, rooms, tmp_path):
+    """A service that gives the newest page over and over is not followed; the walk goes on when it has come round."""
+    page = await client.request("GET", f"/site/{server.cloud_id}/conversation/{rooms[0]}/message")
+    server.faults.add("GET", f"*/{rooms[0]}/message", body=json.dumps(page), after=1, times=1)
+
+    events = await events_of(client, tmp_path / "a")
+    state = state_of(tmp_path / "a", rooms[0])
+    second = await exported(client, tmp_path / "a")
+
+    assert {(rooms[0], "history", "")} == failures(events)
+    assert state.leg is not None
+    assert [] == state.spans
+    assert await fresh_digest(server, tmp_path / "b") == second.content_digest
+
+
+async def test_a_conversation_whose_commits_are_damaged_is_listed_and_the_rest_is_exported(
+    server: LocalServer, client, rooms, tmp_path
+):
+    """Nothing is built on a chain that lost a part."""
+    await exported(client, tmp_path / "a")
+    await exported(client, tmp_path / "a")
+    (commit,) = [path for path in (tmp_path / "a").rglob("commit/00000002.json") if rooms[0] in str(path)]
+    commit.unlink()
+    server.fill(rooms[1], 5, ts="2018-12-01T08:00:00Z")
+
+    events = await events_of(client, tmp_path / "a")
+
+    (failure,) = [event for event in events if isinstance(event, Failure)]
+    assert (rooms[0], "archive") == (failure.conversation_id, failure.what)
+    assert 5 == events[-1].new
+
+
+async def test_leaving_the_loop_keeps_what_came(server: LocalServer, client, rooms, tmp_path):
+    """The pages told of are not asked for again."""
+    seen = 0
+    async with aclosing(export(client, tmp_path / "a", ExportOptions(concurrency=1))) as events:
+        async for event in events:
+            seen += isinstance(event, PagesFetched)
+            if seen == 3:
+                break
+    (kept,) = [state for room in rooms if (state := state_of(tmp_path / "a", room)).raws]
+    server.calls.clear()
+    await exported(client, tmp_path / "a", concurrency=1)
+
+    assert 225 <= sum(raw.file.rows for raw in kept.raws)
+    assert kept.raws[-1].low[1] == history_calls(server)[0][1]
+
+
+async def test_tasks_and_locks_do_not_outlive_an_export(server: LocalServer, client, rooms, tmp_path):
+    """An export that was left may be begun again at once, by anybody."""
+    async with aclosing(export(client, tmp_path / "a")) as events:
+        await anext(events)
+
+    assert 1 == len(asyncio.all_tasks())
+    assert 3 == (await exported(client, tmp_path / "a")).conversations
