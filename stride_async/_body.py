@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -44,8 +45,11 @@ class Body:
 
         Raises:
             OSError: the file is not there or cannot be read.
+            ValueError: it is no regular file: a folder, or a pipe or device, which has no length to measure.
         """
         path = Path(path)
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ValueError(f"{path} is no regular file; what comes as a stream goes by Body.once")
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
         return cls(lambda: path.open("rb"), size, name=path.name)

@@ -61,6 +61,7 @@ def body_of(source: str | os.PathLike[str] | bytes | Body) -> Body:
 
     Raises:
         OSError: the path cannot be read.
+        ValueError: the path is of no regular file.
     """
     if isinstance(source, Body):
         return source

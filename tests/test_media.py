@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -392,6 +393,18 @@ async def test_many_can_be_left_early(room, server, room_id, tmp_path):
         room.download_many(ids, to=tmp_path / "missing")
     with pytest.raises(ValueError, match="concurrency"):
         room.download_many(ids, to=tmp_path, concurrency=0)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+async def test_a_pipe_is_refused_rather_than_waited_for(room, server, tmp_path):
+    """Opening one blocks until somebody writes, and its length cannot be told first."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    with pytest.raises(ValueError, match=r"pipe is no regular file.*Body\.once"):
+        await room.upload(pipe)
+
+    assert 0 == len(server.calls)
 
 
 async def test_media_do_not_starve_calls(server, room_id, tmp_path):

@@ -31,6 +31,8 @@ def command(*, conversation: str, file: Path, name: str | None, send: bool, as_j
         stride upload general plan.pdf --send
         stride upload general /tmp/x1 --name plan.pdf --json | jq -r .id
     """
+    if not file.is_file():
+        raise click.BadParameter(f"{file} is no regular file", param_hint="FILE")
     gauge = show.Gauge(show.printable(file.name), total=file.stat().st_size, in_bytes=True)
 
     async def work(client: StrideClient) -> dict[str, object]:

@@ -149,9 +149,9 @@ async def test_a_folder_that_is_not_there_is_exit_2(run: Run, server: LocalServe
     assert not (tmp_path / "absent").exists()
 
 
-@pytest.mark.parametrize("file", ["absent.txt", "."])
+@pytest.mark.parametrize("file", ["absent.txt", ".", os.devnull])
 async def test_only_a_file_can_be_uploaded(run: Run, server: LocalServer, file: str):
-    """Neither what is not there nor a folder."""
+    """Neither what is not there, nor a folder, nor what has no length."""
     server.add_conversation("general")
 
     result = await run("upload", "general", file)
