@@ -12,7 +12,7 @@ from stride_async._cli import show
 from stride_async._cli.connect import with_client
 from stride_async._cli.exits import Ended, Exit
 from stride_async._cli.find import find_conversation
-from stride_async._cli.options import conversation_argument, json_option, verbose_option
+from stride_async._cli.options import conversation_argument, json_option, something, verbose_option
 
 _LONGEST_NAME_BYTES = 200
 """File systems take 255; the unfinished file beside it has a longer name."""
@@ -22,7 +22,7 @@ _DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("c
 
 @click.command(name="download")
 @conversation_argument
-@click.argument("media_id")
+@click.argument("media_id", callback=something)
 @click.option(
     "-o",
     "--output",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,6 +22,9 @@ from stride_async._cli.people import People
 
 Bound = str | datetime
 
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(?!\d)")
+"""How a moment begins. Ids are opaque, but none of the service's looks so."""
+
 
 def _bound(_: click.Context, __: click.Parameter, value: str | None) -> Bound | None:
     """A moment where it reads as one, else a message id."""
@@ -28,7 +32,9 @@ def _bound(_: click.Context, __: click.Parameter, value: str | None) -> Bound | 
         return None
     try:
         moment = datetime.fromisoformat(value)
-    except ValueError:
+    except ValueError as error:
+        if _DATE.match(value):
+            raise click.BadParameter(f"{value!r} is no moment: {error}") from None
         return value
     if moment.tzinfo is None:
         whole = moment.isoformat()

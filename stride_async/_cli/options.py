@@ -13,6 +13,13 @@ def _remember(context: click.Context, _: click.Parameter, value: bool) -> None:
         context.meta[VERBOSE] = True
 
 
+def something(_: click.Context, __: click.Parameter, value: str) -> str:
+    """The word itself; an empty one, as an unset variable of a script gives, names nothing."""
+    if not value:
+        raise click.BadParameter("it is empty")
+    return value
+
+
 verbose_option = click.option(
     "-v",
     "--verbose",
@@ -24,4 +31,4 @@ verbose_option = click.option(
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="JSON lines on a terminal too; in a pipe they are the rule."
 )
-conversation_argument = click.argument("conversation")
+conversation_argument = click.argument("conversation", callback=something)

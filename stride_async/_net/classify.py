@@ -6,6 +6,9 @@ it was handed over whole.
 
 from __future__ import annotations
 
+import os
+import socket
+import ssl
 from typing import Any
 
 import aiohttp
@@ -57,7 +60,7 @@ def failure_of(
     if isinstance(cause, aiohttp.ConnectionTimeoutError):
         return NotSent(f"{request}: connecting took too long")
     if isinstance(cause, _NEVER_CONNECTED):
-        return NotSent(f"{request}: cannot connect: {cause}")
+        return NotSent(f"{request}: cannot connect{_to_whom_and_why(cause)}")
     if upload is not None and not upload.handed_over:
         return NotSent(f"{request}: the connection broke while the body was on its way: {cause!r}")
     if isinstance(cause, BodyInterrupted):
@@ -67,3 +70,16 @@ def failure_of(
     if isinstance(cause, TimeoutError):
         return Ambiguous(f"{request}: no answer in time")
     return Ambiguous(f"{request}: the connection broke after sending: {cause!r}")
+
+
+def _to_whom_and_why(cause: Exception) -> str:
+    """The host, and the reason in the system's own words."""
+    if not isinstance(cause, aiohttp.ClientConnectorError) or isinstance(cause, ssl.CertificateError):
+        return f": {cause}"
+    why = cause.os_error
+    # asyncio writes "Connect call failed" over the reason of a failed connect, but keeps its number.
+    if why.errno is None or isinstance(why, socket.gaierror | ssl.SSLError):
+        reason = why.strerror or str(why)
+    else:
+        reason = os.strerror(why.errno)
+    return f" to {cause.host}, port {cause.port}: {reason}"
