@@ -16,6 +16,7 @@ import pytest
 import stride_async
 import stride_async.contrib.opentelemetry
 import stride_async.document
+import stride_async.export
 import stride_async.server
 from stride_async import (
     Body,
@@ -30,6 +31,7 @@ from stride_async import (
     UserClient,
 )
 from stride_async.document import Document, Node
+from stride_async.export import ArchiveReader, Selection
 from stride_async.server import Calls, Choices, Faults, LocalServer, Plan
 
 ROOT = Path(__file__).parents[1]
@@ -37,11 +39,14 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *s
 REFERENCE = (ROOT / "docs/reference.md").read_text()
 PROTOCOL = (ROOT / "docs/protocol.md").read_text()
 
-MODULES = [stride_async, stride_async.contrib.opentelemetry, stride_async.document, stride_async.server]
+MODULES = [
+    *(stride_async, stride_async.contrib.opentelemetry, stride_async.document, stride_async.export),
+    stride_async.server,
+]
 IMPORTABLE = {module.__name__: module for module in MODULES}
 IN_SIGNATURES = [
     *(StrideClient, ConversationClient, UserClient, Pager, Stream, RemoteBody, Bookmark, Body, StrideError),
-    *(Document, Node, LocalServer, Calls, Faults, Plan),
+    *(Document, Node, LocalServer, Calls, Faults, Plan, ArchiveReader, Selection),
 ]
 ERRORS = [name for name, public in vars(stride_async).items() if isinstance(public, type)
           and issubclass(public, StrideError) and name in stride_async.__all__]  # fmt: skip
