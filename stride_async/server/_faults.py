@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from os import PathLike
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from attrs import define, field, fields
-from attrs.validators import ge, in_, instance_of, optional
+from attrs.validators import ge, in_, instance_of, le, optional
 
 if TYPE_CHECKING:
     from stride_async.server._local import LocalServer
@@ -22,7 +23,16 @@ if TYPE_CHECKING:
 Act = Callable[["LocalServer"], object]
 
 
+_UNSENDABLE = re.compile(r"[\r\n\0]")
+
+
 def _header_map(given: Mapping[str, str | None]) -> dict[str, str | None]:
+    """A copy, once each is text that fits in a header; aiohttp would find out when it is too late to say so."""
+    for name, value in given.items():
+        if not isinstance(value, str | None):
+            raise TypeError(f"header {name}: expected a text or null, found {value!r}")
+        if _UNSENDABLE.search(f"{name}{value}"):
+            raise ValueError(f"header {name!r}: a line break or NUL cannot be sent")
     return dict(given)
 
 
@@ -30,7 +40,7 @@ def _header_map(given: Mapping[str, str | None]) -> dict[str, str | None]:
 class Fault:
     """One rule. The first rule added that matches a request and is not used up decides about it.
 
-    `path_glob` is matched against the decoded path; `*` stands for any text, slashes included. The first `after`
+    `method` may be a pattern too, in any case. `path_glob` is matched against the decoded path; `*` stands for any text, slashes included. The first `after`
     matching requests pass, then the rule applies `times` times (None: always), each with `probability`, drawn from a
     generator seeded by `seed`. `seen` counts the requests that came to the rule, `hits` those it applied to.
 
@@ -53,7 +63,7 @@ class Fault:
     status: int | None = field(default=None, validator=optional(in_(range(200, 600))))
     times: int | None = field(default=None, validator=optional([instance_of(int), ge(0)]))
     after: int = field(default=0, validator=[instance_of(int), ge(0)])
-    probability: float = field(default=1.0, validator=[instance_of((int, float)), ge(0)])
+    probability: float = field(default=1.0, validator=[instance_of((int, float)), ge(0), le(1)])
     seed: int = field(default=0, validator=instance_of(int))
     drop: Literal["before", "after"] | None = field(default=None, validator=in_((None, "before", "after")))
     cut_after: int | None = field(default=None, validator=optional([instance_of(int), ge(0)]))
@@ -78,7 +88,7 @@ class Fault:
 
     def matches(self, method: str, path: str) -> bool:
         """Whether the rule is about such a request at all."""
-        return fnmatchcase(method, self.method) and fnmatchcase(path, self.path_glob)
+        return fnmatchcase(method, self.method.upper()) and fnmatchcase(path, self.path_glob)
 
     def takes(self) -> bool:
         """Count one more matching request, and say whether the rule applies to it."""
@@ -181,7 +191,8 @@ class Faults:
             raise ValueError(f"{place}: expected an object, found {type(entry).__name__}")  # noqa: TRY004 -- bad file
         words = {"path_glob" if word == "path" else word: value for word, value in entry.items()}
         if unknown := sorted(words.keys() - _WORDS):
-            raise ValueError(f"{place}: unknown word {unknown[0]!r}; known are {', '.join(sorted(_WORDS))}")
+            known = ", ".join(sorted(_WORDS - {"path_glob"} | {"path"}))
+            raise ValueError(f"{place}: unknown word {unknown[0]!r}; known are {known}")
         try:
             return Fault(**{"method": "*", "path_glob": "*", **words}, owner=self)
         except (TypeError, ValueError) as error:

@@ -162,9 +162,9 @@ async def test_faults_reach_the_second_origin(start):
 
 
 async def test_faults_are_read_from_a_file(tmp_path, start):
-    """A JSON list of the same words."""
+    """A JSON list of the same words; the method in any case."""
     script = tmp_path / "faults.json"
-    script.write_text(json.dumps([{"method": "GET", "path": "/me", "status": 500, "times": 1}]))
+    script.write_text(json.dumps([{"method": "get", "path": "/me", "status": 500, "times": 1}]))
 
     api = await start(faults=script)
 
@@ -180,7 +180,10 @@ async def test_faults_are_read_from_a_file(tmp_path, start):
         ('[{"status": 500}, {"statsu": 500}]', "entry 2: unknown word 'statsu'"),
         ('[{"status": 99}]', "entry 1: 'status'"),
         ('[{"drop": "sometimes"}]', "entry 1: 'drop'"),
-        ('[{"do": "something"}]', "entry 1: unknown word 'do'"),
+        ('[{"do": "something"}]', "entry 1: unknown word 'do'; known are after, .* path, "),
+        ('[{"probability": 30}]', "entry 1: 'probability'"),
+        ('[{"headers": {"Retry-After": 5}}]', "entry 1: header Retry-After: expected a text or null, found 5"),
+        ('[{"headers": {"X": "a\\r\\nY: b"}}]', "entry 1: header 'X': a line break"),
     ],
 )
 def test_a_broken_script_says_where(tmp_path, text, reason):
