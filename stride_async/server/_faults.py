@@ -40,9 +40,10 @@ def _header_map(given: Mapping[str, str | None]) -> dict[str, str | None]:
 class Fault:
     """One rule. The first rule added that matches a request and is not used up decides about it.
 
-    `method` may be a pattern too, in any case. `path_glob` is matched against the decoded path; `*` stands for any text, slashes included. The first `after`
-    matching requests pass, then the rule applies `times` times (None: always), each with `probability`, drawn from a
-    generator seeded by `seed`. `seen` counts the requests that came to the rule, `hits` those it applied to.
+    `method` is a pattern in any case; `path_glob` is matched against the decoded path, and `*` stands for any text,
+    slashes included. The first `after` matching requests pass, then the rule applies `times` times (None: always), each
+    with `probability`, drawn from a generator seeded by `seed`. `seen` counts the requests that came to the rule, `hits`
+    those it applied to.
 
     What it may do, alone or together:
 
