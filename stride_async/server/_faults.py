@@ -42,8 +42,8 @@ class Fault:
 
     `method` is a pattern in any case; `path_glob` is matched against the decoded path, and `*` stands for any text,
     slashes included. The first `after` matching requests pass, then the rule applies `times` times (None: always), each
-    with `probability`, drawn from a generator seeded by `seed`. `seen` counts the requests that came to the rule, `hits`
-    those it applied to.
+    with `probability`, drawn from a generator seeded by `seed`. `seen` counts the requests that came to the rule, and
+    `hits` those it applied to.
 
     What it may do, alone or together:
 
