@@ -71,8 +71,7 @@ class _Key:
     async def take(self, limit: int | None, *, background: bool, again: bool) -> Place:
         """Wait for a place, first come first served; a repeat (`again`) goes before those who never had one."""
         self._limit = limit
-        now = self._loop.time()
-        free = self._free(now)
+        free = self._free(self._loop.time())
         queue = self._waiting_behind if background else self._waiting
         nobody_before = not self._waiting and not (background and self._waiting_behind)
         if nobody_before and free > (self._reserve() if background else 0):
@@ -83,7 +82,7 @@ class _Key:
             queue.appendleft(turn)
         else:
             queue.append(turn)
-        self._wake_later(now)
+        self._let_through()
         try:
             await turn
         except asyncio.CancelledError:
@@ -106,9 +105,8 @@ class _Key:
         insort(self._busy_until, until)
 
     def pause(self, seconds: float) -> None:
-        now = self._loop.time()
-        self._paused_until = max(self._paused_until, now + seconds)
-        self._wake_later(now)
+        self._paused_until = max(self._paused_until, self._loop.time() + seconds)
+        self._let_through()
 
     def close(self) -> None:
         if self._timer is not None:
@@ -127,6 +125,7 @@ class _Key:
         return not waits and not self._out and free > 0
 
     def _let_through(self) -> None:
+        """Give free places to those who wait, in order; the others are looked at again when the next may be free."""
         now = self._loop.time()
         free = self._free(now)
         for queue, kept in ((self._waiting, 0), (self._waiting_behind, self._reserve())):
@@ -139,10 +138,7 @@ class _Key:
         self._wake_later(now)
 
     def _wake_later(self, now: float) -> None:
-        """See to it that those who wait are looked at again.
-
-        `now` is the moment by which no place was found free: a later one could find the pause over, and nobody to come.
-        """
+        """See to it that those who wait are looked at again; `now` is the moment by which they found no place."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

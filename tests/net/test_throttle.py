@@ -272,3 +272,40 @@ def test_nobody_is_forgotten_at_the_very_end_of_a_pause(limit):
 
     with asyncio.Runner(loop_factory=TickingLoop) as runner:
         assert 1000 == runner.run(main())
+
+
+@pytest.mark.parametrize("limit", [None, 3])
+def test_who_comes_while_a_pause_ends_holds_nobody_up(limit):
+    """The loop was busy when the pause ended: a new caller comes before those who wait are woken."""
+
+    async def main() -> list[str]:
+        throttle, served, loop = Throttle(), [], asyncio.get_running_loop()
+
+        async def one(name: str) -> None:
+            (await throttle.take("room", limit)).unused()
+            served.append(name)
+
+        throttle.pause("room", 1.0)
+        early = asyncio.create_task(one("early"))
+        await asyncio.sleep(0)
+        loop.now += 2
+        async with asyncio.timeout(10):
+            await asyncio.gather(early, one("late"))
+        return served
+
+    assert ["early", "late"] == sorted(run(main()))
+
+
+def test_a_pause_that_is_over_at_once_holds_nobody_up():
+    """The service may state a reset that is past."""
+
+    async def main() -> None:
+        throttle, loop = Throttle(), asyncio.get_running_loop()
+        throttle.pause("room", 1.0)
+        waiting = asyncio.create_task(throttle.take("room", None))
+        await asyncio.sleep(0)
+        loop.now += 2
+        throttle.pause("room", 0.0)
+        await asyncio.wait_for(waiting, 10)
+
+    run(main())
