@@ -82,6 +82,8 @@ class Choices:
     # Rosters and direct conversations
     roster_paging: bool = True
     """Whether the roster honours `start` and `limit` (protocol 5.7)."""
+    roster_order: Literal["joined", "id"] = "joined"
+    """Order of the roster: as people joined, or by id (protocol 5.7)."""
     roster_lists_app: bool = True
     """Whether the app stands in the roster of conversations made through the API (protocol 5.7)."""
     roster_remove: bool = True

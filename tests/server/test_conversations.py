@@ -174,6 +174,18 @@ async def test_a_method_that_is_not_there_names_those_that_are(api, room):
     assert (405, "GET, PATCH") == (reply.status, reply.headers["Allow"])
 
 
+async def test_the_roster_can_come_by_id(start):
+    """In which order the service gave it is not known; a stretch is one of that order."""
+    api = await start(choices=Choices(roster_order="id"))
+    people = sorted(api.server.add_user(name) for name in ("Ann", "Bob", "Cleo", "Dora"))
+    roster = f"{api.room(api.server.add_conversation('general', roster=people[::-1]))}/roster"
+
+    whole, part = [(await api.get(roster, params=asked)).json for asked in ({}, {"start": 1, "limit": 2})]
+
+    assert people == whole["values"]
+    assert people[1:3] == part["values"]
+
+
 async def test_the_roster_is_whole_or_a_stretch(api, server):
     """In join order; garbage in start and limit counts as not given."""
     people = [server.add_user(f"Person {number}") for number in range(5)]

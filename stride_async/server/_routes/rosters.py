@@ -12,7 +12,8 @@ async def get(ask: Ask) -> Answer:
     """`GET {cv}/roster`: all at once, or the stretch that `start` and `limit` ask for."""
     world = ask.world
     start, limit = (ask.offset("start"), ask.offset("limit")) if world.choices.roster_paging else (0, 0)
-    values = world.store.conversations.roster(ask.room.number, start=start, limit=limit or -1)
+    by_id = world.choices.roster_order == "id"
+    values = world.store.conversations.roster(ask.room.number, start=start, limit=limit or -1, by_id=by_id)
     base = f"{world.url}/scim/site/{world.store.cloud_id}/Users"
     return answer_json({"values": values, "_links": {user: f"{base}/{quote(user, safe=':')}" for user in values}})
 

@@ -129,9 +129,10 @@ class Conversations:
         """Take everybody off the roster."""
         self._db.execute("DELETE FROM roster WHERE conversation = ?", (number,))
 
-    def roster(self, number: int, *, start: int = 0, limit: int = -1) -> list[str]:
-        """Ids of the people in the conversation, in join order; a negative limit is none."""
-        query = "SELECT user FROM roster WHERE conversation = ? ORDER BY place LIMIT ? OFFSET ?"
+    def roster(self, number: int, *, start: int = 0, limit: int = -1, by_id: bool = False) -> list[str]:
+        """Ids of the people in the conversation, in the order they joined or by id; a negative limit is none."""
+        order = "user" if by_id else "place"
+        query = f"SELECT user FROM roster WHERE conversation = ? ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608 -- own
         return [row[0] for row in self._db.execute(query, (number, limit, start))]
 
     def listing(self, app: str, wanted: Wanted) -> list[tuple[str, Room]]:
