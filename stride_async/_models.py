@@ -85,7 +85,10 @@ class Message(UnfrozenMessage):
         """
         document = self._document
         if document is None:
-            document = Document.from_json(_body_of(self.raw).body)
+            try:
+                document = Document.from_json(_body_of(self.raw).body)
+            except RecursionError as error:
+                raise ValueError("the body is nested too deeply to be read from here") from error
             object.__setattr__(self, "_document", document)
         return document
 

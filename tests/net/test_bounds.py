@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
+import sys
 import time
 import tracemalloc
 import zlib
@@ -311,6 +313,25 @@ async def _ended(call: Awaitable[object]) -> str | None:
     except StrideError as error:
         return type(error).__name__
     return None
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="the caller's frames no longer count against a decoder")
+async def test_a_document_nested_too_deeply_is_an_error_when_it_is_looked_at(told):
+    """A listing may have read it from a place with more stack left."""
+    body = AROUND["message"] % (b'{"type":"doc","content":' + b"[" * 400 + b"]" * 400 + b"}")
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(head(200, f"Content-Length: {len(body)}") + body)
+        await writer.drain()
+
+    message = await (await told(write)).room.history().first()
+    free = sys.getrecursionlimit() - len(inspect.stack())
+
+    def looked_at(frames: int) -> object:
+        return looked_at(frames - 1) if frames else message.body
+
+    with pytest.raises(ValueError, match="nested too deeply"):
+        looked_at(free - 350)
 
 
 @pytest.mark.parametrize("deep", DEEP)
