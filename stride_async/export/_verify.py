@@ -151,6 +151,8 @@ async def verify(
             told(verdict)
     await asyncio.to_thread(check.people)
     not_known, windows = list(_ALWAYS_UNKNOWN), 0
+    if check.not_fetched:
+        not_known.append(f"the bodies of {check.not_fetched:,} files: they were not asked for")
     if against is None:
         not_known.append("whether the service says the same: it was not asked")
     else:
@@ -239,6 +241,8 @@ class _Check:
 
     def __init__(self, archive: Archive) -> None:
         self.findings: list[Finding] = []
+        self.not_fetched = 0
+        """Files that messages show, whose bodies are neither held nor listed as not to be had."""
         self._archive = archive
         self._heads: dict[str, tuple[int, str]] = {}
         self._bodies: dict[str, str | None] = {}
@@ -282,6 +286,8 @@ class _Check:
             self._found(f"{folder}/commit", text)
         for id in sorted(state.media):
             self._body(state.media[id].sha256, state.media[id].size, id)
+        failed = {id for what, id in state.failed if what == "media"}
+        self.not_fetched += len(state.media_met - state.media.keys() - failed)
         details = state.details or {}
         return Verdict(
             conversation_id=str(details.get("id") or name),

@@ -209,6 +209,16 @@ async def test_a_first_run_that_broke_off_is_not_called_complete(server, client,
     assert not report.ok
 
 
+async def test_files_that_were_not_asked_for_are_told(client, room, tmp_path):
+    """They are no damage; but nobody shall think that they are here."""
+    await exported(client, tmp_path / "site", media="none")
+
+    report = await verify(tmp_path / "site")
+
+    assert report.ok
+    assert "the bodies of 2 files: they were not asked for" in report.not_known
+
+
 async def test_an_empty_room_is_complete(server, client, tmp_path):
     """The first page was the empty one."""
     server.add_conversation("empty")
