@@ -344,12 +344,10 @@ class _Check:
 
     def _history(self, state: State) -> Iterator[str]:
         """Sealed months and raw groups: each as committed, all in order, each joined to the one before; their paths."""
-        order = _Order()
         for month, sealed in sorted(state.months.items()):
             if sealed.file is not None:
-                order.month = month
                 yield sealed.file.path
-                self._lines(sealed.file, order.wrong_with)
+                self._lines(sealed.file, _Order(month).wrong_with)
         asked = state.leg.upper if state.leg is not None else None
         for raw in state.raws:
             yield raw.file.path
@@ -438,7 +436,7 @@ class _Check:
 class _Order:
     """Messages of one month after the other, each later than the one before."""
 
-    month: str = ""
+    month: str
     _last: Key = BEGINNING
 
     def wrong_with(self, line: bytes) -> str | None:
