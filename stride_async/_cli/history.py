@@ -91,17 +91,21 @@ def command(
 
 async def _show(messages: Sequence[Message], people: People, console: Console) -> None:
     senders = await people.look_up(message.sender_id for message in messages)
+    narrow = console.width < show.SIDE_BY_SIDE_COLUMNS
     rows = Table.grid(padding=(0, 2, 0, 0), expand=True)
     rows.add_column(no_wrap=True, style="dim", width=20)
-    rows.add_column(no_wrap=True, style="cyan", width=18, overflow="ellipsis")
+    rows.add_column(no_wrap=True, width=18, overflow="ellipsis")
     rows.add_column(ratio=1, overflow="fold")
     for message, sender in zip(messages, senders, strict=True):
-        rows.add_row(
-            f"{message.sent_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z",
-            Text(show.printable(sender.display_name or sender.id)),
-            Text(show.printable(_text_of(message))),
-        )
-    console.print(rows)
+        when = f"{message.sent_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+        who = Text(show.printable(sender.display_name or sender.id), style="cyan")
+        what = Text(show.printable(_text_of(message)))
+        if narrow:
+            console.print(Text(when, style="dim"), who, what, sep="\n")
+        else:
+            rows.add_row(when, who, what)
+    if not narrow:
+        console.print(rows)
 
 
 def _text_of(message: Message) -> str:

@@ -22,6 +22,8 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+SIDE_BY_SIDE_COLUMNS = 64
+"""A narrower terminal has no room beside an id, or beside a moment and a name: what stands there would be lost."""
 _SECONDS_BETWEEN_LINES = 3.0
 """How often progress says a line where there is no terminal."""
 
@@ -51,12 +53,14 @@ def _one_line(value: Mapping[str, object] | bytes) -> bytes:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, err: bool = False) -> None:
     """Rows under headings, as wide as the terminal allows; what does not fit goes on in the next line."""
+    out = console(sys.stderr if err else sys.stdout)
+    whole_ids = out.width >= SIDE_BY_SIDE_COLUMNS
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
-        shown.add_column(column, no_wrap=number == 0, overflow="fold")
+        shown.add_column(column, no_wrap=whole_ids and number == 0, overflow="fold")
     for row in rows:
         shown.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
-    console(sys.stderr if err else sys.stdout).print(shown)
+    out.print(shown)
 
 
 def record(fields: Mapping[str, object], *, as_json: bool) -> None:

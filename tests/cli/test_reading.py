@@ -7,6 +7,8 @@ import json
 import os
 import pty
 
+import pytest
+
 from stride_async.server import LocalServer
 from tests.cli.conftest import Run, Started
 
@@ -191,6 +193,22 @@ async def test_a_terminal_gets_a_table(start: Started, server: LocalServer, envi
     assert 0 == code
     assert ["private", "general"] == [word for word in shown.splitlines()[-2].split() if word in ("private", "general")]
     assert "\x1b[3" not in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "lost"), [(("history", "general"), "as plain as day"), (("list", "conversations"), "general")]
+)
+async def test_a_narrow_terminal_loses_nothing(
+    start: Started, server: LocalServer, environment: dict[str, str], words: tuple[str, ...], lost: str
+):
+    """What has no room beside the rest goes below it."""
+    server.add_message(server.add_conversation("general"), "as plain as day")
+    variables = dict(os.environ) | environment | {"NO_COLOR": "1", "COLUMNS": "40", "TERM": "xterm"}
+
+    code, shown = await on_terminal(start, *words, env=variables)
+
+    assert 0 == code
+    assert lost in shown
 
 
 async def test_a_message_cannot_steer_the_terminal(start: Started, server: LocalServer):
