@@ -52,8 +52,10 @@ SEALED_AT_ONCE = 50_000
 """Messages; a longer leg is sealed in several steps, each of which outlives a kill."""
 EMPTY, AGREED, BOUND = "an empty page", "a page that agrees with what is held", "the bound asked for"
 """Why a leg may end."""
-_RAW_LEVEL = 1
+_RAW_LEVEL = -1
 """Of compression: raw groups are soon read again and removed."""
+_KEYS_KEPT = 5_000
+"""Of messages in raw groups of this process, so that those of smaller conversations are not decoded twice."""
 Line = tuple[Key, bytes]
 R = TypeVar("R")
 
@@ -105,11 +107,11 @@ class _Walked:
     _page: tuple[int, int] = (0, 0)
     """How many lines and odd ones there were before this page."""
 
-    def add(self, messages: Iterable[Message]) -> None:
+    def add(self, messages: Sequence[Message]) -> None:
         """A page's messages."""
-        for message in messages:
-            self.lines.append((key_of(message), line_of(message.raw)))
-            add_met(message, self.users, self.media)
+        lines = [line_of(message.raw) for message in messages]
+        self.lines += zip(map(key_of, messages), lines, strict=True)
+        add_met(messages, lines, self.users, self.media)
 
     def add_undecodable(self, error: DecodeError) -> None:
         """An element that is no message: kept by its key where it has one, else apart."""
@@ -216,6 +218,8 @@ class HistoryExport:
         self._leg = LegBegun(0, None)
         self._walked = _Walked(0, None, None, None)
         self._written_at = 0.0
+        self._keys: dict[str, list[Key]] = {}
+        """Of raw groups by path, in their order."""
 
     def tidy(self) -> None:
         """Remove raw groups of legs that are over: a kill may have left them."""
@@ -289,6 +293,8 @@ class HistoryExport:
             lines = sorted(walked.lines, reverse=True)
             name = f"{self._leg.number:04d}-{len(state.raws):06d}"
             stored = self._archive.put_lines(f"{self._folder}/raw", name, (line for _, line in lines), level=_RAW_LEVEL)
+            if sum(map(len, self._keys.values())) < _KEYS_KEPT:
+                self._keys[stored.path] = [key for key, _ in lines]
             held = Held(stored.path, stored.sha256, stored.rows, stored.packed)
             begun = [] if state.leg is not None else [self._leg]
             pages = walked.pages
@@ -360,7 +366,12 @@ class HistoryExport:
     def _raw_lines(self) -> Iterator[Line]:
         """What is written of the leg, oldest first."""
         for raw in reversed(self._state.raws):
-            yield from keyed(reversed(list(self._archive.lines(raw.file.path))))
+            lines = list(self._archive.lines(raw.file.path))
+            keys = self._keys.pop(raw.file.path, None)
+            if keys is None:
+                yield from keyed(reversed(lines))
+            else:
+                yield from zip(reversed(keys), reversed(lines), strict=True)
 
     def _sealed(self, month: str, lines: Iterator[Line], covered: Span) -> list[Sealed]:
         before = self._state.months.get(month)

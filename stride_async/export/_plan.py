@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import date
+from functools import lru_cache
 
 import attrs
 import msgspec
@@ -21,9 +22,8 @@ BEGINNING: Key = (-(2**63), "")
 """Below every message: an empty page proved that nothing is older."""
 HIGHEST: Key = (2**63 - 1, "\U0010ffff")
 """Above every message."""
-_SECOND = 1_000_000_000
-_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
-"""Of the years 1 and 9999."""
+_DAY = 86_400_000_000_000
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -383,7 +383,12 @@ def next_leg(state: State, window: Window, *, looked: bool) -> Leg | None:
 
 def month_of(ts: int) -> str:
     """The UTC month of a moment in nanoseconds, `2018-03`; the first or last where an offset led beyond the years."""
-    moment = datetime.fromtimestamp(min(max(ts // _SECOND, _FIRST_SECOND), _LAST_SECOND), UTC)
+    return _month_of_day(ts // _DAY)
+
+
+@lru_cache
+def _month_of_day(day: int) -> str:
+    moment = date.fromordinal(min(max(day + _EPOCH_DAY, 1), date.max.toordinal()))
     return f"{moment.year:04d}-{moment.month:02d}"
 
 
