@@ -82,4 +82,5 @@ def _to_whom_and_why(cause: Exception) -> str:
         reason = why.strerror or str(why)
     else:
         reason = os.strerror(why.errno)
-    return f" to {cause.host}, port {cause.port}: {reason}"
+    host = f"[{cause.host}]" if ":" in cause.host else cause.host
+    return f" to {host}:{cause.port}: {reason}"

@@ -55,7 +55,7 @@ def test_version_is_the_packages():
         ({"STRIDE_CLIENT_SECRET": "wrong"}, 4, "check STRIDE_CLIENT_ID and STRIDE_CLIENT_SECRET"),
         ({"STRIDE_TOKEN": "wrong"}, 4, "STRIDE_TOKEN"),
         ({"STRIDE_CLOUD_ID": "another"}, 3, "no such site: another"),
-        ({"STRIDE_BASE_URL": "http://127.0.0.1:1"}, 7, "cannot connect to 127.0.0.1, port 1: Connection refused"),
+        ({"STRIDE_BASE_URL": "http://127.0.0.1:1"}, 7, "cannot connect to 127.0.0.1:1: Connection refused"),
         ({"STRIDE_BASE_URL": "http://no-such-host.invalid"}, 7, "no-such-host.invalid"),
     ],
     ids=lambda value: " ".join(f"{name}={set_to}" for name, set_to in value.items()) if isinstance(value, dict) else "",
