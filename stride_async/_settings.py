@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import attrs
@@ -51,10 +52,20 @@ def _between(low: float, high: float | None = None) -> Callable[[Any, attrs.Attr
     limits = f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
 
     def check(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
-        if value is not None and (value < low or (high is not None and value > high)):
+        if value is not None and not low <= value <= (math.inf if high is None else high):  # nan is in no range
             raise ValueError(f"{attribute.name} is {value!r}; expected {limits}")
 
     return check
+
+
+def _known_priority(_: object, __: attrs.Attribute[Any], priority: str) -> None:
+    if priority not in (known := get_args(Priority)):
+        raise ValueError(f"priority is {priority!r}; expected {' or '.join(known)}")
+
+
+def _printable_ascii(_: object, attribute: attrs.Attribute[Any], text: str) -> None:
+    if not (text and text.isascii() and text.isprintable()):
+        raise ValueError(f"{attribute.name} is {text!r}; expected printable ASCII")
 
 
 @attrs.frozen(kw_only=True)
@@ -87,7 +98,7 @@ class Settings:
     """The first wait nobody stated is at most this, doubling up to 20 s; 0: send again at once."""
     retry_ratio: float = attrs.field(default=0.2, validator=_between(0.0, 1.0))
     """Repeats allowed per call beyond a reserve of 20, over the whole client: an outage is not multiplied."""
-    priority: Priority = attrs.field(default="normal", validator=attrs.validators.in_(("normal", "background")))
+    priority: Priority = attrs.field(default="normal", validator=_known_priority)
     """`background` leaves a few places of each conversation's limit to callers of normal priority."""
     calls_per_minute: int | None = attrs.field(default=100, validator=_between(1))
     """Calls to one conversation in any 60 s, kept before the service must say so; None: no limit (protocol 3.4)."""
@@ -101,5 +112,5 @@ class Settings:
     """A JSON answer longer than this is refused while it comes in."""
     on_event: Callable[[Event], None] | None = None
     """Called with small frozen values about attempts, waits, tokens and pages."""
-    user_agent: str = attrs.field(default="stride_async", validator=attrs.validators.matches_re(r"[\x20-\x7e]+"))
+    user_agent: str = attrs.field(default="stride_async", validator=_printable_ascii)
     """The `User-Agent` header: printable ASCII."""
