@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -21,6 +22,7 @@ from stride_async._errors import LengthMismatch, StrideError
 from stride_async._net.session import Session
 from stride_async._net.stream import ProgressCallback, RemoteBody
 from stride_async._net.stream import upload as send_body
+from stride_async._net.threads import whole
 from stride_async._wire.names import name_key, safe_name
 from stride_async._wire.request import Request
 
@@ -90,7 +92,7 @@ async def download(
         OSError: the target cannot be written.
     """
     with _part_of(Path(to)) as part:
-        held = await asyncio.to_thread(part.resume, media_id)
+        held = await whole(partial(part.resume, media_id))
         async with RemoteBody(session, request, at=held, validator=part.validator) as body:
             return await _fetch(body, media_id, part, progress)
 
@@ -158,7 +160,7 @@ async def _into(session: Session, request: Request[Any], media_id: str, folder: 
         name = safe_name(body.name or media_id, media_id, names)
         names.add(name_key(name))
         with _part_of(folder / name) as part:
-            held = await asyncio.to_thread(part.resume, media_id)
+            held = await whole(partial(part.resume, media_id))
             if held:
                 await body.open_at(held, part.validator)
             return await _fetch(body, media_id, part, None)
@@ -184,7 +186,7 @@ async def _fetch(body: RemoteBody, media_id: str, part: _Part, progress: Progres
     if body.size is not None and part.size != body.size:
         error = LengthMismatch(f"{part.target.name}: {part.size} bytes came, {body.size} were told")
         raise error.with_facts(received=part.size, expected=body.size)
-    await asyncio.to_thread(part.finish)
+    await whole(part.finish)
     return Download(
         part.target, part.size, part.sha256, body.size is not None, name=body.name, content_type=body.content_type
     )

@@ -14,10 +14,11 @@ import msgspec
 from stride_async._client import StrideClient
 from stride_async._errors import AuthError, ClientClosed, DecodeError, Forbidden, NotFound, StrideError, WrongLoop
 from stride_async._models import EPOCH
+from stride_async._net.threads import whole
 from stride_async.export._archive import Archive, folder_of
 from stride_async.export._chain import Chain
 from stride_async.export._events import ExportEvent, ExportOptions, MediaFetched, PagesFetched
-from stride_async.export._history import HistoryExport, whole
+from stride_async.export._history import HistoryExport
 from stride_async.export._plan import (
     BEGINNING,
     Details,

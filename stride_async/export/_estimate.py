@@ -10,11 +10,11 @@ import attrs
 
 from stride_async._client import StrideClient
 from stride_async._models import EPOCH
+from stride_async._net.threads import whole
 from stride_async.export._archive import Archive, folder_of
 from stride_async.export._chain import Chain
 from stride_async.export._conversation import CONVERSATIONS
 from stride_async.export._events import ExportOptions
-from stride_async.export._history import whole
 from stride_async.export._plan import BEGINNING, State
 from stride_async.export._run import chosen, name_of
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
+from array import array
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -17,6 +17,7 @@ import msgspec
 from stride_async._conversation import ConversationClient
 from stride_async._errors import DecodeError
 from stride_async._models import EPOCH, Message
+from stride_async._net.threads import whole
 from stride_async._wire.convert import key_at
 from stride_async.export._archive import Archive, DamagedArchive
 from stride_async.export._chain import Overtaken
@@ -45,7 +46,7 @@ from stride_async.export._plan import (
     month_of,
 )
 
-GROUP_PAGES = 8
+GROUP_PAGES = 4
 GROUP_SECONDS = 0.25
 """Pages are written after so many, or after so long: what a kill may cost of one conversation."""
 SEALED_AT_ONCE = 50_000
@@ -54,20 +55,10 @@ EMPTY, AGREED, BOUND = "an empty page", "a page that agrees with what is held", 
 """Why a leg may end."""
 _RAW_LEVEL = -1
 """Of compression: raw groups are soon read again and removed."""
-_KEYS_KEPT = 5_000
+_TIMES_KEPT = 20_000
 """Of messages in raw groups of this process, so that those of smaller conversations are not decoded twice."""
 Line = tuple[Key, bytes]
 R = TypeVar("R")
-
-
-async def whole(work: Callable[[], R]) -> R:
-    """Do work on files in a thread, to its end even when the caller is cancelled meanwhile."""
-    running = asyncio.get_running_loop().run_in_executor(None, work)
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        raise
 
 
 def line_of(raw: bytes) -> bytes:
@@ -125,7 +116,11 @@ class _Walked:
 
     def page(self) -> list[Line]:
         """The lines since the page before, oldest first."""
-        return sorted(self.lines[self._page[0] :])
+        lines = self.lines[self._page[0] :]
+        if len(self.odd) > self._page[1]:
+            # The service may give an odd one twice, or beside a good one.
+            lines = self.lines[self._page[0] :] = [*dict(lines).items()]
+        return sorted(lines)
 
     def end_page(self, lines: list[Line]) -> None:
         """They are part of what came."""
@@ -218,8 +213,8 @@ class HistoryExport:
         self._leg = LegBegun(0, None)
         self._walked = _Walked(0, None, None, None)
         self._written_at = 0.0
-        self._keys: dict[str, list[Key]] = {}
-        """Of raw groups by path, in their order."""
+        self._times: dict[str, array[int]] = {}
+        """When the messages of raw groups were sent, by path and in their order."""
 
     def tidy(self) -> None:
         """Remove raw groups of legs that are over: a kill may have left them."""
@@ -293,8 +288,8 @@ class HistoryExport:
             lines = sorted(walked.lines, reverse=True)
             name = f"{self._leg.number:04d}-{len(state.raws):06d}"
             stored = self._archive.put_lines(f"{self._folder}/raw", name, (line for _, line in lines), level=_RAW_LEVEL)
-            if sum(map(len, self._keys.values())) < _KEYS_KEPT:
-                self._keys[stored.path] = [key for key, _ in lines]
+            if sum(map(len, self._times.values())) < _TIMES_KEPT:
+                self._times[stored.path] = array("q", [ts for (ts, _), _ in lines])
             held = Held(stored.path, stored.sha256, stored.rows, stored.packed)
             begun = [] if state.leg is not None else [self._leg]
             pages = walked.pages
@@ -351,7 +346,8 @@ class HistoryExport:
         done = state.sealed_in(number)
         ops: list[Op] = []
         rows = 0
-        walked = groupby(chain(sorted(self._walked.lines), self._raw_lines()), key=lambda line: month_of(line[0][0]))
+        tail = ((ts, line) for (ts, _), line in sorted(self._walked.lines))
+        walked = groupby(chain(tail, self._raw_lines()), key=lambda timed: month_of(timed[0]))
         for month, lines in _every_month(walked, [month for month in sorted(state.months) if _touches(month, covered)]):
             if month in done:
                 continue
@@ -363,25 +359,25 @@ class HistoryExport:
                 ops, rows = [], 0
         return ops
 
-    def _raw_lines(self) -> Iterator[Line]:
-        """What is written of the leg, oldest first."""
+    def _raw_lines(self) -> Iterator[tuple[int, bytes]]:
+        """What is written of the leg with when it was sent, oldest first."""
         for raw in reversed(self._state.raws):
             lines = list(self._archive.lines(raw.file.path))
-            keys = self._keys.pop(raw.file.path, None)
-            if keys is None:
-                yield from keyed(reversed(lines))
-            else:
-                yield from zip(reversed(keys), reversed(lines), strict=True)
+            times: Sequence[int] | None = self._times.pop(raw.file.path, None)
+            if times is None:
+                times = [ts for (ts, _), _ in keyed(lines)]
+            yield from zip(reversed(times), reversed(lines), strict=True)
 
-    def _sealed(self, month: str, lines: Iterator[Line], covered: Span) -> list[Sealed]:
+    def _sealed(self, month: str, timed: Iterator[tuple[int, bytes]], covered: Span) -> list[Sealed]:
         before = self._state.months.get(month)
         rev = before.rev + 1 if before is not None else 1
         found = Differences()
-        stored = self._archive.put_lines(
-            f"{self._folder}/sealed/{month}",
-            f"r{rev}",
-            merged(sealed_lines(self._archive, self._state, month), lines, covered, found),
-        )
+        lines = (line for _, line in timed)
+        if before is not None:
+            lines = merged(sealed_lines(self._archive, self._state, month), keyed(lines), covered, found)
+        stored = self._archive.put_lines(f"{self._folder}/sealed/{month}", f"r{rev}", lines)
+        if before is None:
+            found.new = stored.rows
         self.new += found.new
         self.changed += len(found.changed)
         self.gone += len(found.gone)
@@ -410,7 +406,9 @@ def _touches(month: str, covered: Span) -> bool:
     return month_of(covered.low[0]) <= month <= month_of(covered.high[0])
 
 
-def _every_month(walked: Iterator[tuple[str, Iterator[Line]]], held: list[str]) -> Iterator[tuple[str, Iterator[Line]]]:
+def _every_month(
+    walked: Iterator[tuple[str, Iterator[tuple[int, bytes]]]], held: list[str]
+) -> Iterator[tuple[str, Iterator[tuple[int, bytes]]]]:
     """Months of the walk and months that are held, in order, each once; held ones the walk did not meet are empty."""
     waiting = list(reversed(held))
     for month, lines in walked:

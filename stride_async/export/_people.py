@@ -8,11 +8,11 @@ from itertools import islice
 import msgspec
 
 from stride_async._errors import StrideError
+from stride_async._net.threads import whole
 from stride_async._wire.request import segment
 from stride_async.export._archive import Archive
 from stride_async.export._chain import Chain
 from stride_async.export._conversation import Surroundings, each, failed
-from stride_async.export._history import whole
 from stride_async.export._plan import Failed, Held, Op, People, digest_of
 
 PEOPLE = "data/users"

@@ -19,6 +19,7 @@ import msgspec
 
 from stride_async._client import StrideClient
 from stride_async._events import Event
+from stride_async._net.threads import whole
 from stride_async.export._archive import Archive, ArchiveBusy, DamagedArchive, folder_of
 from stride_async.export._calls import CallLog, recall
 from stride_async.export._chain import Chain, Overtaken
@@ -34,7 +35,6 @@ from stride_async.export._events import (
     RunStarted,
     Summary,
 )
-from stride_async.export._history import whole
 from stride_async.export._people import PEOPLE, fetch_people
 from stride_async.export._plan import Failed, State, Unlisted, content_digest, whole_digest
 from stride_async.export._select import Selection

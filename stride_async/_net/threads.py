@@ -1,0 +1,24 @@
+"""Work on files, done in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+R = TypeVar("R")
+
+
+async def whole(work: Callable[[], R]) -> R:
+    """Do work in a thread, to its end even when the caller is cancelled meanwhile.
+
+    A file that is being finished must not be closed or cleared away under the thread that does it.
+    """
+    running = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()  # Looked at: the caller is told that it was cancelled, not what came of the work.
+        raise
