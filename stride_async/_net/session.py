@@ -27,6 +27,7 @@ from stride_async._errors import (
     DecodeError,
     Forbidden,
     ForbiddenOrigin,
+    NotFound,
     Unauthorized,
 )
 from stride_async._events import TokenRefreshed
@@ -134,6 +135,9 @@ class Session:
                 except (BadRequest, Unauthorized, Forbidden) as error:
                     refused = AuthError(f"{error}; check STRIDE_CLIENT_ID and STRIDE_CLIENT_SECRET")
                     raise refused.with_facts(attempts=error.attempts) from None
+                except NotFound as error:
+                    error.args = (f"{error}; does base_url lead to the service?",)
+                    raise
 
             return TokenSource(asked, renewable=True)
 

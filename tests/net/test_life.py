@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import types
 from collections.abc import AsyncIterator, Coroutine
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -90,9 +91,9 @@ def cut_short(call: Coroutine[Any, Any, object], step: int, *, as_it_wakes: bool
         try:
             yield waited_for
         except BaseException as error:  # noqa: BLE001  # Handed to the call, whatever it is.
-            hand = lambda error=error: call.throw(error)  # noqa: E731
+            hand = partial(call.throw, error)
         else:
-            hand = lambda: call.send(None)  # noqa: E731
+            hand = partial(call.send, None)
 
 
 @attrs.define
