@@ -74,7 +74,7 @@ def cut_short(call: Coroutine[Any, Any, object], step: int, *, as_it_wakes: bool
     """
     task = asyncio.current_task()
     assert task is not None
-    hand = lambda: call.send(None)  # noqa: E731  # What the wait ended with: a value or an error to go on with.
+    hand = partial(call.send, None)  # What the wait ended with: a value or an error to go on with.
     count = 0
     while True:
         try:
