@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from bisect import insort
 from collections import deque
+from collections.abc import Iterator
+from itertools import chain
 
 from stride_async._errors import ClientClosed
 
@@ -42,6 +44,33 @@ class Place:
             self._key.give_back(counted=False)
 
 
+class _Queue:
+    """Those who wait, first come first served; all who are sent again go before those who never had a turn."""
+
+    def __init__(self) -> None:
+        self._again: deque[asyncio.Future[None]] = deque()
+        self._new: deque[asyncio.Future[None]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._again) + len(self._new)
+
+    def __iter__(self) -> Iterator[asyncio.Future[None]]:
+        return chain(self._again, self._new)
+
+    def append(self, turn: asyncio.Future[None], *, again: bool) -> None:
+        (self._again if again else self._new).append(turn)
+
+    def popleft(self) -> asyncio.Future[None]:
+        return (self._again or self._new).popleft()
+
+    def remove(self, turn: asyncio.Future[None]) -> None:
+        (self._again if turn in self._again else self._new).remove(turn)
+
+    def clear(self) -> None:
+        self._again.clear()
+        self._new.clear()
+
+
 class _Key:
     """The places of one conversation."""
 
@@ -52,8 +81,8 @@ class _Key:
         self._out = 0
         self._busy_until: deque[float] = deque()
         self._paused_until = 0.0
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._waiting_behind: deque[asyncio.Future[None]] = deque()
+        self._waiting = _Queue()
+        self._waiting_behind = _Queue()
         self._timer: asyncio.TimerHandle | None = None
 
     def _free(self, now: float) -> int:
@@ -78,10 +107,7 @@ class _Key:
             self._out += 1
             return Place(self)
         turn: asyncio.Future[None] = self._loop.create_future()
-        if again:
-            queue.appendleft(turn)
-        else:
-            queue.append(turn)
+        queue.append(turn, again=again)
         self._let_through()
         try:
             await turn

@@ -91,7 +91,7 @@ def test_an_unsent_call_gives_its_place_back_at_once():
 
 
 def test_waiters_are_served_in_order_and_a_repeat_goes_first():
-    """First come first served; who is sent again had its turn before."""
+    """First come first served; who is sent again had its turn before, and among those it is the same."""
 
     async def main() -> list[str]:
         throttle, served = Throttle(), []
@@ -104,13 +104,13 @@ def test_waiters_are_served_in_order_and_a_repeat_goes_first():
 
         tasks = [asyncio.create_task(one(name)) for name in "abc"]
         await asyncio.sleep(0)
-        tasks.append(asyncio.create_task(one("repeat", again=True)))
+        tasks += [asyncio.create_task(one(name, again=True)) for name in ("repeat", "later repeat")]
         await asyncio.sleep(0)
         held.unused()
         await asyncio.gather(*tasks)
         return served
 
-    assert run(main()) == ["repeat", "a", "b", "c"]
+    assert run(main()) == ["repeat", "later repeat", "a", "b", "c"]
 
 
 @settings(max_examples=50, deadline=None)
