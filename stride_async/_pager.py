@@ -114,14 +114,22 @@ class Pager(Generic[T]):
         return next(iter(await self.collect(limit=1)), None)
 
     async def collect(self, *, limit: int | None) -> list[T]:
-        """The first `limit` items in a list; None, which must be written out, means all."""
+        """The first `limit` items in a list; None, which must be written out, means all.
+
+        Raises:
+            StrideError: a page could not be had; its `bookmark` is where this pager starts, for no item was given.
+        """
         if limit is not None and limit < 0:
             raise ValueError(f"limit is {limit}; expected 0 or more, or None for all")
         bounds = [bound for bound in (limit, self._plan.max_items) if bound is not None]
         bounded = Pager(attrs.evolve(self._plan, max_items=min(bounds, default=None)))
         items: list[T] = []
-        async for page in bounded.pages():
-            items += page.items
+        try:
+            async for page in bounded.pages():
+                items += page.items
+        except StrideError as error:
+            error.with_facts(bookmark=self._plan.start)
+            raise
         return items
 
     def resume(self, bookmark: Bookmark) -> Pager[T]:
