@@ -1,7 +1,8 @@
-"""Every ordinary benchmark: one table, and `results.json` beside this file."""
+"""Every ordinary benchmark, with `--long` those that take longer: one table, and a file of results beside this one."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -13,22 +14,24 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import decode, history, imports, server
+from benchmarks import decode, export, history, imports, server
 from benchmarks.sides import Finding
 
-RESULTS = Path(__file__).with_name("results.json")
+HERE = Path(__file__).parent
 
 
-def main() -> None:
+def main(*, long: bool) -> None:
     console = Console()
     found: list[Finding] = []
-    for module in (history, decode, imports, server):
+    for module in (export,) if long else (history, decode, imports, server, export):
         console.print(f"[dim]{(module.__doc__ or '').splitlines()[0]}[/dim]")
-        found += module.findings()
+        found += export.long_findings() if long else module.findings()
     console.print(_table(found))
-    profile = history.profile()
-    console.print("P1 by function, own time:", profile, sep="\n", markup=False, highlight=False)
-    RESULTS.write_text(json.dumps(_results(found, profile), indent=1, ensure_ascii=False) + "\n")
+    profile = "" if long else history.profile()
+    if profile:
+        console.print("P1 by function, own time:", profile, sep="\n", markup=False, highlight=False)
+    results = HERE / ("results-long.json" if long else "results.json")
+    results.write_text(json.dumps(_results(found, profile), indent=1, ensure_ascii=False) + "\n")
 
 
 def _table(found: list[Finding]) -> Table:
@@ -92,4 +95,6 @@ def machine() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    words = argparse.ArgumentParser()
+    words.add_argument("--long", action="store_true", help="what takes longer than the rest together")
+    main(long=words.parse_args().long)

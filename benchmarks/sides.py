@@ -62,10 +62,10 @@ def compared(samples: Mapping[str, list[float]], ours: str, peer: str, **words: 
     )
 
 
-def in_fresh_process(module: str, words: object) -> Any:
-    """The JSON that `python -m module` prints, given `words` as JSON on its standard input."""
+def in_fresh_process(module: str, words: object, longest: float = _LONGEST_RUN) -> Any:
+    """The JSON that `python -m module` prints within `longest` seconds, given `words` as JSON on its standard input."""
     command = [sys.executable, "-m", module]
     done = subprocess.run(
-        command, input=json.dumps(words), stdout=subprocess.PIPE, text=True, check=True, timeout=_LONGEST_RUN
+        command, input=json.dumps(words), stdout=subprocess.PIPE, text=True, check=True, timeout=longest
     )
     return json.loads(done.stdout)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import TypeVar
 
 R = TypeVar("R")
 
 
-async def whole(work: Callable[[], R]) -> R:
-    """Do work in a thread, to its end even when the caller is cancelled meanwhile.
+async def whole(work: Callable[[], R], threads: Executor | None = None) -> R:
+    """Do work in a thread, one of the event loop's unless told, to its end even when the caller is cancelled meanwhile.
 
     A file that is being finished must not be closed or cleared away under the thread that does it.
     """
-    running = asyncio.get_running_loop().run_in_executor(None, work)
+    running = asyncio.get_running_loop().run_in_executor(threads, work)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

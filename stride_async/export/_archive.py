@@ -11,27 +11,35 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import attrs
 import msgspec
 import zstandard
 
+from stride_async._net.threads import whole
+
 if sys.platform != "win32":
     import fcntl
 
+R = TypeVar("R")
 FORMAT = 1
 """The layout that this version writes and reads."""
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _TEMPORARY = ".tmp-"
 _LEVEL = 3
 """Of compression."""
+_WINDOW_LOG = 17
+"""128 KiB: messages repeat themselves within a page, and memory must not grow with what is read."""
 _STRAY_SECONDS = 3600.0
 """A temporary file that was not written to for so long belongs to nobody."""
+_THREADS = 3
+"""Each packs with memory of its own, whatever the number of processors."""
 _LONGEST_FOLDER = 150
 _BATCH_LINES = 256
 """Lines that are packed at once."""
@@ -92,6 +100,7 @@ class Archive:
         self.id = id
         self.cloud_id = cloud_id
         self._lease: BinaryIO | None = None
+        self._threads: ThreadPoolExecutor | None = None
 
     @classmethod
     def open(cls, root: str | os.PathLike[str]) -> Archive:
@@ -172,6 +181,15 @@ class Archive:
         if self._lease is not None:
             self._lease.close()
             self._lease = None
+        if self._threads is not None:
+            self._threads.shutdown()
+            self._threads = None
+
+    async def whole(self, work: Callable[[], R]) -> R:
+        """Do work on files in one of few threads, to its end even when the caller is cancelled meanwhile."""
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="stride_async export")
+        return await whole(work, self._threads)
 
     def put(self, path: str, data: bytes) -> bool:
         """Make a file whole under its name; False, and nothing done, where the name is taken."""
@@ -190,7 +208,8 @@ class Archive:
     def put_lines(self, folder: str, name: str, lines: Iterable[bytes], *, level: int = _LEVEL) -> Stored:
         """Write lines compressed; the name ends in a digest of their content, so that equal content is one file."""
         digest, packed, rows = hashlib.sha256(), hashlib.sha256(), 0
-        packing = zstandard.ZstdCompressor(level=level).compressobj()
+        parameters = zstandard.ZstdCompressionParameters.from_level(level, window_log=_WINDOW_LOG)
+        packing = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
         temporary = self._temporary(self.root / folder / name)
         try:
             with temporary.open("xb") as file:

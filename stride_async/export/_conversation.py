@@ -14,7 +14,6 @@ import msgspec
 from stride_async._client import StrideClient
 from stride_async._errors import AuthError, ClientClosed, DecodeError, Forbidden, NotFound, StrideError, WrongLoop
 from stride_async._models import EPOCH
-from stride_async._net.threads import whole
 from stride_async.export._archive import Archive, folder_of
 from stride_async.export._chain import Chain
 from stride_async.export._events import ExportEvent, ExportOptions, MediaFetched, PagesFetched
@@ -49,6 +48,8 @@ class Surroundings(Protocol):
     archive: Archive
     client: StrideClient
     options: ExportOptions
+    at_once: int
+    """Conversations that are worked on side by side."""
 
     async def tell(self, event: ExportEvent) -> None:
         """Pass an event on; waits while nobody takes them."""
@@ -79,7 +80,7 @@ class ConversationExport:
             DamagedArchive: what is committed cannot be built on.
         """
         run = self._run
-        chain = self._chain = await whole(partial(Chain, run.archive, self.folder))
+        chain = self._chain = await self._run.archive.whole(partial(Chain, run.archive, self.folder))
         chain.must_be_sound()
         if chain.state.done != run.id and (chain.state.failed or not run.options.retry_failed):
             self.worked = True
@@ -97,7 +98,7 @@ class ConversationExport:
 
     async def _commit(self, ops: Sequence[Op]) -> None:
         async with self._one_commit:
-            await whole(partial(self._commit_now, ops))
+            await self._run.archive.whole(partial(self._commit_now, ops))
 
     def _commit_now(self, ops: Sequence[Op]) -> None:
         self._chain.commit(self._run.id, [*self._pending, *ops])
@@ -117,7 +118,9 @@ class ConversationExport:
             self._failed("roster", "", error)
             return
         line = msgspec.json.encode(people)
-        stored = await whole(partial(self._run.archive.put_lines, f"{self.folder}/roster", "r", [line]))
+        stored = await self._run.archive.whole(
+            partial(self._run.archive.put_lines, f"{self.folder}/roster", "r", [line])
+        )
         self._pending.append(Roster(Held(stored.path, stored.sha256, stored.rows, stored.packed), taken_at))
         if new := set(people) - state.users:
             self._pending.append(Met(tuple(sorted(new))))
@@ -134,8 +137,9 @@ class ConversationExport:
             self._commit_now,
             rescan=self._rescan_to(),
             fail_fast=options.fail_fast,
+            at_once=run.at_once,
         )
-        await whole(history.tidy)
+        await self._run.archive.whole(history.tidy)
         window = Window(_nanoseconds(options.since), _nanoseconds(options.until))
         looked = state.looked == run.id
         try:
@@ -194,7 +198,7 @@ class ConversationExport:
         except StrideError as error:
             self._failed("media", id, error)
             return
-        await whole(partial(run.archive.adopt_media, part, got.sha256))
+        await self._run.archive.whole(partial(run.archive.adopt_media, part, got.sha256))
         await self._commit([MediaHeld(id, got.sha256, got.size, got.name, got.content_type)])
         await run.tell(MediaFetched(self._id, id, got.size))
 

@@ -17,7 +17,6 @@ import msgspec
 from stride_async._conversation import ConversationClient
 from stride_async._errors import DecodeError
 from stride_async._models import EPOCH, Message
-from stride_async._net.threads import whole
 from stride_async._wire.convert import key_at
 from stride_async.export._archive import Archive, DamagedArchive
 from stride_async.export._chain import Overtaken
@@ -46,9 +45,11 @@ from stride_async.export._plan import (
     month_of,
 )
 
-GROUP_PAGES = 4
+GROUP_PAGES = 8
 GROUP_SECONDS = 0.25
 """Pages are written after so many, or after so long: what a kill may cost of one conversation."""
+UNWRITTEN_PAGES = 64
+"""Of all conversations together at most, so that memory does not grow with how many are worked on at once."""
 SEALED_AT_ONCE = 50_000
 """Messages; a longer leg is sealed in several steps, each of which outlives a kill."""
 EMPTY, AGREED, BOUND = "an empty page", "a page that agrees with what is held", "the bound asked for"
@@ -199,6 +200,7 @@ class HistoryExport:
         *,
         rescan: int | None,
         fail_fast: bool,
+        at_once: int,
     ) -> None:
         self.new = self.changed = self.gone = 0
         self._archive = archive
@@ -209,6 +211,7 @@ class HistoryExport:
         self._rescan = rescan
         """Down to here, in nanoseconds, a page that agrees ends nothing."""
         self._fail_fast = fail_fast
+        self._group_pages = min(max(UNWRITTEN_PAGES // at_once, 1), GROUP_PAGES)
         self._index = _Index(archive, state)
         self._leg = LegBegun(0, None)
         self._walked = _Walked(0, None, None, None)
@@ -248,7 +251,7 @@ class HistoryExport:
             walked.drop_page()
             self.keep()  # Whatever stops the walk: what came is not fetched again.
             raise
-        await whole(partial(self._settle, low, why))
+        await self._archive.whole(partial(self._settle, low, why))
 
     async def _pages(self, walked: _Walked, window: Window, tell: Callable[[int, int], Awaitable[None]]) -> Key | None:
         """Walk to the end; the lowest key of the page that agreed, None after an empty one."""
@@ -258,13 +261,13 @@ class HistoryExport:
             walked.add(page.items)
             lines = walked.page()
             bottom = lines[0][0]
-            if self._may_end_at(bottom) and await whole(partial(self._agrees, lines, walked.low)):
+            if self._may_end_at(bottom) and await self._archive.whole(partial(self._agrees, lines, walked.low)):
                 walked.drop_page()
                 await tell(len(lines), len(page.raw))
                 return bottom
             walked.end_page(lines)
-            if walked.pages >= GROUP_PAGES or time.monotonic() - self._written_at >= GROUP_SECONDS:
-                await whole(self.keep)
+            if walked.pages >= self._group_pages or time.monotonic() - self._written_at >= GROUP_SECONDS:
+                await self._archive.whole(self.keep)
             await tell(len(lines), len(page.raw))
         if rest := walked.page():
             walked.end_page(rest)
@@ -372,7 +375,7 @@ class HistoryExport:
         before = self._state.months.get(month)
         rev = before.rev + 1 if before is not None else 1
         found = Differences()
-        lines = (line for _, line in timed)
+        lines: Iterator[bytes] = (line for _, line in timed)
         if before is not None:
             lines = merged(sealed_lines(self._archive, self._state, month), keyed(lines), covered, found)
         stored = self._archive.put_lines(f"{self._folder}/sealed/{month}", f"r{rev}", lines)

@@ -8,7 +8,6 @@ from itertools import islice
 import msgspec
 
 from stride_async._errors import StrideError
-from stride_async._net.threads import whole
 from stride_async._wire.request import segment
 from stride_async.export._archive import Archive
 from stride_async.export._chain import Chain
@@ -26,17 +25,17 @@ _NOBODY = {"all", "here"}
 async def fetch_people(run: Surroundings, met: set[str]) -> Chain:
     """Profiles of people met and not held yet, of all with `rescan="all"`; gives what is committed then."""
     options = run.options
-    chain = await whole(partial(Chain, run.archive, PEOPLE))
+    chain = await run.archive.whole(partial(Chain, run.archive, PEOPLE))
     chain.must_be_sound()
     state = chain.state
     again = options.rescan == "all"
     final = set() if options.retry_failed or again else {id for (_, id), one in state.failed.items() if one.final}
     missing = iter(sorted(met - _NOBODY - final - (set() if again else state.people_ids)))
-    held = await whole(partial(_held, run.archive, chain)) if again else {}
+    held = await run.archive.whole(partial(_held, run.archive, chain)) if again else {}
     while group := list(islice(missing, _GROUP)):
         ops = await _group(run, group, held, f"r{len(state.people) + 1:06d}")
         if ops:
-            await whole(partial(chain.commit, run.id, ops))
+            await run.archive.whole(partial(chain.commit, run.id, ops))
     return chain
 
 
@@ -56,7 +55,7 @@ async def _group(run: Surroundings, ids: list[str], held: dict[str, bytes], name
     if not new:
         return [*failures]
     lines = [profiles[id] for id in new]
-    stored = await whole(partial(run.archive.put_lines, f"{PEOPLE}/sealed", name, lines))
+    stored = await run.archive.whole(partial(run.archive.put_lines, f"{PEOPLE}/sealed", name, lines))
     return [People(Held(stored.path, stored.sha256, stored.rows, stored.packed), tuple(new)), *failures]
 
 

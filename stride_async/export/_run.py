@@ -71,7 +71,7 @@ async def export(
     options = options or ExportOptions()
     held = await whole(partial(_held_archive, Path(archive), client.cloud_id))
     try:
-        id, continued = await whole(partial(_run_id, held, options))
+        id, continued = await held.whole(partial(_run_id, held, options))
         with CallLog(held, id) as calls:
             # The log of this very run, going on, is read by now.
             run = Run(client, held, options, id, calls)
@@ -185,6 +185,7 @@ class Run:
         self.id = id
         self.archive = archive
         self.options = options
+        self.at_once = options.concurrency
         self.events: asyncio.Queue[ExportEvent | None] = asyncio.Queue(_WAITING_EVENTS)
         """None behind the last one."""
         self._own_event = client.settings.on_event
@@ -223,18 +224,19 @@ class Run:
 
     async def _run(self, continued: bool) -> None:
         await self.tell(RunStarted(self.id, continued))
-        recall(self.archive, self.client, await whole(partial(_runs, self.archive)))
+        recall(self.archive, self.client, await self.archive.whole(partial(_runs, self.archive)))
         found = await listed(self.client)
         picked = meant(found, self.options.selection)
         await self._tell_idle(self.options.selection.idle({id: name_of(each) for id, each in found.items()}))
         await self.tell(ConversationsFound(len(picked)))
         waiting = deque(picked)
-        await together(self._worker(waiting) for _ in range(min(self.options.concurrency, len(picked))))
+        self.at_once = min(self.options.concurrency, len(picked))
+        await together(self._worker(waiting) for _ in range(self.at_once))
         people = await self._people()
         self._heads[PEOPLE] = people.head
         await self._tell_failures("", people.state, told_before=False)
-        await whole(partial(self._note_unlisted, {folder_of(id) for id in found}))
-        await self.tell(await whole(self._finish))
+        await self.archive.whole(partial(self._note_unlisted, {folder_of(id) for id in found}))
+        await self.tell(await self.archive.whole(self._finish))
 
     async def _worker(self, waiting: deque[dict[str, Any]]) -> None:
         while waiting:
@@ -286,7 +288,7 @@ class Run:
         """Tell and list what is missing of a conversation, or of the people."""
         failures = [_failure(conversation_id, one) for one in state.failed.values()]
         if failures and not told_before:
-            await whole(partial(self._list, failures))
+            await self.archive.whole(partial(self._list, failures))
         self._counts.update(failures=len(failures))
         for failure in failures:
             await self.tell(failure)
@@ -298,7 +300,7 @@ class Run:
         if failures and self.options.fail_fast:
             raise NothingSelected(f"no conversation is meant by {failures[0].id!r}", [])
         if failures:
-            await whole(partial(self._list, failures))
+            await self.archive.whole(partial(self._list, failures))
         self._counts.update(failures=len(failures))
         for failure in failures:
             await self.tell(failure)
@@ -307,7 +309,7 @@ class Run:
         if self.options.fail_fast:
             raise error
         failure = Failure(conversation_id, "archive", "", str(error), "see what `stride verify` says of it")
-        await whole(partial(self._list, [failure]))
+        await self.archive.whole(partial(self._list, [failure]))
         self._counts.update(failures=1)
         await self.tell(failure)
 

@@ -1,0 +1,177 @@
+"""P5, P6, P7, P11, P15: what a whole export costs, how it uses what it may, and what a kill takes from it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from benchmarks.sides import Finding, compared, in_fresh_process, taking_turns
+from benchmarks.site import Site, served
+from stride_async.server import LocalServer
+
+ROOMS, MESSAGES = 6, 3_000
+WIDE_ROOMS, WIDE_PAGES, WIDE_LATENCY = 64, 4, 0.25
+LIMITED_ROOMS, LIMITED_PAGES, LIMIT, WINDOW = 5, 150, 60, 60.0
+MANY_MESSAGES, FEW_MESSAGES, STEADY_ROOMS = 1_000_000, 10_000, 50
+MANY_ROOMS, FEW_ROOMS, ROOM_MESSAGES = 1_000, 10, 750
+PAGE = 75
+PROCESS = "benchmarks.exporting"
+LONGEST = 1800.0
+"""Seconds one export may take."""
+_OURS, _BY_HAND = "stride_async.export", "aiohttp + json, no safety"
+
+
+def findings() -> list[Finding]:
+    """P5: CPU for each message of a whole export."""
+    with served(conversations=ROOMS, messages=MESSAGES) as site:
+        sides = {_OURS: _cpu_a_message(site, "stride"), _BY_HAND: _cpu_a_message(site, "by_hand")}
+        samples = taking_turns(sides, 5)
+    return [
+        compared(
+            samples,
+            ours=_OURS,
+            peer=_BY_HAND,
+            name="P5",
+            question="whole export",
+            unit="µs CPU a message",
+            goal=0.8,
+        )
+    ]
+
+
+def long_findings() -> list[Finding]:
+    """P6, P7, P11, P15, and the pages a kill costs."""
+    return [wide(), limited(), steady_memory(), many_rooms(), lost_by_a_kill()]
+
+
+def _once(site: Site, side: str, **options: object) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        told: dict[str, Any] = in_fresh_process(PROCESS, _words(site, side, folder, options), LONGEST)
+    return told
+
+
+def _words(site: Site, side: str, folder: str, options: Mapping[str, object]) -> dict[str, Any]:
+    return {"side": side, "site": attrs.asdict(site), "folder": f"{folder}/archive", "options": options}
+
+
+def _cpu_a_message(site: Site, side: str) -> Callable[[], float]:
+    def measure() -> float:
+        told = _once(site, side)
+        return float(told["cpu"]) / float(told["messages"]) * 1e6
+
+    return measure
+
+
+def wide() -> Finding:
+    """P6: many rooms far away, against one call at a time."""
+    with served(conversations=WIDE_ROOMS, messages=WIDE_PAGES * PAGE, latency=WIDE_LATENCY) as site:
+        ours = [_once(site, "stride", concurrency=WIDE_ROOMS)["wall"] for _ in range(3)]
+        peer = [_once(site, "by_hand", concurrency=1)["wall"]]
+    return compared(
+        {_OURS: [1 / wall for wall in ours], "one call at a time": [1 / wall for wall in peer]},
+        ours=_OURS,
+        peer="one call at a time",
+        name="P6",
+        question=f"{WIDE_ROOMS} rooms of {WIDE_PAGES} pages, {WIDE_LATENCY * 1000:.0f} ms",
+        unit="exports a second",
+        goal=30,
+        at_least=True,
+    )
+
+
+def limited() -> Finding:
+    """P7: the time that the limit needs, by the time taken; a single 429 counts as failed."""
+    needed = (LIMITED_PAGES + 2 - 1) // LIMIT * WINDOW  # Besides the pages, the empty one and the roster.
+    taken, refused = asyncio.run(_limited())
+    return compared(
+        {"the limit alone": [needed], _OURS: [float("inf") if refused else taken]},
+        ours="the limit alone",
+        peer=_OURS,
+        name="P7",
+        question=f"{LIMITED_ROOMS} rooms of {LIMITED_PAGES} pages, {LIMIT} a minute, {refused} calls refused",
+        unit="s",
+        goal=0.97,
+        at_least=True,
+    )
+
+
+async def _limited() -> tuple[float, int]:
+    plan = f"conversations={LIMITED_ROOMS},messages={LIMITED_PAGES * PAGE},even=true,media=0,seed=7"
+    async with LocalServer(generate=plan, rate_limit=LIMIT, window=WINDOW) as server:
+        site = Site(server.url, server.cloud_id, server.client_id, server.client_secret, pid=0)
+        told = await asyncio.to_thread(_once, site, "stride", calls_per_minute=LIMIT)
+        return told["wall"], sum(call.status == 429 for call in server.calls)
+
+
+def steady_memory() -> Finding:
+    """P11: peak memory for many messages and for few, in as many rooms."""
+    peaks: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for messages in (MANY_MESSAGES, FEW_MESSAGES):
+            database = Path(folder) / f"{messages}.db"
+            with served(conversations=STEADY_ROOMS, messages=messages // STEADY_ROOMS, db=database) as site:
+                peaks[f"{messages} messages"] = [_once(site, "stride")["peak"] / 1024]
+    return compared(
+        peaks,
+        ours=f"{MANY_MESSAGES} messages",
+        peer=f"{FEW_MESSAGES} messages",
+        name="P11",
+        question="memory of an export",
+        unit="MiB at the peak",
+        goal=1.15,
+    )
+
+
+def many_rooms() -> Finding:
+    """P15: CPU for each message with many rooms and with few."""
+    samples: dict[str, list[float]] = {}
+    for rooms in (MANY_ROOMS, FEW_ROOMS):
+        with served(conversations=rooms, messages=ROOM_MESSAGES) as site:
+            times = 2 if rooms == MANY_ROOMS else 7
+            samples[f"{rooms} rooms"] = [_cpu_a_message(site, "stride")() for _ in range(times)]
+    return compared(
+        samples,
+        ours=f"{MANY_ROOMS} rooms",
+        peer=f"{FEW_ROOMS} rooms",
+        name="P15",
+        question=f"whole export, {ROOM_MESSAGES} messages a room",
+        unit="µs CPU a message",
+        goal=1.1,
+    )
+
+
+def lost_by_a_kill() -> Finding:
+    """Pages fetched again after an export was ended in the middle, for each conversation it was working on."""
+    lost = [asyncio.run(_lost(pages)) for pages in (3, 9, 15, 21, 27)]
+    return compared(
+        {"pages fetched again": lost, "one": [1.0]},
+        ours="pages fetched again",
+        peer="one",
+        name="kill",
+        question=f"{WIDE_LATENCY * 1000:.0f} ms a page, for each conversation in flight",
+        unit="pages",
+        goal=1.0,
+    )
+
+
+async def _lost(pages: int) -> float:
+    rooms = 4
+    plan = f"conversations={rooms},messages={PAGE * 10},even=true,media=0,seed=7"
+    async with LocalServer(generate=plan, rate_limit=None, latency=WIDE_LATENCY) as server:
+        site = Site(server.url, server.cloud_id, server.client_id, server.client_secret, pid=0)
+        with tempfile.TemporaryDirectory() as folder:
+            words = _words(site, "stride", folder, {})
+            process = await asyncio.create_subprocess_exec(sys.executable, "-m", PROCESS, stdin=asyncio.subprocess.PIPE)
+            server.faults.add("GET", "*/message", after=pages, times=1, do=lambda _: process.kill())
+            await process.communicate(json.dumps(words).encode())
+            await asyncio.to_thread(in_fresh_process, PROCESS, words)
+        asked = Counter((call.path, tuple(call.query)) for call in server.calls.matching("GET", "*/message"))
+    return (asked.total() - len(asked)) / rooms
