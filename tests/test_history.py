@@ -45,6 +45,23 @@ async def test_walking_forward_loses_messages_and_this_does_not(client, server, 
     assert sent[10:] == ours
 
 
+async def test_a_few_messages_behind_a_deleted_one_cost_whole_pages_only(client, server, room):
+    """Amid a burst of one time the walk begins it anew: not in steps as small as the number that is wanted."""
+    sent = server.fill(room, 600, same_ts=True)[::-1]
+    talk = client.conversation(room)
+    async with talk.history().stream() as messages:
+        async for message in messages:
+            if message.id == sent[449]:
+                break
+    server.delete_message(room, sent[449])
+    seen = len(pages_of(server))
+
+    given = await ids(talk.history(max_items=2).resume(messages.bookmark))
+
+    assert sent[450:452] == given
+    assert len(pages_of(server)) - seen < 10
+
+
 @ORDERS
 async def test_bursts_and_silences_come_whole(client, server, room, oldest_first):
     """Thousands of messages of one nanosecond, then nothing for years; at most twice the calls."""

@@ -353,6 +353,8 @@ class HistoryWalk:
         """The last message given."""
         self._window = _Window.of(listing) if self._last is None else _Window.of(listing).below(self._last)
         """What is still to come."""
+        self._catching_up = False
+        """The last page held nothing that was not given before: its like may fill many pages."""
         self._unplaced = _Unplaced()
         self._ready: Page[Message] | None = None
 
@@ -363,7 +365,8 @@ class HistoryWalk:
             return page
         if self._back.ended:
             return None
-        return self._back.request(self._page_size if wanted is None else min(self._page_size, wanted))
+        limit = self._page_size if wanted is None or self._catching_up else min(self._page_size, wanted)
+        return self._back.request(limit)
 
     def place_is_gone(self) -> bool:
         """The message the walk stands on was deleted: go on by time."""
@@ -383,6 +386,7 @@ class HistoryWalk:
         self._back.check(oldest)
         self._unplaced.passed(decoded.errors)
         items = self._window.part(messages)
+        self._catching_up = not items
         self._ready = Page(items, body, self._listing.places(items, self._last))
         if items:
             self._last = _key_of(items[-1])
