@@ -177,7 +177,7 @@ class ConversationClient:
         once. An existing file of that name is replaced.
 
         Raises:
-            ValueError: `concurrency` is below 1.
+            ValueError: `concurrency` is below 1, or a media id cannot be one.
             NotADirectoryError: `to` is no folder.
         """
         return download_many(

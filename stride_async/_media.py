@@ -7,7 +7,7 @@ import hashlib
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -109,7 +109,7 @@ def download_many(
     An error is a result, not raised. Leaving the loop early cancels what is under way and keeps its `.part`.
 
     Raises:
-        ValueError: `concurrency` is below 1.
+        ValueError: `concurrency` is below 1, or a media id cannot be one; nothing was sent.
         NotADirectoryError: `to` is no folder.
     """
     if concurrency < 1:
@@ -117,30 +117,30 @@ def download_many(
     folder = Path(to)
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is no folder")
-    return _each(session, request_of, dict.fromkeys(media_ids), folder, concurrency)
+    requests = {media_id: request_of(media_id) for media_id in media_ids}
+    return _each(session, requests, folder, concurrency)
 
 
 async def _each(
     session: Session,
-    request_of: Callable[[str], Request[Any]],
-    media_ids: Iterable[str],
+    requests: Mapping[str, Request[Any]],
     folder: Path,
     concurrency: int,
 ) -> AsyncIterator[DownloadResult]:
     names: set[str] = set()
-    waiting = iter(media_ids)
+    waiting = iter(requests.items())
     running: set[asyncio.Task[DownloadResult]] = set()
 
-    async def one(media_id: str) -> DownloadResult:
+    async def one(media_id: str, request: Request[Any]) -> DownloadResult:
         try:
-            return DownloadResult(media_id, await _into(session, request_of(media_id), media_id, folder, names))
+            return DownloadResult(media_id, await _into(session, request, media_id, folder, names))
         except (StrideError, OSError) as error:
             return DownloadResult(media_id, error=error)
 
     try:
         while True:
-            for media_id in waiting:
-                running.add(asyncio.create_task(one(media_id), name=f"stride_async download {media_id}"))
+            for media_id, request in waiting:
+                running.add(asyncio.create_task(one(media_id, request), name=f"stride_async download {media_id}"))
                 if len(running) >= concurrency:
                     break
             if not running:
@@ -302,6 +302,8 @@ class _Part:
 
     def finish(self) -> None:
         """Make it durable and give it its name."""
+        if not os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
+            raise FileExistsError(f"{self._path} was replaced by another file meanwhile")
         os.fsync(self._file.fileno())
         self._path.replace(self.target)
         self._memo.unlink(missing_ok=True)
@@ -319,6 +321,8 @@ def _part_of(target: Path) -> Iterator[_Part]:
     """The target's `.part`, locked; one of our own where somebody else holds it."""
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder; give the name of a file")
+    if target.exists() and not target.is_file():
+        raise FileExistsError(f"{target} is no regular file, and is not replaced")
     path = target.with_name(target.name + ".part")
     file = _locked(path)
     shared = file is not None

@@ -134,6 +134,18 @@ async def test_the_error_of_a_source_comes_out_as_it_is(room):
         await room.upload(Body.from_factory(failing), name="big.bin")
 
 
+async def test_the_error_of_a_progress_callback_comes_out_as_it_is(room, server, tmp_path):
+    """It is no fault of the network either: nothing is sent again."""
+
+    def refuse(_):
+        raise LookupError("no such bar")
+
+    with pytest.raises(LookupError, match="no such bar"):
+        await room.upload(BIG, name="big.bin", progress=refuse)
+
+    assert len(server.calls.matching("POST", UPLOADS)) <= 1
+
+
 async def test_a_silent_source_is_given_up(server, room_id):
     """`idle_timeout` bounds the source as it bounds the network."""
 
@@ -250,6 +262,23 @@ async def test_a_stream_is_healed_too(room, server, room_id):
     assert media.interruptions == 2
 
 
+async def test_a_stream_is_read_once_and_inside(room, server, room_id):
+    """Reading on after a stop takes the iterator that was stopped; a new one would miss what that one held."""
+    media_id = server.add_media(room_id, "a.bin", BIG)
+    media = room.open_media(media_id)
+    with pytest.raises(RuntimeError, match="inside its `async with`"):
+        await anext(media.chunks())
+
+    async with media:
+        chunks = media.chunks(10)
+        head = await anext(chunks)
+        with pytest.raises(RuntimeError, match="read once"):
+            await anext(media.chunks())
+        data = head + b"".join([chunk async for chunk in chunks])
+
+    assert BIG == data
+
+
 async def test_a_file_keeps_its_name_in_any_script(room, tmp_path):
     """The service tells it twice; the spelling in ASCII is only a stand-in."""
     sent = await room.upload(b"...", name='Übersicht "1".png')
@@ -295,6 +324,21 @@ async def test_a_part_of_another_file_starts_over(room, server, room_id, tmp_pat
     got = await room.download(second, tmp_path / "a.bin")
 
     assert sha256(noise(900_000, 2)) == got.sha256
+
+
+async def test_parts_of_two_versions_are_never_joined(room, server, room_id, tmp_path):
+    """A service that gives a range of whatever is there now, If-Range or not, is asked for the whole."""
+    media_id = server.add_media(room_id, "a.bin", BIG)
+    server.faults.add("GET", MEDIA, cut_after=1_000_000, times=1, headers={"ETag": '"older"'})
+    server.faults.add("GET", MEDIA, status=206, times=1, body=b"newer", headers={
+        "ETag": '"newer"', "Content-Range": f"bytes 1000000-{len(BIG) - 1}/{len(BIG)}", "Content-Type": "text/plain"
+    })  # fmt: skip
+
+    got = await room.download(media_id, tmp_path / "a.bin")
+
+    assert sha256(BIG) == got.sha256 == sha256((tmp_path / "a.bin").read_bytes())
+    ranges = [call.headers.get("Range") for call in server.calls.matching("GET", MEDIA)]
+    assert [None, "bytes=1000000-", None] == ranges
 
 
 async def test_a_whole_part_needs_no_more_bytes(room, server, room_id, tmp_path):
@@ -379,6 +423,46 @@ async def test_many_come_under_safe_and_different_names(room, server, room_id, t
     assert len(bodies) == len({path.name.casefold() for path in tmp_path.iterdir()})
 
 
+async def test_a_file_named_like_an_unfinished_one_takes_no_other_s_place(room, server, room_id, tmp_path):
+    """Whoever uploads chooses the name; the unfinished file of another is not to be had by it."""
+    film, trap = server.add_media(room_id, "a.bin", BIG), server.add_media(room_id, "a.bin.part", b"trap")
+    trap_is_there = asyncio.Event()
+    server.faults.add("GET", f"*/media/{film}", cut_after=1_000_000, times=1)
+    server.faults.add("GET", f"*/media/{film}", do=lambda _: trap_is_there.wait(), times=1)
+    arrived = {}
+
+    async for result in room.download_many([film, trap], to=tmp_path):
+        arrived[result.media_id] = result.download.path
+        trap_is_there.set()
+
+    assert (BIG, b"trap") == (arrived[film].read_bytes(), arrived[trap].read_bytes())
+
+
+async def test_a_part_that_was_replaced_never_becomes_the_file(room, server, room_id, tmp_path):
+    """Somebody else's file under that name is an error, not a download."""
+    media_id = server.add_media(room_id, "a.bin", BIG)
+
+    def replace(_):
+        (tmp_path / "other").write_bytes(b"other")
+        (tmp_path / "other").replace(tmp_path / "a.bin.part")
+
+    server.faults.add("GET", MEDIA, do=replace, times=1)
+
+    with pytest.raises(FileExistsError, match="replaced by another"):
+        await room.download(media_id, tmp_path / "a.bin")
+
+    assert ["a.bin.part"] == [name for name in names_in(tmp_path) if not name.endswith(".json")]
+    assert b"other" == (tmp_path / "a.bin.part").read_bytes()
+
+
+async def test_one_bad_id_is_told_before_anything_is_sent(room, server, room_id, tmp_path):
+    """It is a mistake of the caller's, and costs no other file."""
+    media_id = server.add_media(room_id, "a.bin", b"x")
+
+    with pytest.raises(ValueError, match="media id is empty"):
+        room.download_many([media_id, ""], to=tmp_path)
+
+
 async def test_many_can_be_left_early(room, server, room_id, tmp_path):
     """What was under way is cancelled; nothing is left running."""
     ids = [server.add_media(room_id, f"{n}.bin", noise(200_000, n)) for n in range(8)]
@@ -403,8 +487,11 @@ async def test_a_pipe_is_refused_rather_than_waited_for(room, server, tmp_path):
 
     with pytest.raises(ValueError, match=r"pipe is no regular file.*Body\.once"):
         await room.upload(pipe)
+    with pytest.raises(FileExistsError, match="pipe is no regular file"):
+        await room.download("some-id", pipe)
 
     assert 0 == len(server.calls)
+    assert pipe.is_fifo()
 
 
 async def test_media_do_not_starve_calls(server, room_id, tmp_path):

@@ -241,7 +241,7 @@ class Call:
             answer = await session.exchange(request, self._how, self._remaining(), token, upload)
         except (aiohttp.ClientError, BrokenOff, BodyInterrupted, TimeoutError, OSError) as error:
             if upload is not None and upload.source_error is not None:
-                self._note(None, began, error=f"the source failed: {upload.source_error!r}")
+                self._note(None, began, error=f"the caller's own code failed: {upload.source_error!r}")
                 raise upload.source_error from None
             failure = self._failure = failure_of(request, error, upload)
             not_sent = isinstance(failure, NotSent)

@@ -41,7 +41,7 @@ class Upload(aiohttp.payload.Payload):
     handed_over = False
     """Whether the last of it was, or may have been."""
     source_error: BaseException | None = None
-    """What the caller's own source raised, as opposed to the network."""
+    """What the caller's own source or progress callback raised, as opposed to the network."""
 
 
 _NEVER_CONNECTED = (
@@ -66,7 +66,8 @@ def failure_of(
     if isinstance(cause, BodyInterrupted):
         return cause
     if isinstance(cause, aiohttp.ClientResponseError):
-        return Ambiguous(f"{request}: the answer is no HTTP: {cause.message}")
+        # aiohttp draws the place of the fault over several lines.
+        return Ambiguous(f"{request}: the answer is no HTTP: {' '.join(cause.message.split())}")
     if isinstance(cause, TimeoutError):
         return Ambiguous(f"{request}: no answer in time")
     return Ambiguous(f"{request}: the connection broke after sending: {cause!r}")

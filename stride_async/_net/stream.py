@@ -82,7 +82,11 @@ class BodyUpload(Upload):
             await writer.write(block)
             await writer.drain()
         if self._progress is not None:
-            self._progress(Progress(done, self._body.size, self._attempt))
+            try:
+                self._progress(Progress(done, self._body.size, self._attempt))
+            except Exception as error:
+                self.source_error = error
+                raise
 
     def _changed(self, how: str) -> SourceChanged:
         error = SourceChanged(f"the source of the upload changed: {how}")
@@ -153,6 +157,7 @@ class RemoteBody:
         """The end of the bytes ever held, when the body last broke off."""
         self._complete = False
         """The service said that nothing is missing."""
+        self._read = False
         self.interruptions = 0
         """How often the body broke off."""
         self.name: str | None = None
@@ -185,9 +190,15 @@ class RemoteBody:
             BodyInterrupted: it broke off `attempts` times without progress.
             LengthMismatch: it ended with another length than was told.
             MediaError: it starts over after a part of it was given, and cannot be shown to be the same.
+            RuntimeError: it is read outside its `async with`, or a second time.
         """
         if chunk_bytes < 1:
             raise ValueError(f"chunk_bytes is {chunk_bytes}; expected 1 or more")
+        if self._response is None and not self._complete:
+            raise RuntimeError("a media body is read inside its `async with`")
+        if self._read:
+            raise RuntimeError("a media body is read once; to stop and go on, keep the iterator that `chunks` gave")
+        self._read = True
         given, known = self.start, self.validator
         async for offset, piece in self.pieces():
             if offset < given and (known is None or self.validator != known):
@@ -261,13 +272,18 @@ class RemoteBody:
         self._opened = self._session.open(self._request, headers, self._attempts)
         response = self._response = await self._opened.__aenter__()
         unit = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        # A service that does not know If-Range gives a part of whatever is there now.
+        same = not ranged or _validator_of(response) in {None, validator}
         if response.status == 200:
             length = response.headers.get("Content-Length")
             self._describe(response, int(length) if length is not None and length.isdigit() else None)
             self.start = 0
-        elif response.status == 206 and unit is not None and unit.group(1) == str(offset if ranged else 0):
-            self._describe(response, None if unit.group(3) == "*" else int(unit.group(3)))
+        elif response.status == 206 and same and unit is not None and unit.group(1) == str(offset if ranged else 0):
+            known = self.size if ranged else None
+            self._describe(response, known if unit.group(3) == "*" else int(unit.group(3)))
             self.start = offset if ranged else 0
+            if ranged:
+                self.validator = validator
         elif response.status == 416 and ranged and unit is not None and unit.group(3) == str(offset):
             self._complete = True
             self.size = self.start = offset
@@ -282,7 +298,7 @@ class RemoteBody:
         headers = response.headers
         self.size = size
         self.content_type = headers.get("Content-Type", self.content_type)
-        self.validator = _validator(headers.get("ETag"), headers.get("Last-Modified"))
+        self.validator = _validator_of(response)
         self.name = _file_name(headers.get("Content-Disposition")) or self.name
 
     async def close(self) -> None:
@@ -292,9 +308,10 @@ class RemoteBody:
             await self._opened.__aexit__(None, None, None)
 
 
-def _validator(etag: str | None, modified: str | None) -> str | None:
+def _validator_of(response: aiohttp.ClientResponse) -> str | None:
     """What `If-Range` may carry: a strong entity tag, else the date."""
-    return etag if etag and not etag.startswith("W/") else modified
+    etag = response.headers.get("ETag")
+    return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
 
 
 def _file_name(disposition: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Collection
 
@@ -16,12 +17,15 @@ _RESERVED = frozenset(
     | {f"{port}{number}" for port in ("com", "lpt") for number in "0123456789¹²³"}
 )
 
+_UNFINISHED = re.compile(r"\.(part(?:\.json)?)$", re.IGNORECASE)
+"""What our own unfinished files, and the notes beside them, end in."""
+
 
 def safe_name(told: str | None, mark: str = "", taken: Collection[str] = ()) -> str:
     """A plain file name made of what the service told: no path, nothing invisible, nothing a system reserves.
 
-    At most `LONGEST_NAME_BYTES` of UTF-8, with its ending kept where that fits. Where the name is among `taken` (the
-    `name_key`s of others), `mark` goes before the ending, and then a number.
+    Nor what an unfinished file is called. At most `LONGEST_NAME_BYTES` of UTF-8, with its ending kept where that fits.
+    Where the name is among `taken` (the `name_key`s of others), `mark` goes before the ending, and then a number.
     """
     name = unicodedata.normalize("NFC", told or "")
     name = "".join("_" if c in _FORBIDDEN or unicodedata.category(c) in _HIDDEN_KINDS else c for c in name)
@@ -53,4 +57,4 @@ def _fitted(stem: str, addition: str, ending: str) -> str:
     """The stem cut, at a character's edge, to what the rest leaves."""
     room = LONGEST_NAME_BYTES - len(addition.encode()) - len(ending.encode())
     stem = stem.encode()[:room].decode("utf-8", "ignore").rstrip(" .") or "_"
-    return stem + addition + ending
+    return _UNFINISHED.sub(r"_\1", stem + addition + ending)

@@ -29,6 +29,8 @@ from stride_async._wire.names import LONGEST_NAME_BYTES, name_key, safe_name
         ("trailing. . ", "trailing"),
         (".hidden", "hidden"),
         ("ünïcode 名前.png", "ünïcode 名前.png"),
+        ("film.mkv.PART", "film.mkv_PART"),
+        ("film.part.json", "film_part.json"),
     ],
 )
 def test_a_name_is_made_plain(told, safe):
@@ -54,6 +56,7 @@ def test_names_that_some_file_systems_take_for_one_are_told_apart():
 
 @given(st.lists(st.text(max_size=300), max_size=12), st.text(max_size=40))
 @example(["x" * 300, "X" * 300, "x" * 300], "id")
+@example(["x" * 195 + ".part" + "y" * 20, "x.part", "x.part"], "part")
 @example(["\ud800", "con.", "CON", " . "], "")
 def test_names_are_safe_and_told_apart(told, mark):
     """Whatever comes: one plain, short, unique name for each."""
@@ -65,6 +68,7 @@ def test_names_are_safe_and_told_apart(told, mark):
         assert 0 < len(safe.encode()) <= LONGEST_NAME_BYTES
         assert not set(safe) & set('/\\:*?"<>|\0')
         assert not {unicodedata.category(c) for c in safe} & {"Cc", "Cf", "Cs"}
+        assert not safe.casefold().endswith((".part", ".part.json"))
         assert safe_name(safe) == safe
         assert name_key(safe) not in taken
         taken.add(name_key(safe))
