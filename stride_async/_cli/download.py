@@ -13,11 +13,7 @@ from stride_async._cli.connect import with_client
 from stride_async._cli.exits import Ended, Exit
 from stride_async._cli.find import find_conversation
 from stride_async._cli.options import conversation_argument, json_option, something, verbose_option
-
-_LONGEST_NAME_BYTES = 200
-"""File systems take 255; the unfinished file beside it has a longer name."""
-_NOT_IN_NAMES = '<>:"/\\|?*'
-_DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))})
+from stride_async._wire.names import safe_name
 
 
 @click.command(name="download")
@@ -48,7 +44,7 @@ def command(*, conversation: str, media_id: str, output: Path | None, force: boo
     async def work(client: StrideClient) -> dict[str, object]:
         room = await find_conversation(client, conversation)
         if output is None or folder is not None:
-            target = (folder or Path()) / safe_name(await _name(room, media_id), media_id)
+            target = (folder or Path()) / safe_name(await _name(room, media_id) or media_id)
         else:
             target = output
         _must_be_free(target, force=force)
@@ -58,18 +54,20 @@ def command(*, conversation: str, media_id: str, output: Path | None, force: boo
 
 
 async def _download(room: ConversationClient, media_id: str, target: Path) -> dict[str, object]:
-    gauge = show.Gauge(show.printable(target.name), in_bytes=True)
+    part = target.with_name(f"{target.name}.part")
+    held = part.stat().st_size if part.is_file() else 0
+    gauge = show.Gauge(show.printable(target.name), in_bytes=True, done=held, before=held)
     try:
         with show.Meter(gauge) as meter:
 
             def moved(progress: Progress) -> None:
+                gauge.before = min(gauge.before, progress.done)  # It falls where the body starts over.
                 gauge.done, gauge.total = progress.done, progress.total
                 meter.moved()
 
             done = await room.download(media_id, target, progress=moved)
             gauge.done = gauge.total = done.size
-    except (StrideError, asyncio.CancelledError):
-        part = target.with_name(f"{target.name}.part")
+    except (StrideError, OSError, asyncio.CancelledError):
         if part.exists():
             show.words(f"{part} is kept with {part.stat().st_size:,} bytes: run it again to go on from there.")
         raise
@@ -87,14 +85,3 @@ async def _name(room: ConversationClient, media_id: str) -> str:
     """What the service calls it."""
     async with room.open_media(media_id) as media:
         return media.name or ""
-
-
-def safe_name(name: str, otherwise: str) -> str:
-    """A name that is a plain file name on any system, and not hidden; `otherwise` where nothing is left of it."""
-    plain = "".join("_" if c in _NOT_IN_NAMES or not c.isprintable() else c for c in name).strip(" .")
-    if plain.partition(".")[0].casefold() in _DEVICES:
-        plain = f"_{plain}"
-    while len(plain.encode()) > _LONGEST_NAME_BYTES:
-        stem, dot, suffix = plain.rpartition(".")
-        plain = f"{stem[:-1]}{dot}{suffix}" if len(stem) > 1 else plain[:-1]
-    return plain or safe_name(otherwise, "download")

@@ -97,6 +97,8 @@ class Gauge:
     total: int | None = None
     in_bytes: bool = False
     done: int = 0
+    before: int = 0
+    """How much of `done` was there before: no part of the pace."""
 
     def amount(self) -> str:
         """Such as `1,200 of 5,000`."""
@@ -106,17 +108,17 @@ class Gauge:
         return f"{done} of {filesize.decimal(self.total) if self.in_bytes else f'{self.total:,}'}"
 
     def rate(self, seconds: float) -> str:
-        """What came per second so far."""
+        """What came per second since it began."""
         if seconds <= 0:
             return ""
-        rate = int(self.done / seconds)
+        rate = int((self.done - self.before) / seconds)
         return f"{filesize.decimal(rate)}/s" if self.in_bytes else f"{rate:,}/s"
 
     def time_left(self, seconds: float) -> str:
         """Minutes and seconds, at the pace so far."""
-        if self.total is None or not self.done or self.done >= self.total:
+        if self.total is None or self.done <= self.before or self.done >= self.total:
             return ""
-        left = int(seconds / self.done * (self.total - self.done)) + 1
+        left = int(seconds / (self.done - self.before) * (self.total - self.done)) + 1
         return f"{left // 60}:{left % 60:02} left"
 
 

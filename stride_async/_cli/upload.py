@@ -33,6 +33,8 @@ def command(*, conversation: str, file: Path, name: str | None, send: bool, as_j
     """
     if not file.is_file():
         raise click.BadParameter(f"{file} is no regular file", param_hint="FILE")
+    if not _is_text(name or file.name):
+        raise click.BadParameter("its name cannot be written in UTF-8: --name gives it another", param_hint="FILE")
     gauge = show.Gauge(show.printable(file.name), total=file.stat().st_size, in_bytes=True)
 
     async def work(client: StrideClient) -> dict[str, object]:
@@ -55,3 +57,12 @@ def command(*, conversation: str, file: Path, name: str | None, send: bool, as_j
         return told
 
     show.record(with_client(work), as_json=as_json)
+
+
+def _is_text(name: str) -> bool:
+    """Whether it can be sent; a file system may hold names of any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
