@@ -30,7 +30,7 @@ from tests.net.peers import listening
 MIB = 1024 * 1024
 MOST = 2 * MIB
 """What the clients here take of a JSON answer."""
-SPARE = 16 * 1024 * 1024
+SPARE = 16 * MIB
 """Memory beyond the bound that may be needed on the way, the server's own included."""
 
 Write = Callable[[asyncio.StreamWriter], Awaitable[None]]
