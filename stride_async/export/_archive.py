@@ -41,6 +41,8 @@ _STRAY_SECONDS = 3600.0
 _THREADS = 3
 """Each packs with memory of its own, whatever the number of processors."""
 _LONGEST_FOLDER = 150
+_READ_BYTES = 16_384
+"""Compressed, at once."""
 _BATCH_LINES = 256
 """Lines that are packed at once."""
 
@@ -208,7 +210,7 @@ class Archive:
     def put_lines(self, folder: str, name: str, lines: Iterable[bytes], *, level: int = _LEVEL) -> Stored:
         """Write lines compressed; the name ends in a digest of their content, so that equal content is one file."""
         digest, packed, rows = hashlib.sha256(), hashlib.sha256(), 0
-        parameters = zstandard.ZstdCompressionParameters.from_level(level, window_log=_WINDOW_LOG)
+        parameters = zstandard.ZstdCompressionParameters.from_level(level, window_log=_WINDOW_LOG, write_checksum=True)
         packing = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
         temporary = self._temporary(self.root / folder / name)
         try:
@@ -274,17 +276,17 @@ class Archive:
             DamagedArchive: it is not there, or cannot be unpacked.
         """
         try:
-            with (self.root / path).open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as unpacked:
-                rest = b""
-                while block := unpacked.read(262_144):
-                    *whole, rest = (rest + block).split(b"\n")
+            unpacking, rest = zstandard.ZstdDecompressor().decompressobj(), b""
+            with (self.root / path).open("rb") as file:
+                while block := file.read(_READ_BYTES):
+                    *whole, rest = (rest + unpacking.decompress(block)).split(b"\n")
                     yield from whole
         except FileNotFoundError:
             raise DamagedArchive(f"{path} is missing") from None
         except zstandard.ZstdError as error:
             raise DamagedArchive(f"{path} cannot be unpacked: {error}") from error
-        if rest:
-            raise DamagedArchive(f"{path} ends within a line")
+        if rest or not unpacking.eof:
+            raise DamagedArchive(f"{path} is cut off")
 
     def holds(self, path: str) -> bool:
         """Whether the file is there."""

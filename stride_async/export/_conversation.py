@@ -20,6 +20,7 @@ from stride_async.export._events import ExportEvent, ExportOptions, MediaFetched
 from stride_async.export._history import HistoryExport
 from stride_async.export._plan import (
     BEGINNING,
+    HIGHEST,
     Details,
     Done,
     Failed,
@@ -237,4 +238,6 @@ async def together(workers: Iterable[Coroutine[Any, Any, None]]) -> None:
 
 
 def _nanoseconds(moment: datetime | None) -> int | None:
-    return None if moment is None else (moment - EPOCH) // timedelta(microseconds=1) * 1000
+    if moment is None:
+        return None
+    return min(max((moment - EPOCH) // timedelta(microseconds=1) * 1000, BEGINNING[0]), HIGHEST[0] - 1)

@@ -17,7 +17,7 @@ import msgspec
 from stride_async._conversation import ConversationClient
 from stride_async._errors import DecodeError
 from stride_async._models import EPOCH, Message
-from stride_async._wire.convert import key_at
+from stride_async._wire.convert import key_at, undecodable
 from stride_async.export._archive import Archive, DamagedArchive
 from stride_async.export._chain import Overtaken
 from stride_async.export._met import add_met
@@ -39,6 +39,7 @@ from stride_async.export._plan import (
     State,
     Unplaced,
     Window,
+    can_be_placed,
     digest_of,
     just_above,
     merged,
@@ -101,13 +102,24 @@ class _Walked:
 
     def add(self, messages: Sequence[Message]) -> None:
         """A page's messages."""
+        if messages and not (can_be_placed(key_of(messages[0])) and can_be_placed(key_of(messages[-1]))):
+            messages = self._placed(messages)
         lines = [line_of(message.raw) for message in messages]
         self.lines += zip(map(key_of, messages), lines, strict=True)
         add_met(messages, lines, self.users, self.media)
 
+    def _placed(self, messages: Sequence[Message]) -> list[Message]:
+        """Those that have a place; the others count as odd."""
+        for message in messages:
+            if not can_be_placed(key_of(message)):
+                self.add_undecodable(undecodable("$.ts", message.raw, "the time is before 1678 or after 2261"))
+        return [message for message in messages if can_be_placed(key_of(message))]
+
     def add_undecodable(self, error: DecodeError) -> None:
         """An element that is no message: kept by its key where it has one, else apart."""
         key, digest = key_at(error.raw), digest_of(error.raw).hex()
+        if key is not None and not can_be_placed(key):
+            key = None
         if key is not None:
             self.lines.append((key, line_of(error.raw)))
         else:
@@ -260,6 +272,8 @@ class HistoryExport:
         async for page in pager.pages(on_undecodable=undecodable):
             walked.add(page.items)
             lines = walked.page()
+            if not lines:
+                continue  # Nothing of it has a place.
             bottom = lines[0][0]
             if self._may_end_at(bottom) and await self._archive.whole(partial(self._agrees, lines, walked.low)):
                 walked.drop_page()

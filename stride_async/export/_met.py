@@ -49,8 +49,8 @@ def add_met(messages: Sequence[Message], lines: Sequence[bytes], users: set[str]
     ids = set()
     for part in parts:
         if part.startswith(_USUAL):
-            id = part[len(_USUAL) : part.find(b'"', len(_USUAL))]
-            if b"\\" in id:
+            id, ended, _ = part[len(_USUAL) :].partition(b'"')
+            if not ended or b"\\" in id:
                 odd.append(at)
             else:
                 ids.add(id)

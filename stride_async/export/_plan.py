@@ -19,7 +19,7 @@ Key = tuple[int, str]
 """`(ts, id)`: the order of messages."""
 
 BEGINNING: Key = (-(2**63), "")
-"""Below every message: an empty page proved that nothing is older."""
+"""Below every message: an empty page proved that nothing is older. Moments in nanoseconds have 64 bits in commits."""
 HIGHEST: Key = (2**63 - 1, "\U0010ffff")
 """Above every message."""
 _DAY = 86_400_000_000_000
@@ -216,6 +216,11 @@ class Span:
     def covers(self, other: Span) -> bool:
         """Whether the other one lies in it."""
         return self.low <= other.low and other.high <= self.high
+
+
+def can_be_placed(key: Key) -> bool:
+    """Whether a message's time has its place in commits: those before 1678 or after 2261 have none."""
+    return BEGINNING < key < HIGHEST
 
 
 def just_above(key: Key) -> Key:

@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 from contextlib import aclosing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -237,6 +238,33 @@ async def test_messages_that_cannot_be_understood_are_kept_listed_and_mended(
     assert no_sender in kept
     assert 0 == mended.failures
     assert await fresh_digest(server, tmp_path / "b") == mended.content_digest
+
+
+async def test_a_message_without_a_sensible_time_is_kept_apart(server: LocalServer, client, tmp_path):
+    """The first moment of year 1 is what some programs write for none at all."""
+    room = server.add_conversation("room")
+    server.fill(room, 20)
+    page = await client.request("GET", f"/site/{server.cloud_id}/conversation/{room}/message")
+    page["messages"][0]["ts"] = "0001-01-01T00:00:00Z"
+    server.faults.add("GET", f"*/{room}/message", body=json.dumps(page), times=1)
+
+    events = await events_of(client, tmp_path / "a")
+
+    assert {"message"} == {what for _, what, _ in failures(events)}
+    assert 19 == events[-1].messages
+    assert page["messages"][0] in [json.loads(line) for line in read(tmp_path / "a").raw_messages(room)]
+
+
+async def test_a_window_as_wide_as_time_is_the_whole_history(server: LocalServer, client, rooms, tmp_path):
+    """Years that no message can be of are taken for the edges."""
+    run = await exported(
+        client,
+        tmp_path / "a",
+        since=datetime.min.replace(tzinfo=UTC),
+        until=datetime.max.replace(tzinfo=UTC),
+    )
+
+    assert 3 * 241 == run.messages
 
 
 async def test_a_file_that_fails_for_now_is_fetched_by_the_next_run(server: LocalServer, client, rooms, tmp_path):
