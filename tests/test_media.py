@@ -104,6 +104,26 @@ async def test_an_upload_that_was_not_acted_on_is_sent_again_whole(room, server,
     assert len(server.calls.matching("POST", UPLOADS)) == 3
 
 
+@pytest.mark.parametrize("kind", ["bytes", "path", "factory of files", "factory of streams"])
+async def test_an_upload_that_was_cut_on_its_way_is_sent_again_whole(room, server, room_id, tmp_path, kind):
+    """More than the system takes ahead of the service, so that it surely was not all there."""
+    huge = BIG * 8
+    path = tmp_path / "huge.bin"
+    path.write_bytes(huge)
+    sources = {
+        "bytes": huge,
+        "path": path,
+        "factory of files": Body.from_factory(lambda: path.open("rb"), size=len(huge)),
+        "factory of streams": Body.from_factory(lambda: in_pieces(huge)),
+    }
+    server.faults.add("POST", UPLOADS, drop="before", times=2)
+
+    media = await room.upload(sources[kind], name="huge.bin")
+
+    assert sha256(huge) == stored(server, room_id, media.id).sha256
+    assert 3 == len(server.calls.matching("POST", UPLOADS))
+
+
 async def test_a_stream_that_was_used_up_is_not_sent_again(room, server):
     """The error says why, and what had gone wrong."""
     server.faults.add("POST", UPLOADS, status=429, times=1)
