@@ -99,8 +99,14 @@ class _Key:
 
     async def take(self, limit: int | None, *, background: bool, again: bool) -> Place:
         """Wait for a place, first come first served; a repeat (`again`) goes before those who never had one."""
-        self._limit = limit
-        free = self._free(self._loop.time())
+        now = self._loop.time()
+        if limit is not None:
+            self._limit = limit
+        elif now >= self._paused_until:
+            # Another client of the same pool may keep a limit: what it waits for is not freed by this one.
+            self._out += 1
+            return Place(self)
+        free = self._free(now)
         queue = self._waiting_behind if background else self._waiting
         nobody_before = not self._waiting and not (background and self._waiting_behind)
         if nobody_before and free > (self._reserve() if background else 0):

@@ -217,6 +217,31 @@ def test_no_limit_means_no_wait_but_a_pause_still_holds():
     assert run(main()) == (0.0, 5.0)
 
 
+def test_a_caller_without_a_limit_frees_nobody_who_keeps_one():
+    """Two clients over one pool, one of them with `calls_per_minute=None`."""
+
+    async def main() -> tuple[float, list[float]]:
+        throttle, loop = Throttle(), asyncio.get_running_loop()
+        began, moments = loop.time(), []
+
+        async def limited() -> None:
+            (await throttle.take("room", 3)).used()
+            moments.append(loop.time() - began)
+
+        tasks = [asyncio.create_task(limited()) for _ in range(6)]
+        await asyncio.sleep(1)
+        (await throttle.take("room", None)).used()
+        waited = loop.time() - began - 1
+        await asyncio.gather(*tasks)
+        return waited, moments
+
+    waited, moments = run(main())
+
+    assert 0.0 == waited
+    assert [0.0, 0.0, 0.0] == moments[:3]
+    assert all(moment >= 60.0 for moment in moments[3:])
+
+
 def test_closing_wakes_all_who_wait():
     """Nobody waits for a place that never comes."""
 
