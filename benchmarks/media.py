@@ -19,7 +19,7 @@ from stride_async.server import Choices, LocalServer
 
 SIZE = 1 << 30
 MEBIBYTE = 1 << 20
-REPETITIONS = 5
+REPETITIONS = 3
 CUTS = 20
 
 
