@@ -38,7 +38,7 @@ _WINDOW_LOG = 17
 """128 KiB: messages repeat themselves within a page, and memory must not grow with what is read."""
 _STRAY_SECONDS = 3600.0
 """A temporary file that was not written to for so long belongs to nobody."""
-_THREADS = 3
+_THREADS = 2
 """Each packs with memory of its own, whatever the number of processors."""
 _LONGEST_FOLDER = 150
 _READ_BYTES = 16_384

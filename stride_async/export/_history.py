@@ -57,7 +57,7 @@ EMPTY, AGREED, BOUND = "an empty page", "a page that agrees with what is held", 
 """Why a leg may end."""
 _RAW_LEVEL = -1
 """Of compression: raw groups are soon read again and removed."""
-_TIMES_KEPT = 20_000
+_TIMES_KEPT = 5_000
 """Of messages in raw groups of this process, so that those of smaller conversations are not decoded twice."""
 Line = tuple[Key, bytes]
 R = TypeVar("R")

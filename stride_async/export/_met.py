@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ _SIGN = b'"me'
 _NODES = (b'ntion"', b'dia"')
 _USUAL = b'ntion","attrs":{"id":"'
 """A mention as the service writes it (protocol 8)."""
-_ESCAPED = (rb"\u006", rb"\u007")
+_ESCAPED = re.compile(rb"\\u00[67]")
 """A node's type may be written with letters that begin so."""
 
 
@@ -43,7 +44,7 @@ def add_met(messages: Sequence[Message], lines: Sequence[bytes], users: set[str]
     """
     users.update([message.sender_id for message in messages])
     page = b"\n".join(lines)
-    odd = [place for place in _places(page, b"\\") if page.startswith(_ESCAPED, place)]
+    odd = [found.start() for found in _ESCAPED.finditer(page)] if b"\\" in page else []
     first, *parts = page.split(_SIGN)
     at = len(first)
     ids = set()
@@ -60,13 +61,6 @@ def add_met(messages: Sequence[Message], lines: Sequence[bytes], users: set[str]
     users.update([id.decode() for id in ids if id])
     for number in {page.count(b"\n", 0, place) for place in odd}:
         _add_from_body(messages[number], users, media)
-
-
-def _places(page: bytes, sign: bytes) -> Iterator[int]:
-    place = page.find(sign)
-    while place >= 0:
-        yield place
-        place = page.find(sign, place + 1)
 
 
 def _add_from_body(message: Message, users: set[str], media: set[str]) -> None:
