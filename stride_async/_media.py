@@ -19,10 +19,10 @@ import msgspec
 
 from stride_async._body import Body, Progress
 from stride_async._errors import LengthMismatch, StrideError
+from stride_async._net.files import sync_folder, whole
 from stride_async._net.session import Session
 from stride_async._net.stream import ProgressCallback, RemoteBody
 from stride_async._net.stream import upload as send_body
-from stride_async._net.threads import whole
 from stride_async._wire.names import name_key, safe_name
 from stride_async._wire.request import Request
 
@@ -307,7 +307,7 @@ class _Part:
         os.fsync(self._file.fileno())
         self._path.replace(self.target)
         self._memo.unlink(missing_ok=True)
-        _sync_folder(self.target.parent)
+        sync_folder(self.target.parent)
 
     def drop_if_useless(self) -> None:
         """Leave nothing behind that no later call could go on with."""
@@ -356,14 +356,3 @@ def _locked(path: Path) -> BinaryIO | None:
             pass
         # Another download finished between our opening and our locking: what we hold is its finished file.
         file.close()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new name durable, where the system knows how."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -22,7 +22,7 @@ import attrs
 import msgspec
 import zstandard
 
-from stride_async._net.threads import whole
+from stride_async._net.files import sync_folder, whole
 
 if sys.platform != "win32":
     import fcntl
@@ -359,7 +359,7 @@ class Archive:
         finally:
             with suppress(FileNotFoundError):
                 temporary.unlink()
-        _sync_folder(final.parent)
+        sync_folder(final.parent)
         return True
 
 
@@ -378,13 +378,3 @@ def _in_batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
 def media_path(sha256: str) -> str:
     """Where a body of this digest lies."""
     return f"media/sha256/{sha256[:2]}/{sha256[2:4]}/{sha256}"
-
-
-def _sync_folder(folder: Path) -> None:
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

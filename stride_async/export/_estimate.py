@@ -10,7 +10,7 @@ import attrs
 
 from stride_async._client import StrideClient
 from stride_async._models import EPOCH
-from stride_async._net.threads import whole
+from stride_async._net.files import whole
 from stride_async.export._archive import Archive, folder_of
 from stride_async.export._chain import Chain
 from stride_async.export._conversation import CONVERSATIONS

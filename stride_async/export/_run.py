@@ -19,7 +19,7 @@ import msgspec
 
 from stride_async._client import StrideClient
 from stride_async._events import Event
-from stride_async._net.threads import whole
+from stride_async._net.files import whole
 from stride_async.export._archive import Archive, ArchiveBusy, DamagedArchive, folder_of
 from stride_async.export._calls import CallLog, recall
 from stride_async.export._chain import Chain, Overtaken

@@ -324,13 +324,15 @@ def test_who_comes_while_a_pause_ends_holds_nobody_up(limit):
 def test_a_pause_that_is_over_at_once_holds_nobody_up():
     """The service may state a reset that is past."""
 
-    async def main() -> None:
+    async def main() -> float:
         throttle, loop = Throttle(), asyncio.get_running_loop()
+        began = loop.time()
         throttle.pause("room", 1.0)
         waiting = asyncio.create_task(throttle.take("room", None))
         await asyncio.sleep(0)
         loop.now += 2
         throttle.pause("room", 0.0)
         await asyncio.wait_for(waiting, 10)
+        return loop.time() - began
 
-    run(main())
+    assert 2.0 == run(main())

@@ -1,10 +1,12 @@
-"""Work on files, done in a thread."""
+"""Work on files: in a thread, to its end, and durable."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import Executor
+from pathlib import Path
 from typing import TypeVar
 
 R = TypeVar("R")
@@ -23,3 +25,14 @@ async def whole(work: Callable[[], R], threads: Executor | None = None) -> R:
         if not running.cancelled():
             running.exception()  # Looked at: the caller is told that it was cancelled, not what came of the work.
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a new name durable, where the system knows how."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
