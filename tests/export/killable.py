@@ -1,20 +1,24 @@
-"""An export in a process of its own, which may be told to kill itself at the n-th time it touches the archive.
+"""`stride export` in a process of its own, which may be told to kill itself at the n-th time it touches the archive.
 
-`python -m tests.export.killable '{"url": …, "archive": …, "kill_at": 17}'`; a line for every event.
+`python -m tests.export.killable '{"archive": …, "kill_at": 17, "limit": 40, "window": 2.0}' --rescan all`; the
+environment is the command's own.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
 import sys
+from functools import partial
 from typing import Any
 
-from stride_async import ClientCredentials, Settings, StrideClient
+from stride_async import Settings
+from stride_async._cli import connect
+from stride_async._cli.main import stride
+from stride_async._net import pool
 from stride_async._net.throttle import Throttle
-from stride_async.export import ExportOptions, Summary, _calls, export
+from stride_async.export import _calls
 
 TOUCHES = ("open", "os.link", "os.remove", "os.rename")
 
@@ -33,20 +37,16 @@ def kill_at(archive: str, count: int) -> None:
     sys.addaudithook(watch)
 
 
-async def main(words: dict[str, Any]) -> None:
-    settings = Settings(base_url=words["url"], backoff=0.0, calls_per_minute=words["limit"])
-    credentials = ClientCredentials(words["client_id"], words["client_secret"])
-    async with StrideClient(credentials, cloud_id=words["cloud_id"], settings=settings) as client:
-        # A minute in a few seconds.
-        client._pool.throttle = Throttle(words["window"])
-        _calls.WINDOW = words["window"]
-        if words["kill_at"]:
-            kill_at(words["archive"], words["kill_at"])
-        async for event in export(client, words["archive"], ExportOptions(rescan=words.get("rescan"))):
-            words_of_it = [type(event).__name__, event.content_digest if isinstance(event, Summary) else ""]
-            sys.stdout.write(" ".join(words_of_it) + "\n")
-            sys.stdout.flush()
+def quicken(limit: int, window: float) -> None:
+    """A minute in a few seconds, and repeats without a wait."""
+    connect.Settings = partial(Settings, backoff=0.0, calls_per_minute=limit)
+    pool.Throttle = partial(Throttle, window)
+    _calls.WINDOW = window
 
 
 if __name__ == "__main__":
-    asyncio.run(main(json.loads(sys.argv[1])))
+    words = json.loads(sys.argv[1])
+    quicken(words["limit"], words["window"])
+    if words["kill_at"]:
+        kill_at(words["archive"], words["kill_at"])
+    stride(["export", "--json", "-o", words["archive"], *sys.argv[2:]])

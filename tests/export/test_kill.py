@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import signal
 import sys
@@ -44,15 +45,19 @@ class Site:
         self.server = server
         self.archive = archive
 
-    async def round(self, rng: random.Random, how: str, **options) -> Round:
-        """Begin an export and kill it: at a `touch` of the archive, after an `event`, within a media `body`; or not."""
+    async def round(self, rng: random.Random, how: str, *options: str) -> Round:
+        """Begin `stride export`; kill it at a `touch` of the archive, after an `event`, in a media `body`, or not."""
         before = len(self.server.calls)
+        words = {"archive": str(self.archive), "limit": LIMIT, "window": WINDOW}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "tests.export.killable",
-            json.dumps(self._words() | {"kill_at": rng.randint(1, 120) if how == "touch" else 0} | options),
+            json.dumps(words | {"kill_at": rng.randint(1, 120) if how == "touch" else 0}),
+            *options,
             stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=os.environ | self._environment(),
         )
         assert process.stdout is not None
         lines: list[bytes] = []
@@ -68,7 +73,7 @@ class Site:
         lines += (await reading, await process.stdout.read())[1].splitlines()
         code = await process.wait()
         assert code in (0, -signal.SIGKILL)
-        digest = None if code else lines[-1].decode().split()[1]
+        digest = None if code else json.loads(lines[-1])["contentDigest"]
         return Round(how, code != 0, digest, history_calls_since(self.server, before))
 
     async def _within_a_body(self, rng: random.Random, ended: asyncio.Task[None]) -> None:
@@ -82,10 +87,13 @@ class Site:
         silent.cancel()
         self.server.faults.remove(fault)
 
-    def _words(self) -> dict[str, object]:
-        names = ("url", "cloud_id", "client_id", "client_secret")
-        words = {name: getattr(self.server, name) for name in names}
-        return words | {"limit": LIMIT, "window": WINDOW, "archive": str(self.archive)}
+    def _environment(self) -> dict[str, str]:
+        return {
+            "STRIDE_BASE_URL": self.server.url,
+            "STRIDE_CLOUD_ID": self.server.cloud_id,
+            "STRIDE_CLIENT_ID": self.server.client_id,
+            "STRIDE_CLIENT_SECRET": self.server.client_secret,
+        }
 
 
 async def _read(stdout: asyncio.StreamReader, lines: list[bytes], most: int) -> None:
@@ -210,8 +218,8 @@ async def test_kills_within_an_update_leave_what_a_first_export_gives(tmp_path):
                     server.delete_message(room, id)
             server.fill(room, 40, ts="2018-05-31T23:59:40Z")
             show_file(server, room, "late.bin", rng.randbytes(1000))
-        kills = [await site.round(rng, "touch", rescan="all") for _ in range(12)]
-        last = await site.round(rng, "end", rescan="all")
+        kills = [await site.round(rng, "touch", "--rescan", "all") for _ in range(12)]
+        last = await site.round(rng, "end", "--rescan", "all")
         digest = await _undisturbed(server, tmp_path / "undisturbed")
 
     assert digest == last.digest
