@@ -44,7 +44,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Strict mypy over the package and the typing tests."""
-    session.install("-e", ".[all,types]")
+    session.install("-e", ".[all,testing,types]")
     session.run("mypy")
 
 

@@ -18,6 +18,7 @@ import stride_async.contrib.opentelemetry
 import stride_async.document
 import stride_async.export
 import stride_async.server
+import stride_async.testing
 from stride_async import (
     Body,
     Bookmark,
@@ -41,7 +42,7 @@ PROTOCOL = (ROOT / "docs/protocol.md").read_text()
 
 MODULES = [
     *(stride_async, stride_async.contrib.opentelemetry, stride_async.document, stride_async.export),
-    stride_async.server,
+    *(stride_async.server, stride_async.testing),
 ]
 IMPORTABLE = {module.__name__: module for module in MODULES}
 IN_SIGNATURES = [

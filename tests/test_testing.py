@@ -1,0 +1,210 @@
+"""The fixtures for tests of bots, as pytest finds them in a project of its own."""
+
+from __future__ import annotations
+
+import sys
+from textwrap import dedent
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+ASKED_FOR = "import pytest\npytestmark = pytest.mark.asyncio\n"
+"""What strict mode wants in a file of async tests."""
+BOT_TESTS = """
+import pytest
+from stride_async import NotFound, RateLimited, ServerError
+
+
+async def test_a_bot_reads_what_people_say(stride_server, stride_client):
+    ann = stride_server.add_user("Ann Adler")
+    room = stride_server.add_conversation("general", roster=[ann])
+    stride_server.add_message(room, "hello, bot", sender_id=ann)
+
+    [message] = await stride_client.conversation(room).recent()
+
+    assert ("hello, bot", ann) == (message.text, message.sender_id)
+
+
+async def test_each_test_has_an_empty_site(stride_server, stride_client):
+    assert [] == await stride_client.conversations().collect(limit=None)
+    assert {} == stride_server.truth().conversations
+
+
+async def test_repeats_do_not_wait(stride_server, stride_client):
+    room = stride_server.add_conversation("general")
+    stride_server.faults.add("GET", "*/recent", status=503)
+
+    with pytest.raises(ServerError):
+        await stride_client.conversation(room).recent()
+
+    assert 4 == len(stride_server.calls.matching("GET", "*/recent"))
+
+
+async def test_there_is_no_limit(stride_server, stride_client):
+    room = stride_server.add_conversation("general")
+
+    assert [[]] * 120 == [await stride_client.conversation(room).recent() for _ in range(120)]
+
+
+@pytest.mark.parametrize("stride_server_options", [{"rate_limit": 2}])
+async def test_a_limit_that_was_asked_for_is_raised_not_slept(stride_server, stride_client):
+    room = stride_server.add_conversation("general")
+
+    with pytest.raises(RateLimited) as raised:
+        for _ in range(3):
+            await stride_client.conversation(room).recent()
+
+    assert 3 == len(stride_server.calls.matching("GET", "*/recent"))
+    assert raised.value.retry_after > 1
+
+
+class TestAGeneratedSite:
+    @pytest.fixture
+    def stride_server_options(self):
+        return {"generate": "conversations=3,messages=10,seed=7"}
+
+    async def test_it_is_there(self, stride_client):
+        assert 3 == len(await stride_client.conversations(include_archived=True).collect(limit=None))
+"""
+
+
+def project(pytester: pytest.Pytester, tests: str, **options: str) -> None:
+    """A project with one file of tests, in which warnings are errors."""
+    lines = {"asyncio_default_fixture_loop_scope": "function", "filterwarnings": "error", **options}
+    pytester.makeini("\n".join(["[pytest]", *(f"{name} = {value}" for name, value in lines.items())]))
+    pytester.makepyfile(dedent(tests))
+
+
+@pytest.mark.parametrize(("mode", "head"), [("auto", ""), ("strict", ASKED_FOR)], ids=["auto", "strict"])
+def test_a_bot_is_tested_in_either_mode(pytester: pytest.Pytester, mode: str, head: str):
+    """Both fixtures work in the event loop of the test, and each test has a site of its own."""
+    project(pytester, head + BOT_TESTS, asyncio_mode=mode)
+
+    pytester.runpytest().assert_outcomes(passed=6)
+
+
+def test_the_client_is_closed_after_the_test(pytester: pytest.Pytester):
+    """A client that was kept says so; nothing is left open, which would be a warning."""
+    tests = """
+        import pytest
+        from stride_async import ClientClosed
+
+        kept = []
+
+        async def test_first(stride_client):
+            await stride_client.me()
+            kept.append(stride_client)
+
+        async def test_second():
+            with pytest.raises(ClientClosed):
+                await kept[0].me()
+    """
+    project(pytester, tests, asyncio_mode="auto")
+
+    pytester.runpytest().assert_outcomes(passed=2)
+
+
+def test_a_bot_that_is_wrong_fails(pytester: pytest.Pytester):
+    """A failed assertion is a failure, not an error of the fixtures; the next test has its site all the same."""
+    tests = """
+        async def test_wrong(stride_server, stride_client):
+            room = stride_server.add_conversation("general")
+            await stride_client.conversation(room).send("hello")
+            assert 2 == stride_server.truth().conversations[room].messages
+
+        async def test_right(stride_client):
+            await stride_client.me()
+    """
+    project(pytester, tests, asyncio_mode="auto")
+
+    result = pytester.runpytest()
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*assert 2 == 1*"])
+
+
+@pytest.mark.parametrize("scope", ["module", "session"])
+def test_a_wider_loop_is_shared_when_the_project_says_so(pytester: pytest.Pytester, scope: str):
+    """The fixtures follow the project's own setting."""
+    tests = f"""
+        import pytest
+
+        @pytest.mark.asyncio(loop_scope="{scope}")
+        async def test_me(stride_server, stride_client):
+            assert stride_server.app_account_id == (await stride_client.me()).account_id
+    """
+    project(pytester, tests, asyncio_default_fixture_loop_scope=scope)
+
+    pytester.runpytest().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("test", "told"),
+    [
+        ("def test_me(stride_server): ...", "*write `async def`*pytest.mark.asyncio*"),
+        ("async def test_me(stride_client): ...", "*write `async def`*pytest.mark.asyncio*"),
+        (
+            "import pytest\n@pytest.mark.asyncio(loop_scope='module')\nasync def test_me(stride_client): ...",
+            "*set asyncio_default_fixture_loop_scope = module*",
+        ),
+    ],
+    ids=["not async", "not marked", "another loop"],
+)
+def test_a_test_in_whose_loop_the_server_cannot_answer_is_told_so(pytester: pytest.Pytester, test: str, told: str):
+    """Otherwise its first call would hang until the client gives up."""
+    project(pytester, test, asyncio_mode="strict")
+
+    result = pytester.runpytest()
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([told])
+
+
+def test_without_pytest_asyncio_only_the_fixtures_are_missing(pytester: pytest.Pytester):
+    """Whoever asks for one is told what to install; pytest itself starts, in silence."""
+    tests = """
+        def test_of_something_else(): ...
+
+        def test_me(stride_client): ...
+    """
+    pytester.makeini("[pytest]\nfilterwarnings = error")
+    pytester.makepyfile(dedent(tests))
+
+    result = without(pytester, "pytest_asyncio", "-p", "no:asyncio")
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*stride_server needs pytest-asyncio: pip install 'stride-async[[]testing[]]'"])
+    result.stderr.no_fnmatch_line("*")
+
+
+def test_without_the_extra_of_the_server_only_the_fixtures_are_missing(pytester: pytest.Pytester):
+    """Whoever asks for one is told what to install; what the server needs is not imported before."""
+    tests = """
+        def test_of_something_else(): ...
+
+        async def test_me(stride_client): ...
+    """
+    project(pytester, tests, asyncio_mode="auto")
+
+    result = without(pytester, "jsonschema")
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*stride_server needs jsonschema: pip install 'stride-async[[]testing[]]'"])
+
+
+def without(pytester: pytest.Pytester, package: str, *words: str) -> pytest.RunResult:
+    """A run in a Python of its own, in which a package is not installed."""
+    code = f"""
+import sys
+
+class NotInstalled:
+    def find_spec(self, name, path=None, target=None):
+        if name == {package!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, NotInstalled())
+import pytest
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+    return pytester.run(sys.executable, "-c", code, *words)
