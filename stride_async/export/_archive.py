@@ -2,6 +2,9 @@
 
 A file is written beside its final name, made durable, and linked to that name, which fails where it exists: of several
 writers one wins, and a kill leaves a stray temporary file at most, never a torn one.
+
+Files that a commit names get their names just before it, and all names that it needs are durable when it gets its own:
+what a loss of power takes is the newest commits, never a part of what an older one names.
 """
 
 from __future__ import annotations
@@ -10,10 +13,12 @@ import hashlib
 import os
 import secrets
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from io import FileIO
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -41,8 +46,8 @@ _STRAY_SECONDS = 3600.0
 _THREADS = 2
 """Each packs with memory of its own, whatever the number of processors."""
 _LONGEST_FOLDER = 150
-_READ_BYTES = 16_384
-"""Compressed, at once."""
+_READ_BYTES = 65_536
+"""At once, of what may be compressed."""
 _BATCH_LINES = 256
 """Lines that are packed at once."""
 
@@ -103,6 +108,11 @@ class Archive:
         self.cloud_id = cloud_id
         self._lease: BinaryIO | None = None
         self._threads: ThreadPoolExecutor | None = None
+        self._staged: dict[str, tuple[Path, str]] = {}
+        """Files without their names yet: where each lies and its digest, by its path to be."""
+        self._unsettled: dict[str, object] = {}
+        """Folders with names that are not durable yet, each with a sign of its own for the last such name."""
+        self._noting = threading.Lock()
 
     @classmethod
     def open(cls, root: str | os.PathLike[str]) -> Archive:
@@ -134,7 +144,8 @@ class Archive:
         """
         root = Path(root)
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            for parent in _make(root):
+                sync_folder(parent)
         except (FileExistsError, NotADirectoryError):
             raise NotAnArchive(f"{root} is no folder, or lies in none") from None
         if not (root / "archive.json").exists():
@@ -163,9 +174,7 @@ class Archive:
         Raises:
             ArchiveBusy: another one holds it.
         """
-        path = self.root / "runs" / "lease"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file: BinaryIO = path.open("a+b")
+        file: BinaryIO = self._made("runs/lease").open("a+b")
         if sys.platform != "win32":
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -179,13 +188,16 @@ class Archive:
                     stray.unlink()
 
     def release(self) -> None:
-        """Let others at it."""
-        if self._lease is not None:
-            self._lease.close()
-            self._lease = None
+        """Let others at it; what was committed is durable now."""
         if self._threads is not None:
             self._threads.shutdown()
             self._threads = None
+        while self._staged:
+            self._staged.popitem()[1][0].unlink(missing_ok=True)
+        if self._lease is not None:
+            self.settle()
+            self._lease.close()
+            self._lease = None
 
     async def whole(self, work: Callable[[], R]) -> R:
         """Do work on files in one of few threads, to its end even when the caller is cancelled meanwhile."""
@@ -194,56 +206,93 @@ class Archive:
         return await whole(work, self._threads)
 
     def put(self, path: str, data: bytes) -> bool:
-        """Make a file whole under its name; False, and nothing done, where the name is taken."""
-        final = self.root / path
-        temporary = self._temporary(final)
-        try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            return self._settle(temporary, final)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        """Make a file whole and durable under its name; False, and nothing done, where the name is taken."""
+        is_ours = self._link(self._written(path, data), path)
+        self.settle(path)
+        return is_ours
 
-    def put_lines(self, folder: str, name: str, lines: Iterable[bytes], *, level: int = _LEVEL) -> Stored:
-        """Write lines compressed; the name ends in a digest of their content, so that equal content is one file."""
-        digest, packed, rows = hashlib.sha256(), hashlib.sha256(), 0
-        parameters = zstandard.ZstdCompressionParameters.from_level(level, window_log=_WINDOW_LOG, write_checksum=True)
-        packing = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
-        temporary = self._temporary(self.root / folder / name)
+    def stage_lines(self, folder: str, name: str, lines: Iterable[bytes], *, packed: bool = True) -> Stored:
+        """Write lines, compressed unless told; the file gets its name with the first commit that names it.
+
+        The name ends in a digest of the content, so that equal content is one file.
+        """
+        digest, lying, rows = hashlib.sha256(), hashlib.sha256(), 0
+        packing = _packing() if packed else None
+        temporary = self._temporary(f"{folder}/{name}")
         try:
-            with temporary.open("xb") as file:
+            with temporary.open("xb", buffering=0) as file:
                 for some in _in_batches(lines):
                     block = b"\n".join(some) + b"\n"
                     digest.update(block)
                     rows += len(some)
-                    if piece := packing.compress(block):
-                        packed.update(piece)
-                        file.write(piece)
-                piece = packing.flush()
-                packed.update(piece)
-                file.write(piece)
-                file.flush()
-                os.fsync(file.fileno())
-            path = f"{folder}/{name}-{digest.hexdigest()[:12]}.jsonl.zst"
-            is_ours = self._settle(temporary, self.root / path)
+                    if packing is None:
+                        _write(file, block)
+                    elif piece := packing.compress(block):
+                        lying.update(piece)
+                        _write(file, piece)
+                if packing is not None:
+                    piece = packing.flush()
+                    lying.update(piece)
+                    _write(file, piece)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        lies_there = packed.hexdigest() if is_ours else self.sha256_of(path)
+        path = f"{folder}/{name}-{digest.hexdigest()[:12]}.jsonl{'.zst' if packed else ''}"
+        lies_there = (lying if packed else digest).hexdigest()
+        if self.holds(path):
+            temporary.unlink()
+            lies_there = self.sha256_of(path)
+            self._note(folder)
+        elif path in self._staged:
+            temporary.unlink()
+            lies_there = self._staged[path][1]
+        else:
+            self._staged[path] = temporary, lies_there
         return Stored(path, digest.hexdigest(), rows, lies_there)
+
+    def discard(self, stored: Stored) -> None:
+        """Forget a staged file."""
+        if (staged := self._staged.pop(stored.path, None)) is not None:
+            staged[0].unlink()
+
+    def commit(self, folder: str, name: str, data: bytes, needs: Sequence[str]) -> bool:
+        """Make a commit in a folder, when all it needs is durable under its name; False where somebody was faster.
+
+        It is durable itself with the next commit there, or with `settle`.
+        """
+        staged = {path: self._staged[path] for path in needs if path in self._staged}
+        for temporary, _ in staged.values():
+            _sync(temporary)
+        for path, (temporary, lies_there) in staged.items():
+            if not self._link(temporary, path) and self.sha256_of(path) != lies_there:
+                return False  # The same lines, packed otherwise: what its maker has committed must be read.
+            del self._staged[path]
+        commit = f"{folder}/commit/{name}"
+        temporary = self._written(commit, data)
+        self._note(f"{folder}/commit")  # The commit before this one may be of a process that was killed.
+        self.settle(folder)
+        return self._link(temporary, commit)
+
+    def settle(self, path: str = "") -> None:
+        """Make the names durable that are in a folder, beneath it, and on the way to it; without one, all names."""
+        for folder, sign in self._unsettled.copy().items():
+            if _lies_in(folder, path) or _lies_in(path, folder):
+                sync_folder(self.root / folder)
+                with self._noting:
+                    if self._unsettled.get(folder) is sign:
+                        del self._unsettled[folder]
 
     def adopt_media(self, file: Path, sha256: str) -> str:
         """Move a whole body to where bodies lie by content; gives its path."""
         path = media_path(sha256)
-        self._settle(file, self._made(self.root / path))
+        self._made(path)
+        self._link(file, path)
+        self.settle(path)
         return path
 
     def part_of_media(self, conversation_id: str, media_id: str) -> Path:
         """Where a body is gathered until it is whole."""
-        return self._made(self.root / "media" / "part" / folder_of(conversation_id) / folder_of(media_id))
+        return self._made(f"media/part/{folder_of(conversation_id)}/{folder_of(media_id)}")
 
     def read(self, path: str) -> bytes:
         """A file's bytes.
@@ -270,22 +319,23 @@ class Archive:
             raise DamagedArchive(f"{path} is missing") from None
 
     def lines(self, path: str) -> Iterator[bytes]:
-        """The lines of a compressed file, in constant memory.
+        """The lines of a file, unpacked where its name says that they are packed, in constant memory.
 
         Raises:
             DamagedArchive: it is not there, or cannot be unpacked.
         """
+        unpacking = zstandard.ZstdDecompressor().decompressobj() if path.endswith(".zst") else None
+        rest = b""
         try:
-            unpacking, rest = zstandard.ZstdDecompressor().decompressobj(), b""
             with (self.root / path).open("rb") as file:
                 while block := file.read(_READ_BYTES):
-                    *whole, rest = (rest + unpacking.decompress(block)).split(b"\n")
+                    *whole, rest = (rest + (unpacking.decompress(block) if unpacking else block)).split(b"\n")
                     yield from whole
         except FileNotFoundError:
             raise DamagedArchive(f"{path} is missing") from None
         except zstandard.ZstdError as error:
             raise DamagedArchive(f"{path} cannot be unpacked: {error}") from error
-        if rest or not unpacking.eof:
+        if rest or (unpacking is not None and not unpacking.eof):
             raise DamagedArchive(f"{path} is cut off")
 
     def holds(self, path: str) -> bool:
@@ -310,8 +360,7 @@ class Archive:
             DamagedArchive: it is not there.
         """
         try:
-            with (self.root / path).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return _sha256(self.root / path)
         except FileNotFoundError:
             raise DamagedArchive(f"{path} is missing") from None
 
@@ -322,16 +371,19 @@ class Archive:
         except FileNotFoundError:
             return []
 
-    def remove(self, path: str) -> None:
-        """Delete a file that no commit needs any more."""
-        (self.root / path).unlink(missing_ok=True)
+    def remove(self, folder: str, paths: Iterable[str]) -> None:
+        """Delete files that the newest commit of a folder does not need any more."""
+        self._note(f"{folder}/commit")
+        self.settle(folder)
+        for path in paths:
+            (self.root / path).unlink(missing_ok=True)
 
     def log(self, path: str) -> BinaryIO:
         """A file to add lines to, each with the system as soon as it is written.
 
         Logs are read by people and by the next run, never relied on for content.
         """
-        return self._made(self.root / path).open("ab", buffering=0)
+        return self._made(path).open("ab", buffering=0)
 
     def seconds_since_written(self, path: str) -> float | None:
         """How long ago a file was last written to; None where there is none."""
@@ -344,22 +396,43 @@ class Archive:
         """Bytes of all files."""
         return sum(path.stat().st_size for path in self.root.rglob("*") if path.is_file())
 
-    def _made(self, path: Path) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+    def _made(self, path: str) -> Path:
+        """The full path, with the folders on the way to it."""
+        final = self.root / path
+        for parent in _make(final.parent):
+            self._note(_within(self.root, parent))
+        return final
 
-    def _temporary(self, final: Path) -> Path:
-        return self._made(final).with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
+    def _note(self, folder: str) -> None:
+        """There is a name in the folder that is not durable yet."""
+        with self._noting:
+            self._unsettled[folder] = object()
 
-    def _settle(self, temporary: Path, final: Path) -> bool:
+    def _temporary(self, path: str) -> Path:
+        return self._made(path).with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
+
+    def _written(self, path: str, data: bytes) -> Path:
+        """A durable file beside what is to be its name."""
+        temporary = self._temporary(path)
         try:
-            os.link(temporary, final)
+            with temporary.open("xb", buffering=0) as file:
+                _write(file, data)
+                os.fsync(file.fileno())
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        return temporary
+
+    def _link(self, temporary: Path, path: str) -> bool:
+        """Give a file its name; False where the name is taken. The temporary one goes in any case."""
+        try:
+            os.link(temporary, self.root / path)
         except FileExistsError:
             return False
         finally:
             with suppress(FileNotFoundError):
                 temporary.unlink()
-        sync_folder(final.parent)
+            self._note(path.rpartition("/")[0])
         return True
 
 
@@ -373,6 +446,51 @@ def _in_batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
     lines = iter(lines)
     while some := list(islice(lines, _BATCH_LINES)):
         yield some
+
+
+def _make(folder: Path) -> list[Path]:
+    """Make a folder and those it lies in; the folders that have new names in them."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+    return [folder.parent for folder in missing]
+
+
+def _packing() -> zstandard.ZstdCompressionObj:
+    parameters = zstandard.ZstdCompressionParameters.from_level(_LEVEL, window_log=_WINDOW_LOG, write_checksum=True)
+    return zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+
+
+def _write(file: FileIO, data: bytes) -> None:
+    """All of it: a disk that fills up may take a part at first."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _within(root: Path, folder: Path) -> str:
+    """A folder's path in the archive; empty for the archive itself."""
+    return folder.relative_to(root).as_posix().removeprefix(".")
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return not folder or path == folder or path.startswith(f"{folder}/")
 
 
 def media_path(sha256: str) -> str:

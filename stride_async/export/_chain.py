@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from stride_async.export._archive import Archive, DamagedArchive
-from stride_async.export._plan import Commit, Op, State, read_commit
+from stride_async.export._plan import Commit, Op, State, files_of, read_commit
 
 VERSION = 1
 
@@ -23,6 +23,7 @@ class Chain:
 
     def __init__(self, archive: Archive, folder: str) -> None:
         self._archive = archive
+        self._of = folder
         self._folder = f"{folder}/commit"
         self._next = 1
         self._last = (0, "")
@@ -63,7 +64,7 @@ class Chain:
         """
         made = Commit(VERSION, self._next, *self._last, run, time.time(), tuple(ops))
         data = msgspec.json.encode(made)
-        if not self._archive.put(f"{self._folder}/{made.n:08d}.json", data):
+        if not self._archive.commit(self._of, f"{made.n:08d}.json", data, files_of(ops)):
             raise Overtaken(f"{self._folder}: commit {made.n} was made by somebody else")
         self._last = (made.n, hashlib.sha256(data).hexdigest())
         self._next = made.n + 1

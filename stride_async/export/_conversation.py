@@ -120,7 +120,7 @@ class ConversationExport:
             return
         line = msgspec.json.encode(people)
         stored = await self._run.archive.whole(
-            partial(self._run.archive.put_lines, f"{self.folder}/roster", "r", [line])
+            partial(self._run.archive.stage_lines, f"{self.folder}/roster", "r", [line])
         )
         self._pending.append(Roster(Held(stored.path, stored.sha256, stored.rows, stored.packed), taken_at))
         if new := set(people) - state.users:

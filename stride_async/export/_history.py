@@ -55,8 +55,6 @@ SEALED_AT_ONCE = 50_000
 """Messages; a longer leg is sealed in several steps, each of which outlives a kill."""
 EMPTY, AGREED, BOUND = "an empty page", "a page that agrees with what is held", "the bound asked for"
 """Why a leg may end."""
-_RAW_LEVEL = -1
-"""Of compression: raw groups are soon read again and removed."""
 _TIMES_KEPT = 5_000
 """Of messages in raw groups of this process, so that those of smaller conversations are not decoded twice."""
 Line = tuple[Key, bytes]
@@ -234,10 +232,13 @@ class HistoryExport:
     def tidy(self) -> None:
         """Remove raw groups of legs that are over: a kill may have left them."""
         open_leg = self._state.leg.number if self._state.leg is not None else self._state.legs + 1
+        left = []
         for name in self._archive.names(f"{self._folder}/raw"):
             number = name.partition("-")[0]
             if number.isdigit() and int(number) < open_leg:
-                self._archive.remove(f"{self._folder}/raw/{name}")
+                left.append(f"{self._folder}/raw/{name}")
+        if left:
+            self._archive.remove(self._folder, left)
 
     async def walk(self, upper: Key | None, window: Window, tell: Callable[[int, int], Awaitable[None]]) -> None:
         """Walk a leg from below `upper`, or go on with the one that is open; `tell` messages and bytes of each page.
@@ -304,7 +305,7 @@ class HistoryExport:
         if walked.lines:
             lines = sorted(walked.lines, reverse=True)
             name = f"{self._leg.number:04d}-{len(state.raws):06d}"
-            stored = self._archive.put_lines(f"{self._folder}/raw", name, (line for _, line in lines), level=_RAW_LEVEL)
+            stored = self._archive.stage_lines(f"{self._folder}/raw", name, (line for _, line in lines), packed=False)
             if sum(map(len, self._times.values())) < _TIMES_KEPT:
                 self._times[stored.path] = array("q", [ts for (ts, _), _ in lines])
             held = Held(stored.path, stored.sha256, stored.rows, stored.packed)
@@ -323,7 +324,7 @@ class HistoryExport:
         ops: list[Op] = [Met(tuple(sorted(users)), tuple(sorted(media)))] if users or media else []
         unplaced = {digest: raw for digest, raw in walked.unplaced.items() if digest not in state.unplaced_digests}
         if unplaced:
-            stored = self._archive.put_lines(f"{self._folder}/unplaced", "u", unplaced.values())
+            stored = self._archive.stage_lines(f"{self._folder}/unplaced", "u", unplaced.values())
             ops.append(Unplaced(Held(stored.path, stored.sha256, stored.rows, stored.packed), tuple(unplaced)))
         return [*ops, *walked.odd]
 
@@ -341,8 +342,8 @@ class HistoryExport:
         if ops or state.leg is not None or not any(span.covers(Span(low, ended.high)) for span in state.spans):
             used = [raw.file.path for raw in state.raws]
             self._commit([*([] if state.leg is not None else [leg]), *ops, ended])
-            for path in used:
-                self._archive.remove(path)
+            if used:
+                self._archive.remove(self._folder, used)
         walked.clear()
 
     def _mended(self, covered: Span) -> list[Op]:
@@ -392,7 +393,7 @@ class HistoryExport:
         lines: Iterator[bytes] = (line for _, line in timed)
         if before is not None:
             lines = merged(sealed_lines(self._archive, self._state, month), keyed(lines), covered, found)
-        stored = self._archive.put_lines(f"{self._folder}/sealed/{month}", f"r{rev}", lines)
+        stored = self._archive.stage_lines(f"{self._folder}/sealed/{month}", f"r{rev}", lines)
         if before is None:
             found.new = stored.rows
         self.new += found.new
@@ -402,7 +403,7 @@ class HistoryExport:
         held = before.file if before is not None else None
         same = (file.sha256 if file else None) == (held.sha256 if held else None)
         if same or file is None:
-            self._archive.remove(stored.path)
+            self._archive.discard(stored)
         if same:
             return []
         return [

@@ -55,7 +55,7 @@ async def _group(run: Surroundings, ids: list[str], held: dict[str, bytes], name
     if not new:
         return [*failures]
     lines = [profiles[id] for id in new]
-    stored = await run.archive.whole(partial(run.archive.put_lines, f"{PEOPLE}/sealed", name, lines))
+    stored = await run.archive.whole(partial(run.archive.stage_lines, f"{PEOPLE}/sealed", name, lines))
     return [People(Held(stored.path, stored.sha256, stored.rows, stored.packed), tuple(new)), *failures]
 
 

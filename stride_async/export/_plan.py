@@ -185,6 +185,11 @@ Op = (
 )
 
 
+def files_of(ops: Iterable[Op]) -> list[str]:
+    """Paths of the files that they name."""
+    return [op.file.path for op in ops if isinstance(op, Roster | Raw | Sealed | Unplaced | People) and op.file]
+
+
 class Commit(msgspec.Struct, frozen=True):
     """One step of a conversation: what changed, and the digest of the step before it."""
 

@@ -338,6 +338,7 @@ class Run:
             seconds=time.monotonic() - self._began,
             content_digest=self._digest(),
         )
+        self.archive.settle()  # What is told to be there outlives a loss of power.
         # Before it counts as finished: by these a verification sees that a newest commit was taken away.
         self.archive.put(f"runs/{self.id}/heads.json", msgspec.json.encode(self._heads))
         self.archive.put(f"runs/{self.id}/finished.json", msgspec.json.encode(attrs.asdict(summary)))

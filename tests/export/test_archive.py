@@ -57,20 +57,44 @@ def test_lines_come_back_as_they_went_in(tmp_path_factory, lines):
     """In order, whatever is in them; the digest is that of the lines, not of their packing."""
     archive = Archive.open_or_create(tmp_path_factory.mktemp("archive"), "site")
 
-    stored = archive.put_lines("folder", "name", lines)
-    other = archive.put_lines("elsewhere", "name", lines, level=1)
+    stored = archive.stage_lines("folder", "name", lines)
+    other = archive.stage_lines("folder", "name", lines, packed=False)
+    archive.commit("folder", "1", b"", [stored.path, other.path])
 
-    assert lines == list(archive.lines(stored.path))
+    assert lines == list(archive.lines(stored.path)) == list(archive.lines(other.path))
     assert (len(lines), stored.sha256) == (stored.rows, other.sha256)
 
 
 def test_equal_content_is_one_file(archive: Archive):
-    """A second writer of the same finds it there."""
-    first = archive.put_lines("folder", "name", [b"a"])
-    second = archive.put_lines("folder", "name", [b"a"])
+    """A second writer of the same finds it there, whether it has its name yet or not."""
+    first = archive.stage_lines("folder/sealed", "name", [b"a"])
+    second = archive.stage_lines("folder/sealed", "name", [b"a"])
+    archive.commit("folder", "1", b"", [first.path])
+    third = archive.stage_lines("folder/sealed", "name", [b"a"])
 
-    assert first == second
-    assert 1 == len(archive.names("folder"))
+    assert first == second == third
+    assert 1 == len(list((archive.root / "folder/sealed").iterdir()))
+
+
+def test_a_file_has_its_name_from_the_first_commit_that_names_it(archive: Archive):
+    """Before, nobody can come by it; what no commit names is gone when the archive is released."""
+    named, unnamed = (archive.stage_lines("folder/sealed", name, [b"a"]) for name in ("named", "unnamed"))
+    before = archive.names("folder/sealed")
+    archive.commit("folder", "1", b"", [named.path])
+    archive.release()
+
+    assert [] == before
+    assert [named.path] == [f"folder/sealed/{file.name}" for file in (archive.root / "folder/sealed").iterdir()]
+    assert not archive.holds(unnamed.path)
+
+
+def test_a_commit_does_not_name_lines_that_somebody_else_packed_otherwise(archive: Archive):
+    """It would tell a digest that is not the file's; whoever was faster must be read first."""
+    ours = archive.stage_lines("folder/sealed", "name", [b"a"])
+    (archive.root / ours.path).write_bytes(b"packed by another version")
+
+    assert not archive.commit("folder", "1", b"", [ours.path])
+    assert [] == archive.names("folder/commit")
 
 
 def test_a_writer_that_fails_leaves_nothing(archive: Archive):
@@ -81,14 +105,15 @@ def test_a_writer_that_fails_leaves_nothing(archive: Archive):
         raise ValueError("broken off")
 
     with pytest.raises(ValueError, match="broken off"):
-        archive.put_lines("folder", "name", lines())
+        archive.stage_lines("folder", "name", lines())
 
     assert [] == list((archive.root / "folder").iterdir())
 
 
 def test_what_is_missing_or_damaged_is_named(archive: Archive):
     """By its path in the archive."""
-    stored = archive.put_lines("folder", "name", [bytes(range(14, 200))] * 100)
+    stored = archive.stage_lines("folder", "name", [bytes(range(14, 200))] * 100)
+    archive.commit("folder", "1", b"", [stored.path])
     file = archive.root / stored.path
     file.write_bytes(file.read_bytes()[:20])
 

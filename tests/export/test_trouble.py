@@ -61,17 +61,17 @@ def listed(folder: Path) -> set[tuple[str, str, str]]:
 
 async def full_disk(monkeypatch, at: int, client: StrideClient, folder: Path) -> None:
     """An export that finds the disk full when it puts its n-th file into place."""
-    settle, seen = Archive._settle, 0
+    link, seen = os.link, 0
 
-    def or_full(self: Archive, temporary: Path, final: Path) -> bool:
+    def or_full(file: Path, name: Path) -> None:
         nonlocal seen
         seen += 1
         if seen == at:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return settle(self, temporary, final)
+        link(file, name)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Archive, "_settle", or_full)
+        patched.setattr(os, "link", or_full)
         await exported(client, folder)
 
 
