@@ -1,145 +1,24 @@
 """asyncio client for the REST API of Atlassian Stride."""
 
-from stride_async._body import Body, Progress
-from stride_async._client import StrideClient
-from stride_async._conversation import ConversationClient
-from stride_async._errors import (
-    Ambiguous,
-    ApiError,
-    Attempt,
-    AuthError,
-    BadRequest,
-    BodyInterrupted,
-    ClientClosed,
-    DeadlineExceeded,
-    DecodeError,
-    Forbidden,
-    ForbiddenOrigin,
-    LengthMismatch,
-    MediaError,
-    NotFound,
-    NotReplayable,
-    NotSent,
-    PaginationError,
-    PaginationLoop,
-    RateLimited,
-    ServerError,
-    SourceChanged,
-    StaleBookmark,
-    StrideError,
-    TooLarge,
-    TooManyEmptyPages,
-    TransportError,
-    Unauthorized,
-    UnsupportedContent,
-    WrongLoop,
-)
-from stride_async._events import (
-    AttemptEnded,
-    AttemptStarted,
-    CallEnded,
-    CallStarted,
-    PageFetched,
-    TokenRefreshed,
-    Waiting,
-)
-from stride_async._media import Download, DownloadResult
-from stride_async._models import (
-    Account,
-    Conversation,
-    Email,
-    Markdown,
-    Media,
-    Message,
-    Module,
-    PersonName,
-    Photo,
-    Site,
-    User,
-)
-from stride_async._net.stream import RemoteBody
-from stride_async._pager import Pager, Stats, Stream
-from stride_async._settings import Settings
-from stride_async._user import UserClient
-from stride_async._wire.bookmark import Bookmark
-from stride_async._wire.pages import Page
-from stride_async._wire.token import AccessToken, ClientCredentials, StaticToken, TokenProvider
-from stride_async.document import Document
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "AccessToken",
-    "Account",
-    "Ambiguous",
-    "ApiError",
-    "Attempt",
-    "AttemptEnded",
-    "AttemptStarted",
-    "AuthError",
-    "BadRequest",
-    "Body",
-    "BodyInterrupted",
-    "Bookmark",
-    "CallEnded",
-    "CallStarted",
-    "ClientClosed",
-    "ClientCredentials",
-    "Conversation",
-    "ConversationClient",
-    "DeadlineExceeded",
-    "DecodeError",
-    "Document",
-    "Download",
-    "DownloadResult",
-    "Email",
-    "Forbidden",
-    "ForbiddenOrigin",
-    "LengthMismatch",
-    "Markdown",
-    "Media",
-    "MediaError",
-    "Message",
-    "Module",
-    "NotFound",
-    "NotReplayable",
-    "NotSent",
-    "Page",
-    "PageFetched",
-    "Pager",
-    "PaginationError",
-    "PaginationLoop",
-    "PersonName",
-    "Photo",
-    "Progress",
-    "RateLimited",
-    "RemoteBody",
-    "ServerError",
-    "Settings",
-    "Site",
-    "SourceChanged",
-    "StaleBookmark",
-    "StaticToken",
-    "Stats",
-    "Stream",
-    "StrideClient",
-    "StrideError",
-    "TokenProvider",
-    "TokenRefreshed",
-    "TooLarge",
-    "TooManyEmptyPages",
-    "TransportError",
-    "Unauthorized",
-    "UnsupportedContent",
-    "User",
-    "UserClient",
-    "Waiting",
-    "WrongLoop",
-    "__version__",
-]
+if TYPE_CHECKING:
+    from stride_async._public import *  # noqa: F403 -- its __all__ says which
+    from stride_async._public import __all__ as __all__
+else:
+    # All names come with the first that is asked for. What stands on aiohttp takes a third of a second to import: until
+    # then the command can be interrupted in good order, and a pytest that needs nothing of this has lost nothing.
+    def __getattr__(name: str) -> object:
+        if name != "__all__" and name.startswith("_"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        public = import_module("stride_async._public")
+        globals().update({known: getattr(public, known) for known in ["__all__", *public.__all__]})
+        if name not in globals():
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return globals()[name]
 
-for _name in __all__:
-    # People see the name where they import it from, in reprs, tracebacks and pickles.
-    if isinstance(_public := globals()[_name], type) and _public is not Document:
-        _public.__module__ = __name__
-del _name, _public
+    def __dir__() -> list[str]:
+        return sorted({*__getattr__("__all__"), *globals()})

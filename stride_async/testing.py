@@ -1,7 +1,7 @@
 """Fixtures for the tests of a bot: a local server, and a client of it. pytest finds them by itself.
 
-Everybody's pytest loads this module, wherever the package is installed. What an extra brings is therefore imported when
-a test asks for it, and its absence harms no other test.
+Every pytest loads this module where the package is installed. What takes time or an extra is therefore imported when a
+test asks for it, and its absence harms no other test.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stride_async import ClientCredentials, Settings, StrideClient
-
 if TYPE_CHECKING:
+    from stride_async import StrideClient
     from stride_async.server import LocalServer
 
 try:
@@ -56,6 +55,8 @@ async def stride_client(stride_server: LocalServer) -> AsyncIterator[StrideClien
     It keeps no limit of its own and never waits: what failed is repeated at once, and a wait that the server states is
     raised as `RateLimited`.
     """
+    from stride_async import ClientCredentials, Settings, StrideClient  # noqa: PLC0415 -- as the module says
+
     settings = Settings(base_url=stride_server.url, backoff=0.0, longest_wait=0.0, calls_per_minute=None)
     app = ClientCredentials(stride_server.client_id, stride_server.client_secret)
     async with StrideClient(app, cloud_id=stride_server.cloud_id, settings=settings) as client:
@@ -68,7 +69,7 @@ def _stride_server_class(request: pytest.FixtureRequest) -> type[LocalServer]:
     if not request.config.pluginmanager.hasplugin("asyncio"):
         pytest.fail(f"stride_server needs pytest-asyncio: {_WHAT_TO_INSTALL}", pytrace=False)
     try:
-        from stride_async.server import LocalServer  # noqa: PLC0415 -- the extra may be missing
+        from stride_async.server import LocalServer  # noqa: PLC0415 -- as the module says
     except ModuleNotFoundError as error:
         pytest.fail(f"stride_server needs {error.name}: {_WHAT_TO_INSTALL}", pytrace=False)
     if (problem := _of_another_loop(request)) is not None:

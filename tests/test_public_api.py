@@ -258,6 +258,23 @@ print(stride_async.StrideClient.__name__, "click" in sys.modules)
     assert ("", "StrideClient False\n") == (ran.stderr, ran.stdout)
 
 
+def test_names_are_there_from_the_start():
+    """All come with the first that is asked for; a listing, a star and a wrong name behave as if they were there."""
+    code = """
+import stride_async
+
+before = set(dir(stride_async))
+from stride_async import *
+
+print(set(stride_async.__all__) - before, StrideClient.__module__, stride_async.document.text.__name__)
+print(hasattr(stride_async, "StrideClients"), hasattr(stride_async, "_no_such_module"))
+"""
+    python = [sys.executable, "-W", "error", "-c", code]
+    ran = subprocess.run(python, check=False, capture_output=True, text=True, timeout=60)
+
+    assert ("", "set() stride_async text\nFalse False\n") == (ran.stderr, ran.stdout)
+
+
 CITATION = re.compile(r"\bprotocol (\d+(?:\.\d+)?(?:(?:, | and | to )\d+\.\d+)*)")
 
 

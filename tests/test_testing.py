@@ -161,6 +161,20 @@ def test_a_test_in_whose_loop_the_server_cannot_answer_is_told_so(pytester: pyte
     result.stdout.fnmatch_lines([told])
 
 
+def test_the_plugin_imports_neither_client_nor_server_before_a_test_asks(pytester: pytest.Pytester):
+    """Every pytest loads the plugin where the package is installed; it must cost next to nothing."""
+    tests = """
+        import sys
+
+        def test_of_something_else():
+            assert "stride_async.testing" in sys.modules
+            assert not {"aiohttp", "stride_async._client", "stride_async.server"} & sys.modules.keys()
+    """
+    project(pytester, tests)
+
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
 def test_without_pytest_asyncio_only_the_fixtures_are_missing(pytester: pytest.Pytester):
     """Whoever asks for one is told what to install; pytest itself starts, in silence."""
     tests = """
