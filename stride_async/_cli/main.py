@@ -50,6 +50,14 @@ class Tree(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def make_context(self, *words: Any, **how: Any) -> click.Context:
+        """Read the words of the command line; the help is made here, from all commands."""
+        try:
+            return super().make_context(*words, **how)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            raise click.exceptions.Exit(Exit.INTERRUPTED) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for, and end as `docs/cli.md` says."""
         try:
@@ -120,8 +128,3 @@ def stride() -> None:
         stride history general --limit 20
         stride export -o site
     """
-
-
-def run() -> None:
-    """The entry point `stride`."""
-    stride(prog_name="stride")

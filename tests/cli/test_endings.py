@@ -186,6 +186,50 @@ async def test_a_reader_who_has_had_enough_is_no_failure(start: Started, server:
 
 
 @pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("aiohttp", ["list", "users"]),
+        ("click", ["list", "users"]),
+        ("stride_async._cli.listing", ["list", "users"]),
+        ("stride_async._cli.verify", ["--help"]),
+    ],
+    ids=["the client", "the command line", "one command", "the help"],
+)
+async def test_ctrl_c_while_the_command_is_still_loading_is_one_word(module: str, words: list[str]):
+    """Whoever changes their mind at once sees no traceback."""
+    result = await asyncio.to_thread(interrupted_at, module, words)
+
+    assert (130, "", "Interrupted.\n") == (result.returncode, result.stdout, result.stderr)
+
+
+async def test_an_interrupt_that_is_to_be_ignored_is_ignored():
+    """A command in the background of a script is not ended by the Ctrl-C that ends another one."""
+    ignore = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+
+    result = await asyncio.to_thread(interrupted_at, "aiohttp", ["--version"], ignore)
+
+    assert (0, f"stride {__version__}\n", "") == (result.returncode, result.stdout, result.stderr)
+
+
+def interrupted_at(module: str, words: list[str], before: str = "") -> subprocess.CompletedProcess[str]:
+    """The command, which gets SIGINT when it is about to import a module."""
+    code = f"""
+import runpy, signal, sys
+{before}
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+runpy.run_module("stride_async", None, "__main__")
+"""
+    python = [sys.executable, "-c", code, *words]
+    return subprocess.run(python, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
     ("missing", "words", "told"),
     [
         ("click", ["list", "users"], "pip install 'stride-async[cli]'"),
