@@ -16,10 +16,10 @@ def run() -> None:
     usual = signal.getsignal(signal.SIGINT)
     if usual is signal.default_int_handler:  # else it is ignored, as in the background of a script, and stays so
         signal.signal(signal.SIGINT, _leave)
-    from stride_async._cli.main import stride  # noqa: PLC0415 -- takes a while, and may be interrupted
+    from stride_async._cli.main import run_command  # noqa: PLC0415 -- takes a while, and may be interrupted
 
     signal.signal(signal.SIGINT, usual)
-    stride(prog_name="stride")
+    run_command()
 
 
 def _leave(*_: object) -> NoReturn:

@@ -19,7 +19,7 @@ OPENING = """\
 # The command
 
 `stride` comes with the extra `cli`, its local server with `server`: `pip install '.[all]'`. This page is what `--help`
-says.
+says. With stdout closed (`>&-`) a command refuses before it does anything; with stderr closed it runs in silence.
 """
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from stride_async import __version__
-from stride_async._cli.exits import DEBUG_VARIABLE, Exit, ended, first_of
+from stride_async._cli.exits import DEBUG_VARIABLE, Ended, Exit, code_of_os, ended, first_of
 from stride_async._cli.options import VERBOSE, verbose_option
 
 _MODULES = {
@@ -57,6 +57,10 @@ class Tree(click.Group):
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             raise click.exceptions.Exit(Exit.INTERRUPTED) from None
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise Ended(code_of_os(error), error.strerror or str(error)) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for, and end as `docs/cli.md` says."""
@@ -128,3 +132,26 @@ def stride() -> None:
         stride history general --limit 20
         stride export -o site
     """
+
+
+def run_command() -> None:
+    """Run the command with the words this process was given, and exit.
+
+    Without stdout nothing is begun, since nobody would see what came of it. Without stderr it runs in silence.
+    """
+    told = sys.stdout is not None
+    _replace_closed_streams()
+    if not told:
+        click.echo("Error: stdout is closed; to see nothing of it write >/dev/null", err=True)
+        sys.exit(Exit.USAGE)
+    stride(prog_name="stride")
+
+
+def _replace_closed_streams() -> None:
+    """Open what was closed, on nothing. Else the next file or connection would get its number, and what is said."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123 -- to the end of the process
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 -- to the end of the process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 -- to the end of the process

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -183,6 +185,53 @@ async def test_a_reader_who_has_had_enough_is_no_failure(start: Started, server:
     _, told = await process.communicate()
 
     assert (0, b"") == (process.returncode, told)
+
+
+@pytest.mark.parametrize("words", [("send", "general", "hi"), ("list", "conversations"), ("--help",)], ids=" ".join)
+async def test_a_closed_stdout_is_told_before_anything_is_done(
+    environment: dict[str, str], server: LocalServer, words: tuple[str, ...]
+):
+    """What came of it could not be shown."""
+    server.add_conversation("general")
+
+    result = await asyncio.to_thread(redirected, ">&-", words, environment)
+
+    told = "Error: stdout is closed; to see nothing of it write >/dev/null\n"
+    assert (2, "", told) == (result.returncode, result.stdout, result.stderr)
+    assert 0 == len(server.calls)
+
+
+async def test_without_stderr_the_data_are_the_same(environment: dict[str, str], server: LocalServer):
+    """Only what would stand beside them is lost."""
+    room = server.add_conversation("general")
+
+    result = await asyncio.to_thread(redirected, "2>&-", ("list", "conversations"), environment)
+
+    assert 0 == result.returncode
+    assert room == json.loads(result.stdout)["id"]
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "2>&- >&-", "<&- 2>&- >&-"])
+async def test_a_failure_that_cannot_be_told_is_an_exit_code(environment: dict[str, str], closed: str):
+    """Its sentence does not get among the data."""
+    result = await asyncio.to_thread(redirected, closed, ("history", "nowhere"), environment)
+
+    assert (3 if closed == "2>&-" else 2, "", "") == (result.returncode, result.stdout, result.stderr)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
+async def test_help_that_cannot_be_written_is_one_sentence(environment: dict[str, str]):
+    """As everything else that cannot."""
+    result = await asyncio.to_thread(redirected, ">/dev/full", ("--help",), environment)
+
+    assert (1, "Error: No space left on device\n") == (result.returncode, result.stderr)
+
+
+def redirected(how: str, words: tuple[str, ...], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """The command, with its streams as the shell was told."""
+    shell = ["bash", "-c", f'exec "$@" {how}', "bash", sys.executable, "-m", "stride_async", *words]
+    variables = {name: value for name, value in os.environ.items() if name not in NOTHING_SET} | environment
+    return subprocess.run(shell, capture_output=True, text=True, timeout=60, env=variables, check=False)
 
 
 @pytest.mark.parametrize(
