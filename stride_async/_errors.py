@@ -12,7 +12,7 @@
     ├─ AuthError                the credentials were refused (Unauthorized is one, too)
     ├─ DecodeError              an answer is not what the protocol says
     ├─ PaginationError ─ PaginationLoop · TooManyEmptyPages · StaleBookmark
-    ├─ MediaError ─ LengthMismatch · SourceChanged · NotReplayable
+    ├─ MediaError ─ EncodedBody · LengthMismatch · SourceChanged · NotReplayable
     └─ DeadlineExceeded · ForbiddenOrigin · WrongLoop · ClientClosed
 
 Every error can be pickled with all its facts, and none holds a token or a secret.
@@ -186,6 +186,12 @@ class StaleBookmark(PaginationError):
 
 class MediaError(StrideError):
     """A media body is not what it should be."""
+
+
+class EncodedBody(MediaError):
+    """A body came compressed or otherwise encoded, though it was asked for as it is."""
+
+    encoding: str = ""
 
 
 class LengthMismatch(MediaError):

@@ -58,6 +58,7 @@ StrideError
     TooManyEmptyPages
     StaleBookmark
   MediaError
+    EncodedBody
     LengthMismatch
     SourceChanged
     NotReplayable

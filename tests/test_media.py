@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import io
 import os
@@ -14,6 +15,7 @@ from stride_async import (
     BadRequest,
     Body,
     BodyInterrupted,
+    EncodedBody,
     MediaError,
     NotFound,
     NotReplayable,
@@ -388,6 +390,31 @@ async def test_a_body_of_a_wrong_length_is_no_file(server, room_id, tmp_path):
 
     assert (len(BIG), len(BIG) + 10) == (caught.value.received, caught.value.expected)
     assert [] == names_in(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "identity, gzip"])
+async def test_a_body_that_is_compressed_unasked_is_no_file(server, room, room_id, tmp_path, encoding):
+    """It is asked for as it is; of anything else neither length nor digest could be checked."""
+    media_id = server.add_media(room_id, "a.txt", b"hello " * 1000)
+    packed = gzip.compress(b"hello " * 1000)
+    server.faults.add("GET", MEDIA, body=packed, headers={"Content-Encoding": encoding, "Content-Type": "text/plain"})
+
+    with pytest.raises(EncodedBody, match=f"came encoded as '{encoding}'") as caught:
+        await room.download(media_id, tmp_path / "a.txt")
+
+    [call] = server.calls.matching("GET", MEDIA)
+    assert ("identity", encoding) == (call.headers["Accept-Encoding"], caught.value.encoding)
+    assert [] == names_in(tmp_path)
+
+
+async def test_a_body_said_to_be_encoded_as_itself_is_a_file(server, room, room_id, tmp_path):
+    """`identity` is no encoding."""
+    media_id = server.add_media(room_id, "a.bin", BIG)
+    server.faults.add("GET", MEDIA, headers={"Content-Encoding": "identity"})
+
+    got = await room.download(media_id, tmp_path / "a.bin")
+
+    assert (sha256(BIG), True) == (got.sha256, got.verified)
 
 
 async def test_a_stalled_body_is_given_up(server, room_id, tmp_path):

@@ -15,7 +15,15 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
 from stride_async._body import Body, Progress
-from stride_async._errors import Attempt, BodyInterrupted, LengthMismatch, MediaError, NotReplayable, SourceChanged
+from stride_async._errors import (
+    Attempt,
+    BodyInterrupted,
+    EncodedBody,
+    LengthMismatch,
+    MediaError,
+    NotReplayable,
+    SourceChanged,
+)
 from stride_async._net.classify import Upload
 from stride_async._net.retry import Again, Outcome, Stop, chance, decide
 from stride_async._net.session import Session
@@ -271,6 +279,11 @@ class RemoteBody:
             headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
         self._opened = self._session.open(self._request, headers, self._attempts)
         response = self._response = await self._opened.__aenter__()
+        if encoding := _encoding_of(response):
+            await self.close()
+            raise EncodedBody(
+                f"{self._request}: the body came encoded as {encoding!r}, though it was asked for as it is"
+            ).with_facts(encoding=encoding)
         unit = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         # A service that does not know If-Range gives a part of whatever is there now.
         same = not ranged or _validator_of(response) in {None, validator}
@@ -306,6 +319,16 @@ class RemoteBody:
         if self._response is not None:
             self._response = None
             await self._opened.__aexit__(None, None, None)
+
+
+def _encoding_of(response: aiohttp.ClientResponse) -> str:
+    """How the body is encoded, empty when it comes as it is.
+
+    Length, ranges and validators are those of the encoded bytes, and a gzip that was cut off decodes without an error:
+    what came could not be shown to be whole.
+    """
+    told = ", ".join(response.headers.getall("Content-Encoding", []))
+    return told if told.strip().lower() not in {"", "identity"} else ""
 
 
 def _validator_of(response: aiohttp.ClientResponse) -> str | None:
