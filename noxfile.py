@@ -92,4 +92,4 @@ def build(session: nox.Session) -> None:
     wheel = next(path for path in packages if path.endswith(".whl"))
     session.run(str(programs / "python"), "-m", "pip", "install", "--quiet", f"{wheel}[all]", external=True)
     session.run(str(programs / "stride"), "--version", external=True)
-    session.run(str(programs / "python"), "-c", "import stride_async, stride_async.server", external=True)
+    session.run(str(programs / "python"), "-c", "from stride_async import *; import stride_async.server", external=True)
