@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 try:
     from pytest_asyncio import fixture as _fixture
-except ModuleNotFoundError:
+except ImportError:  # also where an uninstalled package left a folder behind
     _fixture = pytest.fixture  # type: ignore[assignment]  # of no use: _stride_server_class says what to install
 
 __all__ = ["stride_client", "stride_server", "stride_server_options"]
@@ -70,7 +70,7 @@ def _stride_server_class(request: pytest.FixtureRequest) -> type[LocalServer]:
         pytest.fail(f"stride_server needs pytest-asyncio: {_WHAT_TO_INSTALL}", pytrace=False)
     try:
         from stride_async.server import LocalServer  # noqa: PLC0415 -- as the module says
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         pytest.fail(f"stride_server needs {error.name}: {_WHAT_TO_INSTALL}", pytrace=False)
     if (problem := _of_another_loop(request)) is not None:
         pytest.fail(problem, pytrace=False)

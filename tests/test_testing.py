@@ -11,6 +11,9 @@ pytest_plugins = ["pytester"]
 
 ASKED_FOR = "import pytest\npytestmark = pytest.mark.asyncio\n"
 """What strict mode wants in a file of async tests."""
+NOTHING = "raise ModuleNotFoundError(f'No module named {name!r}', name=name)"
+EMPTY_FOLDER = "return ModuleSpec(name, None, is_package=True)"
+"""What an import finds of a package that was taken away; its folder stays when there were files of others in it."""
 BOT_TESTS = """
 import pytest
 from stride_async import NotFound, RateLimited, ServerError
@@ -175,7 +178,8 @@ def test_the_plugin_imports_neither_client_nor_server_before_a_test_asks(pyteste
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
 
-def test_without_pytest_asyncio_only_the_fixtures_are_missing(pytester: pytest.Pytester):
+@pytest.mark.parametrize("found", [NOTHING, EMPTY_FOLDER], ids=["nothing", "an empty folder"])
+def test_without_pytest_asyncio_only_the_fixtures_are_missing(pytester: pytest.Pytester, found: str):
     """Whoever asks for one is told what to install; pytest itself starts, in silence."""
     tests = """
         def test_of_something_else(): ...
@@ -185,7 +189,7 @@ def test_without_pytest_asyncio_only_the_fixtures_are_missing(pytester: pytest.P
     pytester.makeini("[pytest]\nfilterwarnings = error")
     pytester.makepyfile(dedent(tests))
 
-    result = without(pytester, "pytest_asyncio", "-p", "no:asyncio")
+    result = without(pytester, "pytest_asyncio", "-p", "no:asyncio", found=found)
 
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["*stride_server needs pytest-asyncio: pip install 'stride-async[[]testing[]]'"])
@@ -207,15 +211,16 @@ def test_without_the_extra_of_the_server_only_the_fixtures_are_missing(pytester:
     result.stdout.fnmatch_lines(["*stride_server needs jsonschema: pip install 'stride-async[[]testing[]]'"])
 
 
-def without(pytester: pytest.Pytester, package: str, *words: str) -> pytest.RunResult:
+def without(pytester: pytest.Pytester, package: str, *words: str, found: str = NOTHING) -> pytest.RunResult:
     """A run in a Python of its own, in which a package is not installed."""
     code = f"""
 import sys
+from importlib.machinery import ModuleSpec
 
 class NotInstalled:
     def find_spec(self, name, path=None, target=None):
         if name == {package!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+            {found}
 
 sys.meta_path.insert(0, NotInstalled())
 import pytest
