@@ -15,6 +15,7 @@ import secrets
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -33,6 +34,7 @@ if sys.platform != "win32":
     import fcntl
 
 R = TypeVar("R")
+_HEAD = "archive.json"
 FORMAT = 1
 """The layout that this version writes and reads."""
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
@@ -124,7 +126,7 @@ class Archive:
         """
         root = Path(root)
         try:
-            head = msgspec.json.decode((root / "archive.json").read_bytes(), type=_Head)
+            head = msgspec.json.decode((root / _HEAD).read_bytes(), type=_Head)
         except (FileNotFoundError, NotADirectoryError):
             raise NotAnArchive(f"{root} is no archive: it has no archive.json") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -143,16 +145,11 @@ class Archive:
             OSError: the folder cannot be written.
         """
         root = Path(root)
-        try:
+        if cls.find(root, cloud_id) is None:
             for parent in _make(root):
                 sync_folder(parent)
-        except (FileExistsError, NotADirectoryError):
-            raise NotAnArchive(f"{root} is no folder, or lies in none") from None
-        if not (root / "archive.json").exists():
-            if any(not name.name.startswith(_TEMPORARY) for name in root.iterdir()):
-                raise NotAnArchive(f"{root} is not empty and is no archive: give a new folder; nothing was touched")
             made = cls(root, secrets.token_hex(16), cloud_id)
-            made.put("archive.json", msgspec.json.encode(_Head(FORMAT, made.id, cloud_id)))
+            made.put(_HEAD, msgspec.json.encode(_Head(FORMAT, made.id, cloud_id)))
         return _of_site(cls.open(root), cloud_id)
 
     @classmethod
@@ -164,8 +161,16 @@ class Archive:
             NewerArchive: its format is later than this version reads.
         """
         root = Path(root)
-        if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        try:
+            if not root.exists():
+                return None
+            there = {entry.name for entry in root.iterdir() if not entry.name.startswith(_TEMPORARY)}
+        except NotADirectoryError:
+            raise NotAnArchive(f"{root} is no folder, or lies in none") from None
+        if not there:
             return None
+        if _HEAD not in there:
+            raise NotAnArchive(f"{root} is not empty and is no archive: give a new folder; nothing was touched")
         return _of_site(cls.open(root), cloud_id)
 
     def hold(self) -> None:
@@ -240,15 +245,24 @@ class Archive:
         path = f"{folder}/{name}-{digest.hexdigest()[:12]}.jsonl{'.zst' if packed else ''}"
         lies_there = (lying if packed else digest).hexdigest()
         if self.holds(path):
-            temporary.unlink()
-            lies_there = self.sha256_of(path)
-            self._note(folder)
+            lies_there = self._taken(path, temporary, digest.hexdigest(), lies_there)
         elif path in self._staged:
             temporary.unlink()
             lies_there = self._staged[path][1]
         else:
             self._staged[path] = temporary, lies_there
         return Stored(path, digest.hexdigest(), rows, lies_there)
+
+    def _taken(self, path: str, temporary: Path, sha256: str, ours: str) -> str:
+        """The name is taken already; gives the digest of what lies there, which is put right where it is damaged."""
+        lies_there = self.sha256_of(path)
+        if lies_there != ours and not self.is_sound(path, sha256):
+            _sync(temporary)
+            temporary.replace(self.root / path)
+            lies_there = ours
+        temporary.unlink(missing_ok=True)
+        self._note(path.rpartition("/")[0])
+        return lies_there
 
     def discard(self, stored: Stored) -> None:
         """Forget a staged file."""
@@ -285,10 +299,19 @@ class Archive:
     def adopt_media(self, file: Path, sha256: str) -> str:
         """Move a whole body to where bodies lie by content; gives its path."""
         path = media_path(sha256)
-        self._made(path)
-        self._link(file, path)
+        final = self._made(path)
+        if final.exists() and self.sha256_of(path) != sha256:
+            file.replace(final)  # What lies there is damaged.
+            self._note(path.rpartition("/")[0])
+        else:
+            self._link(file, path)
         self.settle(path)
         return path
+
+    def has_media(self, sha256: str, size: int, *, read: bool) -> bool:
+        """Whether a body lies there whole: by its size, or by all that is in it."""
+        path = media_path(sha256)
+        return self.holds(path) and self.size_of(path) == size and (not read or self.sha256_of(path) == sha256)
 
     def part_of_media(self, conversation_id: str, media_id: str) -> Path:
         """Where a body is gathered until it is whole."""
@@ -338,6 +361,27 @@ class Archive:
         if rest or (unpacking is not None and not unpacking.eof):
             raise DamagedArchive(f"{path} is cut off")
 
+    def checked_lines(self, path: str, sha256: str) -> Iterator[bytes]:
+        """The lines of a file; when all were taken they are held against their digest.
+
+        Raises:
+            DamagedArchive: it is not there, cannot be unpacked, or is not what was committed.
+        """
+        digest = hashlib.sha256()
+        for line in self.lines(path):
+            digest.update(line + b"\n")
+            yield line
+        if digest.hexdigest() != sha256:
+            raise DamagedArchive(f"{path} is not what was committed: its digest differs")
+
+    def is_sound(self, path: str, sha256: str) -> bool:
+        """Whether a file is there and has the lines that were committed."""
+        try:
+            deque(self.checked_lines(path, sha256), maxlen=0)
+        except DamagedArchive:
+            return False
+        return True
+
     def holds(self, path: str) -> bool:
         """Whether the file is there."""
         return (self.root / path).exists()
@@ -365,10 +409,17 @@ class Archive:
             raise DamagedArchive(f"{path} is missing") from None
 
     def names(self, folder: str) -> list[str]:
-        """Names in a folder, sorted; stray temporary files are not among them."""
+        """Names in a folder, sorted; those that begin with a dot are nobody's, or of files that are not whole."""
+        return [entry.name for entry in self._entries(folder)]
+
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders in a folder, sorted."""
+        return [entry.name for entry in self._entries(folder) if entry.is_dir()]
+
+    def _entries(self, folder: str) -> list[Path]:
         try:
-            return sorted(entry.name for entry in (self.root / folder).iterdir() if _TEMPORARY not in entry.name)
-        except FileNotFoundError:
+            return sorted(entry for entry in (self.root / folder).iterdir() if not entry.name.startswith("."))
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def remove(self, folder: str, paths: Iterable[str]) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Sequence
 
 import msgspec
 
 from stride_async.export._archive import Archive, DamagedArchive
-from stride_async.export._plan import Commit, Op, State, files_of, read_commit
+from stride_async.export._plan import Commit, Held, LegEnded, Lost, Op, Raw, State, files_needed, files_of, read_commit
 
 VERSION = 1
+_NAME = re.compile(r"\d{8}\.json", re.ASCII)
 
 
 class Overtaken(Exception):
@@ -35,6 +37,8 @@ class Chain:
     def _load(self) -> None:
         found: dict[int, tuple[str, Commit]] = {}
         for name in self._archive.names(self._folder):
+            if not _NAME.fullmatch(name):
+                continue  # Put there by somebody else.
             path = f"{self._folder}/{name}"
             data = self._archive.read(path)
             try:
@@ -45,7 +49,7 @@ class Chain:
                 sound = False
             if not sound:
                 self.broken.append(path)
-            self._next = max(self._next, int(name.partition(".")[0]) + 1 if name[:8].isdigit() else 1)
+            self._next = max(self._next, int(name[:8]) + 1)
         for top in sorted(found, reverse=True):
             chain = _down_from(top, found)
             if chain is not None:
@@ -64,7 +68,7 @@ class Chain:
         """
         made = Commit(VERSION, self._next, *self._last, run, time.time(), tuple(ops))
         data = msgspec.json.encode(made)
-        if not self._archive.commit(self._of, f"{made.n:08d}.json", data, files_of(ops)):
+        if not self._archive.commit(self._of, f"{made.n:08d}.json", data, [file.path for file in files_of(ops)]):
             raise Overtaken(f"{self._folder}: commit {made.n} was made by somebody else")
         self._last = (made.n, hashlib.sha256(data).hexdigest())
         self._next = made.n + 1
@@ -74,6 +78,32 @@ class Chain:
     def head(self) -> tuple[int, str]:
         """Number and digest of the newest commit; 0 and empty where there is none."""
         return self._last
+
+    def files(self) -> dict[str, Held]:
+        """Every file that its commits name and that must be there, by path; earlier revisions among them."""
+        files: dict[str, Held] = {}
+        gone: set[str] = set()
+        ended: set[int] = set()
+        n = self._last[0]
+        while n:
+            commit = read_commit(self._archive.read(f"{self._folder}/{n:08d}.json"))
+            ended.update(op.leg for op in commit.ops if isinstance(op, LegEnded))
+            for op in commit.ops:
+                if isinstance(op, Raw) and op.leg in ended:
+                    gone.add(op.file.path)
+            files = {file.path: file for file in files_of(commit.ops) if file.path not in gone} | files
+            gone.update(op.path for op in commit.ops if isinstance(op, Lost))
+            n = commit.after
+        return files
+
+    def lost_files(self) -> list[Lost]:
+        """Those of them that are damaged and needed no more."""
+        needed = {file.path for file in files_needed(self.state)}
+        return [
+            Lost(path)
+            for path, file in self.files().items()
+            if path not in needed and not self._archive.is_sound(path, file.sha256)
+        ]
 
     def is_overtaken(self) -> bool:
         """Whether somebody else has made the next commit."""

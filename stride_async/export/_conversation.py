@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from stride_async._client import StrideClient
-from stride_async._errors import AuthError, ClientClosed, DecodeError, Forbidden, NotFound, StrideError, WrongLoop
+from stride_async._errors import StrideError
 from stride_async._models import EPOCH
 from stride_async.export._archive import Archive, folder_of
 from stride_async.export._chain import Chain
@@ -30,6 +30,7 @@ from stride_async.export._plan import (
     Met,
     Op,
     Roster,
+    State,
     Window,
     next_leg,
 )
@@ -38,8 +39,6 @@ CONVERSATIONS = "data/conversations"
 """The folder of their folders."""
 MEDIA_AT_ONCE = 4
 """Media bodies fetched at once for one conversation."""
-_ENDS_THE_RUN = (AuthError, ClientClosed, WrongLoop)
-"""Nothing else would fare better."""
 
 
 class Surroundings(Protocol):
@@ -51,9 +50,21 @@ class Surroundings(Protocol):
     options: ExportOptions
     at_once: int
     """Conversations that are worked on side by side."""
+    fresh_from: float
+    """What this run finished since then is not looked at again; seconds since the epoch."""
+
+    def was_left(self, conversation_id: str, *, begun: bool) -> bool:
+        """Whether the last run should have had a conversation whole, and did not."""
 
     async def tell(self, event: ExportEvent) -> None:
         """Pass an event on; waits while nobody takes them."""
+
+    async def failed(self, conversation_id: str, what: str, id: str, error: StrideError) -> Failed:
+        """What a failure is written down as.
+
+        Raises:
+            StrideError: the run is to end here.
+        """
 
 
 class ConversationExport:
@@ -68,6 +79,7 @@ class ConversationExport:
         self._id: str = listed["id"]
         self.folder = f"{CONVERSATIONS}/{folder_of(self._id)}"
         self._room = run.client.conversation(self._id)
+        self._only_failed = False
         self._pending: list[Op] = []
         """Goes into the next commit."""
         self._one_commit = asyncio.Lock()
@@ -83,15 +95,25 @@ class ConversationExport:
         run = self._run
         chain = self._chain = await self._run.archive.whole(partial(Chain, run.archive, self.folder))
         chain.must_be_sound()
-        if chain.state.done != run.id and (chain.state.failed or not run.options.retry_failed):
+        state = chain.state
+        if run.options.retry_failed and not run.was_left(self._id, begun=state.leg is not None):
+            self._only_failed = True
+        if not (self._is_fresh(state) or (self._only_failed and not state.failed)):
             self.worked = True
-            if chain.state.details != self._listed or not chain.state.listed:
+            if state.details != self._listed or not state.listed:
                 self._pending.append(Details(self._listed))
             await self._take_roster()
             await self._take_history()
             await self._take_media()
-            await self._commit([Done(run.id)])
+            lost = await run.archive.whole(chain.lost_files) if run.options.rescan == "all" else []
+            await self._commit([*lost, Done(run.id)])
         return chain
+
+    def _is_fresh(self, state: State) -> bool:
+        """Whether this very run, which was interrupted and goes on, is through with it, and nothing failed for now."""
+        run = self._run
+        through = state.done == run.id and state.updated_at >= run.fresh_from
+        return through and all(failed.final for failed in state.failed.values())
 
     def chain_moved(self) -> bool:
         """Whether somebody else has committed since."""
@@ -105,18 +127,18 @@ class ConversationExport:
         self._chain.commit(self._run.id, [*self._pending, *ops])
         self._pending.clear()
 
-    def _failed(self, what: str, id: str, error: StrideError) -> None:
-        self._pending.append(failed(what, id, error, self._run.options))
+    async def _failed(self, what: str, id: str, error: StrideError) -> None:
+        self._pending.append(await self._run.failed(self._id, what, id, error))
 
     async def _take_roster(self) -> None:
         state = self._chain.state
-        if self._run.options.retry_failed and ("roster", "") not in state.failed:
+        if self._only_failed and ("roster", "") not in state.failed:
             return
         taken_at = time.time()
         try:
             people = await self._room.roster().collect(limit=None)
         except StrideError as error:
-            self._failed("roster", "", error)
+            await self._failed("roster", "", error)
             return
         line = msgspec.json.encode(people)
         stored = await self._run.archive.whole(
@@ -128,7 +150,7 @@ class ConversationExport:
 
     async def _take_history(self) -> None:
         run, state, options = self._run, self._chain.state, self._run.options
-        if options.retry_failed and ("history", "") not in state.failed and not state.failed_messages():
+        if self._only_failed and ("history", "") not in state.failed and not state.failed_messages():
             return
         history = HistoryExport(
             run.archive,
@@ -142,7 +164,7 @@ class ConversationExport:
         )
         await self._run.archive.whole(history.tidy)
         window = Window(_nanoseconds(options.since), _nanoseconds(options.until))
-        looked = state.looked == run.id
+        looked = state.looked == run.id and state.done != run.id
         try:
             while True:
                 leg = next_leg(state, window, looked=looked)
@@ -152,7 +174,7 @@ class ConversationExport:
                 looked = looked or state.leg is None
                 await history.walk(leg.upper if leg is not None else None, window, self._tell_page)
         except StrideError as error:
-            self._failed("history", "", error)
+            await self._failed("history", "", error)
         finally:
             self.new, self.changed, self.gone = history.new, history.changed, history.gone
 
@@ -162,24 +184,30 @@ class ConversationExport:
     def _rescan_to(self) -> int | None:
         """The moment down to which nothing that is held is trusted."""
         rescan, odd = self._run.options.rescan, self._chain.state.failed_messages()
-        if rescan == "all" or (self._run.options.retry_failed and any(message.ts is None for message in odd)):
+        if rescan == "all" or (self._only_failed and any(message.ts is None for message in odd)):
             return BEGINNING[0]
-        if self._run.options.retry_failed:
+        if self._only_failed:
             return min((message.ts for message in odd if message.ts is not None), default=None)
         return None if rescan is None else _nanoseconds(datetime.now(UTC) - rescan)
 
     async def _take_media(self) -> None:
-        state, options = self._chain.state, self._run.options
-        if options.media == "none":
-            return
-        missing = [id for id in sorted(state.media_met - state.media.keys()) if self._wants(id)]
-        await each(missing, self._take_body, MEDIA_AT_ONCE)
+        if self._run.options.media != "none":
+            await each(await self._run.archive.whole(self._missing_media), self._take_body, MEDIA_AT_ONCE)
+
+    def _missing_media(self) -> list[str]:
+        """Media that are wanted and not there, or not whole."""
+        state, archive = self._chain.state, self._run.archive
+        read = self._run.options.rescan == "all"
+        held = (media for media in state.media.values() if archive.has_media(media.sha256, media.size, read=read))
+        return [id for id in sorted(state.media_met.difference(media.id for media in held)) if self._wants(id)]
 
     def _wants(self, id: str) -> bool:
         state, options = self._chain.state, self._run.options
         failed = state.failed.get(("media", id))
         if failed is not None:
             return options.retry_failed or not failed.final
+        if self._only_failed:
+            return False
         if id in state.media_passed and isinstance(options.media, int):
             size = state.media_passed[id]
             return size is not None and size <= options.media
@@ -197,22 +225,11 @@ class ConversationExport:
                     return
             got = await self._room.download(id, part)
         except StrideError as error:
-            self._failed("media", id, error)
+            await self._failed("media", id, error)
             return
         await self._run.archive.whole(partial(run.archive.adopt_media, part, got.sha256))
         await self._commit([MediaHeld(id, got.sha256, got.size, got.name, got.content_type)])
         await run.tell(MediaFetched(self._id, id, got.size))
-
-
-def failed(what: str, id: str, error: StrideError, options: ExportOptions) -> Failed:
-    """What a failure is written down as.
-
-    Raises:
-        StrideError: the run is to end here.
-    """
-    if options.fail_fast or isinstance(error, _ENDS_THE_RUN):
-        raise error
-    return Failed(what, id, str(error), isinstance(error, NotFound | Forbidden | DecodeError))
 
 
 async def each(items: Iterable[str], work: Callable[[str], Awaitable[None]], at_once: int) -> None:

@@ -38,6 +38,7 @@ from stride_async.export._plan import (
     Span,
     State,
     Unplaced,
+    Walked,
     Window,
     can_be_placed,
     digest_of,
@@ -81,6 +82,8 @@ class _Walked:
     """What a leg brought that is not yet written."""
 
     leg: int
+    floor: Key
+    """The least key asked for."""
     top: Key | None
     """The newest message of the leg, written or not."""
     low: Key | None
@@ -102,6 +105,8 @@ class _Walked:
         """A page's messages."""
         if messages and not (can_be_placed(key_of(messages[0])) and can_be_placed(key_of(messages[-1]))):
             messages = self._placed(messages)
+        if messages and min(key_of(messages[0]), key_of(messages[-1])) < self.floor:
+            messages = [message for message in messages if key_of(message) >= self.floor]
         lines = [line_of(message.raw) for message in messages]
         self.lines += zip(map(key_of, messages), lines, strict=True)
         add_met(messages, lines, self.users, self.media)
@@ -115,13 +120,16 @@ class _Walked:
 
     def add_undecodable(self, error: DecodeError) -> None:
         """An element that is no message: kept by its key where it has one, else apart."""
-        key, digest = key_at(error.raw), digest_of(error.raw).hex()
+        key, line = key_at(error.raw), line_of(error.raw)
+        digest = digest_of(line).hex()
         if key is not None and not can_be_placed(key):
             key = None
+        if key is not None and key < self.floor:
+            return
         if key is not None:
-            self.lines.append((key, line_of(error.raw)))
+            self.lines.append((key, line))
         else:
-            self.unplaced[digest] = line_of(error.raw)
+            self.unplaced[digest] = line
         id, ts = (key[1], key[0]) if key is not None else (digest, None)
         self.odd.append(Failed("message", id, str(error), final=True, ts=ts, leg=self.leg))
 
@@ -178,10 +186,14 @@ class _Index:
 
 
 def sealed_lines(archive: Archive, state: State, month: str) -> Iterator[Line]:
-    """A month's messages, oldest first."""
+    """A month's messages, oldest first.
+
+    Raises:
+        DamagedArchive: they are not what was committed; at their end at the latest.
+    """
     sealed = state.months.get(month)
     if sealed is not None and sealed.file is not None:
-        yield from keyed(archive.lines(sealed.file.path))
+        yield from keyed(archive.checked_lines(sealed.file.path, sealed.file.sha256))
 
 
 def keyed(lines: Iterable[bytes]) -> Iterator[Line]:
@@ -224,8 +236,10 @@ class HistoryExport:
         self._group_pages = min(max(UNWRITTEN_PAGES // at_once, 1), GROUP_PAGES)
         self._index = _Index(archive, state)
         self._leg = LegBegun(0, None)
-        self._walked = _Walked(0, None, None, None)
+        self._walked = _Walked(0, BEGINNING, None, None, None)
         self._written_at = 0.0
+        self._own: set[str] = set()
+        """Raw groups of this process: nobody had time to alter them."""
         self._times: dict[str, array[int]] = {}
         """When the messages of raw groups were sent, by path and in their order."""
 
@@ -250,25 +264,32 @@ class HistoryExport:
         leg = self._leg = state.leg or LegBegun(state.legs + 1, upper)
         raws = state.raws
         reached = raws[-1].low if raws else leg.upper
-        walked = self._walked = _Walked(leg.number, raws[0].high if raws else None, reached, reached)
+        walked = _Walked(leg.number, window.floor, raws[0].high if raws else None, reached, reached)
+        self._walked = walked
+        end = state.walked or await self._end(walked, window, tell)
+        await self._archive.whole(partial(self._settle, end))
+
+    async def _end(self, walked: _Walked, window: Window, tell: Callable[[int, int], Awaitable[None]]) -> Walked:
+        """Walk to where nothing more is to be read."""
+        reached = walked.low
         self._written_at = time.monotonic()
-        low, why = window.floor, EMPTY
         try:
             if reached is not None and reached <= window.floor:
-                low, why = reached, BOUND
-            elif (agreed := await self._pages(walked, window, tell)) is not None:
-                low, why = agreed, AGREED
+                return Walked(walked.leg, reached, reached, BOUND)
+            agreed = await self._pages(walked, window, tell)
         except Overtaken:
             raise
         except BaseException:
             walked.drop_page()
             self.keep()  # Whatever stops the walk: what came is not fetched again.
             raise
-        await self._archive.whole(partial(self._settle, low, why))
+        if agreed is None:
+            return Walked(walked.leg, window.floor, window.floor, EMPTY)
+        return Walked(walked.leg, HIGHEST if walked.low is None else walked.low, agreed, AGREED)
 
     async def _pages(self, walked: _Walked, window: Window, tell: Callable[[int, int], Awaitable[None]]) -> Key | None:
         """Walk to the end; the lowest key of the page that agreed, None after an empty one."""
-        pager = self._room.history(before=_below(walked.low), after=_moment(window.since))
+        pager = self._room.history(before=_below(walked.low), after=_just_before(window.since))
         undecodable = None if self._fail_fast else walked.add_undecodable
         async for page in pager.pages(on_undecodable=undecodable):
             walked.add(page.items)
@@ -308,6 +329,7 @@ class HistoryExport:
             stored = self._archive.stage_lines(f"{self._folder}/raw", name, (line for _, line in lines), packed=False)
             if sum(map(len, self._times.values())) < _TIMES_KEPT:
                 self._times[stored.path] = array("q", [ts for (ts, _), _ in lines])
+            self._own.add(stored.path)
             held = Held(stored.path, stored.sha256, stored.rows, stored.packed)
             begun = [] if state.leg is not None else [self._leg]
             pages = walked.pages
@@ -322,29 +344,42 @@ class HistoryExport:
         walked, state = self._walked, self._state
         users, media = walked.users - state.users, walked.media - state.media_met
         ops: list[Op] = [Met(tuple(sorted(users)), tuple(sorted(media)))] if users or media else []
-        unplaced = {digest: raw for digest, raw in walked.unplaced.items() if digest not in state.unplaced_digests}
+        known = state.unplaced_digests - state.unplaced_mended
+        unplaced = {digest: line for digest, line in walked.unplaced.items() if digest not in known}
         if unplaced:
             stored = self._archive.stage_lines(f"{self._folder}/unplaced", "u", unplaced.values())
             ops.append(Unplaced(Held(stored.path, stored.sha256, stored.rows, stored.packed), tuple(unplaced)))
         return [*ops, *walked.odd]
 
-    def _settle(self, low: Key, why: str) -> None:
+    def _settle(self, end: Walked) -> None:
         """Seal every month the leg crossed, then make the leg part of what is held."""
         walked, state, leg = self._walked, self._state, self._leg
-        if sum(raw.file.rows for raw in state.raws) + len(walked.lines) > SEALED_AT_ONCE:
+        covered = Span(end.bottom, leg.upper or HIGHEST)
+        begun = [] if state.leg is not None else [leg]
+        if state.walked is None and self._rows_to_seal(covered) > SEALED_AT_ONCE:
+            # It will take several commits. After a kill between them, the walk must end where it ended now.
             self.keep()
-        bottom = walked.low if why != EMPTY else low
-        covered = Span(HIGHEST if bottom is None else bottom, leg.upper or HIGHEST)
-        high = leg.upper or (just_above(walked.top) if walked.top else low)
-        ended = LegEnded(leg.number, low, max(low, high), why)
+            begun = [] if state.leg is not None else [leg]
+            self._commit([*begun, end])
+            begun = []
+        high = leg.upper or (just_above(walked.top) if walked.top else end.low)
+        ended = LegEnded(leg.number, end.low, max(end.low, high), end.why)
         ops = [*self._beside(), *self._mended(covered)]
         ops += self._seal_months(covered)
-        if ops or state.leg is not None or not any(span.covers(Span(low, ended.high)) for span in state.spans):
+        first_look = leg.upper is None and not state.newest
+        new = not any(span.covers(Span(end.low, ended.high)) for span in state.spans)
+        if ops or state.leg is not None or first_look or new or ("history", "") in state.failed:
             used = [raw.file.path for raw in state.raws]
-            self._commit([*([] if state.leg is not None else [leg]), *ops, ended])
+            self._commit([*begun, *ops, ended])
             if used:
                 self._archive.remove(self._folder, used)
         walked.clear()
+
+    def _rows_to_seal(self, covered: Span) -> int:
+        """At most so many."""
+        held = (sealed.file for month, sealed in self._state.months.items() if _touches(month, covered))
+        walked = len(self._walked.lines) + sum(raw.file.rows for raw in self._state.raws)
+        return walked + sum(file.rows for file in held if file is not None)
 
     def _mended(self, covered: Span) -> list[Op]:
         """Messages that were odd when they were met before, and this leg met as good ones or not at all."""
@@ -380,7 +415,9 @@ class HistoryExport:
     def _raw_lines(self) -> Iterator[tuple[int, bytes]]:
         """What is written of the leg with when it was sent, oldest first."""
         for raw in reversed(self._state.raws):
-            lines = list(self._archive.lines(raw.file.path))
+            own = raw.file.path in self._own
+            rows = self._archive.lines if own else partial(self._archive.checked_lines, sha256=raw.file.sha256)
+            lines = list(rows(raw.file.path))
             times: Sequence[int] | None = self._times.pop(raw.file.path, None)
             if times is None:
                 times = [ts for (ts, _), _ in keyed(lines)]
@@ -389,9 +426,10 @@ class HistoryExport:
     def _sealed(self, month: str, timed: Iterator[tuple[int, bytes]], covered: Span) -> list[Sealed]:
         before = self._state.months.get(month)
         rev = before.rev + 1 if before is not None else 1
+        lost = before is not None and self._is_lost(month, covered)
         found = Differences()
         lines: Iterator[bytes] = (line for _, line in timed)
-        if before is not None:
+        if before is not None and not lost:
             lines = merged(sealed_lines(self._archive, self._state, month), keyed(lines), covered, found)
         stored = self._archive.stage_lines(f"{self._folder}/sealed/{month}", f"r{rev}", lines)
         if before is None:
@@ -401,23 +439,19 @@ class HistoryExport:
         self.gone += len(found.gone)
         file = Held(stored.path, stored.sha256, stored.rows, stored.packed) if stored.rows else None
         held = before.file if before is not None else None
-        same = (file.sha256 if file else None) == (held.sha256 if held else None)
+        same = not lost and (file.sha256 if file else None) == (held.sha256 if held else None)
         if same or file is None:
             self._archive.discard(stored)
         if same:
             return []
-        return [
-            Sealed(
-                month,
-                rev,
-                file,
-                self._leg.number,
-                covered.low,
-                covered.high,
-                tuple(found.changed),
-                tuple(found.gone),
-            )
-        ]
+        leg, changed, gone = self._leg.number, tuple(found.changed), tuple(found.gone)
+        return [Sealed(month, rev, file, leg, covered.low, covered.high, changed, gone)]
+
+    def _is_lost(self, month: str, covered: Span) -> bool:
+        """Whether a month is damaged that was read again as a whole, so that nothing held of it is needed."""
+        everything = self._rescan == BEGINNING[0] and covered.low == BEGINNING and month < month_of(covered.high[0])
+        held = self._state.months[month].file
+        return everything and held is not None and not self._archive.is_sound(held.path, held.sha256)
 
 
 def _touches(month: str, covered: Span) -> bool:
@@ -447,5 +481,5 @@ def _below(key: Key | None) -> Message | datetime | None:
     return Message(id, "", ts, "", b"") if id else EPOCH + timedelta(microseconds=-(-ts // 1000))
 
 
-def _moment(ts: int | None) -> datetime | None:
-    return None if ts is None else EPOCH + timedelta(microseconds=ts // 1000)
+def _just_before(ts: int | None) -> datetime | None:
+    return None if ts is None else EPOCH + timedelta(microseconds=ts // 1000 - 1)

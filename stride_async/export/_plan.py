@@ -8,7 +8,7 @@ for, or at an empty page. Then the months it crossed are sealed anew and the leg
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from functools import lru_cache
 
@@ -72,6 +72,18 @@ class Raw(msgspec.Struct, frozen=True, tag="raw"):
     pages: int
 
 
+class Walked(msgspec.Struct, frozen=True, tag="walked"):
+    """The leg's walk is at its end, and `bottom` the least key it read; what is left is to seal its months.
+
+    When they are, everything from `low` is held; `why` says what let the walk end.
+    """
+
+    leg: int
+    bottom: Key
+    low: Key
+    why: str
+
+
 class Sealed(msgspec.Struct, frozen=True, tag="sealed"):
     """A month's messages, sorted, each once; `changed` and `gone` are what differs from the revision before.
 
@@ -106,6 +118,12 @@ class Unplaced(msgspec.Struct, frozen=True, tag="unplaced"):
 
     file: Held
     digests: tuple[str, ...]
+
+
+class Lost(msgspec.Struct, frozen=True, tag="lost"):
+    """A file that was found damaged and is needed no more: its content was fetched again, or there is a later one."""
+
+    path: str
 
 
 class MediaHeld(msgspec.Struct, frozen=True, tag="media"):
@@ -172,9 +190,11 @@ Op = (
     | Roster
     | LegBegun
     | Raw
+    | Walked
     | Sealed
     | LegEnded
     | Unplaced
+    | Lost
     | MediaHeld
     | MediaPassed
     | Failed
@@ -185,9 +205,16 @@ Op = (
 )
 
 
-def files_of(ops: Iterable[Op]) -> list[str]:
-    """Paths of the files that they name."""
-    return [op.file.path for op in ops if isinstance(op, Roster | Raw | Sealed | Unplaced | People) and op.file]
+def files_of(ops: Iterable[Op]) -> list[Held]:
+    """The files that they name."""
+    return [op.file for op in ops if isinstance(op, Roster | Raw | Sealed | Unplaced | People) and op.file]
+
+
+def files_needed(state: State) -> list[Held]:
+    """The files that hold what is held now."""
+    months = [sealed.file for sealed in state.months.values() if sealed.file is not None]
+    roster = [state.roster.file] if state.roster is not None else []
+    return [*months, *roster, *(raw.file for raw in state.raws), *state.unplaced]
 
 
 class Commit(msgspec.Struct, frozen=True):
@@ -247,11 +274,17 @@ class State:
     leg: LegBegun | None = None
     raws: list[Raw] = attrs.field(factory=list)
     """Of the leg under way, newest first."""
+    walked: Walked | None = None
+    """The end of its walk, once it is there."""
+    newest: bool = False
+    """Whether a leg from the newest message has ended."""
     legs: int = 0
     looked: str | None = None
     """The run that last began a walk."""
     unplaced: list[Held] = attrs.field(factory=list)
     unplaced_digests: set[str] = attrs.field(factory=set)
+    unplaced_mended: set[str] = attrs.field(factory=set)
+    """Of them, those that came as good messages later."""
     users: set[str] = attrs.field(factory=set)
     """Met here."""
     people: list[People] = attrs.field(factory=list)
@@ -271,6 +304,17 @@ class State:
         """Messages held, sealed ones only."""
         return sum(sealed.file.rows for sealed in self.months.values() if sealed.file)
 
+    @property
+    def messages(self) -> int:
+        """Messages held, with those that a walk under way has brought from where nothing was held."""
+        new = (raw for raw in self.raws if not any(span.low < raw.high and raw.low < span.high for span in self.spans))
+        return self.rows + sum(raw.file.rows for raw in new)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether a run was through with it and no walk is under way."""
+        return self.done is not None and self.leg is None
+
     def take(self, commit: Commit) -> None:
         """The next commit."""
         self.updated_at = commit.at
@@ -279,10 +323,13 @@ class State:
 
     def _apply(self, op: Op, run: str) -> None:
         match op:
-            case LegBegun() | Raw() | Sealed() | LegEnded() | Unplaced():
+            case LegBegun() | Raw() | Walked() | Sealed() | LegEnded() | Unplaced():
                 self._apply_to_history(op, run)
             case MediaHeld() | MediaPassed() | Roster() | People() | Failed() | Mended():
                 self._apply_to_things(op)
+            case Lost():
+                self.people = [people for people in self.people if people.file.path != op.path]
+                self.people_ids = {id for people in self.people for id in people.ids}
             case Details():
                 self.details, self.listed = op.conversation, True
             case Unlisted():
@@ -298,8 +345,12 @@ class State:
         match op:
             case Failed():
                 self.failed[op.what, op.id] = op
+                if op.what == "media":
+                    self.media.pop(op.id, None)  # Its body was lost.
             case Mended():
                 self.failed.pop((op.what, op.id), None)
+                if op.id in self.unplaced_digests:
+                    self.unplaced_mended.add(op.id)
             case Roster():
                 self.roster = op
                 self.failed.pop(("roster", ""), None)
@@ -316,21 +367,25 @@ class State:
                 for id in op.ids:
                     self.failed.pop(("user", id), None)
 
-    def _apply_to_history(self, op: LegBegun | Raw | Sealed | LegEnded | Unplaced, run: str) -> None:
+    def _apply_to_history(self, op: LegBegun | Raw | Walked | Sealed | LegEnded | Unplaced, run: str) -> None:
         match op:
             case LegBegun():
-                self.leg, self.raws, self.legs, self.looked = op, [], op.number, run
+                self.leg, self.raws, self.walked, self.legs, self.looked = op, [], None, op.number, run
             case Raw():
                 self.raws.append(op)
+            case Walked():
+                self.walked = op
             case Sealed():
                 self.months[op.month] = op
             case LegEnded():
-                self.leg, self.raws = None, []
+                self.newest = self.newest or self.leg is None or self.leg.upper is None
+                self.leg, self.raws, self.walked = None, [], None
                 self.failed.pop(("history", ""), None)
                 self.spans = joined(self.spans, Span(op.low, op.high))
             case Unplaced():
                 self.unplaced.append(op.file)
                 self.unplaced_digests.update(op.digests)
+                self.unplaced_mended.difference_update(op.digests)
 
     def sealed_in(self, leg: int) -> set[str]:
         """Months this leg has sealed already."""
@@ -355,7 +410,7 @@ def joined(spans: Sequence[Span], new: Span) -> list[Span]:
 
 @attrs.frozen
 class Window:
-    """What of the history is asked for: messages later than `since` and earlier than `until`, in nanoseconds."""
+    """What of the history is asked for: messages from `since` (included) to `until` (excluded), in nanoseconds."""
 
     since: int | None = None
     until: int | None = None
@@ -363,7 +418,7 @@ class Window:
     @property
     def floor(self) -> Key:
         """The least key asked for."""
-        return BEGINNING if self.since is None else (self.since + 1, "")
+        return BEGINNING if self.since is None else (self.since, "")
 
     @property
     def ceiling(self) -> Key | None:
@@ -400,11 +455,6 @@ def month_of(ts: int) -> str:
 def _month_of_day(day: int) -> str:
     moment = date.fromordinal(min(max(day + _EPOCH_DAY, 1), date.max.toordinal()))
     return f"{moment.year:04d}-{moment.month:02d}"
-
-
-def agrees(page: Mapping[Key, bytes], held: Mapping[Key, bytes]) -> bool:
-    """Whether a page says just what is held of its stretch: the same messages, and nothing missing in between."""
-    return bool(page) and page == held
 
 
 def digest_of(line: bytes) -> bytes:

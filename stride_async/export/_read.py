@@ -20,7 +20,7 @@ from stride_async.export._chain import Chain
 from stride_async.export._conversation import CONVERSATIONS
 from stride_async.export._history import keyed, sealed_lines
 from stride_async.export._people import PEOPLE
-from stride_async.export._plan import HIGHEST, Differences, Held, Key, Span, State, merged
+from stride_async.export._plan import BEGINNING, HIGHEST, Differences, Held, Key, Span, State, digest_of, merged
 
 T = TypeVar("T")
 _BATCH = 256
@@ -90,9 +90,22 @@ class ArchiveReader:
         """The site's id."""
         return self._archive.cloud_id
 
-    def conversations(self) -> Rows[Conversation]:
-        """Every conversation, as the service last listed it."""
-        return Rows(self._conversations)
+    def conversations(self, *, on_undecodable: Callable[[DecodeError], None] | None = None) -> Rows[Conversation]:
+        """Every conversation, as the service last listed it.
+
+        One that cannot be decoded is given to `on_undecodable`; without it, the `DecodeError` is raised.
+        """
+
+        def rows() -> Iterator[Conversation]:
+            for state in self._states():
+                try:
+                    yield structure(state.details, Conversation, msgspec.json.encode(state.details))
+                except DecodeError as error:
+                    if on_undecodable is None:
+                        raise
+                    on_undecodable(error)
+
+        return Rows(rows)
 
     def messages(
         self, conversation_id: str, *, on_undecodable: Callable[[DecodeError], None] | None = None
@@ -118,12 +131,25 @@ class ArchiveReader:
 
         What has no readable time or id comes last.
         """
+        folder = f"{CONVERSATIONS}/{folder_of(conversation_id)}"
 
         def rows() -> Iterator[bytes]:
-            state = self._chain(f"{CONVERSATIONS}/{folder_of(conversation_id)}").state
-            yield from (line for _, line in _messages_of(self._archive, state))
-            for file in state.unplaced:
-                yield from self._archive.lines(file.path)
+            chain = self._chain(folder)
+            given = BEGINNING
+            while True:
+                try:
+                    for key, line in _messages_of(self._archive, chain.state):
+                        if key > given:
+                            given = key
+                            yield line
+                    yield from _unplaced(self._archive, chain.state)
+                except DamagedArchive:
+                    # An export that goes on meanwhile removes what its newest commit needs no more.
+                    before, chain = chain, self._chain(folder)
+                    if chain.head == before.head:
+                        raise
+                else:
+                    return
 
         return Rows(rows)
 
@@ -148,19 +174,15 @@ class ArchiveReader:
         return chain
 
     def _states(self) -> Iterator[State]:
-        for name in self._archive.names(CONVERSATIONS):
+        for name in self._archive.folders(CONVERSATIONS):
             state = self._chain(f"{CONVERSATIONS}/{name}").state
             if state.details is not None:
                 yield state
 
-    def _conversations(self) -> Iterator[Conversation]:
-        for state in self._states():
-            yield structure(state.details, Conversation, msgspec.json.encode(state.details))
-
     def _users(self) -> Iterator[User]:
         given: set[str] = set()
         for some in reversed(self._chain(PEOPLE).state.people):  # Of several profiles of one person the last counts.
-            for line in self._archive.lines(some.file.path):
+            for line in self._archive.checked_lines(some.file.path, some.file.sha256):
                 user = object_at(line, User)
                 if user.id not in given:
                     given.add(user.id)
@@ -193,7 +215,17 @@ def _messages_of(archive: Archive, state: State) -> Iterator[tuple[Key, bytes]]:
 def _walked(archive: Archive, state: State) -> Iterator[bytes]:
     """Raw groups lie newest first; one of them is held in memory at a time."""
     for raw in reversed(state.raws):
-        yield from reversed(list(archive.lines(raw.file.path)))
+        yield from reversed(list(archive.checked_lines(raw.file.path, raw.file.sha256)))
+
+
+def _unplaced(archive: Archive, state: State) -> Iterator[bytes]:
+    """What came without a readable time or id, and did not come right later; each once."""
+    given = set(state.unplaced_mended)
+    for file in state.unplaced:
+        for line in archive.checked_lines(file.path, file.sha256):
+            if (digest := digest_of(line).hex()) not in given:
+                given.add(digest)
+                yield line
 
 
 def people_in(archive: Archive, file: Held) -> tuple[str, ...]:
@@ -203,6 +235,7 @@ def people_in(archive: Archive, file: Held) -> tuple[str, ...]:
         DamagedArchive: the file is missing or no roster.
     """
     try:
-        return tuple(id for line in archive.lines(file.path) for id in msgspec.json.decode(line, type=list[str]))
+        lines = archive.checked_lines(file.path, file.sha256)
+        return tuple(id for line in lines for id in msgspec.json.decode(line, type=list[str]))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DamagedArchive(f"{file.path} is no roster: {error}") from error

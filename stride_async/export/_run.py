@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import secrets
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -18,9 +19,21 @@ import attrs
 import msgspec
 
 from stride_async._client import StrideClient
-from stride_async._events import Event
+from stride_async._errors import (
+    AuthError,
+    ClientClosed,
+    DeadlineExceeded,
+    DecodeError,
+    Forbidden,
+    NotFound,
+    ServerError,
+    StrideError,
+    TransportError,
+    WrongLoop,
+)
+from stride_async._events import AttemptEnded, Event
 from stride_async._net.files import whole
-from stride_async.export._archive import Archive, ArchiveBusy, DamagedArchive, folder_of
+from stride_async.export._archive import Archive, ArchiveBusy, DamagedArchive, NotAnArchive, folder_of
 from stride_async.export._calls import CallLog, recall
 from stride_async.export._chain import Chain, Overtaken
 from stride_async.export._conversation import CONVERSATIONS, ConversationExport, together
@@ -41,9 +54,18 @@ from stride_async.export._select import Selection
 
 MOST_OVERTAKEN = 100
 """How often a conversation is begun again because another writer was faster."""
+MOST_SILENT = 3
+"""So many conversations that are not answered one after the other end a run."""
 CONTINUED_WITHIN = 600.0
 """Seconds; a run that was interrupted no longer ago is gone on with, and what it had finished is taken as fresh."""
 _WAITING_EVENTS = 1000
+_ENDS_THE_RUN = (AuthError, ClientClosed, WrongLoop)
+"""Nothing else would fare better."""
+_NO_ANSWER = (TransportError, ServerError, DeadlineExceeded)
+"""So it looks when the service as a whole is away."""
+_FINAL = (NotFound, Forbidden, DecodeError)
+_LEAST_ERROR = 500
+"""An answer with this status or a higher one tells nothing of the service being there."""
 
 
 class NothingSelected(Exception):
@@ -69,13 +91,17 @@ async def export(
         OSError: the archive cannot be written.
     """
     options = options or ExportOptions()
-    held = await whole(partial(_held_archive, Path(archive), client.cloud_id))
+    root = Path(archive)
+    left = await whole(partial(_left, root, client.cloud_id, options))
+    site = await listed(client)
+    picked = meant(site.conversations, options.selection)
+    held = await whole(partial(_held_archive, root, client.cloud_id))
     try:
-        id, continued = await held.whole(partial(_run_id, held, options))
+        id, continued = await held.whole(partial(_run_id, held, options, picked))
         with CallLog(held, id) as calls:
             # The log of this very run, going on, is read by now.
-            run = Run(client, held, options, id, calls)
-            working = asyncio.create_task(run.work(continued), name="stride_async export")
+            run = Run(client, held, options, id, calls, left)
+            working = asyncio.create_task(run.work(site, picked, continued), name="stride_async export")
             try:
                 while (event := await run.events.get()) is not None:
                     yield event
@@ -93,10 +119,30 @@ def _held_archive(root: Path, cloud_id: str) -> Archive:
     return archive
 
 
-def _run_id(archive: Archive, options: ExportOptions) -> tuple[str, bool]:
+@attrs.frozen
+class Left:
+    """What the last run left undone."""
+
+    unfinished: bool = False
+    damaged: frozenset[str] = frozenset()
+    """Conversations whose files it found damaged."""
+
+
+def _left(root: Path, cloud_id: str, options: ExportOptions) -> Left:
+    archive = Archive.find(root, cloud_id)
+    run = next(reversed(runs(archive)), None) if archive is not None else None
+    if archive is None or run is None:
+        if options.retry_failed:
+            raise NotAnArchive(f"{root} holds no export yet, so that there is nothing to try again")
+        return Left()
+    damaged = (failure.conversation_id for failure in failures_of(archive, run) if failure.what == "archive")
+    return Left(not archive.holds(f"runs/{run}/finished.json"), frozenset(damaged))
+
+
+def _run_id(archive: Archive, options: ExportOptions, picked: Sequence[Mapping[str, Any]]) -> tuple[str, bool]:
     """A new run, or the one that was interrupted just now and was asked for the same."""
-    settings = msgspec.json.encode(_settings_of(options))
-    last = next(reversed(_runs(archive)), None)
+    settings = msgspec.json.encode(_settings_of(archive, options))
+    last = next(reversed(runs(archive)), None)
     if last is not None and not archive.holds(f"runs/{last}/finished.json"):
         ages = (archive.seconds_since_written(f"runs/{last}/{name}") for name in ("settings.json", "calls.log"))
         fresh = min((age for age in ages if age is not None), default=CONTINUED_WITHIN) < CONTINUED_WITHIN
@@ -104,11 +150,33 @@ def _run_id(archive: Archive, options: ExportOptions) -> tuple[str, bool]:
             return last, True
     id = f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%S.%f')}-{secrets.token_hex(3)}"
     archive.put(f"runs/{id}/settings.json", settings)
+    archive.put(f"runs/{id}/picked.json", msgspec.json.encode({each["id"]: name_of(each) for each in picked}))
     return id, False
 
 
-def _runs(archive: Archive) -> list[str]:
-    return [name for name in archive.names("runs") if archive.holds(f"runs/{name}/settings.json")]
+def runs(archive: Archive) -> list[str]:
+    """The runs that began to work, the first one first."""
+    return [name for name in archive.folders("runs") if archive.holds(f"runs/{name}/picked.json")]
+
+
+def failures_of(archive: Archive, run: str) -> list[Failure]:
+    """What a run could not get; a line that a loss of power cut off is not among it."""
+    path = f"runs/{run}/failures.jsonl"
+    failures = []
+    for line in archive.read(path).splitlines() if archive.holds(path) else ():
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            failures.append(msgspec.json.decode(line, type=Failure))
+    return failures
+
+
+@attrs.frozen
+class Site:
+    """What the service lists."""
+
+    conversations: dict[str, dict[str, Any]]
+    """As listed, by id."""
+    odd: list[Failure]
+    """What of it is no conversation."""
 
 
 async def chosen(client: StrideClient, selection: Selection) -> list[dict[str, Any]]:
@@ -117,17 +185,24 @@ async def chosen(client: StrideClient, selection: Selection) -> list[dict[str, A
     Raises:
         NothingSelected: there are none.
     """
-    return meant(await listed(client), selection)
+    return meant((await listed(client)).conversations, selection)
 
 
-async def listed(client: StrideClient) -> dict[str, dict[str, Any]]:
-    """Every conversation the service tells of, by id."""
-    found: dict[str, dict[str, Any]] = {}
-    async for page in client.conversations(include_archived=True).pages():
+async def listed(client: StrideClient) -> Site:
+    """Every conversation the service tells of; those that cannot be decoded are taken as they are."""
+    site = Site({}, [])
+
+    def odd(error: DecodeError) -> None:
+        raw = msgspec.json.decode(error.raw)
+        id = raw.get("id") if isinstance(raw, dict) else None
+        hint = "it is exported as it came" if isinstance(id, str) else "look at it in what the service sends"
+        site.odd.append(Failure(id if isinstance(id, str) else "", "conversation", "", str(error), hint))
+
+    async for page in client.conversations(include_archived=True).pages(on_undecodable=odd):
         for each in msgspec.json.decode(page.raw).get("values") or []:
             if isinstance(each, dict) and isinstance(each.get("id"), str):
-                found.setdefault(each["id"], each)
-    return found
+                site.conversations.setdefault(each["id"], each)
+    return site
 
 
 def meant(found: Mapping[str, dict[str, Any]], selection: Selection) -> list[dict[str, Any]]:
@@ -138,8 +213,10 @@ def meant(found: Mapping[str, dict[str, Any]], selection: Selection) -> list[dic
     """
     picked = [each for each in found.values() if selection.picks(each["id"], name_of(each), _kinds_of(each))]
     if not picked:
+        if not found:
+            raise NothingSelected("the site has no conversation that this app may see", [])
         near = selection.nearest({id: name_of(each) for id, each in found.items()})
-        asked = " ".join(map(repr, selection.selectors)) or " or ".join(sorted(selection.kinds)) or "an empty site"
+        asked = " ".join(map(repr, selection.selectors)) or " or ".join(sorted(selection.kinds))
         raise NothingSelected(f"none of {len(found)} conversations is meant by {asked}", near)
     return picked
 
@@ -157,6 +234,8 @@ def _kinds_of(listed: Mapping[str, Any]) -> set[str]:
 class _Settings(msgspec.Struct):
     """What a run was asked for, to see whether it is the same again; no secret is among it."""
 
+    archive: str
+    cloud_id: str
     selectors: tuple[str, ...]
     kinds: tuple[str, ...]
     since: str | None
@@ -166,8 +245,10 @@ class _Settings(msgspec.Struct):
     retry_failed: bool
 
 
-def _settings_of(options: ExportOptions) -> _Settings:
+def _settings_of(archive: Archive, options: ExportOptions) -> _Settings:
     return _Settings(
+        archive.id,
+        archive.cloud_id,
         options.selection.selectors,
         tuple(sorted(options.selection.kinds)),
         options.since.isoformat() if options.since else None,
@@ -181,8 +262,11 @@ def _settings_of(options: ExportOptions) -> _Settings:
 class Run:
     """One run over a site."""
 
-    def __init__(self, client: StrideClient, archive: Archive, options: ExportOptions, id: str, calls: CallLog) -> None:
+    def __init__(
+        self, client: StrideClient, archive: Archive, options: ExportOptions, id: str, calls: CallLog, left: Left
+    ) -> None:
         self.id = id
+        self.fresh_from = time.time() - CONTINUED_WITHIN
         self.archive = archive
         self.options = options
         self.at_once = options.concurrency
@@ -190,6 +274,7 @@ class Run:
         """None behind the last one."""
         self._own_event = client.settings.on_event
         self._calls = calls
+        self._left = left
         self.client = client.with_settings(attrs.evolve(client.settings, on_event=self._heard))
         self._began = time.monotonic()
         self._counts: Counter[str] = Counter()
@@ -199,9 +284,16 @@ class Run:
         self._digests: dict[str, str] = {}
         """By the name of a conversation's folder."""
         self._overtaken: Counter[str] = Counter()
+        self._answered_at = 0.0
+        """When the service last answered a call of this run, seconds since the epoch."""
+        self._asking = asyncio.Lock()
+        self._silent: set[str] = set()
+        """Conversations that could not be had since one of them was."""
 
     def _heard(self, event: Event) -> None:
         self._calls.note(event)
+        if isinstance(event, AttemptEnded) and event.status is not None and event.status < _LEAST_ERROR:
+            self._answered_at = time.time()
         if self._own_event is not None:
             self._own_event(event)
 
@@ -211,10 +303,39 @@ class Run:
             self._counts.update(media=1, media_bytes=event.size_bytes)
         await self.events.put(event)
 
-    async def work(self, continued: bool) -> None:
+    async def failed(self, conversation_id: str, what: str, id: str, error: StrideError) -> Failed:
+        """What a failure is written down as.
+
+        Raises:
+            StrideError: the run is to end here: nothing else would fare better.
+        """
+        if self.options.fail_fast or isinstance(error, _ENDS_THE_RUN):
+            raise error
+        if isinstance(error, _NO_ANSWER):
+            self._silent.add(conversation_id)
+            if len(self._silent) >= MOST_SILENT:
+                raise error
+            await self._must_be_there(since=error.attempts[0].started if error.attempts else time.time())
+        return Failed(what, id, str(error), isinstance(error, _FINAL))
+
+    async def _must_be_there(self, since: float) -> None:
+        """Ask the service for something small, unless it has answered anything since then.
+
+        Raises:
+            StrideError: it is away.
+        """
+        async with self._asking:
+            if self._answered_at < since:
+                await self.client.conversations().collect(limit=1)
+
+    def was_left(self, conversation_id: str, *, begun: bool) -> bool:
+        """Whether the last run should have had a conversation whole, and did not."""
+        return begun or self._left.unfinished or conversation_id in self._left.damaged
+
+    async def work(self, site: Site, picked: Sequence[dict[str, Any]], continued: bool) -> None:
         """The whole run; its end, good or bad, ends the events."""
         try:
-            await self._run(continued)
+            await self._work(site, picked, continued)
         except asyncio.CancelledError:
             raise  # Nobody listens any more.
         except BaseException:
@@ -222,20 +343,18 @@ class Run:
             raise
         await self.events.put(None)
 
-    async def _run(self, continued: bool) -> None:
+    async def _work(self, site: Site, picked: Sequence[dict[str, Any]], continued: bool) -> None:
         await self.tell(RunStarted(self.id, continued))
-        recall(self.archive, self.client, await self.archive.whole(partial(_runs, self.archive)))
-        found = await listed(self.client)
-        picked = meant(found, self.options.selection)
-        await self._tell_idle(self.options.selection.idle({id: name_of(each) for id, each in found.items()}))
+        recall(self.archive, self.client, await self.archive.whole(partial(runs, self.archive)))
+        await self._tell_missing(site.odd)
+        names = {id: name_of(each) for id, each in site.conversations.items()}
+        await self._tell_idle(self.options.selection.idle(names))
         await self.tell(ConversationsFound(len(picked)))
         waiting = deque(picked)
         self.at_once = min(self.options.concurrency, len(picked))
         await together(self._worker(waiting) for _ in range(self.at_once))
-        people = await self._people()
-        self._heads[PEOPLE] = people.head
-        await self._tell_failures("", people.state, told_before=False)
-        await self.archive.whole(partial(self._note_unlisted, {folder_of(id) for id in found}))
+        await self._bring_people()
+        await self.archive.whole(partial(self._look_at_others, {folder_of(id) for id in site.conversations}))
         await self.tell(await self.archive.whole(self._finish))
 
     async def _worker(self, waiting: deque[dict[str, Any]]) -> None:
@@ -255,12 +374,19 @@ class Run:
             else:
                 await self._done(each, work, chain)
 
-    async def _people(self) -> Chain:
+    async def _bring_people(self) -> None:
         while True:
             try:
-                return await fetch_people(self, self._met)
+                people = await fetch_people(self, self._met)
             except Overtaken as error:
                 self._count_overtaken(PEOPLE, error)
+            except DamagedArchive as error:
+                await self._tell_damage("", error)
+                return
+            else:
+                self._heads[PEOPLE] = people.head
+                await self._tell_failures("", people.state, told_before=False)
+                return
 
     def _count_overtaken(self, what: str, error: Exception) -> None:
         """Another export was faster; it may be so for a while.
@@ -274,11 +400,13 @@ class Run:
 
     async def _done(self, each: Mapping[str, Any], work: ConversationExport, chain: Chain) -> None:
         state = chain.state
+        if not chain.head[0]:
+            return  # Nothing was asked of it, and nothing is held.
         self._met |= state.users
         self._heads[work.folder] = chain.head
         self._digests[folder_of(each["id"])] = content_digest(state)
         done = ConversationDone(
-            each["id"], name_of(each), state.rows, work.new, work.changed, work.gone, len(state.failed)
+            each["id"], name_of(each), state.messages, work.new, work.changed, work.gone, len(state.failed)
         )
         self._counts.update(conversations=1, messages=done.messages, new=done.new, changed=done.changed, gone=done.gone)
         await self._tell_failures(each["id"], state, told_before=not work.worked)
@@ -287,7 +415,10 @@ class Run:
     async def _tell_failures(self, conversation_id: str, state: State, *, told_before: bool) -> None:
         """Tell and list what is missing of a conversation, or of the people."""
         failures = [_failure(conversation_id, one) for one in state.failed.values()]
-        if failures and not told_before:
+        await self._tell_missing(failures, listed_before=told_before)
+
+    async def _tell_missing(self, failures: Sequence[Failure], *, listed_before: bool = False) -> None:
+        if failures and not listed_before:
             await self.archive.whole(partial(self._list, failures))
         self._counts.update(failures=len(failures))
         for failure in failures:
@@ -299,34 +430,33 @@ class Run:
         failures = [Failure("", "selector", each, why, hint) for each in selectors if not each.startswith("^")]
         if failures and self.options.fail_fast:
             raise NothingSelected(f"no conversation is meant by {failures[0].id!r}", [])
-        if failures:
-            await self.archive.whole(partial(self._list, failures))
-        self._counts.update(failures=len(failures))
-        for failure in failures:
-            await self.tell(failure)
+        await self._tell_missing(failures)
 
     async def _tell_damage(self, conversation_id: str, error: DamagedArchive) -> None:
         if self.options.fail_fast:
             raise error
-        failure = Failure(conversation_id, "archive", "", str(error), "see what `stride verify` says of it")
-        await self.archive.whole(partial(self._list, [failure]))
-        self._counts.update(failures=1)
-        await self.tell(failure)
+        hint = "see what `stride verify` says of it; --rescan all fetches again what can be fetched"
+        await self._tell_missing([Failure(conversation_id, "archive", "", str(error), hint)])
 
     def _list(self, failures: Iterable[Failure]) -> None:
         with self.archive.log(f"runs/{self.id}/failures.jsonl") as log:
             log.write(b"".join(msgspec.json.encode(attrs.asdict(failure)) + b"\n" for failure in failures))
 
-    def _note_unlisted(self, found: set[str]) -> None:
-        """Conversations that are held and were not among those the service told of."""
-        for name in self.archive.names(CONVERSATIONS):
+    def _look_at_others(self, found: set[str]) -> None:
+        """Conversations that are held and were not worked on; some are not among those the service told of."""
+        for name in self.archive.folders(CONVERSATIONS):
+            folder = f"{CONVERSATIONS}/{name}"
+            if folder in self._heads:
+                continue
+            chain = Chain(self.archive, folder)
             if name not in found:
-                chain = Chain(self.archive, f"{CONVERSATIONS}/{name}")
-                if chain.state.listed and not chain.broken:
+                self._counts.update(no_longer_listed=1)
+                if chain.state.listed and not chain.broken and chain.head[0]:
                     with suppress(Overtaken):  # Whoever was faster knows better.
                         chain.commit(self.id, [Unlisted()])
-                self._heads[f"{CONVERSATIONS}/{name}"] = chain.head
-                self._counts.update(no_longer_listed=1)
+            elif chain.state.listed and chain.head[0]:
+                self._digests[name] = content_digest(chain.state)
+            self._heads[folder] = chain.head
 
     def _finish(self) -> Summary:
         names = ("conversations", "messages", "new", "changed", "gone", "media", "media_bytes")
@@ -336,22 +466,15 @@ class Run:
             **{name: self._counts[name] for name in (*names, *more)},
             users=len(self._met),
             seconds=time.monotonic() - self._began,
-            content_digest=self._digest(),
+            content_digest=whole_digest(self._digests.items()),
         )
         self.archive.settle()  # What is told to be there outlives a loss of power.
         # Before it counts as finished: by these a verification sees that a newest commit was taken away.
-        self.archive.put(f"runs/{self.id}/heads.json", msgspec.json.encode(self._heads))
-        self.archive.put(f"runs/{self.id}/finished.json", msgspec.json.encode(attrs.asdict(summary)))
+        heads = msgspec.json.encode(self._heads)
+        self.archive.put(f"runs/{self.id}/heads.json", heads)
+        told = attrs.asdict(summary) | {"heads_sha256": hashlib.sha256(heads).hexdigest()}
+        self.archive.put(f"runs/{self.id}/finished.json", msgspec.json.encode(told))
         return summary
-
-    def _digest(self) -> str:
-        digests = dict(self._digests)
-        for name in self.archive.names(CONVERSATIONS):
-            if name not in digests:
-                state = Chain(self.archive, f"{CONVERSATIONS}/{name}").state
-                if state.listed:
-                    digests[name] = content_digest(state)
-        return whole_digest(digests.items())
 
 
 def _failure(conversation_id: str, failed: Failed) -> Failure:
