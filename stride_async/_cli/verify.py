@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from pathlib import Path
 
 import click
@@ -14,6 +15,16 @@ from stride_async._cli.connect import with_client
 from stride_async._cli.exits import Ended, Exit
 from stride_async._cli.options import json_option, verbose_option
 from stride_async.export import Report, Verdict, verify
+
+_REMEDIES = {
+    "run again": "Unfinished: `stride export -o {archive}` brings it to its end.",
+    "rescan": "Damaged months, rosters, profiles and files, and what differs from the service: "
+    "`stride export --rescan all -o {archive}` fetches them again.",
+    "move away": "Damaged commits, and pages of a walk: move the folder of the conversation away and export again.",
+    "set aside": "Damaged records of a run, which hold nothing of the site: move its folder away from runs/.",
+    "put right": "archive.json: write format 1 into it, and as id and cloud_id what settings.json of a run says.",
+}
+"""What can be done, in the order in which it should be."""
 
 
 @click.command(name="verify")
@@ -30,7 +41,8 @@ def command(*, archive: Path, against: bool, sample: int, seed: int, as_json: bo
     commit, segment, roster and file is held against its digest; what is damaged, missing or unfinished is named, and
     the exit code is 6. The service is asked nothing, except with --against.
 
-    JSON lines have conversationId, name, kind, text, messages, media and failed; or, for what was found, path and what.
+    JSON lines have conversationId, name, kind, text, messages, media and failed; or, for what was found, path, what and
+    remedy.
 
     \b
     Examples:
@@ -54,10 +66,10 @@ def command(*, archive: Path, against: bool, sample: int, seed: int, as_json: bo
             report = with_client(work) if against else asyncio.run(work())
         except ValueError as error:
             raise Ended(Exit.USAGE, str(error)) from error
-    _show(report, as_json=as_json)
+    _show(report, archive, as_json=as_json)
 
 
-def _show(report: Report, *, as_json: bool) -> None:
+def _show(report: Report, archive: Path, *, as_json: bool) -> None:
     if show.for_people(as_json=as_json):
         rows = ((one.name, one.text, f"{one.messages:,}", f"{one.media:,}") for one in report.verdicts)
         show.table(("CONVERSATION", "VERDICT", "MESSAGES", "FILES"), rows)
@@ -70,7 +82,11 @@ def _show(report: Report, *, as_json: bool) -> None:
         show.words(f"Listed as not to be had: {missing:,}; `stride status` tells what the last run missed.")
     if report.windows:
         show.words(f"{report.windows:,} windows were compared with the service.")
-    show.words("Not known: " + "; ".join(report.not_known) + ".")
+    show.words(show.printable("Not known: " + "; ".join(report.not_known) + "."))
+    remedies = {finding.remedy for finding in report.findings}
+    for remedy, told in _REMEDIES.items():
+        if remedy in remedies:
+            show.words(told.format(archive=shlex.quote(str(archive))))
     if not report.ok:
         first = report.findings[0]
         more = f", and {len(report.findings) - 1:,} more" if len(report.findings) > 1 else ""

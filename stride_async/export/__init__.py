@@ -18,9 +18,10 @@ from stride_async.export._events import (
     Summary,
 )
 from stride_async.export._read import ArchivedMedia, ArchivedRoster, ArchiveReader, Rows, read
+from stride_async.export._records import Finding
 from stride_async.export._run import NothingSelected, export
 from stride_async.export._select import Selection, room_in_address
-from stride_async.export._verify import Finding, Report, Status, Verdict, status, verify
+from stride_async.export._verify import Report, Status, Verdict, status, verify
 
 __all__ = [
     "ArchiveBusy",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import secrets
 import time
@@ -50,6 +49,7 @@ from stride_async.export._events import (
 )
 from stride_async.export._people import PEOPLE, fetch_people
 from stride_async.export._plan import Failed, State, Unlisted, content_digest, whole_digest
+from stride_async.export._records import finished_record
 from stride_async.export._select import Selection
 
 MOST_OVERTAKEN = 100
@@ -470,10 +470,9 @@ class Run:
         )
         self.archive.settle()  # What is told to be there outlives a loss of power.
         # Before it counts as finished: by these a verification sees that a newest commit was taken away.
-        heads = msgspec.json.encode(self._heads)
-        self.archive.put(f"runs/{self.id}/heads.json", heads)
-        told = attrs.asdict(summary) | {"heads_sha256": hashlib.sha256(heads).hexdigest()}
-        self.archive.put(f"runs/{self.id}/finished.json", msgspec.json.encode(told))
+        self.archive.put(f"runs/{self.id}/heads.json", msgspec.json.encode(self._heads))
+        record = finished_record(self.archive, self.id, attrs.asdict(summary))
+        self.archive.put(f"runs/{self.id}/finished.json", record)
         return summary
 
 

@@ -8,57 +8,61 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import random
-from collections import Counter, deque
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
-from itertools import islice
+from datetime import UTC, datetime
 from typing import Literal
 
 import attrs
 import msgspec
 
 from stride_async._client import StrideClient
-from stride_async._errors import DecodeError, Forbidden, NotFound
-from stride_async._models import EPOCH
 from stride_async._wire.convert import instant, key_at
-from stride_async.export._archive import Archive, DamagedArchive, media_path
+from stride_async.export._archive import FORMAT, Archive, DamagedArchive, media_path
 from stride_async.export._chain import Chain
+from stride_async.export._compare import Comparison, drawn
 from stride_async.export._conversation import CONVERSATIONS
 from stride_async.export._events import Failure
-from stride_async.export._history import line_of
-from stride_async.export._people import PEOPLE
+from stride_async.export._people import NOBODY, PEOPLE
 from stride_async.export._plan import (
     BEGINNING,
+    Commit,
     Held,
     Key,
     Raw,
     Span,
     State,
-    digest_of,
+    files_needed,
     joined,
     just_above,
     month_of,
     read_commit,
 )
 from stride_async.export._read import people_in
+from stride_async.export._records import Finding, Remedy, Runs, Unfinished
+from stride_async.export._run import failures_of
 
-WINDOW = 75
-"""Messages of a window that is compared with the service: a page."""
 _ALWAYS_UNKNOWN = (
     "messages deleted before they were first exported: nobody can tell that they were there",
     "what changed at the service since the last run, or deeper than it looked",
 )
+_FOREIGN_NAMED = 5
+"""Files that are no part of an archive: so many are named."""
+_COMMIT = re.compile(r"\d{8}\.json", re.ASCII)
+_ROOM, _DIGEST = rf"{CONVERSATIONS}/[a-zA-Z0-9%-]+", "[0-9a-f]{12}"
+_KNOWN = re.compile(
+    rf"""archive\.json
+    | ({_ROOM} | {PEOPLE})/commit/\d{{8}}\.json
+    | ({_ROOM}/(sealed/\d{{4}}-\d\d/r\d+ | roster/r | unplaced/u) | {PEOPLE}/sealed/r\d+)-{_DIGEST}\.jsonl\.zst
+    | {_ROOM}/raw/\d+-\d+-{_DIGEST}\.jsonl
+    | media/sha256/[0-9a-f]{{2}}/[0-9a-f]{{2}}/[0-9a-f]{{64}} | media/part/.+
+    | runs/lease | runs/[^/]+/((settings|picked|heads|finished)\.json | failures\.jsonl | calls\.log)""",
+    re.ASCII | re.VERBOSE,
+)
+"""Every file of an archive."""
 
 Kind = Literal["complete", "complete up to", "gap", "unknown"]
-
-
-@attrs.frozen
-class Finding:
-    """Something that is not as it should be: the file, as a path in the archive, and what is wrong with it."""
-
-    path: str
-    what: str
 
 
 @attrs.frozen(kw_only=True)
@@ -144,20 +148,20 @@ async def verify(
     check = _Check(held)
     await asyncio.to_thread(check.runs)
     verdicts = []
-    for name in sorted({*held.names(CONVERSATIONS), *check.expected_conversations()}):
+    for name in check.conversations():
         verdict = await asyncio.to_thread(check.conversation, name)
         verdicts.append(verdict)
         if told is not None:
             told(verdict)
     await asyncio.to_thread(check.people)
-    not_known, windows = list(_ALWAYS_UNKNOWN), 0
-    if check.not_fetched:
-        not_known.append(f"the bodies of {check.not_fetched:,} files: they were not asked for")
+    check.unfinished()
+    not_known = [*_ALWAYS_UNKNOWN, *await asyncio.to_thread(check.not_known)]
+    windows = 0
     if against is None:
         not_known.append("whether the service says the same: it was not asked")
     else:
-        comparison = _Comparison(held, against)
-        windows = await comparison.compare(await asyncio.to_thread(_drawn, held, sample, seed))
+        comparison = Comparison(against)
+        windows = await comparison.compare(await asyncio.to_thread(drawn, held, sample, seed))
         check.findings += comparison.findings
         not_known += comparison.not_known
     return Report(verdicts=tuple(verdicts), findings=tuple(check.findings), windows=windows, not_known=tuple(not_known))
@@ -173,15 +177,21 @@ def status(archive: str | os.PathLike[str]) -> Status:
     kinds: Counter[Kind] = Counter()
     updates: list[float] = []
     messages = media = media_bytes = unlisted = 0
-    for name in held.names(CONVERSATIONS):
+    held_of = set()
+    for name in held.folders(CONVERSATIONS):
         state = Chain(held, f"{CONVERSATIONS}/{name}").state
+        if not state.updated_at:
+            continue  # Begun, and nothing was committed.
+        held_of.add(name)
         kinds[_verdict(state)[0]] += 1
         updates.append(state.updated_at)
-        messages += state.rows
+        messages += state.messages
         unlisted += not state.listed
         media += len(state.media)
         media_bytes += sum(body.size for body in state.media.values())
-    run = next(iter(reversed(_run_names(held))), None)
+    runs = Runs.of(held)
+    kinds["unknown"] += len(runs.waiting - held_of)
+    run = runs.last
     return Status(
         cloud_id=held.cloud_id,
         conversations=kinds.total(),
@@ -191,49 +201,55 @@ def status(archive: str | os.PathLike[str]) -> Status:
         users=len(Chain(held, PEOPLE).state.people_ids),
         unlisted=unlisted,
         size_bytes=held.bytes_used(),
-        verdicts=dict(kinds),
+        verdicts=dict(+kinds),
         oldest_update=datetime.fromtimestamp(min(updates), UTC) if updates else None,
         newest_update=datetime.fromtimestamp(max(updates), UTC) if updates else None,
         run=run,
         finished=run is not None and held.holds(f"runs/{run}/finished.json"),
-        failures=tuple(_failures(held, run)) if run is not None else (),
+        failures=tuple(failures_of(held, run)) if run is not None else (),
     )
-
-
-def _run_names(archive: Archive) -> list[str]:
-    return [name for name in archive.names("runs") if name != "lease"]
-
-
-def _failures(archive: Archive, run: str) -> Iterator[Failure]:
-    path = f"runs/{run}/failures.jsonl"
-    if archive.holds(path):
-        for line in archive.read(path).splitlines():
-            yield msgspec.json.decode(line, type=Failure)
 
 
 def _verdict(state: State) -> tuple[Kind, str]:
     """What the commits of a conversation prove, in kind and in words."""
-    pieces = state.spans
-    if state.leg is not None and state.raws:
-        pieces = joined(pieces, Span(state.raws[-1].low, state.leg.upper or just_above(state.raws[0].high)))
+    pieces = _pieces(state)
     if not pieces:
         return "unknown", "unknown: its messages were not read"
+    failed = ("history", "") in state.failed
+    look = "the last look at newer messages" if state.leg is None else "the walk under way"
+    but = f"; {look} failed" if failed else ""
     if len(pieces) > 1:
         more = f" (and {len(pieces) - 2} more)" if len(pieces) > 2 else ""
-        return "gap", f"gap between {_moment(pieces[1].high)} and {_moment(pieces[0].low)}{more}"
+        return "gap", f"gap between {_moment(pieces[1].high)} and {_moment(pieces[0].low)}{more}{but}"
     [piece] = pieces
-    bounded_above = piece.high > BEGINNING and not piece.high[1]
-    if piece.low == BEGINNING:
+    bounded_above = not state.newest and (state.leg is None or state.leg.upper is not None)
+    if piece.low != BEGINNING:
         if bounded_above:
-            return "complete up to", f"complete up to {_moment(piece.high)}"
+            return "complete up to", f"complete from {_moment(piece.low)} up to {_moment(piece.high)}{but}"
+        return "complete up to", f"complete up to {_moment(piece.low)}, from the newest back{but}"
+    if not bounded_above and not failed:
         return "complete", "complete"
-    if bounded_above:
-        return "complete up to", f"complete from {_moment(piece.low)} up to {_moment(piece.high)}"
-    return "complete up to", f"complete up to {_moment(piece.low)}, from the newest back"
+    if piece.high == BEGINNING:
+        return "complete up to", f"complete up to the look before, which met no message{but}"
+    return "complete up to", f"complete up to {_moment(piece.high)}{but}"
+
+
+def _pieces(state: State) -> list[Span]:
+    """Stretches of which all is held, also where a walk under way has brought it; newest first."""
+    leg, raws, walked = state.leg, state.raws, state.walked
+    if leg is None or not (raws or walked):
+        return state.spans
+    low = walked.low if walked is not None else raws[-1].low
+    high = leg.upper or (just_above(raws[0].high) if raws else low)
+    return joined(state.spans, Span(low, max(low, high)))
 
 
 def _moment(key: Key) -> str:
     return "the beginning" if key == BEGINNING else instant(key[0])
+
+
+class _Form(msgspec.Struct):
+    format: int
 
 
 class _Check:
@@ -241,122 +257,216 @@ class _Check:
 
     def __init__(self, archive: Archive) -> None:
         self.findings: list[Finding] = []
-        self.not_fetched = 0
-        """Files that messages show, whose bodies are neither held nor listed as not to be had."""
         self._archive = archive
-        self._heads: dict[str, tuple[int, str]] = {}
+        self._runs = Runs.of(archive)
+        self._not_fetched = 0
+        """Files that messages show, whose bodies are neither held nor listed as not to be had."""
+        self._done: dict[str, tuple[str, bool]] = {}
+        """The run that was last through with a conversation, and whether something of it failed."""
+        self._unlisted: set[str] = set()
+        """Conversations that the service no longer tells of."""
+        self._met: set[str] = set()
+        """People."""
         self._bodies: dict[str, str | None] = {}
         """What is wrong with a body, by digest; None: nothing."""
 
-    def expected_conversations(self) -> Iterator[str]:
-        """Folders of conversations that finished runs have left."""
-        for folder in self._heads:
-            parent, _, name = folder.rpartition("/")
-            if parent == CONVERSATIONS:
-                yield name
-
     def runs(self) -> None:
-        """What the runs left of themselves: where each chain of commits must at least reach."""
-        names = _run_names(self._archive)
-        for name in names:
-            path = f"runs/{name}/heads.json"
-            try:
-                if self._archive.holds(path):
-                    self._heads |= msgspec.json.decode(self._archive.read(path), type=dict[str, tuple[int, str]])
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                self._found(path, f"cannot be read: {error}")
-        if names and not self._archive.holds(f"runs/{names[-1]}/finished.json"):
-            self._found(f"runs/{names[-1]}", "the last run did not come to its end: run it again to go on")
+        """What the runs left of themselves, and whether all of it is of this archive."""
+        self.findings += self._runs.findings
+        form = msgspec.json.decode(self._archive.read("archive.json"), type=_Form).format
+        if form != FORMAT:
+            self._found("archive.json", f"says format {form}, which there never was", "put right")
+        whose = self._runs.whose
+        others = {run: told for run, told in whose.items() if told != (self._archive.id, self._archive.cloud_id)}
+        agreed = len(others) < len(whose)
+        if others and not agreed:
+            archive, cloud_id = others[max(others)]
+            what = f"does not say what settings.json of runs does: archive {archive} of site {cloud_id}"
+            self._found("archive.json", what, "put right")
+        not_vouched_for = {each.run for each in self._runs.unfinished}
+        for run in others:
+            if agreed or run in not_vouched_for:
+                self._found(f"runs/{run}/settings.json", "is of another archive, or archive.json is", "set aside")
+
+    def conversations(self) -> list[str]:
+        """Names of the folders that are there, and of those that should be."""
+        there = (name for name in self._archive.folders(CONVERSATIONS) if self._commits(f"{CONVERSATIONS}/{name}"))
+        seen = (folder.rpartition("/") for folder in self._runs.folders_seen())
+        return sorted({*there, *self._runs.waiting, *(name for parent, _, name in seen if parent == CONVERSATIONS)})
 
     def conversation(self, name: str) -> Verdict:
         """One conversation, whole."""
-        before = len(self.findings)
         folder = f"{CONVERSATIONS}/{name}"
-        state = self._chain(folder)
-        named = set(self._history(state))
-        if state.roster is not None:
-            named.add(state.roster.file.path)
-            self._roster(state.roster.file)
-        self._others(folder, named)
+        before = len(self.findings)
+        chain = self._content(folder)
+        while len(self.findings) > before and chain.is_overtaken():
+            # An export that goes on meanwhile has removed what its newest commit needs no more.
+            del self.findings[before:]
+            chain = self._content(folder)
         damaged = len(self.findings) - before
+        state = chain.state
+        self._earlier(chain, {file.path for file in files_needed(state)})
         kind, text = _verdict(state)
         if damaged:
             kind, text = "unknown", f"unknown: {damaged} {'file is' if damaged == 1 else 'files are'} not as committed"
-        elif kind in ("gap", "unknown"):
-            self._found(f"{folder}/commit", text)
+        elif chain.head[0]:
+            self._unfinished(f"{folder}/commit", state, kind, text)
         for id in sorted(state.media):
             self._body(state.media[id].sha256, state.media[id].size, id)
         failed = {id for what, id in state.failed if what == "media"}
-        self.not_fetched += len(state.media_met - state.media.keys() - failed)
+        self._not_fetched += len(state.media_met - state.media.keys() - failed)
+        self._met |= state.users
+        if not state.listed:
+            self._unlisted.add(name)
+        elif state.is_done:
+            self._done[name] = state.done or "", bool(state.failed)
         details = state.details or {}
+        id, known_as = self._runs.known.get(name, (name, ""))
         return Verdict(
-            conversation_id=str(details.get("id") or name),
-            name=str(details.get("name") or ""),
+            conversation_id=str(details.get("id") or id),
+            name=str(details.get("name") or known_as),
             kind=kind,
             text=text,
-            messages=state.rows + sum(raw.file.rows for raw in state.raws),
+            messages=state.messages,
             media=len(state.media),
             failed=tuple(f"{one.what} {one.id}".rstrip() + f": {one.error}" for one in state.failed.values()),
         )
 
+    def _content(self, folder: str) -> Chain:
+        """What is committed of a conversation and all that counts of it; what is wrong is found."""
+        chain = self._chain(folder)
+        self._history(chain.state)
+        if chain.state.roster is not None:
+            self._roster(chain.state.roster.file)
+        return chain
+
     def people(self) -> None:
         """Profiles of people."""
-        for some in self._chain(PEOPLE).people:
+        before = len(self.findings)
+        chain = self._chain(PEOPLE)
+        state = chain.state
+        for some in state.people:
             self._lines(some.file, lambda _: None)
+        is_sound = before == len(self.findings)
+        self._earlier(chain, {some.file.path for some in state.people})
+        missing = self._met - NOBODY - state.people_ids - {id for what, id in state.failed if what == "user"}
+        if missing and is_sound:
+            what = f"profiles of {len(missing):,} people were not fetched: run the export again"
+            self._found(PEOPLE, what, "run again")
 
-    def _found(self, path: str, what: str) -> None:
-        self.findings.append(Finding(path, what))
+    def unfinished(self) -> None:
+        """Runs that did not come to their end, where that leaves something undone."""
+        for run in self._runs.unfinished:
+            left = sum(not self._was_done(run, name) for name in run.folders)
+            told = f", {left:,} of its {len(run.folders):,} conversations are not done" if left else ""
+            if run.run == self._runs.last:
+                what = f"the last run did not come to its end{told}: run it again to go on"
+                self._found(f"runs/{run.run}", what, "run again")
+            elif left:
+                self._found(f"runs/{run.run}", f"did not come to its end{told}: run the export again", "run again")
 
-    def _chain(self, folder: str) -> State:
-        """The state a chain proves; what breaks it is found, and what the last finished run saw must be in it."""
-        archive, commits = self._archive, f"{folder}/commit"
-        chain = Chain(archive, folder)
+    def not_known(self) -> list[str]:
+        """What the archive cannot tell, in words."""
+        words = list(self._runs.notes)
+        foreign = [path for path in self._paths("") if not _KNOWN.fullmatch(path)]
+        if foreign:
+            more = f" and {len(foreign) - _FOREIGN_NAMED:,} more" if len(foreign) > _FOREIGN_NAMED else ""
+            words.append(f"what files say that are no part of an archive: {', '.join(foreign[:_FOREIGN_NAMED])}{more}")
+        if self._not_fetched:
+            words.append(f"the bodies of {self._not_fetched:,} files: they were not asked for")
+        return words
+
+    def _paths(self, folder: str) -> Iterator[str]:
+        folders = {*self._archive.folders(folder)}
+        for name in self._archive.names(folder):
+            path = f"{folder}/{name}".removeprefix("/")
+            if name in folders:
+                yield from self._paths(path)
+            else:
+                yield path
+
+    def _was_done(self, run: Unfinished, name: str) -> bool:
+        """Whether that run, or one after it, was through with a conversation."""
+        if name not in self._done:
+            return name in self._unlisted or name not in self._runs.waiting
+        done, failed = self._done[name]
+        return done >= run.run or (run.retried and not failed)
+
+    def _unfinished(self, path: str, state: State, kind: Kind, text: str) -> None:
+        if not state.listed and (state.leg is not None or kind in ("gap", "unknown")):
+            self._found(path, f"{text}, and the service no longer tells of it", "none")
+        elif state.leg is not None:
+            self._found(path, "a walk is under way: run the export again", "run again")
+        elif kind in ("gap", "unknown"):
+            self._found(path, text, "run again")
+
+    def _found(self, path: str, what: str, remedy: Remedy) -> None:
+        self.findings.append(Finding(path, what, remedy))
+
+    def _commits(self, folder: str) -> dict[int, str]:
+        """Paths of what is named as a commit, by number."""
+        names = self._archive.names(f"{folder}/commit")
+        return {int(name[:8]): f"{folder}/commit/{name}" for name in names if _COMMIT.fullmatch(name)}
+
+    def _chain(self, folder: str) -> Chain:
+        """What a chain proves; what breaks it is found, and what finished runs saw must be in it."""
         found = len(self.findings)
-        numbers = {int(name[:8]) for name in archive.names(commits) if name[:8].isdigit()}
-        least, digest = self._heads.get(folder, (0, ""))
-        if least and not numbers:
-            self._found(f"{commits}/{1:08d}.json", "is missing, with every commit after it")
-            return chain.state
-        for missing in sorted({*range(1, max([least, *numbers]) + 1)} - numbers):
-            self._found(f"{commits}/{missing:08d}.json", "is missing")
-        if least in numbers and digest != _sha256(archive.read(f"{commits}/{least:08d}.json")):
-            self._found(f"{commits}/{least:08d}.json", "was changed after the run that made it had finished")
-        for path in chain.broken:
-            self._broken(path, commits)
+        chain = Chain(self._archive, folder)
+        links = {number: self._link(number, path) for number, path in self._commits(folder).items()}
+        read = {number: link for number, link in links.items() if isinstance(link, _Link)}
+        # What was seen before the run that began this chain was another chain, which was moved away since.
+        seen = self._runs.seen(folder, since=read[1].run if 1 in read else "")
+        least = {seen.number: seen.sha256} if seen is not None else {}
+        for first, last in _missing([number for number, link in links.items() if link], max(least, default=0)):
+            more = f", with all up to {last:08d}.json" if last > first else ""
+            self._found(f"{folder}/commit/{first:08d}.json", f"is missing{more}", "move away")
+        self._links(read, least)
         if chain.broken and found == len(self.findings):
-            self._found(chain.broken[0], "is no part of the chain")
-        return chain.state
+            self._found(chain.broken[0], "is no part of the chain", "move away")
+        return chain
 
-    def _broken(self, path: str, commits: str) -> None:
-        """Name the file at fault for a commit that is in no chain; those above the first one have no fault."""
+    def _link(self, number: int, path: str) -> _Link | bool:
+        """What a commit says of the chain; else, when that is found, whether it may be the one of this number."""
+        data = self._archive.read(path)
         try:
-            commit = read_commit(self._archive.read(path))
+            commit: Commit = read_commit(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            self._found(path, f"cannot be read: {error}")
-            return
-        before = f"{commits}/{commit.after:08d}.json"
-        if commit.after and self._archive.holds(before) and _sha256(self._archive.read(before)) != commit.prev:
-            self._once(before, f"is not the commit that {commit.n} was made after")
+            self._found(path, f"cannot be read: {error}", "move away")
+            return True
+        if commit.n != number:
+            self._found(path, f"says that it is commit {commit.n}", "move away")
+            return False
+        return _Link(path, _sha256(data), commit.after, commit.prev, commit.run)
 
-    def _once(self, path: str, what: str) -> None:
-        if all(finding.path != path for finding in self.findings):
-            self._found(path, what)
+    def _links(self, links: Mapping[int, _Link], digests: dict[int, str]) -> None:
+        """From the newest down, each sound commit vouches for the one before it, as `digests` does to begin with."""
+        for number in sorted(links, reverse=True):
+            link, before = links[number], links.get(links[number].after)
+            if digests.get(number, link.sha256) != link.sha256:
+                self._found(link.path, "is not what was committed: its digest differs", "move away")
+            elif (link.after == 0) != (number == 1) or link.after >= number:
+                self._found(link.path, "names no commit that can be before it", "move away")
+            elif before is None or before.sha256 == link.prev or (number in digests and link.after not in digests):
+                digests.setdefault(link.after, link.prev)
+            elif digests.get(link.after) == before.sha256:
+                self._found(link.path, "does not follow the commit before it", "move away")
+            elif link.after not in digests:
+                what = f"does not fit: {before.path} or {link.path} was altered"
+                self._found(before.path, what, "move away")
+                self._found(link.path, what, "move away")
 
-    def _history(self, state: State) -> Iterator[str]:
-        """Sealed months and raw groups: each as committed, all in order, each joined to the one before; their paths."""
+    def _history(self, state: State) -> None:
+        """Sealed months and raw groups: each as committed, all in order, each joined to the one before."""
         for month, sealed in sorted(state.months.items()):
             if sealed.file is not None:
-                yield sealed.file.path
                 self._lines(sealed.file, _Order(month).wrong_with)
         asked = state.leg.upper if state.leg is not None else None
         for raw in state.raws:
-            yield raw.file.path
             if raw.asked != asked:
-                self._found(raw.file.path, "does not join the pages above it")
+                self._found(raw.file.path, "does not join the pages above it", "move away")
             asked = raw.low
             self._raw(raw)
         for file in state.unplaced:
-            yield file.path
             self._lines(file, lambda _: None)
 
     def _raw(self, raw: Raw) -> None:
@@ -369,61 +479,57 @@ class _Check:
         if self._lines(raw.file, descending):
             known = [key for key in keys if key is not None]
             if known != sorted(set(known), reverse=True) or known[:1] + known[-1:] != [raw.high, raw.low]:
-                self._found(raw.file.path, "its messages are not in order, or not those of its commit")
+                self._found(raw.file.path, "its messages are not in order, or not those of its commit", "rescan")
 
     def _lines(self, file: Held, wrong: Callable[[bytes], str | None]) -> bool:
-        """Whether a compressed file is as committed and nothing is wrong with any line of it."""
+        """Whether a file is as committed and nothing is wrong with any line of it."""
+        what = self._wrong_in(file, wrong)
+        if what is not None:
+            self._found(file.path, what, "rescan")
+        return what is None
+
+    def _wrong_in(self, file: Held, wrong: Callable[[bytes], str | None]) -> str | None:
         digest, rows, first = hashlib.sha256(), 0, None
         try:
             for line in self._archive.lines(file.path):
                 digest.update(line + b"\n")
                 rows += 1
                 first = first or wrong(line)
+            lies_there = self._archive.sha256_of(file.path)
         except DamagedArchive as error:
-            self._found(file.path, str(error).removeprefix(f"{file.path} "))
-            return False
+            return str(error).removeprefix(f"{file.path} ")
         if digest.hexdigest() != file.sha256:
-            first = "its content is not what was committed: its digest differs"
-        elif rows != file.rows:
-            first = f"has {rows} lines, {file.rows} were committed"
-        elif self._archive.sha256_of(file.path) != file.packed:
-            first = "was altered; the messages in it can still be read"
-        if first is not None:
-            self._found(file.path, first)
-        return first is None
+            return "its content is not what was committed: its digest differs"
+        if rows != file.rows:
+            return f"has {rows} lines, {file.rows} were committed"
+        if lies_there != file.packed:
+            return "was altered; the messages in it can still be read"
+        return first
 
     def _roster(self, file: Held) -> None:
         if self._lines(file, lambda _: None):
             try:
                 people_in(self._archive, file)
             except DamagedArchive as error:
-                self._found(file.path, str(error).removeprefix(f"{file.path} "))
+                self._found(file.path, str(error).removeprefix(f"{file.path} "), "rescan")
 
-    def _others(self, folder: str, named: Iterable[str]) -> None:
-        """Revisions that were replaced: their names tell their digests."""
-        months = self._archive.names(f"{folder}/sealed")
-        folders = [f"{folder}/roster", f"{folder}/unplaced", *(f"{folder}/sealed/{month}" for month in months)]
-        for path in (f"{parent}/{name}" for parent in folders for name in self._archive.names(parent)):
-            if path in named:
-                continue
-            digest = hashlib.sha256()
-            try:
-                for line in self._archive.lines(path):
-                    digest.update(line + b"\n")
-            except DamagedArchive as error:
-                self._found(path, str(error).removeprefix(f"{path} "))
-                continue
-            if not path.endswith(f"-{digest.hexdigest()[:12]}.jsonl.zst"):
-                self._found(path, "its content is not what its name says")
+    def _earlier(self, chain: Chain, needed: set[str]) -> None:
+        """What commits name and later ones have replaced; what no commit names, as a kill leaves it, is harmless."""
+        named = chain.files()
+        for path in sorted(named.keys() - needed):
+            wrong = self._wrong_in(named[path], lambda _: None)
+            if wrong is not None:
+                self._found(path, f"is of an earlier state, nothing that counts now: {wrong}", "rescan")
 
     def _body(self, sha256: str, size: int, media_id: str) -> None:
         path = media_path(sha256)
         if sha256 not in self._bodies:
             self._bodies[sha256] = self._wrong_with(path, sha256)
             if (wrong := self._bodies[sha256]) is not None:
-                self._found(path, f"{wrong}: the body of media {media_id}")
+                self._found(path, f"{wrong}: the body of media {media_id}", "rescan")
         if self._bodies[sha256] is None and self._archive.size_of(path) != size:
-            self._found(path, f"has {self._archive.size_of(path)} bytes, {size} were committed for media {media_id}")
+            what = f"has {self._archive.size_of(path)} bytes, {size} were committed for media {media_id}"
+            self._found(path, what, "rescan")
 
     def _wrong_with(self, path: str, sha256: str) -> str | None:
         try:
@@ -451,97 +557,23 @@ class _Order:
 
 
 @attrs.frozen
-class _Window:
-    """A stretch of a conversation's messages as the archive has it."""
+class _Link:
+    """What a commit says of the chain."""
 
-    conversation_id: str
     path: str
-    held: Mapping[Key, bytes]
-    """Digest by key, in order."""
+    sha256: str
+    after: int
+    prev: str
+    run: str
 
 
-def _drawn(archive: Archive, sample: int, seed: int) -> list[_Window]:
-    """Windows at random places, each message as likely as any other to be the upper end of one."""
-    draw = random.Random(seed)  # noqa: S311 -- to be repeated with the same seed
-    months = [
-        (str((state.details or {}).get("id")), sealed.file)
-        for name in archive.names(CONVERSATIONS)
-        for state in [Chain(archive, f"{CONVERSATIONS}/{name}").state]
-        for _, sealed in sorted(state.months.items())
-        if sealed.file is not None and sealed.file.rows
-    ]
-    if not months:
-        return []
-    picked = draw.choices(months, weights=[file.rows for _, file in months], k=sample)
-    return [_window(archive, id, file, draw.randint(1, file.rows)) for id, file in picked]
-
-
-def _window(archive: Archive, id: str, file: Held, rows: int) -> _Window:
-    held: dict[Key, bytes] = {}
-    try:
-        for line in deque(islice(archive.lines(file.path), rows), maxlen=WINDOW):
-            key = key_at(line)
-            if key is not None:
-                held[key] = digest_of(line)
-    except DamagedArchive:
-        pass  # Found already, with its name.
-    return _Window(id, file.path, held)
-
-
-class _Comparison:
-    """Asks the service for windows again."""
-
-    def __init__(self, archive: Archive, client: StrideClient) -> None:
-        self.findings: list[Finding] = []
-        self.not_known: list[str] = []
-        self._client = client
-
-    async def compare(self, windows: Iterable[_Window]) -> int:
-        """How many could be compared; what differs is found."""
-        compared = 0
-        for window in windows:
-            if not window.held:
-                continue
-            try:
-                now = await self._now(window)
-            except (NotFound, Forbidden) as error:
-                self.not_known.append(f"what the service says of conversation {window.conversation_id}: {error}")
-                continue
-            compared += 1
-            self._compare(window, now)
-        return compared
-
-    async def _now(self, window: _Window) -> Mapping[Key, bytes]:
-        """What the service has between the ends of a window."""
-        keys = list(window.held)
-        low, high = keys[0], keys[-1]
-        now: dict[Key, bytes] = {}
-
-        def take(key: Key | None, raw: bytes) -> None:
-            if key is not None and low <= key <= high:
-                now[key] = digest_of(line_of(raw))
-
-        def odd(error: DecodeError) -> None:
-            take(key_at(error.raw), error.raw)
-
-        above = EPOCH + timedelta(microseconds=high[0] // 1000 + 1)
-        pager = self._client.conversation(window.conversation_id).history(before=above, page_size=WINDOW)
-        async for page in pager.pages(on_undecodable=odd):
-            for message in page.items:
-                take((message.ts, message.id), message.raw)
-            if page.items and page.items[-1].ts < low[0]:
-                break
-        return now
-
-    def _compare(self, window: _Window, now: Mapping[Key, bytes]) -> None:
-        changed = sum(now[key] != digest for key, digest in window.held.items() if key in now)
-        gone, new = len(window.held.keys() - now.keys()), len(now.keys() - window.held.keys())
-        if changed or gone or new:
-            where = f"between {_moment(min(window.held))} and {_moment(max(window.held))}"
-            told = f"{changed} messages differ, {gone} are gone there, {new} are not held"
-            self.findings.append(
-                Finding(window.path, f"is not what the service says {where}: {told}; run the export with rescan to see")
-            )
+def _missing(numbers: Iterable[int], least: int) -> Iterator[tuple[int, int]]:
+    """First and last of each row of numbers that are not there; those up to `least` should be."""
+    before, there = 0, sorted(numbers)
+    for number in [*there, max([least, *there]) + 1]:
+        if number > before + 1:
+            yield before + 1, number - 1
+        before = number
 
 
 def _sha256(data: bytes) -> str:
