@@ -476,16 +476,16 @@ class _Check:
             keys.append(key_at(line))
             return "a line is no message" if keys[-1] is None else None
 
-        if self._lines(raw.file, descending):
+        if self._lines(raw.file, descending, "move away"):
             known = [key for key in keys if key is not None]
             if known != sorted(set(known), reverse=True) or known[:1] + known[-1:] != [raw.high, raw.low]:
-                self._found(raw.file.path, "its messages are not in order, or not those of its commit", "rescan")
+                self._found(raw.file.path, "its messages are not in order, or not those of its commit", "move away")
 
-    def _lines(self, file: Held, wrong: Callable[[bytes], str | None]) -> bool:
+    def _lines(self, file: Held, wrong: Callable[[bytes], str | None], remedy: Remedy = "rescan") -> bool:
         """Whether a file is as committed and nothing is wrong with any line of it."""
         what = self._wrong_in(file, wrong)
         if what is not None:
-            self._found(file.path, what, "rescan")
+            self._found(file.path, what, remedy)
         return what is None
 
     def _wrong_in(self, file: Held, wrong: Callable[[bytes], str | None]) -> str | None:

@@ -1,0 +1,101 @@
+"""stride status and stride verify on archives that are not as they should be."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from stride_async.server import LocalServer
+from tests.cli.conftest import Run
+
+
+@pytest.fixture
+async def archive(run: Run, server: LocalServer, tmp_path: Path) -> Path:
+    """A room with a file, exported twice."""
+    room = server.add_conversation("general", roster=[server.add_user("Ann")])
+    server.fill(room, 80)
+    for _ in range(2):
+        assert 0 == (await run("export", "-o", str(tmp_path / "the site"))).exit_code
+        server.fill(room, 5, ts="2018-08-01T00:00:00Z")
+    return tmp_path / "the site"
+
+
+def files(archive: Path, pattern: str) -> list[Path]:
+    return sorted(archive.glob(pattern))
+
+
+REMEDIES = {
+    "data/conversations/*/sealed/*/*": "stride export --rescan all -o {archive}",
+    "data/conversations/*/commit/*": "move the folder of the conversation away",
+    "runs/*/heads.json": "move its folder away",
+}
+
+
+@pytest.mark.parametrize("part", REMEDIES)
+async def test_verify_tells_what_can_be_done(run: Run, archive: Path, part: str):
+    """In one line a kind, after what is known and before the sentence it ends with."""
+    file = files(archive, part)[-1]
+    file.write_bytes(file.read_bytes()[:-5])
+
+    result = await run("verify", str(archive))
+
+    *_, told, last = result.stderr.splitlines()
+    assert 6 == result.exit_code
+    assert REMEDIES[part].format(archive=shlex.quote(str(archive))) in told
+    assert file.relative_to(archive).as_posix() in last
+
+
+async def test_verify_tells_programs_the_remedy(run: Run, archive: Path):
+    """Beside each thing that is wrong."""
+    [profiles] = files(archive, "data/users/sealed/*")
+    profiles.unlink()
+
+    result = await run("verify", str(archive))
+
+    [found] = [line for line in map(json.loads, result.stdout.splitlines()) if "path" in line]
+    assert (profiles.relative_to(archive).as_posix(), "rescan") == (found["path"], found["remedy"])
+
+
+async def test_a_damaged_list_of_failures_stops_nobody(run: Run, server: LocalServer, archive: Path):
+    """Status shows what of it can be read; verify tells that there is less than was counted."""
+    server.faults.add("GET", "*/roster", status=403)
+    assert 5 == (await run("export", "-o", str(archive))).exit_code
+    [listed] = files(archive, "runs/*/failures.jsonl")
+    listed.write_bytes(listed.read_bytes()[:20])
+
+    status, verified = await run("status", str(archive)), await run("verify", str(archive))
+
+    assert (0, []) == (status.exit_code, json.loads(status.stdout)["failures"])
+    assert 0 == verified.exit_code, verified.stderr
+    assert "failures.jsonl lists 0 of 1" in verified.stderr
+
+
+async def test_files_of_others_are_named_and_left_alone(run: Run, archive: Path):
+    """They are no damage."""
+    [commits] = files(archive, "data/conversations/*/commit")
+    (commits / "00000001 (1).json").write_bytes(b"{}")
+
+    status, verified = await run("status", str(archive)), await run("verify", str(archive))
+
+    assert (0, 0) == (status.exit_code, verified.exit_code), verified.stderr
+    assert "commit/00000001 (1).json" in verified.stderr
+
+
+async def test_an_interrupted_export_is_told_by_both(run: Run, server: LocalServer, archive: Path):
+    """Whatever was left: verify ends with 6 and how to go on, status says that the run did not finish."""
+    server.add_conversation("new")
+    server.faults.add("GET", "*/roster", status=401)
+    assert 4 == (await run("export", "-o", str(archive), "--rescan", "all")).exit_code
+
+    status, verified = await run("status", str(archive)), await run("verify", str(archive))
+
+    held = json.loads(status.stdout)
+    assert (False, {"complete": 1, "unknown": 1}) == (held["finished"], held["verdicts"])
+    assert {"general": "complete", "new": "unknown: its messages were not read"} == {
+        line["name"]: line["text"] for line in map(json.loads, verified.stdout.splitlines()) if "name" in line
+    }
+    assert 6 == verified.exit_code
+    assert f"`stride export -o {shlex.quote(str(archive))}`" in verified.stderr
