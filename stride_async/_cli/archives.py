@@ -29,8 +29,7 @@ def archive_failures() -> Iterator[None]:
         raise Ended(Exit.ARCHIVE_UNUSABLE, str(error)) from error
     except NothingSelected as error:
         near = ", ".join(map(repr, error.nearest))
-        told = f"; near to it: {near}" if near else "; `stride list conversations --archived` lists them all"
-        raise Ended(Exit.NOTHING_SELECTED, f"{error}{told}") from error
+        raise Ended(Exit.NOTHING_SELECTED, f"{error}; near to it: {near}" if near else str(error)) from error
 
 
 def in_json(value: Any) -> dict[str, object]:

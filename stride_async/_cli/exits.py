@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from enum import IntEnum
 
@@ -86,7 +87,7 @@ def _code_of(error: StrideError) -> Exit:
 def code_of_os(error: OSError) -> Exit:
     """A path that cannot be used is the user's to change; a full disk is not."""
     unusable = FileNotFoundError | FileExistsError | IsADirectoryError | NotADirectoryError | PermissionError
-    return Exit.USAGE if isinstance(error, unusable) else Exit.UNEXPECTED
+    return Exit.USAGE if isinstance(error, unusable) or error.errno == errno.EROFS else Exit.UNEXPECTED
 
 
 def _advice(error: StrideError, told: str) -> str:

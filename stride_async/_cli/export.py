@@ -8,18 +8,18 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 from zoneinfo import ZoneInfo
 
 import attrs
 import click
 from rich import filesize
 
-from stride_async import StrideClient
+from stride_async import StrideClient, StrideError
 from stride_async._cli import show
 from stride_async._cli.archives import archive_failures, in_json
 from stride_async._cli.connect import with_client
@@ -28,8 +28,10 @@ from stride_async._cli.export_progress import ExportProgress
 from stride_async._cli.options import json_option, verbose_option
 from stride_async.export import (
     ConversationStarted,
+    ExportEvent,
     ExportOptions,
     Failure,
+    RunStarted,
     Selection,
     Summary,
     estimate,
@@ -39,9 +41,11 @@ from stride_async.export import (
 
 _FAILURES_SHOWN = 6
 """Of what is missing, so that the summary fits fifteen lines; the rest is in the run's failures.jsonl."""
+_WORTH_TRYING = "run again"
+"""How the hint of a failure begins that another run may mend."""
 _PAGE_MESSAGES = 75
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
-_SPAN = re.compile(r"(\d+)([dhm])")
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_SPAN = re.compile(r"(\d{1,9})([dhm])")
 _SPAN_UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
 
 
@@ -86,7 +90,7 @@ def _zone(_: click.Context, __: click.Parameter, value: str | None) -> ZoneInfo 
     multiple=True,
     help="Only conversations of this type; may be repeated.",
 )
-@click.option("--since", metavar="TIME", help="Only messages sent after this moment.")
+@click.option("--since", metavar="TIME", help="Only messages sent at or after this moment.")
 @click.option("--until", metavar="TIME", help="Only messages sent before this moment.")
 @click.option("--tz", "zone", metavar="ZONE", callback=_zone, help="Time zone of a TIME that names none.")
 @click.option("--media", default="all", show_default=True, callback=_media, help="Files: all, none, or '<SIZE'.")
@@ -117,9 +121,11 @@ def command(
 
     Whatever stops it, the same command goes on where it was. Run later, it fetches what is new or changed.
 
-    A SELECTOR is a conversation's id, its address in a browser, or a name, in which * and ? stand for anything; ^
-    before it leaves out what it means, and @FILE stands for the selectors in the lines of FILE. Without any,
-    everything is meant. TIME is ISO 8601, such as 2018-06-01 or 2018-06-01T08:00:00Z.
+    A SELECTOR is a conversation's id, its address in a browser, or a name, in which * stands for anything and ? for
+    any one character; ^ before it leaves out what it means. @FILE stands for the selectors in the lines of FILE, and
+    ^@FILE leaves out what they mean. A name that begins with ^ or @ is written with ? instead. Without any selector,
+    everything is meant. TIME is ISO 8601 with its zone, such as 2018-06-01T08:00:00Z; --tz names the zone of one
+    without, such as 2018-06-01.
 
     On a terminal it ends with a summary on stderr. JSON lines tell each event as it happens. What could not be had is
     listed, in the archive too, and the exit code is 5.
@@ -161,16 +167,30 @@ def command(
 
 
 def _read_selectors(words: Sequence[str]) -> Iterator[str]:
-    """The selectors, those of files among them."""
+    """The selectors, those of files among them.
+
+    Raises:
+        Ended: a file cannot be used, or there is nothing in those that were to say what is meant.
+    """
+    left = {word: [word] if not word.removeprefix("^").startswith("@") else _in_file(word) for word in words}
+    meant = [word for word in left if not word.startswith("^")]
+    if meant and not any(left[word] for word in meant):
+        raise Ended(Exit.NOTHING_SELECTED, f"no selector is in {', '.join(word[1:] for word in meant)}")
     for word in words:
-        if not word.startswith("@"):
-            yield word
-            continue
-        try:
-            lines = Path(word[1:]).read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError as error:
-            raise Ended(Exit.USAGE, f"{word[1:]} is no text in UTF-8: {error}") from error
-        yield from filter(None, map(str.strip, lines))
+        yield from left[word]
+
+
+def _in_file(word: str) -> list[str]:
+    """The selectors that `@FILE` or `^@FILE` stands for, the latter each with its `^`."""
+    sign, _, file = word.partition("@")
+    try:
+        lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise Ended(Exit.USAGE, f"{file} is no text in UTF-8: {error}") from error
+    selectors = list(filter(None, map(str.strip, lines)))
+    if sign and (leaving_out := next((each for each in selectors if each.startswith("^")), None)):
+        raise Ended(Exit.USAGE, f"{word} leaves out all that is in {file}; {leaving_out} there must not begin with ^")
+    return [sign + selector for selector in selectors]
 
 
 def _moment(option: str, value: str | None, zone: ZoneInfo | None) -> datetime | None:
@@ -213,51 +233,100 @@ async def _estimate(client: StrideClient, archive: Path, options: ExportOptions,
         )
     if limit is not None:
         at_once = min(options.concurrency, len(found))
-        seconds = max(*(one.calls for one in found), calls / at_once) / limit * 60
+        # A minute's calls may come at once: only more than these have to wait.
+        waits = [max(0, one.calls - 1) // limit * 60 for one in found]
+        seconds = max(*waits, sum(waits) / at_once)
+        waiting = f"at least {seconds:,.0f} s of waiting" if seconds else "no waiting as far as known"
         told.append(
-            f"At {limit:,} calls a minute in a conversation, {at_once:,} of them at once: at least {seconds:,.0f} s,"
-            f" and up to {limit * _PAGE_MESSAGES * at_once:,} messages a minute"
+            f"At {limit:,} calls a minute in a conversation, {at_once:,} of them at once: {waiting}, and up to"
+            f" {limit * _PAGE_MESSAGES * at_once:,} messages a minute"
         )
     show.words(".\n".join(told) + ".")
 
 
-async def _export(client: StrideClient, archive: Path, options: ExportOptions, *, as_json: bool) -> int:
-    progress = ExportProgress(client.settings.calls_per_minute, options.concurrency)
-    watched = client.with_settings(attrs.evolve(client.settings, on_event=progress.heard))
-    names: dict[str, str] = {}
-    failures: list[Failure] = []
+@attrs.define
+class _Heard:
+    """What a run told, for the words at its end."""
+
+    begun: bool = False
+    names: dict[str, str] = attrs.field(factory=dict)
+    """Of conversations, by id."""
+    failures: list[Failure] = attrs.field(factory=list)
     summary: Summary | None = None
+
+    def take(self, event: ExportEvent) -> None:
+        match event:
+            case RunStarted():
+                self.begun = True
+                if event.continued:
+                    show.words(f"Going on with the run of {_begun_at(event.run)}, which was interrupted.")
+            case ConversationStarted():
+                self.names[event.conversation_id] = event.name
+            case Failure():
+                self.failures.append(event)
+            case Summary():
+                self.summary = event
+
+
+async def _export(client: StrideClient, archive: Path, options: ExportOptions, *, as_json: bool) -> int:
+    progress, heard = ExportProgress(client.settings.calls_per_minute, options.concurrency), _Heard()
+    watched = client.with_settings(attrs.evolve(client.settings, on_event=progress.heard))
     try:
         with _stopping() as stopped:
-            async with progress.shown():
-                async for event in export(watched, archive, options):
+            async with progress.shown(), aclosing(_events(watched, archive, options)) as events:
+                async for event in events:
                     progress.take(event)
+                    heard.take(event)
                     if not show.for_people(as_json=as_json):
-                        show.json_lines([{"event": type(event).__name__, **in_json(event)}])
-                    match event:
-                        case ConversationStarted():
-                            names[event.conversation_id] = event.name
-                        case Failure():
-                            failures.append(event)
-                        case Summary():
-                            summary = event
+                        _print(event)
     except asyncio.CancelledError:
         if not stopped.is_set():
             raise
         if (task := asyncio.current_task()) is not None:
             task.uncancel()
-        show.words(
-            f"Interrupted; all that came is kept ({progress.conversations:,} of {progress.total or 0:,} conversations "
-            f"done). Run it again to go on:\n  {_again()}"
-        )
+        show.words(_stopped("Interrupted", progress))
         return Exit.INTERRUPTED
+    except StrideError:
+        if heard.begun:
+            show.words(_stopped("Stopped", progress))
+        raise
+    except BrokenPipeError:
+        raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        told = f"{where}{error.strerror or error}"
-        raise Ended(code_of_os(error), f"the archive cannot be written: {told}; run it again to go on") from error
-    assert summary is not None
-    show.words("\n".join(_told(summary, failures, names, archive, progress.calls)))
-    return Exit.PARTIAL if failures else Exit.DONE
+        go_on = "; what was written is kept, run it again to go on" if heard.begun else ""
+        told = f"the archive cannot be written: {where}{error.strerror or error}{go_on}"
+        raise Ended(code_of_os(error), told) from error
+    assert heard.summary is not None
+    show.words("\n".join(_told(heard.summary, heard, progress, archive)))
+    return Exit.PARTIAL if heard.failures else Exit.DONE
+
+
+def _events(client: StrideClient, archive: Path, options: ExportOptions) -> AsyncGenerator[ExportEvent, None]:
+    """What the export tells; to be closed, since whoever leaves it in the middle wants kept what came."""
+    return cast("AsyncGenerator[ExportEvent, None]", export(client, archive, options))
+
+
+def _print(event: ExportEvent) -> None:
+    try:
+        show.json_lines([{"event": type(event).__name__, **in_json(event)}])
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Ended(code_of_os(error), f"stdout cannot be written: {error.strerror or error}") from error
+
+
+def _begun_at(run: str) -> str:
+    """When a run began, by its name."""
+    began = datetime.strptime(run.partition(".")[0], "%Y%m%dT%H%M%S")
+    return f"{began:%Y-%m-%d %H:%M} UTC"
+
+
+def _stopped(how: str, progress: ExportProgress) -> str:
+    if progress.total is None:
+        return f"{how} before the first conversation. Run it again:\n  {_again()}"
+    done = f"{progress.conversations:,} of {progress.total:,} conversations done"
+    return f"{how}; all that came is kept ({done}). Run it again to go on:\n  {_again()}"
 
 
 @contextmanager
@@ -294,19 +363,16 @@ def _again() -> str:
     return shlex.join(["stride", *sys.argv[1:]])
 
 
-def _told(
-    summary: Summary, failures: Sequence[Failure], names: dict[str, str], archive: Path, calls: int
-) -> Iterator[str]:
+def _told(summary: Summary, heard: _Heard, progress: ExportProgress, archive: Path) -> Iterator[str]:
     """The summary, the verdict first."""
-    if failures:
-        things = "thing is" if len(failures) == 1 else "things are"
-        yield f"Partial: {len(failures):,} {things} missing, all else is here."
-    else:
-        yield "Complete: everything that was asked for is here."
+    failures = heard.failures
+    hints = {failure.hint for failure in failures}
+    yield _verdict(len(failures), came=bool(summary.messages or progress.messages or summary.media or summary.users))
     for failure in failures[:_FAILURES_SHOWN]:
-        room = names.get(failure.conversation_id, failure.conversation_id)
+        room = heard.names.get(failure.conversation_id, failure.conversation_id)
         what = " ".join(filter(None, (failure.what, failure.id, room and f"of {room}")))
-        yield show.printable(f"  {what}: {failure.error[:160]}")
+        hint = f" ({failure.hint})" if len(hints) > 1 else ""
+        yield show.printable(f"  {what}: {failure.error[:160]}{hint}")
     if len(failures) > _FAILURES_SHOWN:
         yield f"  and {len(failures) - _FAILURES_SHOWN:,} more, all in {archive}/runs/{summary.run}/failures.jsonl"
     yield (
@@ -314,7 +380,16 @@ def _told(
         f"{summary.new:,} new, {summary.changed:,} changed, {summary.gone:,} gone."
     )
     yield f"{summary.media:,} files came ({filesize.decimal(summary.media_bytes)}); {summary.users:,} people were met."
-    yield f"{calls:,} calls in {summary.seconds:.1f} s. Content digest {summary.content_digest}"
-    if failures:
+    yield f"{progress.calls:,} calls in {summary.seconds:.1f} s. Content digest {summary.content_digest}"
+    if len(hints) == 1:
+        yield show.printable(f"Hint: {hints.pop()}.")
+    if any(failure.hint.startswith(_WORTH_TRYING) for failure in failures):
         yield f"Try again for what is missing: {_again()}{'' if '--retry-failed' in sys.argv else ' --retry-failed'}"
     yield f"Check it: stride verify {shlex.quote(str(archive))}"
+
+
+def _verdict(missing: int, *, came: bool) -> str:
+    if not missing:
+        return "Complete: everything that was asked for is here."
+    things = f"{missing:,} {'thing is' if missing == 1 else 'things are'} missing"
+    return f"Partial: {things}, all else is here." if came else f"Nothing came: {things}."

@@ -6,8 +6,10 @@ import asyncio
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from urllib.parse import unquote
 
 import attrs
 from rich import filesize
@@ -34,12 +36,15 @@ SECONDS_BETWEEN_LINES = 30.0
 _SLOWEST = 4
 """Rooms shown of those under way."""
 _BAR_WIDTH = 60
+_LATELY = 60.0
+"""Seconds: the window of the service's limit, which lets a minute's calls through at once."""
 
 
 @attrs.define
 class _Room:
     name: str
     began: float
+    calls: int = 0
     messages: int = 0
     size_bytes: int = 0
 
@@ -54,11 +59,23 @@ class ExportProgress:
         self._at_once = at_once
         self._began = time.monotonic()
         self._rooms: dict[str, _Room] = {}
+        """Under way, by id."""
+        self._lately: deque[tuple[float, str]] = deque()
+        """When each call of the last minute was sent, and to which conversation."""
+        self._done = self._calls_of_rooms = 0
+        """Conversations that took calls and are done; calls to these and to those under way."""
 
     def heard(self, event: Event) -> None:
         """What the client tells."""
-        if isinstance(event, AttemptStarted):
-            self.calls += 1
+        if not isinstance(event, AttemptStarted):
+            return
+        self.calls += 1
+        if (id := _conversation_in(event.path)) is not None:
+            self._lately.append((time.monotonic(), id))
+            self._forget_older()
+            if (room := self._rooms.get(id)) is not None:
+                room.calls += 1
+                self._calls_of_rooms += 1
 
     def take(self, event: ExportEvent) -> None:
         """What the export tells."""
@@ -74,7 +91,9 @@ class ExportProgress:
                 self._came(event.conversation_id, event.size_bytes)
             case ConversationDone():
                 self.conversations += 1
-                self._rooms.pop(event.conversation_id, None)
+                room = self._rooms.pop(event.conversation_id, None)
+                if room is not None and room.calls:
+                    self._done += 1
 
     def _came(self, conversation_id: str, size_bytes: int, messages: int = 0) -> None:
         self.size_bytes += size_bytes
@@ -103,35 +122,45 @@ class ExportProgress:
             show.words("; ".join(self._facts()))
 
     def _facts(self) -> list[str]:
-        seconds = max(time.monotonic() - self._began, 0.001)
         of = "" if self.total is None else f" of {self.total:,}"
         facts = [
             f"conversations {self.conversations:,}{of}",
             f"messages {self.messages:,}",
             filesize.decimal(self.size_bytes),
-            f"{self.calls / seconds:.1f} calls/s{self._allowed()}",
+            self._calls_lately(),
         ]
-        left = self.seconds_left(seconds)
+        left = self.seconds_left()
         return [*facts, f"about {_clock(left)} left"] if left else facts
 
-    def _allowed(self) -> str:
-        per_second = self._calls_a_second()
-        return "" if per_second is None else f" of {per_second:.1f} allowed"
-
-    def _calls_a_second(self) -> float | None:
-        """What the limit allows the conversations that are worked on at once."""
+    def _calls_lately(self) -> str:
+        """Calls to conversations in the last minute, and how many the limit allows those that they went to."""
+        self._forget_older()
+        told = f"{len(self._lately):,} calls in the last minute"
         if self._per_minute is None:
-            return None
-        left = self._at_once if self.total is None else self.total - self.conversations
-        return self._per_minute / 60 * max(1, min(self._at_once, left))
+            return told
+        at_work = {id for _, id in self._lately} | self._rooms.keys()
+        return f"{told} of {self._per_minute * max(1, len(at_work)):,} allowed"
 
-    def seconds_left(self, seconds: float) -> float | None:
-        """An estimate from the conversations done so far and the limit; None before the first is done."""
-        if self.total is None or not self.conversations:
+    def _forget_older(self) -> None:
+        while self._lately and self._lately[0][0] < time.monotonic() - _LATELY:
+            self._lately.popleft()
+
+    def seconds_left(self) -> float | None:
+        """An estimate; None before a conversation that took calls is done, and while no calls are made.
+
+        The short ones are done first, so that the calls of those under way count for the mean, too. Each that is left
+        is taken to need the mean still: at the pace of the last minute, and no faster than the limit lets it.
+        """
+        self._forget_older()
+        if self.total is None or not self._done or not self._lately:
             return None
-        left = (self.total - self.conversations) / self.conversations
-        allowed = self._calls_a_second()
-        return left * max(seconds, 0.0 if allowed is None else self.calls / allowed)
+        each, left = self._calls_of_rooms / self._done, self.total - self.conversations
+        pace = len(self._lately) / min(time.monotonic() - self._began, _LATELY)
+        at_this_pace = left * each / pace
+        if self._per_minute is None:
+            return at_this_pace
+        waiting = max(0.0, each - self._per_minute) / self._per_minute * 60
+        return max(at_this_pace, waiting * left / max(1, min(self._at_once, left)))
 
     def _drawn(self) -> Group:
         bar = Table.grid()
@@ -152,6 +181,12 @@ class ExportProgress:
             for room in slowest
         ]
         return Group(bar, facts, *rooms)
+
+
+def _conversation_in(path: str) -> str | None:
+    """The conversation that a call goes to; the limit counts no others."""
+    parts = path.split("/")
+    return unquote(parts[4]) if parts[3:4] == ["conversation"] and len(parts) > 4 else None
 
 
 def _clock(seconds: float) -> str:

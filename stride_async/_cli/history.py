@@ -99,7 +99,7 @@ async def _show(messages: Sequence[Message], people: People, console: Console) -
     for message, sender in zip(messages, senders, strict=True):
         when = f"{message.sent_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
         who = Text(show.printable(sender.display_name or sender.id), style="cyan")
-        what = Text(show.printable(_text_of(message)))
+        what = Text(show.printable_lines(_text_of(message)))
         if narrow:
             console.print(Text(when, style="dim"), who, what, sep="\n")
         else:

@@ -102,7 +102,8 @@ def users(*, as_json: bool) -> None:
         rosters = await asyncio.gather(*(_roster(client, room.id) for room in rooms))
         met = dict.fromkeys(member for roster in rosters for member in roster or ())
         _show_people(await People(client).look_up(met), as_json=as_json)
-        closed = [f"{room.name} ({room.id})" for room, roster in zip(rooms, rosters, strict=True) if roster is None]
+        unread = (room for room, roster in zip(rooms, rosters, strict=True) if roster is None)
+        closed = [f"{show.printable(room.name)} ({room.id})" for room in unread]
         if closed:
             raise Ended(Exit.PARTIAL, f"{len(closed)} rosters may not be read: {', '.join(closed)}")
 

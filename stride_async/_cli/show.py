@@ -35,7 +35,9 @@ def for_people(*, as_json: bool) -> bool:
 
 def words(text: str) -> None:
     """A line for people."""
-    click.echo(text, err=True)
+    # Not by click: it writes past rich, which would wipe the line away with the display that is under way.
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def json_lines(values: Iterable[Mapping[str, object] | bytes]) -> None:
@@ -80,7 +82,12 @@ def console(file: TextIO) -> Console:
 
 
 def printable(text: str) -> str:
-    """The text with control characters, which could steer a terminal, replaced; line breaks and tabs stay."""
+    """The text in one line, with control characters, which could steer a terminal, replaced."""
+    return printable_lines(text).replace("\n", " ").replace("\t", " ")
+
+
+def printable_lines(text: str) -> str:
+    """The text with control characters replaced; line breaks and tabs stay."""
     if text.isprintable():
         return text
     return "".join(

@@ -9,6 +9,9 @@ import attrs
 
 from stride_async.export._select import Selection
 
+LONGEST_RESCAN = timedelta(days=36_525)
+"""A hundred years; whoever wants more wants all."""
+
 
 @attrs.frozen(kw_only=True)
 class ExportOptions:
@@ -20,7 +23,7 @@ class ExportOptions:
 
     selection: Selection = attrs.field(factory=Selection)
     since: datetime | None = None
-    """Only messages sent after this aware moment."""
+    """Only messages sent at or after this aware moment."""
     until: datetime | None = None
     """Only messages sent before this aware moment."""
     media: Literal["all", "none"] | int = "all"
@@ -41,6 +44,9 @@ class ExportOptions:
                 raise ValueError(f"{name}={moment.isoformat()} has no time zone: give an aware datetime")
         if self.since is not None and self.until is not None and self.since > self.until:
             raise ValueError(f"since={self.since.isoformat()} is later than until={self.until.isoformat()}")
+        if isinstance(self.rescan, timedelta) and not timedelta() <= self.rescan <= LONGEST_RESCAN:
+            most = LONGEST_RESCAN.days
+            raise ValueError(f"rescan={self.rescan.days} days is out of range: 0 to {most} days, or all")
 
 
 @attrs.frozen

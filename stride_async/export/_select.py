@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import heapq
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -13,8 +14,10 @@ _ADDRESS = re.compile(
     r"https://(?:app\.stride\.com/(?P<web_site>[^/]+)|applink\.atlassian\.com/stride/(?P<link_site>[^/]+))"
     r"/chat/(?P<room>[^/?#]+)[/?#]?.*"
 )
-_NEAREST, _LIKENESS = 3, 0.6
-"""Names offered for a selector, and how alike they must be."""
+_NEAREST = 3
+"""Names offered, for so many selectors at most that mean nothing."""
+_ALIKE = 0.6
+"""From which likeness on (of 0 to 1) an id is offered beside names."""
 
 
 def room_in_address(text: str) -> tuple[str, str] | None:
@@ -29,7 +32,9 @@ def room_in_address(text: str) -> tuple[str, str] | None:
 class Selection:
     """Selectors in the order given: an id, an address, or a glob on the name; `^` before one takes out again.
 
-    Without any, or with only exclusions, everything is meant. Names compare without regard to case.
+    Without any, or with only exclusions, everything is meant. Names compare without regard to case. In a glob `*` and
+    `?` stand for anything and for any one character, so that `?up` means a conversation called `^up`; all else is
+    itself.
     """
 
     selectors: tuple[str, ...] = ()
@@ -56,14 +61,23 @@ class Selection:
         ]
 
     def nearest(self, names: Mapping[str, str]) -> list[str]:
-        """Names that look like a selector which means none of these conversations (id to name)."""
-        folded = {name.casefold(): name for name in names.values()}
-        near = [
-            folded[name]
-            for selector in self.idle(names)
-            for name in difflib.get_close_matches(selector.strip("^*").casefold(), folded, _NEAREST, _LIKENESS)
-        ]
-        return list(dict.fromkeys(near))
+        """What is most like the selectors that mean none of these conversations (id to name), the most like first.
+
+        Names, however unlike, and ids that are alike.
+        """
+        found: dict[str, float] = {}
+        for selector in sorted(self.idle(names), key=lambda one: one.startswith("^"))[:_NEAREST]:
+            address = room_in_address(selector.removeprefix("^"))
+            sought = address[1] if address is not None else selector.strip("^*")
+            matcher = difflib.SequenceMatcher(b=sought.casefold())
+            for id, name in names.items():
+                for text, least in ((name, 0.0), (id, _ALIKE)):
+                    matcher.set_seq1(text.casefold())
+                    if not text or matcher.real_quick_ratio() < least:
+                        continue
+                    if (alike := matcher.ratio()) >= least:
+                        found[text] = max(alike, found.get(text, 0.0))
+        return heapq.nlargest(_NEAREST, found, key=found.__getitem__)
 
 
 def _means(selector: str, id: str, name: str) -> bool:
@@ -73,4 +87,4 @@ def _means(selector: str, id: str, name: str) -> bool:
     if selector == id:
         return True
     name, selector = name.casefold(), selector.casefold()
-    return name == selector or fnmatchcase(name, selector)
+    return name == selector or fnmatchcase(name, selector.replace("[", "[[]"))

@@ -7,11 +7,13 @@ import errno
 import json
 import os
 import pty
+import re
 import signal
 from pathlib import Path
 
 import pytest
 
+from stride_async._cli import export_progress
 from stride_async.export import read
 from stride_async.export._archive import Archive
 from stride_async.server import LocalServer
@@ -82,6 +84,9 @@ async def test_everything_comes_by_default(run: Run, rooms: dict[str, str], tmp_
         (["https://app.stride.com/{site}/chat/{general}"], {"general"}),
         (["https://applink.atlassian.com/stride/{site}/chat/{Ann}?x=1", "team-red"], {"Ann", "team-red"}),
         (["@{file}", "^team-red"], {"general"}),
+        (["^@{file}"], {"team-old", "Ann"}),
+        (["^@{empty}", "@{empty}", "Ann"], {"Ann"}),
+        (["^@{empty}"], {"general", "team-red", "team-old", "Ann"}),
         (["--type", "direct"], {"Ann"}),
         (["--type", "private"], {"team-red"}),
         (["--type", "direct", "--type", "public", "^team-*"], {"Ann", "general"}),
@@ -93,7 +98,9 @@ async def test_selectors_pick(
 ):
     """By id, address, name or glob; `^` leaves out; a file has a selector a line."""
     (tmp_path / "rooms.txt").write_text("general\n\n team-red \n")
-    known = {**rooms, "site": server.cloud_id, "file": str(tmp_path / "rooms.txt")}
+    (tmp_path / "empty.txt").write_text("\n")
+    files = {name.removesuffix(".txt"): str(tmp_path / name) for name in ("rooms.txt", "empty.txt")}
+    known = {**rooms, "site": server.cloud_id, "file": files["rooms"], "empty": files["empty"]}
 
     result = await run("export", *(word.format_map(known) for word in words), "-o", str(tmp_path / "site"))
 
@@ -105,6 +112,7 @@ async def test_selectors_pick(
     ("words", "code", "told"),
     [
         (["genral"], 3, "near to it: 'general'"),
+        (["nosuchroom"], 3, "near to it: '"),
         (["^*"], 3, "none of 4 conversations"),
         (["https://app.stride.com/elsewhere/chat/x"], 2, "is of site elsewhere"),
         (["@no-such-file"], 2, "no-such-file"),
@@ -115,6 +123,10 @@ async def test_selectors_pick(
         (["--media", "small"], 2, "not all, none or a size"),
         (["--media", "10MB"], 2, "'<10MB'"),
         (["--rescan", "a while"], 2, "30d"),
+        (["--rescan", "800000d"], 2, "0 to 36525 days, or all"),
+        (["--rescan", "1000000d"], 2, "0 to 36525 days, or all"),
+        (["--rescan", "9999999999d"], 2, "not all or a span"),
+        (["--media", f"<{'9' * 400}"], 2, "not all, none or a size"),
         (["--concurrency", "0"], 2, "--concurrency"),
         (["--type", "secret"], 2, "--type"),
     ],
@@ -130,12 +142,38 @@ async def test_what_cannot_be_meant_is_told(
     assert told in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "content", "code", "told"),
+    [
+        (["@{file}"], "", 3, "no selector is in {file}"),
+        (["@{file}", "^team-*"], "\n \n", 3, "no selector is in {file}"),
+        (["^@{file}"], "general\n^Ann\n", 2, "^Ann there must not begin with ^"),
+        (["@{file}"], "caf\udce9", 2, "no text in UTF-8"),
+    ],
+    ids=str,
+)
+async def test_a_file_that_says_nothing_does_not_mean_everything(
+    run: Run, rooms: dict[str, str], tmp_path: Path, words: list[str], content: str, code: int, told: str
+):
+    """A file that is empty by mistake must not export the whole site."""
+    file = tmp_path / "rooms.txt"
+    file.write_bytes(content.encode(errors="surrogateescape"))
+
+    result = await run("export", *(word.format(file=file) for word in words), "-o", str(tmp_path / "site"))
+
+    assert (code, "") == (result.exit_code, result.stdout)
+    assert told.format(file=file) in result.stderr
+    assert ["rooms.txt"] == files_in(tmp_path)
+
+
 async def test_a_selector_that_means_nothing_is_listed_as_missing(run: Run, rooms: dict[str, str], tmp_path: Path):
     """The others are exported; exit 5. One that would leave out is allowed to find nothing."""
     result = await run("export", "general", "genral", "^no-such-*", "-o", str(tmp_path / "site"))
 
     assert 5 == result.exit_code
     assert "selector genral: it means no conversation" in result.stderr
+    assert "Hint: correct it, or leave it out." in result.stderr
+    assert "Try again" not in result.stderr
     assert "no-such" not in result.stderr
     assert {"general"} == names_in(tmp_path / "site")
 
@@ -189,6 +227,33 @@ async def test_a_dry_run_asks_for_the_list_alone(run: Run, server: LocalServer, 
     )
 
 
+async def test_a_dry_run_counts_files_that_are_known_to_be_missing(
+    run: Run, server: LocalServer, rooms: dict[str, str], tmp_path: Path
+):
+    """Those that were not wanted before, those that are small enough now, and with --retry-failed those that failed."""
+    folder = str(tmp_path / "site")
+    files = [show_file(server, rooms["Ann"], bytes(size)) for size in (10, 1000)]
+
+    async def calls(*words: str) -> int:
+        result = await run("export", "Ann", "-o", folder, "--dry-run", *words)
+        [line] = lines(result.stdout)
+        return line["calls"]
+
+    await run("export", "-o", folder, "--media", "none")
+    none_held = [await calls(), await calls("--media", "<100B"), await calls("--media", "none")]
+    await run("export", "-o", folder, "--media", "<100B")
+    one_held = [await calls(), await calls("--media", "<100B"), await calls("--retry-failed")]
+    server.faults.add("GET", f"*/media/{files[1]}", status=404, times=1)
+    server.faults.add("GET", f"*/{rooms['Ann']}/roster", status=403, times=1)
+    await run("export", "-o", folder)
+    failed = [await calls(), await calls("--retry-failed")]
+
+    roster, page = 1, 1
+    assert [roster + page + 2, roster + page + 2, roster + page] == none_held
+    assert [roster + page + 1, roster + page, 0] == one_held
+    assert [roster + page, roster + 1] == failed
+
+
 async def test_what_is_missing_is_listed_and_can_be_had_later(
     run: Run, server: LocalServer, rooms: dict[str, str], tmp_path: Path
 ):
@@ -207,6 +272,7 @@ async def test_what_is_missing_is_listed_and_can_be_had_later(
     assert f"media {file} of Ann" in partial.stderr
     assert "history of general" in partial.stderr
     assert len(partial.stderr.splitlines()) <= 15
+    assert "Hint: run again with --retry-failed." in partial.stderr
     [held] = lines(told.stdout)
     assert {"history", "media"} == {failure["what"] for failure in held["failures"]}
     assert 0 == mended.exit_code, mended.stderr
@@ -214,18 +280,119 @@ async def test_what_is_missing_is_listed_and_can_be_had_later(
 
 
 async def test_many_failures_stay_few_lines(run: Run, server: LocalServer, tmp_path: Path):
-    """The summary says where the rest is listed."""
+    """The summary says where the rest is listed, and behind each what to do where that differs."""
     for number in range(20):
         server.add_conversation(f"room {number}")
     server.faults.add("GET", "*/roster", status=403)
 
-    result = await run("export", "-o", str(tmp_path / "site"))
+    result = await run("export", "-o", str(tmp_path / "site"), "room*", "nowhere")
 
     assert 5 == result.exit_code
     assert len(result.stderr.splitlines()) <= 15
+    assert "selector nowhere: it means no conversation (correct it, or leave it out)\n" in result.stderr
+    assert " (run again with --retry-failed)\n" in result.stderr
     [listed] = (tmp_path / "site").glob("runs/*/failures.jsonl")
     assert str(listed) in result.stderr
-    assert 20 == len(listed.read_text().splitlines())
+    assert 21 == len(listed.read_text().splitlines())
+
+
+async def test_nothing_at_all_is_not_called_a_part(
+    run: Run, server: LocalServer, rooms: dict[str, str], tmp_path: Path
+):
+    """Where every call is refused, nothing else is here."""
+    server.faults.add("GET", "*/roster", status=403)
+    server.faults.add("GET", "*/message", status=403)
+
+    result = await run("export", "-o", str(tmp_path / "site"))
+
+    assert 5 == result.exit_code
+    assert result.stderr.startswith("Nothing came: 8 things are missing.\n")
+
+
+async def test_a_name_is_never_more_than_one_line(run: Run, server: LocalServer, tmp_path: Path):
+    """Nor does it reach the terminal's controls: whoever names a room must not write the summary."""
+    room = server.add_conversation("plain\n\x1b[31mred\r\nComplete: all is here")
+    server.faults.add("GET", f"*/{room}/roster", status=403)
+
+    result = await run("export", "-o", str(tmp_path / "site"))
+
+    assert "roster of plain \N{REPLACEMENT CHARACTER}[31mred Complete: all is here: " in result.stderr
+
+
+async def test_a_line_tells_how_far_it_is_where_there_is_no_terminal(
+    run: Run, server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Every so often, on stderr."""
+    monkeypatch.setattr(export_progress, "SECONDS_BETWEEN_LINES", 0.01)
+    room = server.add_conversation("general")
+    server.fill(room, 300)
+    server.faults.add("GET", f"*/{room}/message", delay=0.05)
+
+    result = await run("export", "-o", str(tmp_path / "site"))
+
+    told = result.stderr.partition("Complete")[0].splitlines()
+    assert any(re.fullmatch(r"conversations 0 of 1; messages \d+; .* of 100 allowed", line) for line in told), told
+
+
+async def test_a_service_that_goes_away_ends_it_with_what_came(
+    run: Run, server: LocalServer, rooms: dict[str, str], tmp_path: Path
+):
+    """Exit 7, what came is kept, and how to go on; the same command does when the service is back."""
+    folder = str(tmp_path / "site")
+    server.faults.add("GET", "*", status=503, after=8)
+
+    stopped = await run("export", "-o", folder, "--concurrency", "1")
+    server.faults.clear()
+    gone_on = await run("export", "-o", folder)
+
+    assert 7 == stopped.exit_code
+    assert re.match(r"Stopped; all that came is kept \([1-3] of 4 conversations done\). Run it again", stopped.stderr)
+    assert "Error: " in stopped.stderr.splitlines()[-1]
+    assert 0 == gone_on.exit_code
+    assert gone_on.stderr.startswith("Going on with the run of 20")
+
+
+async def test_a_place_where_nothing_can_be_written_is_said_so(run: Run, rooms: dict[str, str], tmp_path: Path):
+    """One sentence; to run it again would not help."""
+    where = str(tmp_path / ("x" * 300) / "site")
+
+    result = await run("export", "-o", where)
+
+    assert 1 == len(result.stderr.splitlines())
+    assert f"the archive cannot be written: {where}" in result.stderr
+    assert "again" not in result.stderr
+
+
+async def test_who_reads_only_the_first_line_ends_it_in_silence(start: Started, server: LocalServer, tmp_path: Path):
+    """As in `stride export --json … | head -1`; what came is kept."""
+    room = server.add_conversation("general")
+    server.fill(room, 1500)
+    folder = tmp_path / "site"
+    reading, writing = os.pipe()
+
+    process = await start("export", "--json", "-o", str(folder), stdout=writing)
+    os.close(writing)
+    first = await asyncio.to_thread(os.read, reading, 10)
+    os.close(reading)
+    _, told = await asyncio.wait_for(process.communicate(), 20)
+
+    assert (b'{"event":"', 0, b"") == (first, process.returncode, told)
+    assert (folder / "archive.json").exists()
+
+
+async def test_ctrl_c_before_anything_is_listed_does_not_count(start: Started, server: LocalServer, tmp_path: Path):
+    """There is nothing yet of which so many could be done."""
+    server.add_conversation("general")
+    asked = asyncio.Event()
+    server.faults.add("GET", "/site/*/conversation", stall="headers", do=lambda _: asked.set())
+
+    process = await start("export", "-o", str(tmp_path / "site"))
+    await asyncio.wait_for(asked.wait(), 20)
+    process.send_signal(signal.SIGINT)
+    _, told = await asyncio.wait_for(process.communicate(), 20)
+
+    assert 130 == process.returncode
+    assert "Interrupted before the first conversation. Run it again:\n  stride export" in told.decode()
 
 
 async def test_fail_fast_ends_at_the_first_failure(
@@ -278,16 +445,16 @@ async def test_a_full_disk_is_one_sentence(
     run: Run, rooms: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """It says what is wrong and how to go on; the same command later completes the archive."""
-    folder, put = tmp_path / "site", Archive.put
-    left = [12]
+    folder, link = tmp_path / "site", os.link
+    left = [6]
 
-    def full(self: Archive, path: str, data: bytes) -> bool:
+    def full(file: Path, name: Path) -> None:
         left[0] -= 1
         if left[0] < 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-        return put(self, path, data)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), file)
+        link(file, name)
 
-    monkeypatch.setattr(Archive, "put", full)
+    monkeypatch.setattr(os, "link", full)
     stopped = await run("export", "-o", str(folder))
     monkeypatch.undo()
     gone_on = await run("export", "-o", str(folder))
@@ -320,6 +487,7 @@ async def test_ctrl_c_keeps_what_came(start: Started, run: Run, server: LocalSer
     assert 130 == process.returncode
     assert f"stride export -o {folder}" in told.decode()
     assert 0 == again.exit_code
+    assert re.match(r"Going on with the run of 20\d\d-\d\d-\d\d \d\d:\d\d UTC, which was interrupted.\n", again.stderr)
     later = [call.query for call in server.calls.matching("GET", f"*/{room}/message")][len(asked) :]
     assert len([query for query in later if query in asked]) <= 1
     assert 1500 == len(list(read(folder).messages(room)))
@@ -347,8 +515,8 @@ async def test_a_second_ctrl_c_ends_it_at_once(start: Started, run: Run, server:
 
 
 async def test_on_a_terminal_there_is_a_bar_and_no_json(start: Started, server: LocalServer, tmp_path: Path):
-    """Counts move while it works; the summary stays."""
-    room = server.add_conversation("general")
+    """Counts move while it works, and calls stay within what is told to be allowed; the summary stays."""
+    room = server.add_conversation("gen\neral")
     server.fill(room, 1500)
     server.faults.add("GET", f"*/{room}/message", delay=0.03)
     ours, theirs = pty.openpty()
@@ -360,10 +528,39 @@ async def test_on_a_terminal_there_is_a_bar_and_no_json(start: Started, server: 
 
     assert 0 == await process.wait()
     assert "conversations 0 of 1" in shown
-    assert "of 1.7 allowed" in " ".join(shown.split())
-    assert "general · " in shown
+    calls = re.findall(r"(\d+) calls in the last minute of (\d+) allowed", " ".join(shown.split()))
+    assert calls
+    assert all(int(made) <= int(allowed) == 100 for made, allowed in calls)
+    assert "gen eral · " in shown
     assert "Complete" in shown
     assert '"event"' not in shown
+
+
+async def test_what_is_said_beside_the_bar_stays(start: Started, server: LocalServer, tmp_path: Path):
+    """Words come above the display, which is wiped away line by line when it ends."""
+    room = server.add_conversation("general")
+    server.fill(room, 1500)
+    server.faults.add("GET", f"*/{room}/message", stall="headers", after=3)
+    ours, theirs = pty.openpty()
+
+    process = await start("export", "-o", str(tmp_path / "site"), stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    await asyncio.to_thread(read_until, ours, b"messages 225")
+    process.send_signal(signal.SIGINT)
+    shown = await asyncio.to_thread(read_all, ours)
+    os.close(ours)
+
+    assert 130 == await process.wait()
+    wiped_line = r"\x1b\[2K"
+    assert re.search(wiped_line + r"\s*Stopping: what came is being kept.", shown), shown
+    assert re.search(wiped_line + r"\s*Interrupted; all that came is kept", shown), shown
+
+
+def read_until(terminal: int, words: bytes) -> None:
+    """Read what a process shows until it shows these words."""
+    shown = b""
+    while words not in shown:
+        shown += os.read(terminal, 65_536)
 
 
 def read_all(terminal: int) -> str:

@@ -26,7 +26,9 @@ def picked(*selectors: str) -> set[str]:
         (("team-*", "^team-red"), {"3"}),
         (("^team-*",), {"1", "4", "5"}),
         (("team-*", "^*", "team-blue"), {"3"}),
-        (("[[]draft] *",), {"4"}),
+        (("[draft] *",), {"4"}),
+        (("?draft] plans",), {"4"}),
+        (("[d-f]*",), set()),
         (("[draft] plans",), {"4"}),
         (("https://app.stride.com/site/chat/3",), {"3"}),
         (("https://applink.atlassian.com/stride/site/chat/3?a=b",), {"3"}),
@@ -83,6 +85,19 @@ def test_addresses_are_read(address: str, room: tuple[str, str] | None):
 
 def test_what_is_near_is_offered():
     """For selectors that mean nothing, each name once, as it is written."""
-    assert ["General"] == Selection(("genral", "generall", "team-red")).nearest(NAMES)
+    assert "General" == Selection(("genral", "generall", "team-red")).nearest(NAMES)[0]
     assert ["genral", "^gone"] == Selection(("genral", "^gone", "team-*")).idle(NAMES)
     assert [] == Selection(("*",)).nearest(NAMES)
+
+
+def test_the_most_like_comes_first():
+    """However unlike all are; never more than three."""
+    assert ["team-blue", "team-red", "General"] == Selection(("team-blau",)).nearest(NAMES)
+    assert 3 == len(Selection(("xyz",)).nearest(NAMES))
+    assert ["only"] == Selection(("xyz",)).nearest({"1": "only", "2": ""})
+
+
+@pytest.mark.parametrize("selector", ["6f5b-9e9c", "^6f5b-9e9c", "https://app.stride.com/site/chat/6f5b-9e9c"])
+def test_an_id_that_is_alike_is_offered(selector: str):
+    """One that is not would only be in the way of names."""
+    assert ["6f5b-9e9b", "general"] == Selection((selector,)).nearest({"6f5b-9e9b": "", "xyz": "general"})

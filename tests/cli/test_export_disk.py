@@ -1,0 +1,138 @@
+"""stride export onto a disk that is really full, and onto one that is read-only.
+
+A small file system is mounted in a name space of its own, where that is allowed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from stride_async.server import LocalServer
+from tests.cli.conftest import NOTHING_SET, STRIDE
+
+MAY_NOT_MOUNT = (
+    shutil.which("unshare") is None
+    or subprocess.run(
+        ["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False
+    ).returncode
+    != 0
+)
+pytestmark = pytest.mark.skipif(MAY_NOT_MOUNT, reason="a file system of our own cannot be mounted here")
+
+
+@attrs.frozen
+class Ended:
+    """How a process ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+class SmallDisk:
+    """A shell that sees a file system of 200 kB at `folder`; nobody else does."""
+
+    def __init__(self, shell: asyncio.subprocess.Process, scratch: Path) -> None:
+        self._shell = shell
+        self._scratch = scratch
+        self.folder = scratch / "disk"
+
+    async def run(self, *words: str) -> Ended:
+        """Run a command there."""
+        out, err = self._scratch / "out", self._scratch / "err"
+        line = f"{shlex.join(words)} >{shlex.quote(str(out))} 2>{shlex.quote(str(err))} </dev/null; echo $?\n"
+        self._shell.stdin.write(line.encode())
+        code = int(await asyncio.wait_for(self._shell.stdout.readline(), 60))
+        return Ended(code, out.read_text(), err.read_text())
+
+    async def stride(self, *words: str) -> Ended:
+        """Run the command there."""
+        return await self.run(*STRIDE, *words)
+
+    async def remount(self, options: str) -> None:
+        """Make it larger, or read-only."""
+        assert 0 == (await self.run("mount", "-o", f"remount,{options}", str(self.folder))).code
+
+    async def digests(self) -> str:
+        """Every file and what is in it."""
+        return (await self.run("find", str(self.folder), "-type", "f", "-exec", "sha256sum", "{}", "+")).out
+
+    async def strays(self) -> str:
+        """Temporary files that were left."""
+        return (await self.run("find", str(self.folder), "-name", ".tmp-*")).out
+
+
+@pytest.fixture
+async def disk(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[SmallDisk]:
+    """With the environment of a user of the server."""
+    kept = {name: value for name, value in os.environ.items() if name not in NOTHING_SET}
+    pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
+    shell = await asyncio.create_subprocess_exec("unshare", "-rm", "sh", env=kept | environment, **pipes)
+    disk = SmallDisk(shell, tmp_path)
+    disk.folder.mkdir()
+    assert 0 == (await disk.run("mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk.folder))).code
+    yield disk
+    shell.stdin.close()
+    await asyncio.wait_for(shell.wait(), 20)
+
+
+@pytest.fixture
+def much(server: LocalServer) -> list[str]:
+    """Three rooms with more messages than the disk has room for."""
+    rooms = [server.add_conversation(f"room {number}") for number in range(3)]
+    for room in rooms:
+        server.fill(room, 1500)
+    return rooms
+
+
+async def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(disk: SmallDisk, much: list[str]):
+    """No half file is left; with room again the archive gets whole."""
+    site = str(disk.folder / "site")
+
+    full = await disk.stride("export", "-o", site)
+    still = await disk.stride("export", "-o", site)
+    strays = await disk.strays()
+    await disk.remount("size=64m")
+    gone_on = await disk.stride("export", "-o", site)
+    proved = await disk.stride("verify", site)
+
+    assert (1, 1, "") == (full.code, still.code, strays)
+    assert full.err == still.err.splitlines(keepends=True)[-1]
+    assert "Going on with the run of" in still.err
+    assert full.err.startswith(
+        "Error: the archive cannot be written: No space left on device; what was written is kept"
+    )
+    assert 0 == gone_on.code, gone_on.err
+    assert "Complete" in gone_on.err
+    assert "4,500 messages" in gone_on.err
+    assert (0, "") == (proved.code, await disk.strays()), proved.err
+
+
+async def test_a_read_only_disk_is_one_sentence_and_nothing_changes(disk: SmallDisk, much: list[str]):
+    """Neither where an archive would begin nor in one that is complete, which can be read and proved still."""
+    site = str(disk.folder / "site")
+    await disk.remount("size=64m")
+    await disk.stride("export", "-o", site)
+    before = await disk.digests()
+    await disk.remount("ro")
+
+    begun = await disk.stride("export", "-o", str(disk.folder / "new"))
+    updated = await disk.stride("export", "-o", site)
+    proved = await disk.stride("verify", site)
+
+    assert (2, 2) == (begun.code, updated.code)
+    for ended in (begun, updated):
+        assert 1 == len(ended.err.splitlines()), ended.err
+        assert "Read-only file system" in ended.err
+        assert "run it again" not in ended.err
+    assert before == await disk.digests()
+    assert 0 == proved.code, proved.err
