@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from stride_async import AttemptStarted
 from stride_async._cli import export_progress
-from stride_async.export import read
+from stride_async.export import ConversationDone, ConversationsFound, ConversationStarted, read
 from stride_async.export._archive import Archive
 from stride_async.server import LocalServer
 from tests.cli.conftest import Run, Started
@@ -332,6 +333,35 @@ async def test_a_line_tells_how_far_it_is_where_there_is_no_terminal(
 
     told = result.stderr.partition("Complete")[0].splitlines()
     assert any(re.fullmatch(r"conversations 0 of 1; messages \d+; .* of 100 allowed", line) for line in told), told
+
+
+def test_the_time_left_is_known_from_conversations_that_took_calls():
+    """Those a run that goes on had done already say nothing; those that need more than a minute's calls must wait."""
+    progress = export_progress.ExportProgress(100, 2)
+
+    def work(id: str, calls: int) -> None:
+        progress.take(ConversationStarted(id, id))
+        for number in range(calls):
+            progress.heard(AttemptStarted(number, "GET", f"/site/s/conversation/{id}/message", 1))
+
+    def end(id: str) -> float | None:
+        progress.take(ConversationDone(id, id, 0, 0, 0, 0, 0))
+        return progress.seconds_left()
+
+    progress.take(ConversationsFound(6))
+    work("held", 0)
+    after_held = end("held")
+    work("short", 2)
+    after_short = end("short")
+    work("long", 598)
+    under_way = progress.seconds_left()
+    after_long = end("long")
+
+    minutes_to_wait_for_600, minutes_to_wait_for_300 = 5, 2
+    assert after_held is None
+    assert 0 < after_short < 60
+    assert minutes_to_wait_for_600 * 60 * 4 / 2 == under_way
+    assert minutes_to_wait_for_300 * 60 * 3 / 2 == after_long
 
 
 async def test_a_service_that_goes_away_ends_it_with_what_came(
