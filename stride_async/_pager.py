@@ -87,6 +87,7 @@ class Pager(Generic[T]):
         while (page := await fetch.page()) is not None:
             for item in page.items:
                 yield item
+            del page  # Its memory is free while the next one is fetched.
 
     async def pages(self, *, on_undecodable: Undecodable | None = None) -> AsyncIterator[Page[T]]:
         """Page by page as they come; empty ones are passed over. `on_undecodable` as for `stream`.
@@ -98,6 +99,7 @@ class Pager(Generic[T]):
         while (page := await fetch.page()) is not None:
             if page.items:
                 yield page
+            del page
 
     def stream(self, *, prefetch: int = 0, on_undecodable: Undecodable | None = None) -> Stream[T]:
         """An `async with` that gives the items, knows the bookmark behind each and what it cost.

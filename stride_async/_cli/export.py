@@ -8,11 +8,11 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import attrs
@@ -273,7 +273,7 @@ async def _export(client: StrideClient, archive: Path, options: ExportOptions, *
     watched = client.with_settings(attrs.evolve(client.settings, on_event=progress.heard))
     try:
         with _stopping() as stopped:
-            async with progress.shown(), aclosing(_events(watched, archive, options)) as events:
+            async with progress.shown(), aclosing(export(watched, archive, options)) as events:
                 async for event in events:
                     progress.take(event)
                     heard.take(event)
@@ -300,11 +300,6 @@ async def _export(client: StrideClient, archive: Path, options: ExportOptions, *
     assert heard.summary is not None
     show.words("\n".join(_told(heard.summary, heard, progress, archive)))
     return Exit.PARTIAL if heard.failures else Exit.DONE
-
-
-def _events(client: StrideClient, archive: Path, options: ExportOptions) -> AsyncGenerator[ExportEvent, None]:
-    """What the export tells; to be closed, since whoever leaves it in the middle wants kept what came."""
-    return cast("AsyncGenerator[ExportEvent, None]", export(client, archive, options))
 
 
 def _print(event: ExportEvent) -> None:

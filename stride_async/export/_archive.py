@@ -48,9 +48,9 @@ _STRAY_SECONDS = 3600.0
 _THREADS = 2
 """Each packs with memory of its own, whatever the number of processors."""
 _LONGEST_FOLDER = 150
-_READ_BYTES = 65_536
+_READ_BYTES = 16_384
 """At once, of what may be compressed."""
-_BATCH_LINES = 256
+_BATCH_LINES = 64
 """Lines that are packed at once."""
 
 
@@ -216,20 +216,33 @@ class Archive:
         self.settle(path)
         return is_ours
 
-    def stage_lines(self, folder: str, name: str, lines: Iterable[bytes], *, packed: bool = True) -> Stored:
-        """Write lines, compressed unless told; the file gets its name with the first commit that names it.
+    def stage_lines(self, folder: str, name: str, lines: Iterable[bytes]) -> Stored:
+        """Write lines, compressed; the file gets its name with the first commit that names it.
 
         The name ends in a digest of the content, so that equal content is one file.
         """
+        blocks = (b"\n".join(some) + b"\n" for some in _in_batches(lines))
+        return self._staged_as(folder, name, "jsonl.zst", blocks, _packing())
+
+    def stage_blocks(self, folder: str, name: str, blocks: Iterable[bytes]) -> Stored:
+        """The same, of whole lines with their line breaks, as they are."""
+        return self._staged_as(folder, name, "jsonl", blocks, None)
+
+    def _staged_as(
+        self,
+        folder: str,
+        name: str,
+        suffix: str,
+        blocks: Iterable[bytes],
+        packing: zstandard.ZstdCompressionObj | None,
+    ) -> Stored:
         digest, lying, rows = hashlib.sha256(), hashlib.sha256(), 0
-        packing = _packing() if packed else None
         temporary = self._temporary(f"{folder}/{name}")
         try:
             with temporary.open("xb", buffering=0) as file:
-                for some in _in_batches(lines):
-                    block = b"\n".join(some) + b"\n"
+                for block in blocks:
                     digest.update(block)
-                    rows += len(some)
+                    rows += block.count(b"\n")
                     if packing is None:
                         _write(file, block)
                     elif piece := packing.compress(block):
@@ -242,16 +255,17 @@ class Archive:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        path = f"{folder}/{name}-{digest.hexdigest()[:12]}.jsonl{'.zst' if packed else ''}"
-        lies_there = (lying if packed else digest).hexdigest()
+        sha256 = digest.hexdigest()
+        path = f"{folder}/{name}-{sha256[:12]}.{suffix}"
+        lies_there = lying.hexdigest() if packing is not None else sha256
         if self.holds(path):
-            lies_there = self._taken(path, temporary, digest.hexdigest(), lies_there)
+            lies_there = self._taken(path, temporary, sha256, lies_there)
         elif path in self._staged:
             temporary.unlink()
             lies_there = self._staged[path][1]
         else:
             self._staged[path] = temporary, lies_there
-        return Stored(path, digest.hexdigest(), rows, lies_there)
+        return Stored(path, sha256, rows, lies_there)
 
     def _taken(self, path: str, temporary: Path, sha256: str, ours: str) -> str:
         """The name is taken already; gives the digest of what lies there, which is put right where it is damaged."""
@@ -304,7 +318,11 @@ class Archive:
             file.replace(final)  # What lies there is damaged.
             self._note(path.rpartition("/")[0])
         else:
-            self._link(file, path)
+            try:
+                self._link(file, path)
+            except FileNotFoundError:
+                if not final.exists():
+                    raise  # Else another export has adopted the same file meanwhile.
         self.settle(path)
         return path
 
@@ -432,9 +450,13 @@ class Archive:
     def log(self, path: str) -> BinaryIO:
         """A file to add lines to, each with the system as soon as it is written.
 
-        Logs are read by people and by the next run, never relied on for content.
+        Logs are read by people and by the next run, never relied on for content. A line that was cut off is ended.
         """
-        return self._made(path).open("ab", buffering=0)
+        cut_off = self.holds(path) and self.end_of(path, 1) not in (b"", b"\n")
+        file = self._made(path).open("ab", buffering=0)
+        if cut_off:
+            file.write(b"\n")
+        return file
 
     def seconds_since_written(self, path: str) -> float | None:
         """How long ago a file was last written to; None where there is none."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from stride_async.export._archive import Archive, DamagedArchive
-from stride_async.export._plan import Commit, Held, LegEnded, Lost, Op, Raw, State, files_needed, files_of, read_commit
+from stride_async.export._plan import Commit, Held, Lost, Op, Raw, State, files_needed, files_of, read_commit
 
 VERSION = 1
 _NAME = re.compile(r"\d{8}\.json", re.ASCII)
@@ -43,8 +43,9 @@ class Chain:
             data = self._archive.read(path)
             try:
                 commit = read_commit(data)
-                found[commit.n] = (hashlib.sha256(data).hexdigest(), commit)
                 sound = name == f"{commit.n:08d}.json"
+                if sound:
+                    found[commit.n] = (hashlib.sha256(data).hexdigest(), commit)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 sound = False
             if not sound:
@@ -83,13 +84,12 @@ class Chain:
         """Every file that its commits name and that must be there, by path; earlier revisions among them."""
         files: dict[str, Held] = {}
         gone: set[str] = set()
-        ended: set[int] = set()
+        open_leg = self.state.leg
         n = self._last[0]
         while n:
             commit = read_commit(self._archive.read(f"{self._folder}/{n:08d}.json"))
-            ended.update(op.leg for op in commit.ops if isinstance(op, LegEnded))
             for op in commit.ops:
-                if isinstance(op, Raw) and op.leg in ended:
+                if isinstance(op, Raw) and (open_leg is None or op.leg != open_leg.number):
                     gone.add(op.file.path)
             files = {file.path: file for file in files_of(commit.ops) if file.path not in gone} | files
             gone.update(op.path for op in commit.ops if isinstance(op, Lost))

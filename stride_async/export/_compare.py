@@ -17,9 +17,9 @@ from stride_async._wire.convert import instant, key_at
 from stride_async.export._archive import Archive, DamagedArchive
 from stride_async.export._chain import Chain
 from stride_async.export._conversation import CONVERSATIONS
-from stride_async.export._history import line_of
 from stride_async.export._plan import Held, Key, digest_of
 from stride_async.export._records import Finding
+from stride_async.export._walked import line_of
 
 WINDOW = 75
 """Messages of a window that is compared with the service: a page."""

@@ -72,8 +72,6 @@ class ConversationExport:
 
     def __init__(self, run: Surroundings, listed: dict[str, Any]) -> None:
         self.new = self.changed = self.gone = 0
-        self.worked = False
-        """Whether this run had not done with it before."""
         self._run = run
         self._listed = listed
         self._id: str = listed["id"]
@@ -99,7 +97,6 @@ class ConversationExport:
         if run.options.retry_failed and not run.was_left(self._id, begun=state.leg is not None):
             self._only_failed = True
         if not (self._is_fresh(state) or (self._only_failed and not state.failed)):
-            self.worked = True
             if state.details != self._listed or not state.listed:
                 self._pending.append(Details(self._listed))
             await self._take_roster()

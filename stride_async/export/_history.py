@@ -11,21 +11,15 @@ from functools import partial
 from itertools import chain, groupby
 from typing import TypeVar
 
-import attrs
-import msgspec
-
 from stride_async._conversation import ConversationClient
-from stride_async._errors import DecodeError
 from stride_async._models import EPOCH, Message
-from stride_async._wire.convert import key_at, undecodable
+from stride_async._wire.convert import key_at
 from stride_async.export._archive import Archive, DamagedArchive
 from stride_async.export._chain import Overtaken
-from stride_async.export._met import add_met
 from stride_async.export._plan import (
     BEGINNING,
     HIGHEST,
     Differences,
-    Failed,
     Held,
     Key,
     LegBegun,
@@ -40,12 +34,12 @@ from stride_async.export._plan import (
     Unplaced,
     Walked,
     Window,
-    can_be_placed,
     digest_of,
     just_above,
     merged,
     month_of,
 )
+from stride_async.export._walked import Line, Pages
 
 GROUP_PAGES = 8
 GROUP_SECONDS = 0.25
@@ -58,107 +52,7 @@ EMPTY, AGREED, BOUND = "an empty page", "a page that agrees with what is held", 
 """Why a leg may end."""
 _TIMES_KEPT = 5_000
 """Of messages in raw groups of this process, so that those of smaller conversations are not decoded twice."""
-Line = tuple[Key, bytes]
 R = TypeVar("R")
-
-
-def line_of(raw: bytes) -> bytes:
-    """A message as one line: the service's own bytes, white space between tokens aside where it breaks lines."""
-    if b"\n" not in raw and b"\r" not in raw:
-        return raw
-    try:
-        return msgspec.json.format(raw, indent=-1)
-    except (msgspec.DecodeError, RecursionError):
-        return raw.replace(b"\r", b" ").replace(b"\n", b" ")  # Line breaks stand between tokens only.
-
-
-def key_of(message: Message) -> Key:
-    """`(ts, id)`."""
-    return message.ts, message.id
-
-
-@attrs.define
-class _Walked:
-    """What a leg brought that is not yet written."""
-
-    leg: int
-    floor: Key
-    """The least key asked for."""
-    top: Key | None
-    """The newest message of the leg, written or not."""
-    low: Key | None
-    """Everything from here to the leg's upper end came; None at the newest end."""
-    written_to: Key | None
-    """The same of what is written."""
-    lines: list[Line] = attrs.field(factory=list)
-    pages: int = 0
-    users: set[str] = attrs.field(factory=set)
-    media: set[str] = attrs.field(factory=set)
-    odd: list[Failed] = attrs.field(factory=list)
-    """What was no message."""
-    unplaced: dict[str, bytes] = attrs.field(factory=dict)
-    """What had not even a key, by digest."""
-    _page: tuple[int, int] = (0, 0)
-    """How many lines and odd ones there were before this page."""
-
-    def add(self, messages: Sequence[Message]) -> None:
-        """A page's messages."""
-        if messages and not (can_be_placed(key_of(messages[0])) and can_be_placed(key_of(messages[-1]))):
-            messages = self._placed(messages)
-        if messages and min(key_of(messages[0]), key_of(messages[-1])) < self.floor:
-            messages = [message for message in messages if key_of(message) >= self.floor]
-        lines = [line_of(message.raw) for message in messages]
-        self.lines += zip(map(key_of, messages), lines, strict=True)
-        add_met(messages, lines, self.users, self.media)
-
-    def _placed(self, messages: Sequence[Message]) -> list[Message]:
-        """Those that have a place; the others count as odd."""
-        for message in messages:
-            if not can_be_placed(key_of(message)):
-                self.add_undecodable(undecodable("$.ts", message.raw, "the time is before 1678 or after 2261"))
-        return [message for message in messages if can_be_placed(key_of(message))]
-
-    def add_undecodable(self, error: DecodeError) -> None:
-        """An element that is no message: kept by its key where it has one, else apart."""
-        key, line = key_at(error.raw), line_of(error.raw)
-        digest = digest_of(line).hex()
-        if key is not None and not can_be_placed(key):
-            key = None
-        if key is not None and key < self.floor:
-            return
-        if key is not None:
-            self.lines.append((key, line))
-        else:
-            self.unplaced[digest] = line
-        id, ts = (key[1], key[0]) if key is not None else (digest, None)
-        self.odd.append(Failed("message", id, str(error), final=True, ts=ts, leg=self.leg))
-
-    def page(self) -> list[Line]:
-        """The lines since the page before, oldest first."""
-        lines = self.lines[self._page[0] :]
-        if len(self.odd) > self._page[1]:
-            # The service may give an odd one twice, or beside a good one.
-            lines = self.lines[self._page[0] :] = [*dict(lines).items()]
-        return sorted(lines)
-
-    def end_page(self, lines: list[Line]) -> None:
-        """They are part of what came."""
-        self.pages += 1
-        self.low = lines[0][0]
-        self.top = max(self.top or lines[-1][0], lines[-1][0])
-        self._page = len(self.lines), len(self.odd)
-
-    def drop_page(self) -> None:
-        """All of it is held already."""
-        del self.lines[self._page[0] :], self.odd[self._page[1] :]
-
-    def clear(self) -> None:
-        """Everything is written."""
-        self.lines.clear()
-        self.odd.clear()
-        self.unplaced.clear()
-        self.users, self.media = set(), set()
-        self.pages, self._page, self.written_to = 0, (0, 0), self.low
 
 
 class _Index:
@@ -236,7 +130,7 @@ class HistoryExport:
         self._group_pages = min(max(UNWRITTEN_PAGES // at_once, 1), GROUP_PAGES)
         self._index = _Index(archive, state)
         self._leg = LegBegun(0, None)
-        self._walked = _Walked(0, BEGINNING, None, None, None)
+        self._walked = Pages(0, BEGINNING, None, None, None)
         self._written_at = 0.0
         self._own: set[str] = set()
         """Raw groups of this process: nobody had time to alter them."""
@@ -261,15 +155,26 @@ class HistoryExport:
             StrideError: the service did not give a page; what came before it is written.
         """
         state = self._state
+        if state.leg is not None and not await self._archive.whole(self._pages_are_sound):
+            # What lies there of it is of no use: it is walked again.
+            await self._archive.whole(partial(self._commit, [LegBegun(state.legs + 1, state.leg.upper)]))
+            await self._archive.whole(self.tidy)
         leg = self._leg = state.leg or LegBegun(state.legs + 1, upper)
         raws = state.raws
         reached = raws[-1].low if raws else leg.upper
-        walked = _Walked(leg.number, window.floor, raws[0].high if raws else None, reached, reached)
+        walked = Pages(leg.number, window.floor, raws[0].high if raws else None, reached, reached)
         self._walked = walked
         end = state.walked or await self._end(walked, window, tell)
         await self._archive.whole(partial(self._settle, end))
 
-    async def _end(self, walked: _Walked, window: Window, tell: Callable[[int, int], Awaitable[None]]) -> Walked:
+    def _pages_are_sound(self) -> bool:
+        """Whether the pages of the leg that is open are as they were written."""
+        return all(
+            raw.file.path in self._own or self._archive.is_sound(raw.file.path, raw.file.sha256)
+            for raw in self._state.raws
+        )
+
+    async def _end(self, walked: Pages, window: Window, tell: Callable[[int, int], Awaitable[None]]) -> Walked:
         """Walk to where nothing more is to be read."""
         reached = walked.low
         self._written_at = time.monotonic()
@@ -287,26 +192,26 @@ class HistoryExport:
             return Walked(walked.leg, window.floor, window.floor, EMPTY)
         return Walked(walked.leg, HIGHEST if walked.low is None else walked.low, agreed, AGREED)
 
-    async def _pages(self, walked: _Walked, window: Window, tell: Callable[[int, int], Awaitable[None]]) -> Key | None:
+    async def _pages(self, walked: Pages, window: Window, tell: Callable[[int, int], Awaitable[None]]) -> Key | None:
         """Walk to the end; the lowest key of the page that agreed, None after an empty one."""
         pager = self._room.history(before=_below(walked.low), after=_just_before(window.since))
         undecodable = None if self._fail_fast else walked.add_undecodable
         async for page in pager.pages(on_undecodable=undecodable):
-            walked.add(page.items)
-            lines = walked.page()
-            if not lines:
+            bottom = walked.add(page.items)
+            if bottom is None:
                 continue  # Nothing of it has a place.
-            bottom = lines[0][0]
-            if self._may_end_at(bottom) and await self._archive.whole(partial(self._agrees, lines, walked.low)):
+            if self._may_end_at(bottom) and await self._archive.whole(partial(self._agrees, walked)):
                 walked.drop_page()
-                await tell(len(lines), len(page.raw))
+                await tell(len(page.items), len(page.raw))
                 return bottom
-            walked.end_page(lines)
-            if walked.pages >= self._group_pages or time.monotonic() - self._written_at >= GROUP_SECONDS:
+            walked.end_page()
+            if len(walked.pages) >= self._group_pages or time.monotonic() - self._written_at >= GROUP_SECONDS:
                 await self._archive.whole(self.keep)
-            await tell(len(lines), len(page.raw))
-        if rest := walked.page():
-            walked.end_page(rest)
+            messages, size = len(page.items), len(page.raw)
+            del page  # Its memory is free while the next one is fetched.
+            await tell(messages, size)
+        if walked.add(()) is not None:
+            walked.end_page()  # Of the last page, nothing could be decoded.
         return None
 
     def _may_end_at(self, key: Key) -> bool:
@@ -315,25 +220,25 @@ class HistoryExport:
             span.holds(key) for span in self._state.spans
         )
 
-    def _agrees(self, lines: list[Line], upper: Key | None) -> bool:
+    def _agrees(self, walked: Pages) -> bool:
         """Whether a page says just what is held of its stretch: the same messages, and nothing missing in between."""
-        return [(key, digest_of(line)) for key, line in lines] == self._index.between(lines[0][0], upper or HIGHEST)
+        page = [(key, digest_of(line)) for key, line in walked.lines()]
+        return page == self._index.between(page[0][0], walked.low or HIGHEST)
 
     def keep(self) -> None:
         """Write what was walked and not yet written; a kill from here on costs nothing of it."""
         walked, state = self._walked, self._state
         ops = self._beside()
-        if walked.lines:
-            lines = sorted(walked.lines, reverse=True)
+        if walked.pages:
             name = f"{self._leg.number:04d}-{len(state.raws):06d}"
-            stored = self._archive.stage_lines(f"{self._folder}/raw", name, (line for _, line in lines), packed=False)
-            if sum(map(len, self._times.values())) < _TIMES_KEPT:
-                self._times[stored.path] = array("q", [ts for (ts, _), _ in lines])
+            stored = self._archive.stage_blocks(f"{self._folder}/raw", name, walked.blocks())
             self._own.add(stored.path)
+            if sum(map(len, self._times.values())) < _TIMES_KEPT:
+                self._times[stored.path] = array("q", [ts for page in reversed(walked.pages) for ts in page.times])
             held = Held(stored.path, stored.sha256, stored.rows, stored.packed)
             begun = [] if state.leg is not None else [self._leg]
-            pages = walked.pages
-            ops = [*begun, Raw(self._leg.number, held, walked.written_to, lines[0][0], lines[-1][0], pages), *ops]
+            high, low = walked.pages[0].high, walked.pages[-1].low
+            ops = [*begun, Raw(self._leg.number, held, walked.written_to, high, low, len(walked.pages)), *ops]
         if ops:
             self._commit(ops)
         walked.clear()
@@ -378,7 +283,7 @@ class HistoryExport:
     def _rows_to_seal(self, covered: Span) -> int:
         """At most so many."""
         held = (sealed.file for month, sealed in self._state.months.items() if _touches(month, covered))
-        walked = len(self._walked.lines) + sum(raw.file.rows for raw in self._state.raws)
+        walked = self._walked.rows + sum(raw.file.rows for raw in self._state.raws)
         return walked + sum(file.rows for file in held if file is not None)
 
     def _mended(self, covered: Span) -> list[Op]:
@@ -399,8 +304,7 @@ class HistoryExport:
         done = state.sealed_in(number)
         ops: list[Op] = []
         rows = 0
-        tail = ((ts, line) for (ts, _), line in sorted(self._walked.lines))
-        walked = groupby(chain(tail, self._raw_lines()), key=lambda timed: month_of(timed[0]))
+        walked = groupby(chain(self._walked.timed(), self._raw_lines()), key=lambda timed: month_of(timed[0]))
         for month, lines in _every_month(walked, [month for month in sorted(state.months) if _touches(month, covered)]):
             if month in done:
                 continue
@@ -416,12 +320,12 @@ class HistoryExport:
         """What is written of the leg with when it was sent, oldest first."""
         for raw in reversed(self._state.raws):
             own = raw.file.path in self._own
-            rows = self._archive.lines if own else partial(self._archive.checked_lines, sha256=raw.file.sha256)
-            lines = list(rows(raw.file.path))
-            times: Sequence[int] | None = self._times.pop(raw.file.path, None)
+            lines = self._archive.lines if own else partial(self._archive.checked_lines, sha256=raw.file.sha256)
+            times = self._times.pop(raw.file.path, None)
             if times is None:
-                times = [ts for (ts, _), _ in keyed(lines)]
-            yield from zip(reversed(times), reversed(lines), strict=True)
+                yield from ((ts, line) for (ts, _), line in keyed(lines(raw.file.path)))
+            else:
+                yield from zip(times, lines(raw.file.path), strict=True)
 
     def _sealed(self, month: str, timed: Iterator[tuple[int, bytes]], covered: Span) -> list[Sealed]:
         before = self._state.months.get(month)

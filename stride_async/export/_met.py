@@ -36,14 +36,13 @@ class _Spoken(msgspec.Struct):
 _read = msgspec.json.Decoder(_Spoken).decode
 
 
-def add_met(messages: Sequence[Message], lines: Sequence[bytes], users: set[str], media: set[str]) -> None:
+def add_met(messages: Sequence[Message], page: bytes, users: set[str], media: set[str]) -> None:
     """Add the senders, the people mentioned and the media shown; a body that is no document speaks of nobody.
 
-    `lines` are the messages, without line breaks. A page is searched at once; bodies are decoded only where they may
+    `page` has a line for each of the messages. It is searched at once; bodies are decoded only where they may
     show media, and where mentions are not written in the usual way.
     """
     users.update([message.sender_id for message in messages])
-    page = b"\n".join(lines)
     odd = [found.start() for found in _ESCAPED.finditer(page)] if b"\\" in page else []
     first, *parts = page.split(_SIGN)
     at = len(first)

@@ -213,9 +213,9 @@ def _messages_of(archive: Archive, state: State) -> Iterator[tuple[Key, bytes]]:
 
 
 def _walked(archive: Archive, state: State) -> Iterator[bytes]:
-    """Raw groups lie newest first; one of them is held in memory at a time."""
+    """Raw groups lie newest first, their messages oldest first."""
     for raw in reversed(state.raws):
-        yield from reversed(list(archive.checked_lines(raw.file.path, raw.file.sha256)))
+        yield from archive.checked_lines(raw.file.path, raw.file.sha256)
 
 
 def _unplaced(archive: Archive, state: State) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ import os
 import secrets
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -55,7 +55,7 @@ from stride_async.export._select import Selection
 MOST_OVERTAKEN = 100
 """How often a conversation is begun again because another writer was faster."""
 MOST_SILENT = 3
-"""So many conversations that are not answered one after the other end a run."""
+"""So many conversations that are not answered for end a run in which none was."""
 CONTINUED_WITHIN = 600.0
 """Seconds; a run that was interrupted no longer ago is gone on with, and what it had finished is taken as fresh."""
 _WAITING_EVENTS = 1000
@@ -78,7 +78,7 @@ class NothingSelected(Exception):
 
 async def export(
     client: StrideClient, archive: str | os.PathLike[str], options: ExportOptions | None = None
-) -> AsyncIterator[ExportEvent]:
+) -> AsyncGenerator[ExportEvent, None]:
     """Bring a site into an archive, or an archive up to date; events as it goes, a `Summary` last.
 
     Killed at any instant, the same call goes on where it was. Leaving the loop commits what came.
@@ -195,8 +195,12 @@ async def listed(client: StrideClient) -> Site:
     def odd(error: DecodeError) -> None:
         raw = msgspec.json.decode(error.raw)
         id = raw.get("id") if isinstance(raw, dict) else None
-        hint = "it is exported as it came" if isinstance(id, str) else "look at it in what the service sends"
-        site.odd.append(Failure(id if isinstance(id, str) else "", "conversation", "", str(error), hint))
+        if isinstance(id, str):
+            site.odd.append(
+                Failure(id, "conversation", "", str(error), "it is kept as it came, and so are its messages")
+            )
+        else:
+            site.odd.append(Failure("", "conversation", "", str(error), "it has no id to ask for"))
 
     async for page in client.conversations(include_archived=True).pages(on_undecodable=odd):
         for each in msgspec.json.decode(page.raw).get("values") or []:
@@ -216,7 +220,8 @@ def meant(found: Mapping[str, dict[str, Any]], selection: Selection) -> list[dic
         if not found:
             raise NothingSelected("the site has no conversation that this app may see", [])
         near = selection.nearest({id: name_of(each) for id, each in found.items()})
-        asked = " ".join(map(repr, selection.selectors)) or " or ".join(sorted(selection.kinds))
+        of_kind = f"of type {' or '.join(sorted(selection.kinds))}" if selection.kinds else ""
+        asked = " ".join(filter(None, (*map(repr, selection.selectors), of_kind)))
         raise NothingSelected(f"none of {len(found)} conversations is meant by {asked}", near)
     return picked
 
@@ -284,16 +289,20 @@ class Run:
         self._digests: dict[str, str] = {}
         """By the name of a conversation's folder."""
         self._overtaken: Counter[str] = Counter()
+        self._listed: set[Failure] = set()
         self._answered_at = 0.0
         """When the service last answered a call of this run, seconds since the epoch."""
         self._asking = asyncio.Lock()
         self._silent: set[str] = set()
-        """Conversations that could not be had since one of them was."""
+        """Conversations that could not be had, as long as none was answered for."""
+        self._speaks = False
+        """Whether any conversation was answered for."""
 
     def _heard(self, event: Event) -> None:
         self._calls.note(event)
         if isinstance(event, AttemptEnded) and event.status is not None and event.status < _LEAST_ERROR:
             self._answered_at = time.time()
+            self._speaks = self._speaks or "/conversation/" in event.path
         if self._own_event is not None:
             self._own_event(event)
 
@@ -313,7 +322,7 @@ class Run:
             raise error
         if isinstance(error, _NO_ANSWER):
             self._silent.add(conversation_id)
-            if len(self._silent) >= MOST_SILENT:
+            if len(self._silent) >= MOST_SILENT and not self._speaks:
                 raise error
             await self._must_be_there(since=error.attempts[0].started if error.attempts else time.time())
         return Failed(what, id, str(error), isinstance(error, _FINAL))
@@ -345,6 +354,8 @@ class Run:
 
     async def _work(self, site: Site, picked: Sequence[dict[str, Any]], continued: bool) -> None:
         await self.tell(RunStarted(self.id, continued))
+        if continued:
+            self._listed.update(await self.archive.whole(partial(failures_of, self.archive, self.id)))
         recall(self.archive, self.client, await self.archive.whole(partial(runs, self.archive)))
         await self._tell_missing(site.odd)
         names = {id: name_of(each) for id, each in site.conversations.items()}
@@ -353,8 +364,8 @@ class Run:
         waiting = deque(picked)
         self.at_once = min(self.options.concurrency, len(picked))
         await together(self._worker(waiting) for _ in range(self.at_once))
-        await self._bring_people()
         await self.archive.whole(partial(self._look_at_others, {folder_of(id) for id in site.conversations}))
+        await self._bring_people()
         await self.tell(await self.archive.whole(self._finish))
 
     async def _worker(self, waiting: deque[dict[str, Any]]) -> None:
@@ -385,7 +396,7 @@ class Run:
                 return
             else:
                 self._heads[PEOPLE] = people.head
-                await self._tell_failures("", people.state, told_before=False)
+                await self._tell_failures("", people.state)
                 return
 
     def _count_overtaken(self, what: str, error: Exception) -> None:
@@ -409,17 +420,18 @@ class Run:
             each["id"], name_of(each), state.messages, work.new, work.changed, work.gone, len(state.failed)
         )
         self._counts.update(conversations=1, messages=done.messages, new=done.new, changed=done.changed, gone=done.gone)
-        await self._tell_failures(each["id"], state, told_before=not work.worked)
+        await self._tell_failures(each["id"], state)
         await self.tell(done)
 
-    async def _tell_failures(self, conversation_id: str, state: State, *, told_before: bool) -> None:
+    async def _tell_failures(self, conversation_id: str, state: State) -> None:
         """Tell and list what is missing of a conversation, or of the people."""
-        failures = [_failure(conversation_id, one) for one in state.failed.values()]
-        await self._tell_missing(failures, listed_before=told_before)
+        await self._tell_missing([_failure(conversation_id, one) for one in state.failed.values()])
 
-    async def _tell_missing(self, failures: Sequence[Failure], *, listed_before: bool = False) -> None:
-        if failures and not listed_before:
-            await self.archive.whole(partial(self._list, failures))
+    async def _tell_missing(self, failures: Sequence[Failure]) -> None:
+        """Tell all, and list those that are not listed yet: a run that was interrupted may have listed them."""
+        if new := [failure for failure in failures if failure not in self._listed]:
+            await self.archive.whole(partial(self._list, new))
+            self._listed.update(new)
         self._counts.update(failures=len(failures))
         for failure in failures:
             await self.tell(failure)
@@ -451,6 +463,7 @@ class Run:
             chain = Chain(self.archive, folder)
             if name not in found:
                 self._counts.update(no_longer_listed=1)
+                self._met |= chain.state.users
                 if chain.state.listed and not chain.broken and chain.head[0]:
                     with suppress(Overtaken):  # Whoever was faster knows better.
                         chain.commit(self.id, [Unlisted()])

@@ -472,13 +472,13 @@ class _Check:
     def _raw(self, raw: Raw) -> None:
         keys: list[Key | None] = []
 
-        def descending(line: bytes) -> str | None:
+        def ascending(line: bytes) -> str | None:
             keys.append(key_at(line))
             return "a line is no message" if keys[-1] is None else None
 
-        if self._lines(raw.file, descending, "move away"):
+        if self._lines(raw.file, ascending, "run again"):
             known = [key for key in keys if key is not None]
-            if known != sorted(set(known), reverse=True) or known[:1] + known[-1:] != [raw.high, raw.low]:
+            if known != sorted(set(known)) or known[:1] + known[-1:] != [raw.low, raw.high]:
                 self._found(raw.file.path, "its messages are not in order, or not those of its commit", "move away")
 
     def _lines(self, file: Held, wrong: Callable[[bytes], str | None], remedy: Remedy = "rescan") -> bool:

@@ -297,6 +297,7 @@ async def test_nothing_is_built_on_a_damaged_month_and_reading_all_again_mends_i
     assert 5 == state_of(tmp_path / "a", other).rows
     assert (250 + 5, 0) == (mended.messages, mended.failures)
     assert await fresh_digest(server, tmp_path / "b") == mended.content_digest
+    assert () == (await verify(tmp_path / "a")).findings
 
 
 async def test_profiles_that_are_damaged_are_fetched_again(server: LocalServer, client, tmp_path):
@@ -361,6 +362,20 @@ async def test_rooms_that_fail_one_after_the_other_end_the_run(server: LocalServ
         await exported(client, tmp_path / "a", concurrency=1)
 
 
+async def test_rooms_that_fail_when_another_was_answered_for_are_listed(server: LocalServer, client, tmp_path):
+    """However many they are, they cannot keep a run from its end for ever."""
+    for number in range(6):
+        server.fill(server.add_conversation(f"room {number}"), 20)
+    _, *rest = [room.id async for room in client.conversations()]
+    for room in rest:
+        server.faults.add("GET", f"*/{room}/*", status=503)
+
+    events = await events_of(client, tmp_path / "a", concurrency=1)
+
+    assert {(room, what, "") for room in rest for what in ("roster", "history")} == failures(events)
+    assert 20 == events[-1].messages
+
+
 async def test_one_room_that_fails_is_listed(server: LocalServer, client, tmp_path):
     """The service answers for all others."""
     rooms = [server.add_conversation(f"room {number}") for number in range(3)]
@@ -389,3 +404,48 @@ async def test_an_archive_is_read_while_an_export_goes_on(server: LocalServer, c
     given = [json.loads(line)["id"] for line in (first, *rows)]
 
     assert ids[-225:] == given
+
+
+async def test_damaged_pages_of_an_open_walk_are_fetched_again(server: LocalServer, client, tmp_path):
+    """The walk begins anew where it had begun; nothing that is damaged is sealed."""
+    room = server.add_conversation("room")
+    server.fill(room, 300, ts="2018-03-01T00:00:00Z")
+    async with aclosing(export(client, tmp_path / "a")) as events:
+        pages = 0
+        while pages < 3:
+            pages += isinstance(await anext(events), PagesFetched)
+    raw = max((tmp_path / f"a/data/conversations/{room}/raw").iterdir())
+    raw.write_bytes(raw.read_bytes().replace(b'"version":1', b'"version":2', 1))
+    damaged = await verify(tmp_path / "a")
+
+    run = await exported(client, tmp_path / "a")
+
+    assert raw.name in {finding.path.rpartition("/")[2] for finding in damaged.findings}
+    assert (300, 0) == (run.messages, run.failures)
+    assert await fresh_digest(server, tmp_path / "b") == run.content_digest
+    assert () == (await verify(tmp_path / "a")).findings
+
+
+async def test_failures_are_listed_once_and_whole_however_often_a_run_is_interrupted(
+    server: LocalServer, client, tmp_path
+):
+    """Also behind a line that was cut off."""
+    first, second = (server.add_conversation(name) for name in ("first", "second"))
+    for room in (first, second):
+        server.faults.add("GET", f"*/{room}/roster", status=403)
+        server.fill(room, 10)
+    async with aclosing(export(client, tmp_path / "a", ExportOptions(concurrency=1))) as events:
+        while not isinstance(await anext(events), ConversationDone):
+            pass
+    (listed,) = (tmp_path / "a/runs").glob("*/failures.jsonl")
+    with listed.open("ab") as file:
+        file.write(b'{"conversation_id": "cut o')
+
+    told = await events_of(client, tmp_path / "a", concurrency=1)
+
+    lines = listed.read_bytes().splitlines()
+    assert {(first, "roster", ""), (second, "roster", "")} == failures(told)
+    assert [first, second] == sorted(
+        (json.loads(line)["conversation_id"] for line in lines if line.endswith(b"}")), key=[first, second].index
+    )
+    assert 3 == len(lines)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stride_async import Message
-from stride_async.export._history import line_of
 from stride_async.export._met import add_met
+from stride_async.export._walked import line_of
 
 ids = st.text(min_size=1, max_size=8) | st.sampled_from(['"', "me", '"mention"', "557058:1", "\\u006d"])
 texts = st.builds(lambda text: {"type": "text", "text": text}, ids)
@@ -49,7 +49,7 @@ def test_people_and_media_are_those_of_the_documents(messages):
     """Whatever order and white space the service chooses."""
     users, media = set(), set()
 
-    add_met(messages, [line_of(each.raw) for each in messages], users, media)
+    add_met(messages, b"\n".join(line_of(each.raw) for each in messages), users, media)
 
     assert {"sender"} & {each.sender_id for each in messages} | {
         id for each in messages for id in each.body.mentions()
@@ -68,6 +68,6 @@ def test_escaped_letters_and_odd_bodies_are_understood_or_passed_over():
     messages = [Message("1", "sender", 0, "", raw) for raw in raws]
     users: set[str] = set()
 
-    add_met(messages, raws, users, set())
+    add_met(messages, b"\n".join(raws), users, set())
 
     assert {"sender", "ann", "bob"} == users
