@@ -222,20 +222,11 @@ class Archive:
         The name ends in a digest of the content, so that equal content is one file.
         """
         blocks = (b"\n".join(some) + b"\n" for some in _in_batches(lines))
-        return self._staged_as(folder, name, "jsonl.zst", blocks, _packing())
+        return self.stage_blocks(folder, name, blocks)
 
-    def stage_blocks(self, folder: str, name: str, blocks: Iterable[bytes]) -> Stored:
-        """The same, of whole lines with their line breaks, as they are."""
-        return self._staged_as(folder, name, "jsonl", blocks, None)
-
-    def _staged_as(
-        self,
-        folder: str,
-        name: str,
-        suffix: str,
-        blocks: Iterable[bytes],
-        packing: zstandard.ZstdCompressionObj | None,
-    ) -> Stored:
+    def stage_blocks(self, folder: str, name: str, blocks: Iterable[bytes], *, packed: bool = True) -> Stored:
+        """The same, of blocks of lines with their line breaks; compressed unless told."""
+        packing = _packing() if packed else None
         digest, lying, rows = hashlib.sha256(), hashlib.sha256(), 0
         temporary = self._temporary(f"{folder}/{name}")
         try:
@@ -256,7 +247,7 @@ class Archive:
             temporary.unlink(missing_ok=True)
             raise
         sha256 = digest.hexdigest()
-        path = f"{folder}/{name}-{sha256[:12]}.{suffix}"
+        path = f"{folder}/{name}-{sha256[:12]}.jsonl{'.zst' if packed else ''}"
         lies_there = lying.hexdigest() if packing is not None else sha256
         if self.holds(path):
             lies_there = self._taken(path, temporary, sha256, lies_there)

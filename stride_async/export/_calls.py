@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from functools import lru_cache
 from types import TracebackType
 from typing import Self
 from urllib.parse import unquote
@@ -19,10 +20,14 @@ _LAST_BYTES = 16_777_216
 
 
 class CallLog:
-    """Receives a client's events; notes when each call to a conversation began and ended."""
+    """Receives a client's events; notes when each call to a conversation began and ended.
+
+    An end is written with the beginning that follows: lost in a kill, the call counts as one that was under way.
+    """
 
     def __init__(self, archive: Archive, run: str) -> None:
         self._file = archive.log(_path_of(run))
+        self._ended = b""
 
     def __enter__(self) -> Self:
         return self
@@ -30,15 +35,21 @@ class CallLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._file.write(self._ended)
         self._file.close()
 
     def note(self, event: Event) -> None:
         """One event."""
-        if isinstance(event, AttemptStarted | AttemptEnded) and not self._file.closed:
-            key = _limit_key(event.path)
-            if key is not None:
-                sign = _BEGUN if isinstance(event, AttemptStarted) else _ENDED
-                self._file.write(b"%s%.3f %s\n" % (sign, time.time(), key.encode("utf-8", "surrogatepass")))
+        if not isinstance(event, AttemptStarted | AttemptEnded) or self._file.closed:
+            return
+        key = _limit_key(event.path)
+        if key is None:
+            return
+        if isinstance(event, AttemptEnded):
+            self._ended += b"%s%.3f %s\n" % (_ENDED, time.time(), key)
+        else:
+            self._file.write(self._ended + b"%s%.3f %s\n" % (_BEGUN, time.time(), key))
+            self._ended = b""
 
 
 def recall(archive: Archive, client: StrideClient, runs: list[str]) -> None:
@@ -78,9 +89,11 @@ def _seconds(text: bytes) -> float:
         return 0.0  # A line that a kill cut off.
 
 
-def _limit_key(path: str) -> str | None:
+@lru_cache
+def _limit_key(path: str) -> bytes | None:
     """The limit's key in a path of the service: a conversation id, or `user/ID`."""
     parts = path.split("/")
     if len(parts) > 4 and parts[1] == "site" and parts[3] == "conversation":
-        return f"user/{unquote(parts[5])}" if parts[4] == "user" and len(parts) > 5 else unquote(parts[4])
+        key = f"user/{unquote(parts[5])}" if parts[4] == "user" and len(parts) > 5 else unquote(parts[4])
+        return key.encode("utf-8", "surrogatepass")
     return None

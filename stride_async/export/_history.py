@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain, groupby
+from operator import itemgetter
 from typing import TypeVar
 
 from stride_async._conversation import ConversationClient
@@ -39,7 +40,7 @@ from stride_async.export._plan import (
     merged,
     month_of,
 )
-from stride_async.export._walked import Line, Pages
+from stride_async.export._walked import Line, Pages, Stretch, by_month
 
 GROUP_PAGES = 8
 GROUP_SECONDS = 0.25
@@ -231,7 +232,7 @@ class HistoryExport:
         ops = self._beside()
         if walked.pages:
             name = f"{self._leg.number:04d}-{len(state.raws):06d}"
-            stored = self._archive.stage_blocks(f"{self._folder}/raw", name, walked.blocks())
+            stored = self._archive.stage_blocks(f"{self._folder}/raw", name, walked.blocks(), packed=False)
             self._own.add(stored.path)
             if sum(map(len, self._times.values())) < _TIMES_KEPT:
                 self._times[stored.path] = array("q", [ts for page in reversed(walked.pages) for ts in page.times])
@@ -304,11 +305,14 @@ class HistoryExport:
         done = state.sealed_in(number)
         ops: list[Op] = []
         rows = 0
-        walked = groupby(chain(self._walked.timed(), self._raw_lines()), key=lambda timed: month_of(timed[0]))
-        for month, lines in _every_month(walked, [month for month in sorted(state.months) if _touches(month, covered)]):
+        walked = groupby(by_month(chain(self._walked.stretches(), self._raw_stretches())), key=itemgetter(0))
+        months = ((month, (lines for _, lines in pieces)) for month, pieces in walked)
+        for month, pieces in _every_month(
+            months, [month for month in sorted(state.months) if _touches(month, covered)]
+        ):
             if month in done:
                 continue
-            for sealed in self._sealed(month, lines, covered):
+            for sealed in self._sealed(month, pieces, covered):
                 ops.append(sealed)
                 rows += sealed.file.rows if sealed.file is not None else 0
             if rows > SEALED_AT_ONCE:
@@ -316,34 +320,34 @@ class HistoryExport:
                 ops, rows = [], 0
         return ops
 
-    def _raw_lines(self) -> Iterator[tuple[int, bytes]]:
-        """What is written of the leg with when it was sent, oldest first."""
+    def _raw_stretches(self) -> Iterator[Stretch]:
+        """What is written of the leg, oldest first."""
         for raw in reversed(self._state.raws):
-            own = raw.file.path in self._own
-            lines = self._archive.lines if own else partial(self._archive.checked_lines, sha256=raw.file.sha256)
-            times = self._times.pop(raw.file.path, None)
-            if times is None:
-                yield from ((ts, line) for (ts, _), line in keyed(lines(raw.file.path)))
-            else:
-                yield from zip(times, lines(raw.file.path), strict=True)
+            path, own = raw.file.path, raw.file.path in self._own
+            lines = list(self._archive.lines(path) if own else self._archive.checked_lines(path, raw.file.sha256))
+            times: Sequence[int] | None = self._times.pop(path, None)
+            yield times or [ts for (ts, _), _ in keyed(lines)], lines
 
-    def _sealed(self, month: str, timed: Iterator[tuple[int, bytes]], covered: Span) -> list[Sealed]:
+    def _sealed(self, month: str, pieces: Iterator[list[bytes]], covered: Span) -> list[Sealed]:
         before = self._state.months.get(month)
         rev = before.rev + 1 if before is not None else 1
         lost = before is not None and self._is_lost(month, covered)
         found = Differences()
-        lines: Iterator[bytes] = (line for _, line in timed)
-        if before is not None and not lost:
-            lines = merged(sealed_lines(self._archive, self._state, month), keyed(lines), covered, found)
-        stored = self._archive.stage_lines(f"{self._folder}/sealed/{month}", f"r{rev}", lines)
+        folder, name = f"{self._folder}/sealed/{month}", f"r{rev}"
+        if before is None or lost:
+            blocks = (b"\n".join(lines) + b"\n" for lines in pieces)
+            stored = self._archive.stage_blocks(folder, name, blocks)
+        else:
+            held, walked = sealed_lines(self._archive, self._state, month), keyed(chain.from_iterable(pieces))
+            stored = self._archive.stage_lines(folder, name, merged(held, walked, covered, found))
         if before is None:
             found.new = stored.rows
         self.new += found.new
         self.changed += len(found.changed)
         self.gone += len(found.gone)
         file = Held(stored.path, stored.sha256, stored.rows, stored.packed) if stored.rows else None
-        held = before.file if before is not None else None
-        same = not lost and (file.sha256 if file else None) == (held.sha256 if held else None)
+        old = before.file if before is not None else None
+        same = not lost and (file.sha256 if file else None) == (old.sha256 if old else None)
         if same or file is None:
             self._archive.discard(stored)
         if same:
@@ -363,16 +367,16 @@ def _touches(month: str, covered: Span) -> bool:
 
 
 def _every_month(
-    walked: Iterator[tuple[str, Iterator[tuple[int, bytes]]]], held: list[str]
-) -> Iterator[tuple[str, Iterator[tuple[int, bytes]]]]:
+    walked: Iterator[tuple[str, Iterator[list[bytes]]]], held: list[str]
+) -> Iterator[tuple[str, Iterator[list[bytes]]]]:
     """Months of the walk and months that are held, in order, each once; held ones the walk did not meet are empty."""
     waiting = list(reversed(held))
-    for month, lines in walked:
+    for month, pieces in walked:
         while waiting and waiting[-1] < month:
             yield waiting.pop(), iter(())
         if waiting and waiting[-1] == month:
             waiting.pop()
-        yield month, lines
+        yield month, pieces
     while waiting:
         yield waiting.pop(), iter(())
 

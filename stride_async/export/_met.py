@@ -10,11 +10,8 @@ import msgspec
 
 from stride_async._models import Message
 
-_SIGN = b'"me'
-"""Both kinds of node that count begin so; to look for a second sign would double the time."""
-_NODES = (b'ntion"', b'dia"')
-_USUAL = b'ntion","attrs":{"id":"'
-"""A mention as the service writes it (protocol 8)."""
+_SPOKEN = re.compile(rb'"me(?:ntion","attrs":\{"id":"([^"\\]*)"|ntion"|dia")')
+"""A mention as the service writes it (protocol 8), with the id; or whatever else may be a mention or show media."""
 _ESCAPED = re.compile(rb"\\u00[67]")
 """A node's type may be written with letters that begin so."""
 
@@ -44,20 +41,11 @@ def add_met(messages: Sequence[Message], page: bytes, users: set[str], media: se
     """
     users.update([message.sender_id for message in messages])
     odd = [found.start() for found in _ESCAPED.finditer(page)] if b"\\" in page else []
-    first, *parts = page.split(_SIGN)
-    at = len(first)
-    ids = set()
-    for part in parts:
-        if part.startswith(_USUAL):
-            id, ended, _ = part[len(_USUAL) :].partition(b'"')
-            if not ended or b"\\" in id:
-                odd.append(at)
-            else:
-                ids.add(id)
-        elif part.startswith(_NODES):
-            odd.append(at)
-        at += len(_SIGN) + len(part)
-    users.update([id.decode() for id in ids if id])
+    ids = set(_SPOKEN.findall(page))
+    if b"" in ids:
+        odd += [found.start() for found in _SPOKEN.finditer(page) if not found[1]]
+        ids.remove(b"")
+    users.update([id.decode() for id in ids])
     for number in {page.count(b"\n", 0, place) for place in odd}:
         _add_from_body(messages[number], users, media)
 

@@ -457,6 +457,14 @@ def _month_of_day(day: int) -> str:
     return f"{moment.year:04d}-{moment.month:02d}"
 
 
+@lru_cache
+def end_of_month(month: str) -> int:
+    """The first moment after a month, in nanoseconds."""
+    year, number = map(int, month.split("-"))
+    after = date(year + number // 12, number % 12 + 1, 1)
+    return (after.toordinal() - _EPOCH_DAY) * _DAY
+
+
 def digest_of(line: bytes) -> bytes:
     """Sixteen bytes that stand for a message's content."""
     return hashlib.blake2b(line, digest_size=16).digest()

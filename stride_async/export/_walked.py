@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 
 import attrs
 import msgspec
@@ -12,9 +14,12 @@ from stride_async._errors import DecodeError
 from stride_async._models import Message
 from stride_async._wire.convert import key_at, undecodable
 from stride_async.export._met import add_met
-from stride_async.export._plan import Failed, Key, can_be_placed, digest_of
+from stride_async.export._plan import Failed, Key, can_be_placed, digest_of, end_of_month, month_of
 
 Line = tuple[Key, bytes]
+Stretch = tuple[Sequence[int], list[bytes]]
+"""When messages were sent, and their lines, oldest first."""
+_FIRST = itemgetter(0)
 
 
 def line_of(raw: bytes) -> bytes:
@@ -32,6 +37,17 @@ def key_of(message: Message) -> Key:
     return message.ts, message.id
 
 
+def by_month(stretches: Iterable[Stretch]) -> Iterator[tuple[str, list[bytes]]]:
+    """The same lines, cut where a month ends."""
+    for times, lines in stretches:
+        at = 0
+        while at < len(times):
+            month = month_of(times[at])
+            end = bisect_left(times, end_of_month(month), at)
+            yield month, lines[at:end]
+            at = end
+
+
 @attrs.frozen
 class Page:
     """Messages that follow each other, oldest first."""
@@ -45,11 +61,7 @@ class Page:
     @classmethod
     def of(cls, keys: Sequence[Key], block: bytes) -> Page:
         """Of lines with these keys."""
-        return cls(block, array("q", [ts for ts, _ in keys]), keys[0], keys[-1])
-
-    def timed(self) -> Iterator[tuple[int, bytes]]:
-        """When each message was sent, and its line."""
-        return zip(self.times, self.block.split(b"\n"), strict=False)
+        return cls(block, array("q", map(_FIRST, keys)), keys[0], keys[-1])
 
 
 @attrs.define
@@ -83,10 +95,14 @@ class Pages:
 
     def add(self, messages: Sequence[Message]) -> Key | None:
         """A page's messages; gives the least key of what of the page has its place, None for nothing."""
-        ordered = sorted(messages, key=key_of)
-        if ordered and not (can_be_placed(key_of(ordered[0])) and can_be_placed(key_of(ordered[-1]))):
+        ordered = list(reversed(messages))  # They come newest first.
+        keys = [(message.ts, message.id) for message in ordered]
+        if keys != sorted(keys):
+            ordered.sort(key=key_of)
+            keys.sort()
+        if keys and not (can_be_placed(keys[0]) and can_be_placed(keys[-1])):
             ordered = self._placed(ordered)
-        keys = list(map(key_of, ordered))
+            keys = list(map(key_of, ordered))
         if keys and (keys[0] < self.floor or (self.low is not None and keys[-1] >= self.low)):
             # What lies below was not asked for; what lies above came already.
             ordered = [message for message in ordered if self._is_new(key_of(message))]
@@ -176,7 +192,7 @@ class Pages:
         """Lines of all pages, oldest first."""
         return [page.block for page in reversed(self.pages)]
 
-    def timed(self) -> Iterator[tuple[int, bytes]]:
-        """When each message was sent, and its line, oldest first."""
+    def stretches(self) -> Iterator[Stretch]:
+        """All pages, oldest first."""
         for page in reversed(self.pages):
-            yield from page.timed()
+            yield page.times, page.block[:-1].split(b"\n")

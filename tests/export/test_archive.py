@@ -58,7 +58,7 @@ def test_lines_come_back_as_they_went_in(tmp_path_factory, lines):
     archive = Archive.open_or_create(tmp_path_factory.mktemp("archive"), "site")
 
     stored = archive.stage_lines("folder", "name", lines)
-    other = archive.stage_blocks("folder", "name", [line + b"\n" for line in lines])
+    other = archive.stage_blocks("folder", "name", [line + b"\n" for line in lines], packed=False)
     archive.commit("folder", "1", b"", [stored.path, other.path])
 
     assert lines == list(archive.lines(stored.path)) == list(archive.lines(other.path))

@@ -735,5 +735,5 @@ async def test_damaged_pages_of_a_walk_are_named(server, client, tmp_path):
 
     assert groups
     for group, report in zip(groups, reports, strict=True):
-        assert (path_in(tmp_path / "site", group), "move away") in {(one.path, one.remedy) for one in report.findings}
+        assert (path_in(tmp_path / "site", group), "run again") in {(one.path, one.remedy) for one in report.findings}
         assert ["unknown"] == [verdict.kind for verdict in report.verdicts]
