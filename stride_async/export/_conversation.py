@@ -59,6 +59,9 @@ class Surroundings(Protocol):
     async def tell(self, event: ExportEvent) -> None:
         """Pass an event on; waits while nobody takes them."""
 
+    def meet(self, user_ids: Iterable[str]) -> None:
+        """These people are spoken of."""
+
     async def failed(self, conversation_id: str, what: str, id: str, error: StrideError) -> Failed:
         """What a failure is written down as.
 
@@ -128,7 +131,7 @@ class ConversationExport:
         self._pending.append(await self._run.failed(self._id, what, id, error))
 
     async def _take_roster(self) -> None:
-        state = self._chain.state
+        run, state = self._run, self._chain.state
         if self._only_failed and ("roster", "") not in state.failed:
             return
         taken_at = time.time()
@@ -142,6 +145,7 @@ class ConversationExport:
             partial(self._run.archive.stage_lines, f"{self.folder}/roster", "r", [line])
         )
         self._pending.append(Roster(Held(stored.path, stored.sha256, stored.rows, stored.packed), taken_at))
+        run.meet(people)
         if new := set(people) - state.users:
             self._pending.append(Met(tuple(sorted(new))))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
-from itertools import islice
 
 import msgspec
 
@@ -13,7 +14,7 @@ from stride_async._wire.request import segment
 from stride_async.export._archive import Archive, DamagedArchive
 from stride_async.export._chain import Chain
 from stride_async.export._conversation import Surroundings, each
-from stride_async.export._plan import Failed, Held, Op, People, digest_of
+from stride_async.export._plan import Failed, Held, Op, People, State, digest_of
 
 PEOPLE = "data/users"
 """The folder of their commits."""
@@ -23,43 +24,84 @@ NOBODY = {"all", "here"}
 """Stand in mentions and are no people (protocol 8)."""
 
 
-async def fetch_people(run: Surroundings, met: set[str]) -> Chain:
-    """Profiles of people met and not held yet, of all with `rescan="all"`; gives what is committed then."""
-    options = run.options
-    chain = await run.archive.whole(partial(Chain, run.archive, PEOPLE))
-    chain.must_be_sound()
-    state = chain.state
-    again = options.rescan == "all"
-    final = set() if options.retry_failed or again else {id for (_, id), one in state.failed.items() if one.final}
-    missing = iter(sorted(met - NOBODY - final - (set() if again else state.people_ids)))
-    held = await run.archive.whole(partial(_held, run.archive, chain)) if again else {}
-    while group := list(islice(missing, _GROUP)):
-        ops = await _group(run, group, held, f"r{len(state.people) + 1:06d}")
-        if ops:
-            await run.archive.whole(partial(chain.commit, run.id, ops))
-    if again and (lost := await run.archive.whole(chain.lost_files)):
-        await run.archive.whole(partial(chain.commit, run.id, lost))
-    return chain
+class PeopleExport:
+    """Brings the profiles of people as they are met: those that are not held yet, all with `rescan="all"`."""
 
+    def __init__(self, run: Surroundings) -> None:
+        self.met: set[str] = set()
+        self._run = run
+        self._again = run.options.rescan == "all"
+        self._through: set[str] = set()
+        """Brought, or found not to be had, by this run."""
+        self._refused: set[str] = set()
+        self._held: dict[str, bytes] = {}
+        self._news = asyncio.Event()
+        self._closed = False
 
-async def _group(run: Surroundings, ids: list[str], held: dict[str, bytes], name: str) -> list[Op]:
-    profiles: dict[str, bytes] = {}
-    failures: list[Failed] = []
+    def meet(self, ids: Iterable[str]) -> None:
+        """Somebody is spoken of."""
+        before = len(self.met)
+        self.met.update(ids)
+        if len(self.met) > before:
+            self._news.set()
 
-    async def one(id: str) -> None:
-        path = f"/scim/site/{segment(run.archive.cloud_id, 'cloud id')}/Users/{segment(id, 'user id')}"
-        try:
-            profiles[id] = msgspec.json.encode(await run.client.request("GET", path))
-        except StrideError as error:
-            failures.append(await run.failed("", "user", id, error))
+    def close(self) -> None:
+        """Nobody else will be met."""
+        self._closed = True
+        self._news.set()
 
-    await each(ids, one, run.options.concurrency)
-    new = [id for id in ids if id in profiles and held.get(id) != digest_of(profiles[id])]
-    if not new:
-        return [*failures]
-    lines = [profiles[id] for id in new]
-    stored = await run.archive.whole(partial(run.archive.stage_lines, f"{PEOPLE}/sealed", name, lines))
-    return [People(Held(stored.path, stored.sha256, stored.rows, stored.packed), tuple(new)), *failures]
+    async def work(self) -> Chain:
+        """Bring everybody until it is closed; gives what is committed then.
+
+        Raises:
+            Overtaken: somebody else works on it, too; to be called again.
+            DamagedArchive: what is committed cannot be built on.
+        """
+        run = self._run
+        chain = await run.archive.whole(partial(Chain, run.archive, PEOPLE))
+        chain.must_be_sound()
+        if self._again:
+            self._held = await run.archive.whole(partial(_held, run.archive, chain))
+        elif not run.options.retry_failed:
+            self._refused = {id for (_, id), failed in chain.state.failed.items() if failed.final}
+        while True:
+            self._news.clear()
+            if group := self._group(chain.state):
+                if ops := await self._bring(group, f"r{len(chain.state.people) + 1:06d}"):
+                    await run.archive.whole(partial(chain.commit, run.id, ops))
+                self._through.update(group)
+            elif self._closed:
+                break
+            else:
+                await self._news.wait()
+        if self._again and (lost := await run.archive.whole(chain.lost_files)):
+            await run.archive.whole(partial(chain.commit, run.id, lost))
+        return chain
+
+    def _group(self, state: State) -> list[str]:
+        """The next ones to bring."""
+        missing = self.met - NOBODY - self._refused - self._through
+        return sorted(missing if self._again else missing - state.people_ids)[:_GROUP]
+
+    async def _bring(self, ids: list[str], name: str) -> list[Op]:
+        run = self._run
+        profiles: dict[str, bytes] = {}
+        failures: list[Failed] = []
+
+        async def one(id: str) -> None:
+            path = f"/scim/site/{segment(run.archive.cloud_id, 'cloud id')}/Users/{segment(id, 'user id')}"
+            try:
+                profiles[id] = msgspec.json.encode(await run.client.request("GET", path))
+            except StrideError as error:
+                failures.append(await run.failed("", "user", id, error))
+
+        await each(ids, one, run.options.concurrency)
+        new = [id for id in ids if id in profiles and self._held.get(id) != digest_of(profiles[id])]
+        if not new:
+            return [*failures]
+        lines = [profiles[id] for id in new]
+        stored = await run.archive.whole(partial(run.archive.stage_lines, f"{PEOPLE}/sealed", name, lines))
+        return [People(Held(stored.path, stored.sha256, stored.rows, stored.packed), tuple(new)), *failures]
 
 
 def _held(archive: Archive, chain: Chain) -> dict[str, bytes]:

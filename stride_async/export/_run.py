@@ -47,7 +47,7 @@ from stride_async.export._events import (
     RunStarted,
     Summary,
 )
-from stride_async.export._people import PEOPLE, fetch_people
+from stride_async.export._people import PEOPLE, PeopleExport
 from stride_async.export._plan import Failed, State, Unlisted, content_digest, whole_digest
 from stride_async.export._records import finished_record
 from stride_async.export._select import Selection
@@ -283,7 +283,7 @@ class Run:
         self.client = client.with_settings(attrs.evolve(client.settings, on_event=self._heard))
         self._began = time.monotonic()
         self._counts: Counter[str] = Counter()
-        self._met: set[str] = set()
+        self._people = PeopleExport(self)
         self._heads: dict[str, tuple[int, str]] = {}
         """The newest commit of each folder with commits."""
         self._digests: dict[str, str] = {}
@@ -311,6 +311,10 @@ class Run:
         if isinstance(event, MediaFetched):
             self._counts.update(media=1, media_bytes=event.size_bytes)
         await self.events.put(event)
+
+    def meet(self, user_ids: Iterable[str]) -> None:
+        """These people are spoken of."""
+        self._people.meet(user_ids)
 
     async def failed(self, conversation_id: str, what: str, id: str, error: StrideError) -> Failed:
         """What a failure is written down as.
@@ -361,12 +365,15 @@ class Run:
         names = {id: name_of(each) for id, each in site.conversations.items()}
         await self._tell_idle(self.options.selection.idle(names))
         await self.tell(ConversationsFound(len(picked)))
+        await together([self._bring_conversations(site, picked), self._bring_people()])
+        await self.tell(await self.archive.whole(self._finish))
+
+    async def _bring_conversations(self, site: Site, picked: Sequence[dict[str, Any]]) -> None:
         waiting = deque(picked)
         self.at_once = min(self.options.concurrency, len(picked))
         await together(self._worker(waiting) for _ in range(self.at_once))
-        await self.archive.whole(partial(self._look_at_others, {folder_of(id) for id in site.conversations}))
-        await self._bring_people()
-        await self.tell(await self.archive.whole(self._finish))
+        self.meet(await self.archive.whole(partial(self._look_at_others, {*map(folder_of, site.conversations)})))
+        self._people.close()
 
     async def _worker(self, waiting: deque[dict[str, Any]]) -> None:
         while waiting:
@@ -388,7 +395,7 @@ class Run:
     async def _bring_people(self) -> None:
         while True:
             try:
-                people = await fetch_people(self, self._met)
+                people = await self._people.work()
             except Overtaken as error:
                 self._count_overtaken(PEOPLE, error)
             except DamagedArchive as error:
@@ -413,7 +420,7 @@ class Run:
         state = chain.state
         if not chain.head[0]:
             return  # Nothing was asked of it, and nothing is held.
-        self._met |= state.users
+        self.meet(state.users)
         self._heads[work.folder] = chain.head
         self._digests[folder_of(each["id"])] = content_digest(state)
         done = ConversationDone(
@@ -454,8 +461,9 @@ class Run:
         with self.archive.log(f"runs/{self.id}/failures.jsonl") as log:
             log.write(b"".join(msgspec.json.encode(attrs.asdict(failure)) + b"\n" for failure in failures))
 
-    def _look_at_others(self, found: set[str]) -> None:
-        """Conversations that are held and were not worked on; some are not among those the service told of."""
+    def _look_at_others(self, found: set[str]) -> set[str]:
+        """Conversations that are held and were not worked on; the people of those the service did not tell of."""
+        met: set[str] = set()
         for name in self.archive.folders(CONVERSATIONS):
             folder = f"{CONVERSATIONS}/{name}"
             if folder in self._heads:
@@ -463,13 +471,14 @@ class Run:
             chain = Chain(self.archive, folder)
             if name not in found:
                 self._counts.update(no_longer_listed=1)
-                self._met |= chain.state.users
+                met |= chain.state.users
                 if chain.state.listed and not chain.broken and chain.head[0]:
                     with suppress(Overtaken):  # Whoever was faster knows better.
                         chain.commit(self.id, [Unlisted()])
             elif chain.state.listed and chain.head[0]:
                 self._digests[name] = content_digest(chain.state)
             self._heads[folder] = chain.head
+        return met
 
     def _finish(self) -> Summary:
         names = ("conversations", "messages", "new", "changed", "gone", "media", "media_bytes")
@@ -477,7 +486,7 @@ class Run:
         summary = Summary(
             run=self.id,
             **{name: self._counts[name] for name in (*names, *more)},
-            users=len(self._met),
+            users=len(self._people.met),
             seconds=time.monotonic() - self._began,
             content_digest=whole_digest(self._digests.items()),
         )
