@@ -226,7 +226,7 @@ class Archive:
 
     def stage_blocks(self, folder: str, name: str, blocks: Iterable[bytes], *, packed: bool = True) -> Stored:
         """The same, of blocks of lines with their line breaks; compressed unless told."""
-        packing = _packing() if packed else None
+        packing = _packers.compressor.compressobj() if packed else None
         digest, lying, rows = hashlib.sha256(), hashlib.sha256(), 0
         temporary = self._temporary(f"{folder}/{name}")
         try:
@@ -523,9 +523,15 @@ def _make(folder: Path) -> list[Path]:
     return [folder.parent for folder in missing]
 
 
-def _packing() -> zstandard.ZstdCompressionObj:
-    parameters = zstandard.ZstdCompressionParameters.from_level(_LEVEL, window_log=_WINDOW_LOG, write_checksum=True)
-    return zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+class _Packers(threading.local):
+    """One for each thread, used again for every file: its tables are large."""
+
+    def __init__(self) -> None:
+        level = zstandard.ZstdCompressionParameters.from_level(_LEVEL, window_log=_WINDOW_LOG, write_checksum=True)
+        self.compressor = zstandard.ZstdCompressor(compression_params=level)
+
+
+_packers = _Packers()
 
 
 def _write(file: FileIO, data: bytes) -> None:
