@@ -133,13 +133,18 @@ class ExportProgress:
         return [*facts, f"about {_clock(left)} left"] if left else facts
 
     def _calls_lately(self) -> str:
-        """Calls to conversations in the last minute, and how many the limit allows those that they went to."""
-        self._forget_older()
-        told = f"{len(self._lately):,} calls in the last minute"
+        """How fast conversations are called, and how much of what the limit allows them in a minute was used."""
+        told = f"{self._pace():.1f} calls/s"
         if self._per_minute is None:
             return told
         at_work = {id for _, id in self._lately} | self._rooms.keys()
-        return f"{told} of {self._per_minute * max(1, len(at_work)):,} allowed"
+        allowed = self._per_minute * max(1, len(at_work))
+        return f"{told}, {len(self._lately):,} of {allowed:,} allowed in a minute"
+
+    def _pace(self) -> float:
+        """Calls a second in the last minute, or since the beginning."""
+        self._forget_older()
+        return len(self._lately) / min(max(time.monotonic() - self._began, 0.001), _LATELY)
 
     def _forget_older(self) -> None:
         while self._lately and self._lately[0][0] < time.monotonic() - _LATELY:
@@ -151,11 +156,10 @@ class ExportProgress:
         The short ones are done first, so that the calls of those under way count for the mean, too. Each that is left
         is taken to need the mean still: at the pace of the last minute, and no faster than the limit lets it.
         """
-        self._forget_older()
-        if self.total is None or not self._done or not self._lately:
+        pace = self._pace()
+        if self.total is None or not self._done or not pace:
             return None
         each, left = self._calls_of_rooms / self._done, self.total - self.conversations
-        pace = len(self._lately) / min(time.monotonic() - self._began, _LATELY)
         at_this_pace = left * each / pace
         if self._per_minute is None:
             return at_this_pace

@@ -332,7 +332,7 @@ async def test_a_line_tells_how_far_it_is_where_there_is_no_terminal(
     result = await run("export", "-o", str(tmp_path / "site"))
 
     told = result.stderr.partition("Complete")[0].splitlines()
-    assert any(re.fullmatch(r"conversations 0 of 1; messages \d+; .* of 100 allowed", line) for line in told), told
+    assert any(re.fullmatch(r"conversations 0 of 1; messages \d+; .* of 100 allowed in a minute", line) for line in told), told
 
 
 def test_the_time_left_is_known_from_conversations_that_took_calls():
@@ -558,7 +558,7 @@ async def test_on_a_terminal_there_is_a_bar_and_no_json(start: Started, server: 
 
     assert 0 == await process.wait()
     assert "conversations 0 of 1" in shown
-    calls = re.findall(r"(\d+) calls in the last minute of (\d+) allowed", " ".join(shown.split()))
+    calls = re.findall(r"calls/s, (\d+) of (\d+) allowed in a minute", " ".join(shown.split()))
     assert calls
     assert all(int(made) <= int(allowed) == 100 for made, allowed in calls)
     assert "gen eral · " in shown
