@@ -97,7 +97,7 @@ def _zone(_: click.Context, __: click.Parameter, value: str | None) -> ZoneInfo 
 @click.option("--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Conversations at once.")
 @click.option("--rescan", metavar="SPAN|all", callback=_rescan, help="Read again what is held: 30d, 12h, or all of it.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done, and what it takes.")
-@click.option("--retry-failed", is_flag=True, help="Only what the last run could not get.")
+@click.option("--retry-failed", is_flag=True, help="Only what earlier runs could not get, or did not reach.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first thing that cannot be had.")
 @json_option
 @verbose_option

@@ -53,8 +53,8 @@ class Surroundings(Protocol):
     fresh_from: float
     """What this run finished since then is not looked at again; seconds since the epoch."""
 
-    def was_left(self, conversation_id: str, *, begun: bool) -> bool:
-        """Whether the last run should have had a conversation whole, and did not."""
+    def was_left(self, conversation_id: str, state: State) -> bool:
+        """Whether a run should have had a conversation whole, and did not, and no later one had."""
 
     async def tell(self, event: ExportEvent) -> None:
         """Pass an event on; waits while nobody takes them."""
@@ -97,7 +97,7 @@ class ConversationExport:
         chain = self._chain = await self._run.archive.whole(partial(Chain, run.archive, self.folder))
         chain.must_be_sound()
         state = chain.state
-        if run.options.retry_failed and not run.was_left(self._id, begun=state.leg is not None):
+        if run.options.retry_failed and not run.was_left(self._id, state):
             self._only_failed = True
         if not (self._is_fresh(state) or (self._only_failed and not state.failed)):
             if state.details != self._listed or not state.listed:
@@ -124,8 +124,9 @@ class ConversationExport:
             await self._run.archive.whole(partial(self._commit_now, ops))
 
     def _commit_now(self, ops: Sequence[Op]) -> None:
-        self._chain.commit(self._run.id, [*self._pending, *ops])
-        self._pending.clear()
+        pending = self._pending.copy()  # Media that come side by side add to it meanwhile.
+        self._chain.commit(self._run.id, [*pending, *ops])
+        del self._pending[: len(pending)]
 
     async def _failed(self, what: str, id: str, error: StrideError) -> None:
         self._pending.append(await self._run.failed(self._id, what, id, error))
@@ -175,7 +176,8 @@ class ConversationExport:
                 looked = looked or state.leg is None
                 await history.walk(leg.upper if leg is not None else None, window, self._tell_page)
         except StrideError as error:
-            await self._failed("history", "", error)
+            failed = await run.failed(self._id, "history", "", error)
+            self._pending.append(msgspec.structs.replace(failed, ts=window.until))
         finally:
             self.new, self.changed, self.gone = history.new, history.changed, history.gone
 

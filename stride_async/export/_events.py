@@ -33,7 +33,7 @@ class ExportOptions:
     concurrency: int = attrs.field(default=32, validator=attrs.validators.ge(1))
     """Conversations that are worked on at once; within one, calls follow each other."""
     retry_failed: bool = False
-    """Only what the last run could not get."""
+    """Only what earlier runs could not get, or did not reach."""
     fail_fast: bool = False
     """Raise the first failure instead of listing it."""
 

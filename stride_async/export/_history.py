@@ -49,6 +49,8 @@ UNWRITTEN_PAGES = 64
 """Of all conversations together at most, so that memory does not grow with how many are worked on at once."""
 SEALED_AT_ONCE = 50_000
 """Messages; a longer leg is sealed in several steps, each of which outlives a kill."""
+CLOCKS_APART = 600_000_000_000
+"""Nanoseconds; the service's clock and this one's may differ by so much."""
 EMPTY, AGREED, BOUND = "an empty page", "a page that agrees with what is held", "the bound asked for"
 """Why a leg may end."""
 _TIMES_KEPT = 5_000
@@ -130,7 +132,7 @@ class HistoryExport:
         self._fail_fast = fail_fast
         self._group_pages = min(max(UNWRITTEN_PAGES // at_once, 1), GROUP_PAGES)
         self._index = _Index(archive, state)
-        self._leg = LegBegun(0, None)
+        self._leg = LegBegun(0, None, looks=True)
         self._walked = Pages(0, BEGINNING, None, None, None)
         self._written_at = 0.0
         self._own: set[str] = set()
@@ -156,17 +158,24 @@ class HistoryExport:
             StrideError: the service did not give a page; what came before it is written.
         """
         state = self._state
-        if state.leg is not None and not await self._archive.whole(self._pages_are_sound):
-            # What lies there of it is of no use: it is walked again.
-            await self._archive.whole(partial(self._commit, [LegBegun(state.legs + 1, state.leg.upper)]))
-            await self._archive.whole(self.tidy)
-        leg = self._leg = state.leg or LegBegun(state.legs + 1, upper)
+        if state.leg is not None:
+            await self._archive.whole(partial(self._renew, window))
+        leg = self._leg = state.leg or LegBegun(state.legs + 1, upper, looks=upper == window.ceiling)
         raws = state.raws
         reached = raws[-1].low if raws else leg.upper
         walked = Pages(leg.number, window.floor, raws[0].high if raws else None, reached, reached)
         self._walked = walked
         end = state.walked or await self._end(walked, window, tell)
         await self._archive.whole(partial(self._settle, end))
+
+    def _renew(self, window: Window) -> None:
+        """Begin the open leg anew where what lies there of it is damaged, or where all is to be read again anyway."""
+        leg, state = self._state.leg, self._state
+        assert leg is not None
+        top = window.ceiling if self._rescan == BEGINNING[0] else leg.upper
+        if top != leg.upper or not self._pages_are_sound():
+            self._commit([LegBegun(state.legs + 1, top, looks=top == window.ceiling)])
+            self.tidy()
 
     def _pages_are_sound(self) -> bool:
         """Whether the pages of the leg that is open are as they were written."""
@@ -190,7 +199,7 @@ class HistoryExport:
             self.keep()  # Whatever stops the walk: what came is not fetched again.
             raise
         if agreed is None:
-            return Walked(walked.leg, window.floor, window.floor, EMPTY)
+            return Walked(walked.leg, window.floor, window.floor, EMPTY if window.floor == BEGINNING else BOUND)
         return Walked(walked.leg, HIGHEST if walked.low is None else walked.low, agreed, AGREED)
 
     async def _pages(self, walked: Pages, window: Window, tell: Callable[[int, int], Awaitable[None]]) -> Key | None:
@@ -237,7 +246,7 @@ class HistoryExport:
             if sum(map(len, self._times.values())) < _TIMES_KEPT:
                 self._times[stored.path] = array("q", [ts for page in reversed(walked.pages) for ts in page.times])
             held = Held(stored.path, stored.sha256, stored.rows, stored.packed)
-            begun = [] if state.leg is not None else [self._leg]
+            begun = self._beginning()
             high, low = walked.pages[0].high, walked.pages[-1].low
             ops = [*begun, Raw(self._leg.number, held, walked.written_to, high, low, len(walked.pages)), *ops]
         if ops:
@@ -255,31 +264,42 @@ class HistoryExport:
         if unplaced:
             stored = self._archive.stage_lines(f"{self._folder}/unplaced", "u", unplaced.values())
             ops.append(Unplaced(Held(stored.path, stored.sha256, stored.rows, stored.packed), tuple(unplaced)))
-        return [*ops, *walked.odd]
+        known_odd = {failed.id for failed in state.failed_messages() if failed.ts is None}
+        return [*ops, *(odd for odd in walked.odd if odd.ts is not None or odd.id not in known_odd)]
 
     def _settle(self, end: Walked) -> None:
         """Seal every month the leg crossed, then make the leg part of what is held."""
         walked, state, leg = self._walked, self._state, self._leg
         covered = Span(end.bottom, leg.upper or HIGHEST)
-        begun = [] if state.leg is not None else [leg]
         if state.walked is None and self._rows_to_seal(covered) > SEALED_AT_ONCE:
             # It will take several commits. After a kill between them, the walk must end where it ended now.
             self.keep()
-            begun = [] if state.leg is not None else [leg]
-            self._commit([*begun, end])
-            begun = []
-        high = leg.upper or (just_above(walked.top) if walked.top else end.low)
-        ended = LegEnded(leg.number, end.low, max(end.low, high), end.why)
+            self._commit([*self._beginning(), end])
+        ended = LegEnded(leg.number, end.low, max(end.low, self._high(end)), end.why)
         ops = [*self._beside(), *self._mended(covered)]
         ops += self._seal_months(covered)
         first_look = leg.upper is None and not state.newest
         new = not any(span.covers(Span(end.low, ended.high)) for span in state.spans)
         if ops or state.leg is not None or first_look or new or ("history", "") in state.failed:
             used = [raw.file.path for raw in state.raws]
-            self._commit([*begun, *ops, ended])
+            self._commit([*self._beginning(), *ops, ended])
             if used:
                 self._archive.remove(self._folder, used)
         walked.clear()
+
+    def _beginning(self) -> list[Op]:
+        """The leg, where no commit tells of it yet."""
+        return [] if self._state.leg is not None else [self._leg]
+
+    def _high(self, end: Walked) -> Key:
+        """Below here, all is known that was asked for; what is not sent yet is not known."""
+        upper, top = self._leg.upper, self._walked.top
+        highest = just_above(top) if top is not None else end.low
+        if upper is None:
+            return highest
+        now = (time.time_ns() - CLOCKS_APART, "")
+        joins = any(span.low <= upper <= span.high for span in self._state.spans)
+        return upper if upper <= now or joins else max(highest, now)
 
     def _rows_to_seal(self, covered: Span) -> int:
         """At most so many."""

@@ -14,7 +14,7 @@ from stride_async._wire.request import segment
 from stride_async.export._archive import Archive, DamagedArchive
 from stride_async.export._chain import Chain
 from stride_async.export._conversation import Surroundings, each
-from stride_async.export._plan import Failed, Held, Op, People, State, digest_of
+from stride_async.export._plan import Failed, Held, Mended, Op, People, State, digest_of
 
 PEOPLE = "data/users"
 """The folder of their commits."""
@@ -67,7 +67,7 @@ class PeopleExport:
         while True:
             self._news.clear()
             if group := self._group(chain.state):
-                if ops := await self._bring(group, f"r{len(chain.state.people) + 1:06d}"):
+                if ops := await self._bring(group, chain.state):
                     await run.archive.whole(partial(chain.commit, run.id, ops))
                 self._through.update(group)
             elif self._closed:
@@ -81,9 +81,10 @@ class PeopleExport:
     def _group(self, state: State) -> list[str]:
         """The next ones to bring."""
         missing = self.met - NOBODY - self._refused - self._through
-        return sorted(missing if self._again else missing - state.people_ids)[:_GROUP]
+        held = set() if self._again else state.people_ids - {id for what, id in state.failed if what == "user"}
+        return sorted(missing - held)[:_GROUP]
 
-    async def _bring(self, ids: list[str], name: str) -> list[Op]:
+    async def _bring(self, ids: list[str], state: State) -> list[Op]:
         run = self._run
         profiles: dict[str, bytes] = {}
         failures: list[Failed] = []
@@ -96,12 +97,14 @@ class PeopleExport:
                 failures.append(await run.failed("", "user", id, error))
 
         await each(ids, one, run.options.concurrency)
-        new = [id for id in ids if id in profiles and self._held.get(id) != digest_of(profiles[id])]
+        same = [id for id in ids if id in profiles and self._held.get(id) == digest_of(profiles[id])]
+        new = [id for id in ids if id in profiles and id not in same]
+        ops: list[Op] = [*failures, *(Mended("user", id) for id in same if ("user", id) in state.failed)]
         if not new:
-            return [*failures]
-        lines = [profiles[id] for id in new]
+            return ops
+        lines, name = [profiles[id] for id in new], f"r{len(state.people) + 1:06d}"
         stored = await run.archive.whole(partial(run.archive.stage_lines, f"{PEOPLE}/sealed", name, lines))
-        return [People(Held(stored.path, stored.sha256, stored.rows, stored.packed), tuple(new)), *failures]
+        return [People(Held(stored.path, stored.sha256, stored.rows, stored.packed), tuple(new)), *ops]
 
 
 def _held(archive: Archive, chain: Chain) -> dict[str, bytes]:

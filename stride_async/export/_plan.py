@@ -55,10 +55,14 @@ class Roster(msgspec.Struct, frozen=True, tag="roster"):
 
 
 class LegBegun(msgspec.Struct, frozen=True, tag="leg"):
-    """A walk begins: from the newest message, or from below `upper`."""
+    """A walk begins: from the newest message, or from below `upper`.
+
+    It `looks` when it begins at the newest of what was asked for.
+    """
 
     number: int
     upper: Key | None
+    looks: bool
 
 
 class Raw(msgspec.Struct, frozen=True, tag="raw"):
@@ -146,7 +150,8 @@ class MediaPassed(msgspec.Struct, frozen=True, tag="passed"):
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """What could not be had: `what` (roster, history, media, message, user), which, why, and whether for good.
 
-    A message was met by the leg `leg` and was sent at `ts`, where that can be read.
+    A message was met by the leg `leg` and was sent at `ts`, where that can be read. A history failed when it was looked
+    at below `ts`, None: from its newest message.
     """
 
     what: str
@@ -277,7 +282,7 @@ class State:
     walked: Walked | None = None
     """The end of its walk, once it is there."""
     newest: bool = False
-    """Whether a leg from the newest message has ended."""
+    """Whether the last look at what lies above all that was held was one from the newest message."""
     legs: int = 0
     looked: str | None = None
     """The run that last began a walk."""
@@ -370,7 +375,9 @@ class State:
     def _apply_to_history(self, op: LegBegun | Raw | Walked | Sealed | LegEnded | Unplaced, run: str) -> None:
         match op:
             case LegBegun():
-                self.leg, self.raws, self.walked, self.legs, self.looked = op, [], None, op.number, run
+                self.leg, self.raws, self.walked, self.legs = op, [], None, op.number
+                if op.looks:
+                    self.looked = run
             case Raw():
                 self.raws.append(op)
             case Walked():
@@ -378,9 +385,13 @@ class State:
             case Sealed():
                 self.months[op.month] = op
             case LegEnded():
-                self.newest = self.newest or self.leg is None or self.leg.upper is None
+                from_newest = self.leg is None or self.leg.upper is None
+                if from_newest or (self.spans and op.high > self.spans[0].high):
+                    self.newest = from_newest
+                failed = self.failed.get(("history", ""))
+                if failed is not None and (from_newest or (failed.ts is not None and failed.ts <= op.high[0])):
+                    del self.failed["history", ""]
                 self.leg, self.raws, self.walked = None, [], None
-                self.failed.pop(("history", ""), None)
                 self.spans = joined(self.spans, Span(op.low, op.high))
             case Unplaced():
                 self.unplaced.append(op.file)

@@ -121,22 +121,31 @@ def _held_archive(root: Path, cloud_id: str) -> Archive:
 
 @attrs.frozen
 class Left:
-    """What the last run left undone."""
+    """What earlier runs left undone: by conversation, the last run that should have had it whole and did not."""
 
-    unfinished: bool = False
-    damaged: frozenset[str] = frozenset()
-    """Conversations whose files it found damaged."""
+    by: Mapping[str, str] = attrs.field(factory=dict)
+
+    def includes(self, conversation_id: str, done: str | None) -> bool:
+        """Whether a conversation that was last done by a run is among it."""
+        return self.by.get(conversation_id, "") > (done or "")
 
 
 def _left(root: Path, cloud_id: str, options: ExportOptions) -> Left:
     archive = Archive.find(root, cloud_id)
-    run = next(reversed(runs(archive)), None) if archive is not None else None
-    if archive is None or run is None:
-        if options.retry_failed:
-            raise NotAnArchive(f"{root} holds no export yet, so that there is nothing to try again")
+    if not options.retry_failed:
         return Left()
-    damaged = (failure.conversation_id for failure in failures_of(archive, run) if failure.what == "archive")
-    return Left(not archive.holds(f"runs/{run}/finished.json"), frozenset(damaged))
+    by: dict[str, str] = {}
+    for run in runs(archive) if archive is not None else ():
+        assert archive is not None
+        if not archive.holds(f"runs/{run}/finished.json"):
+            with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                picked = msgspec.json.decode(archive.read(f"runs/{run}/picked.json"), type=dict[str, str])
+                by.update(dict.fromkeys(picked, run))
+        damaged = (failure.conversation_id for failure in failures_of(archive, run) if failure.what == "archive")
+        by.update(dict.fromkeys(damaged, run))
+    if archive is None or not runs(archive):
+        raise NotAnArchive(f"{root} holds no export yet, so that there is nothing to try again")
+    return Left(by)
 
 
 def _run_id(archive: Archive, options: ExportOptions, picked: Sequence[Mapping[str, Any]]) -> tuple[str, bool]:
@@ -146,7 +155,8 @@ def _run_id(archive: Archive, options: ExportOptions, picked: Sequence[Mapping[s
     if last is not None and not archive.holds(f"runs/{last}/finished.json"):
         ages = (archive.seconds_since_written(f"runs/{last}/{name}") for name in ("settings.json", "calls.log"))
         fresh = min((age for age in ages if age is not None), default=CONTINUED_WITHIN) < CONTINUED_WITHIN
-        if fresh and archive.read(f"runs/{last}/settings.json") == settings:
+        path = f"runs/{last}/settings.json"
+        if fresh and archive.holds(path) and archive.read(path) == settings:
             return last, True
     id = f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%S.%f')}-{secrets.token_hex(3)}"
     archive.put(f"runs/{id}/settings.json", settings)
@@ -341,9 +351,9 @@ class Run:
             if self._answered_at < since:
                 await self.client.conversations().collect(limit=1)
 
-    def was_left(self, conversation_id: str, *, begun: bool) -> bool:
-        """Whether the last run should have had a conversation whole, and did not."""
-        return begun or self._left.unfinished or conversation_id in self._left.damaged
+    def was_left(self, conversation_id: str, state: State) -> bool:
+        """Whether a run should have had a conversation whole, and did not, and no later one had."""
+        return state.leg is not None or self._left.includes(conversation_id, state.done)
 
     async def work(self, site: Site, picked: Sequence[dict[str, Any]], continued: bool) -> None:
         """The whole run; its end, good or bad, ends the events."""

@@ -222,7 +222,8 @@ def _verdict(state: State) -> tuple[Kind, str]:
         more = f" (and {len(pieces) - 2} more)" if len(pieces) > 2 else ""
         return "gap", f"gap between {_moment(pieces[1].high)} and {_moment(pieces[0].low)}{more}{but}"
     [piece] = pieces
-    bounded_above = not state.newest and (state.leg is None or state.leg.upper is not None)
+    walked_from_newest = state.leg is not None and state.leg.upper is None and bool(state.raws or state.walked)
+    bounded_above = not (state.newest or walked_from_newest)
     if piece.low != BEGINNING:
         if bounded_above:
             return "complete up to", f"complete from {_moment(piece.low)} up to {_moment(piece.high)}{but}"

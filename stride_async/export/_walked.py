@@ -165,8 +165,8 @@ class Pages:
         self._forget_page()
 
     def drop_page(self) -> None:
-        """All of it is held already."""
-        del self.odd[self._odd_before :]
+        """All of it that has a place is held already."""
+        self.odd[self._odd_before :] = [odd for odd in self.odd[self._odd_before :] if odd.ts is None]
         self._forget_page()
 
     def _forget_page(self) -> None:

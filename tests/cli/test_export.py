@@ -332,7 +332,9 @@ async def test_a_line_tells_how_far_it_is_where_there_is_no_terminal(
     result = await run("export", "-o", str(tmp_path / "site"))
 
     told = result.stderr.partition("Complete")[0].splitlines()
-    assert any(re.fullmatch(r"conversations 0 of 1; messages \d+; .* of 100 allowed in a minute", line) for line in told), told
+    assert any(
+        re.fullmatch(r"conversations 0 of 1; messages \d+; .* of 100 allowed in a minute", line) for line in told
+    ), told
 
 
 def test_the_time_left_is_known_from_conversations_that_took_calls():

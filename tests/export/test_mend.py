@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from contextlib import aclosing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from stride_async.export import (
 from stride_async.export._chain import Chain
 from stride_async.export._plan import Sealed
 from stride_async.server import LocalServer
+from tests.conftest import client_of
 from tests.export.exporting import (
     events_of,
     exported,
@@ -449,3 +451,163 @@ async def test_failures_are_listed_once_and_whole_however_often_a_run_is_interru
         (json.loads(line)["conversation_id"] for line in lines if line.endswith(b"}")), key=[first, second].index
     )
     assert 3 == len(lines)
+
+
+async def test_files_that_are_refused_beside_others_are_all_listed(server: LocalServer, client, tmp_path, monkeypatch):
+    """Commits of those that came take a while, and meanwhile others fail."""
+    room = server.add_conversation("room")
+    files = [show_file(server, room, f"{number}.bin", b"%d" % number) for number in range(24)]
+    refused = set(files[::2])
+    for file in refused:
+        server.faults.add("GET", f"*/media/{file}*", status=404)
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (time.sleep(0.003), sync(descriptor)))
+
+    events = await events_of(client, tmp_path / "a")
+
+    assert {(room, "media", file) for file in refused} == failures(events)
+    assert refused == {id for what, id in state_of(tmp_path / "a", room).failed if what == "media"}
+
+
+async def test_an_end_that_is_still_to_come_claims_nothing_that_is_not_sent_yet(server: LocalServer, tmp_path):
+    """What is sent between a run and its `until` is brought by the runs that follow."""
+    now = datetime.now(UTC)
+    until = now + timedelta(hours=1)
+    room = server.add_conversation("room")
+    server.fill(room, 20, ts=(now - timedelta(days=1)).isoformat().replace("+00:00", "Z"))
+    async with client_of(server, page_size=10) as client:
+        await exported(client, tmp_path / "a", until=until)
+        server.fill(room, 30, ts=(now + timedelta(minutes=10)).isoformat().replace("+00:00", "Z"))
+        server.fill(room, 30, ts=(until + timedelta(minutes=10)).isoformat().replace("+00:00", "Z"))
+        await exported(client, tmp_path / "a", since=until)
+        between = await verify(tmp_path / "a")
+        run = await exported(client, tmp_path / "a")
+
+    assert ["gap"] == [verdict.kind for verdict in between.verdicts]
+    assert 80 == run.messages
+    assert () == (await verify(tmp_path / "a")).findings
+
+
+async def test_an_element_without_a_time_is_listed_though_its_page_is_held(server: LocalServer, client, tmp_path):
+    """Once: a run that meets it again tells it again, and commits nothing new."""
+    room = server.add_conversation("room")
+    server.fill(room, 20)
+    await exported(client, tmp_path / "a")
+    page = await client.request("GET", f"/site/{server.cloud_id}/conversation/{room}/message")
+    page["messages"].append({"id": "odd", "sender": {"id": "x"}})
+    server.faults.add("GET", f"*/{room}/message", body=json.dumps(page), times=1)
+    first = await exported(client, tmp_path / "a")
+    server.faults.add("GET", f"*/{room}/message", body=json.dumps(page), times=1)
+    second = await exported(client, tmp_path / "a")
+
+    assert (1, 1) == (first.failures, second.failures)
+    assert 21 == len(list(read(tmp_path / "a").raw_messages(room)))
+    assert 1 == len(state_of(tmp_path / "a", room).unplaced)
+
+
+async def test_a_look_at_the_newest_that_failed_is_not_made_up_for_by_one_at_older_ones(
+    server: LocalServer, client, tmp_path
+):
+    """It stays listed, and the verdict says how far the messages are known."""
+    room = server.add_conversation("room")
+    server.fill(room, 20, ts="2018-06-01T08:00:00Z")
+    await exported(client, tmp_path / "a")
+    server.fill(room, 15, ts="2018-07-01T08:00:00Z")
+    server.faults.add("GET", f"*/{room}/message", status=403, times=1)
+    await exported(client, tmp_path / "a")
+
+    older = await exported(client, tmp_path / "a", until=datetime(2018, 6, 15, tzinfo=UTC))
+    told = await verify(tmp_path / "a")
+    retried = await exported(client, tmp_path / "a", retry_failed=True)
+
+    assert 1 == older.failures
+    assert ["complete up to"] == [verdict.kind for verdict in told.verdicts]
+    assert (35, 0) == (retried.messages, retried.failures)
+
+
+async def test_a_look_between_old_and_new_makes_the_verdict_end_there(server: LocalServer, client, tmp_path):
+    """What was complete before is complete up to the later bound."""
+    room = server.add_conversation("room")
+    server.fill(room, 20, ts="2018-06-01T08:00:00Z")
+    await exported(client, tmp_path / "a")
+    server.fill(room, 10, ts="2018-07-01T08:00:00Z")
+    server.fill(room, 10, ts="2018-08-01T08:00:00Z")
+
+    await exported(client, tmp_path / "a", until=datetime(2018, 7, 15, tzinfo=UTC))
+    bounded = await verify(tmp_path / "a")
+    await exported(client, tmp_path / "a")
+
+    assert ["complete up to 2018-07-15T00:00:00Z"] == [verdict.text for verdict in bounded.verdicts]
+    assert ["complete"] == [verdict.text for verdict in (await verify(tmp_path / "a")).verdicts]
+
+
+@pytest.mark.parametrize("options", [{}, {"retry_failed": True}, {"rescan": "all"}], ids=["usual", "retry", "rescan"])
+async def test_a_profile_that_was_refused_when_it_was_read_again_is_mended(
+    server: LocalServer, client, tmp_path, options
+):
+    """Though it is held, and says the same."""
+    server.add_conversation("room", roster=[server.add_user("Person")])
+    await exported(client, tmp_path / "a")
+    server.faults.add("GET", "/scim/*", status=500, times=4)
+    refused = await exported(client, tmp_path / "a", rescan="all")
+
+    mended = await exported(client, tmp_path / "a", **options)
+
+    assert (1, 0) == (refused.failures, mended.failures)
+
+
+async def pages_of(client, folder, count: int, **options) -> None:
+    """An export that is left when so many pages came."""
+    async with aclosing(export(client, folder, ExportOptions(**options))) as events:
+        while count:
+            count -= isinstance(await anext(events), PagesFetched)
+
+
+async def test_reading_all_again_mends_a_month_in_which_a_walk_stands_still(
+    server: LocalServer, client, tmp_path, monkeypatch
+):
+    """The walk begins anew from the newest message, so that nothing of the damaged month is needed."""
+    monkeypatch.setattr("stride_async.export._run.CONTINUED_WITHIN", 0.0)
+    room = server.add_conversation("room")
+    server.fill(room, 300, ts="2018-03-02T00:00:00Z")
+    server.fill(room, 30, ts="2018-03-20T00:00:00Z")
+    await exported(client, tmp_path / "a", since=MARCH)
+    await pages_of(client, tmp_path / "a", 3)
+    (sealed,) = (tmp_path / f"a/data/conversations/{room}/sealed/2018-03").iterdir()
+    sealed.unlink()
+
+    run = await exported(client, tmp_path / "a", rescan="all")
+
+    assert (330, 0) == (run.messages, run.failures)
+    assert () == (await verify(tmp_path / "a")).findings
+
+
+async def test_a_walk_begun_anew_below_a_bound_is_no_look_at_the_newest(server: LocalServer, client, tmp_path):
+    """A run that goes on still has that before it."""
+    room = server.add_conversation("room")
+    server.fill(room, 230, ts="2018-03-02T00:00:00Z")
+    server.fill(room, 10, ts="2018-04-20T00:00:00Z")
+    await pages_of(client, tmp_path / "a", 2, until=datetime(2018, 4, 1, tzinfo=UTC))
+    for raw in (tmp_path / f"a/data/conversations/{room}/raw").iterdir():
+        raw.write_bytes(b"damaged")
+    await pages_of(client, tmp_path / "a", 1)
+
+    run = await exported(client, tmp_path / "a")
+
+    assert 240 == run.messages
+    assert ["complete"] == [verdict.text for verdict in (await verify(tmp_path / "a")).verdicts]
+
+
+async def test_a_retry_knows_of_interrupted_runs_before_the_last(server: LocalServer, client, tmp_path):
+    """A run of one conversation in between does not make it forget the others."""
+    for number in range(4):
+        server.fill(server.add_conversation(f"room {number}"), 20)
+    first, *_ = [room.name async for room in client.conversations()]
+    await interrupted_when_done(client, tmp_path / "a", first)
+    await exported(client, tmp_path / "a", selection=Selection((first,)))
+
+    run = await exported(client, tmp_path / "a", retry_failed=True)
+
+    assert 0 == run.failures
+    assert await fresh_digest(server, tmp_path / "b") == run.content_digest
+    assert () == (await verify(tmp_path / "a")).findings

@@ -111,7 +111,7 @@ def test_walking_what_is_missing_ends_with_everything_held(given_spans, since, u
 
 def test_a_leg_belongs_to_the_run_that_began_it():
     """A run that goes on knows whether it has looked at the newest messages already."""
-    state = state_after(LegBegun(1, None), Raw(1, held("a"), None, (9, "a"), (5, "a"), 1), run="first")
+    state = state_after(LegBegun(1, None, looks=True), Raw(1, held("a"), None, (9, "a"), (5, "a"), 1), run="first")
 
     assert "first" == state.looked
     assert (1, 1) == (state.legs, len(state.raws))
@@ -121,7 +121,7 @@ def test_an_ended_leg_is_part_of_what_is_held_and_clears_the_failure():
     """Its raw groups count no more."""
     state = state_after(
         Failed("history", "", "503", final=False),
-        LegBegun(1, None),
+        LegBegun(1, None, looks=True),
         Raw(1, held("a"), None, (9, "a"), (5, "a"), 1),
         LegEnded(1, BEGINNING, just_above((9, "a")), "an empty page"),
     )
