@@ -19,7 +19,7 @@ import msgspec
 
 from stride_async._body import Body, Progress
 from stride_async._errors import LengthMismatch, StrideError
-from stride_async._net.files import sync_folder, whole
+from stride_async._files import run_to_completion, sync_folder
 from stride_async._net.session import Session
 from stride_async._net.stream import ProgressCallback, RemoteBody
 from stride_async._net.stream import upload as send_body
@@ -92,7 +92,7 @@ async def download(
         OSError: the target cannot be written.
     """
     with _part_of(Path(to)) as part:
-        held = await whole(partial(part.resume, media_id))
+        held = await run_to_completion(partial(part.resume, media_id))
         async with RemoteBody(session, request, at=held, validator=part.validator) as body:
             return await _fetch(body, media_id, part, progress)
 
@@ -160,7 +160,7 @@ async def _into(session: Session, request: Request[Any], media_id: str, folder: 
         name = safe_name(body.name or media_id, media_id, names)
         names.add(name_key(name))
         with _part_of(folder / name) as part:
-            held = await whole(partial(part.resume, media_id))
+            held = await run_to_completion(partial(part.resume, media_id))
             if held:
                 await body.open_at(held, part.validator)
             return await _fetch(body, media_id, part, None)
@@ -186,7 +186,7 @@ async def _fetch(body: RemoteBody, media_id: str, part: _Part, progress: Progres
     if body.size is not None and part.size != body.size:
         error = LengthMismatch(f"{part.target.name}: {part.size} bytes came, {body.size} were told")
         raise error.with_facts(received=part.size, expected=body.size)
-    await whole(part.finish)
+    await run_to_completion(part.finish)
     return Download(
         part.target, part.size, part.sha256, body.size is not None, name=body.name, content_type=body.content_type
     )

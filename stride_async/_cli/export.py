@@ -371,11 +371,11 @@ def _told(summary: Summary, heard: _Heard, progress: ExportProgress, archive: Pa
     if len(failures) > _FAILURES_SHOWN:
         yield f"  and {len(failures) - _FAILURES_SHOWN:,} more, all in {archive}/runs/{summary.run}/failures.jsonl"
     yield (
-        f"{summary.conversations:,} conversations, {summary.messages:,} messages: "
+        f"Conversations {summary.conversations:,}; messages {summary.messages:,}: "
         f"{summary.new:,} new, {summary.changed:,} changed, {summary.gone:,} gone."
     )
-    yield f"{summary.media:,} files came ({filesize.decimal(summary.media_bytes)}); {summary.users:,} people were met."
-    yield f"{progress.calls:,} calls in {summary.seconds:.1f} s. Content digest {summary.content_digest}"
+    yield f"Files that came {summary.media:,} ({filesize.decimal(summary.media_bytes)}); people met {summary.users:,}."
+    yield f"Calls {progress.calls:,} in {summary.seconds:.1f} s. Content digest {summary.content_digest}"
     if len(hints) == 1:
         yield show.printable(f"Hint: {hints.pop()}.")
     if any(failure.hint.startswith(_WORTH_TRYING) for failure in failures):

@@ -35,7 +35,7 @@ from stride_async._events import AttemptEnded, AttemptStarted, CallEnded, CallSt
 from stride_async._net.classify import BrokenOff, Upload, failure_of
 from stride_async._net.retry import REPEATED_STATUSES, Again, Outcome, Stop, carry_out, chance, decide
 from stride_async._net.throttle import Place
-from stride_async._wire.request import Answer, Request
+from stride_async._wire.request import Request, Response
 from stride_async._wire.response import error_of, stated_wait
 from stride_async._wire.secrets import forget_frames, redact, redacted
 from stride_async._wire.token import AccessToken
@@ -117,9 +117,9 @@ class Call:
         request, status, failure = self._request, None, None
         self._session.tell(CallStarted(self._id, request.method, request.path))
         try:
-            answer = await self._answer()
-            status = answer.status
-            return answer
+            response = await self._answer()
+            status = response.status
+            return response
         except BaseException as error:
             failure = type(error).__name__
             raise
@@ -127,38 +127,38 @@ class Call:
             tried = len(self._attempts)
             self._session.tell(CallEnded(self._id, request.method, request.path, tried, status, failure))
 
-    def value_of(self, answer: Answer) -> Any:
+    def value_of(self, response: Response) -> Any:
         """What a good answer means.
 
         Raises:
             ApiError: it is not good.
             DecodeError: it cannot be read.
         """
-        if answer.status == 404 and self._request.gone_is_done and self._maybe_seen():
-            return self._request.read(Answer(204, answer.headers, b""))
-        if answer.status >= 300:
-            raise self.failed_by(answer)
+        if response.status == 404 and self._request.gone_is_done and self._maybe_seen():
+            return self._request.read(Response(204, response.headers, b""))
+        if response.status >= 300:
+            raise self.failed_by(response)
         try:
-            return self._request.read(answer)
+            return self._request.read(response)
         except RecursionError:
             deep = DecodeError(f"{self._request}: the answer is nested too deeply")
-            raise self._finished(deep.with_facts(raw=answer.body)) from None
+            raise self._finished(deep.with_facts(raw=response.body)) from None
         except DecodeError as error:
             described = type(error)(f"{self._request}: {error}").with_facts(**error.__dict__)
             raise self._finished(described) from None  # The converter's own errors quote what they read.
 
-    def failed_by(self, answer: Answer) -> ApiError:
+    def failed_by(self, response: Response) -> ApiError:
         """The error of an answer that is not good."""
-        error = error_of(str(self._request), answer.status, answer.headers, answer.body)
-        if answer.status in REDIRECTS:
-            location = answer.headers.get("Location")
+        error = error_of(str(self._request), response.status, response.headers, response.body)
+        if response.status in REDIRECTS:
+            location = response.headers.get("Location")
             why = f"more than {MOST_REDIRECTS} redirects" if location is not None else "it says not where to"
             if self._request.method not in {"GET", "HEAD"}:
                 why = "a write is not redirected"
-            error.args = (f"{self._request} answered {answer.status} to {(location or 'nowhere')[:200]}: {why}",)
+            error.args = (f"{self._request} answered {response.status} to {(location or 'nowhere')[:200]}: {why}",)
         if isinstance(error, Unauthorized) and self._request.authorized and not self._session.tokens.renewable:
             error.args = (f"{error}; the token in STRIDE_TOKEN was refused: make a new one in the room's Apps sidebar",)
-        failed: ApiError = self._finished(error.with_facts(retry_after=stated_wait(answer.status, answer.headers)))
+        failed: ApiError = self._finished(error.with_facts(retry_after=stated_wait(response.status, response.headers)))
         return failed
 
     async def _answer(self) -> Any:
@@ -238,7 +238,7 @@ class Call:
         began = (time.time(), time.perf_counter())
         self._seen = True
         try:
-            answer = await session.exchange(request, self._how, self._remaining(), token, upload)
+            response = await session.exchange(request, self._how, self._remaining(), token, upload)
         except (aiohttp.ClientError, BrokenOff, BodyInterrupted, TimeoutError, OSError) as error:
             if upload is not None and upload.source_error is not None:
                 self._note(None, began, error=f"the caller's own code failed: {upload.source_error!r}")
@@ -260,13 +260,14 @@ class Call:
         except (DecodeError, ForbiddenOrigin, ClientClosed) as error:
             self._note(None, began, error=f"{type(error).__name__}: {error}")
             raise
-        stated = stated_wait(answer.status, answer.headers)
-        self._note(Outcome("answered", answer.status, stated), began, status=answer.status)
-        if answer.status == 401 and token is not None:
+        stated = stated_wait(response.status, response.headers)
+        self._note(Outcome("answered", response.status, stated), began, status=response.status)
+        if response.status == 401 and token is not None:
             session.tokens.refused(token)
-        if answer.status == 429 and request.limit_key and stated is not None and stated <= self._settings.longest_wait:
+        waits = stated is not None and stated <= self._settings.longest_wait
+        if response.status == 429 and request.limit_key and stated is not None and waits:
             self._pool.throttle.pause(request.limit_key, stated)
-        return answer
+        return response
 
     def _in_short(self, failure: TransportError) -> str:
         return f"{type(failure).__name__}: {str(failure).removeprefix(f'{self._request}: ')}"

@@ -36,7 +36,7 @@ from stride_async._net.classify import Upload, sent_once
 from stride_async._net.pool import Pool
 from stride_async._net.token import TokenSource
 from stride_async._settings import Settings
-from stride_async._wire.request import Answer, Request
+from stride_async._wire.request import Request, Response
 from stride_async._wire.response import LONGEST_ERROR_BODY
 from stride_async._wire.token import AccessToken, ClientCredentials, Credentials, StaticToken, ask_token
 
@@ -95,7 +95,7 @@ class Session:
         how = Exchange(None, self._media_timeout, self._opened, headers=headers, elsewhere=True)
         call = Call(self, request, how, earlier=attempts)
         answer = await call.run()
-        if isinstance(answer, Answer):
+        if isinstance(answer, Response):
             raise call.failed_by(answer)
         with self.pool.reading(answer):
             yield answer
@@ -229,7 +229,7 @@ class Session:
             headers["Authorization"] = f"Bearer {token.value}"
         return headers
 
-    async def _whole(self, response: aiohttp.ClientResponse) -> Answer:
+    async def _whole(self, response: aiohttp.ClientResponse) -> Response:
         """The answer with its body, read within bounds; the connection goes back to the pool."""
         good = response.status < 300
         most = self.settings.longest_answer_bytes if good else LONGEST_ERROR_BODY
@@ -248,14 +248,14 @@ class Session:
                 received=size, expected=response.content_length
             ) from error
         response.release()
-        return Answer(response.status, response.headers, held.getvalue())
+        return Response(response.status, response.headers, held.getvalue())
 
-    async def _opened(self, response: aiohttp.ClientResponse) -> aiohttp.ClientResponse | Answer:
+    async def _opened(self, response: aiohttp.ClientResponse) -> aiohttp.ClientResponse | Response:
         if response.status in {200, 206, 416}:
             return response
         return await self._whole_soon(response)
 
-    async def _whole_soon(self, response: aiohttp.ClientResponse) -> Answer:
+    async def _whole_soon(self, response: aiohttp.ClientResponse) -> Response:
         """As `_whole`, where no total bounds the exchange."""
         async with asyncio.timeout(self.settings.attempt_timeout):
             return await self._whole(response)

@@ -18,7 +18,7 @@ import msgspec
 from stride_async._errors import DecodeError, PaginationLoop, TooManyEmptyPages
 from stride_async._wire.bookmark import Bookmark, Word
 from stride_async._wire.convert import undecodable
-from stride_async._wire.request import Answer, Query, Request
+from stride_async._wire.request import Query, Request, Response
 
 T = TypeVar("T")
 
@@ -80,9 +80,9 @@ class Listing(Protocol[T]):
         """A walk from the start, or from behind a bookmark of this listing."""
 
 
-def whole(answer: Answer) -> bytes:
+def whole(response: Response) -> bytes:
     """The body of a page, to be split by the walk that asked for it."""
-    return answer.body
+    return response.body
 
 
 class _Wrapper(msgspec.Struct):

@@ -14,7 +14,7 @@ Query = tuple[tuple[str, str], ...]
 
 
 @attrs.frozen
-class Answer:
+class Response:
     """A whole answer, whatever its status."""
 
     status: int
@@ -31,7 +31,7 @@ class Request(Generic[T]):
     method: str
     path: str
     """From the base URL on, percent-encoded as it goes out."""
-    read: Callable[[Answer], T]
+    read: Callable[[Response], T]
     """Gives the value of a good answer (2xx); raises DecodeError."""
     query: Query = ()
     body: bytes | None = None

@@ -9,7 +9,7 @@ import attrs
 import msgspec
 
 from stride_async._errors import DecodeError
-from stride_async._wire.request import Answer, Request
+from stride_async._wire.request import Request, Response
 
 AHEAD = 60.0
 """Seconds before its end from which a token is renewed; less for tokens that live only minutes."""
@@ -101,9 +101,9 @@ def ask_token(credentials: ClientCredentials, url: str | None) -> Request[Access
     )
 
 
-def _read(answer: Answer) -> AccessToken:
+def _read(response: Response) -> AccessToken:
     try:
-        told = msgspec.json.decode(answer.body, type=_TokenAnswer)
+        told = msgspec.json.decode(response.body, type=_TokenAnswer)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # The body may hold a token: it is neither quoted nor kept.
         raise DecodeError(f"the token call's answer cannot be read: {error}") from None

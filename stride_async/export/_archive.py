@@ -28,7 +28,7 @@ import attrs
 import msgspec
 import zstandard
 
-from stride_async._net.files import sync_folder, whole
+from stride_async._files import run_to_completion, sync_folder
 
 if sys.platform != "win32":
     import fcntl
@@ -200,15 +200,17 @@ class Archive:
         while self._staged:
             self._staged.popitem()[1][0].unlink(missing_ok=True)
         if self._lease is not None:
-            self.settle()
-            self._lease.close()
-            self._lease = None
+            try:
+                self.settle()
+            finally:
+                self._lease.close()
+                self._lease = None
 
     async def whole(self, work: Callable[[], R]) -> R:
         """Do work on files in one of few threads, to its end even when the caller is cancelled meanwhile."""
         if self._threads is None:
             self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="stride_async export")
-        return await whole(work, self._threads)
+        return await run_to_completion(work, self._threads)
 
     def put(self, path: str, data: bytes) -> bool:
         """Make a file whole and durable under its name; False, and nothing done, where the name is taken."""
@@ -556,7 +558,7 @@ def _sha256(path: Path) -> str:
 
 def _within(root: Path, folder: Path) -> str:
     """A folder's path in the archive; empty for the archive itself."""
-    return folder.relative_to(root).as_posix().removeprefix(".")
+    return "" if folder == root else folder.relative_to(root).as_posix()
 
 
 def _lies_in(path: str, folder: str) -> bool:

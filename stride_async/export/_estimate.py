@@ -9,7 +9,7 @@ from functools import partial
 import attrs
 
 from stride_async._client import StrideClient
-from stride_async._net.files import whole
+from stride_async._files import run_to_completion
 from stride_async.export._archive import Archive, folder_of
 from stride_async.export._chain import Chain
 from stride_async.export._conversation import CONVERSATIONS
@@ -49,9 +49,11 @@ async def estimate(
         StrideError: the listing failed.
     """
     options = options or ExportOptions()
-    held = await whole(partial(Archive.find, archive, client.cloud_id))
+    held = await run_to_completion(partial(Archive.find, archive, client.cloud_id))
     meant = await chosen(client, options.selection)
-    return await whole(lambda: [_estimated(held, listed["id"], name_of(listed), options) for listed in meant])
+    return await run_to_completion(
+        lambda: [_estimated(held, listed["id"], name_of(listed), options) for listed in meant]
+    )
 
 
 def _estimated(archive: Archive | None, id: str, name: str, options: ExportOptions) -> Estimate:

@@ -39,6 +39,7 @@ from stride_async.export._plan import (
     just_above,
     merged,
     month_of,
+    touches,
 )
 from stride_async.export._walked import Line, Pages, Stretch, by_month
 
@@ -135,8 +136,8 @@ class HistoryExport:
         self._leg = LegBegun(0, None, looks=True)
         self._walked = Pages(0, BEGINNING, None, None, None)
         self._written_at = 0.0
-        self._own: set[str] = set()
-        """Raw groups of this process: nobody had time to alter them."""
+        self._sound: set[str] = set()
+        """Raw groups that this process wrote, or found to be as they were written."""
         self._times: dict[str, array[int]] = {}
         """When the messages of raw groups were sent, by path and in their order."""
 
@@ -179,10 +180,9 @@ class HistoryExport:
 
     def _pages_are_sound(self) -> bool:
         """Whether the pages of the leg that is open are as they were written."""
-        return all(
-            raw.file.path in self._own or self._archive.is_sound(raw.file.path, raw.file.sha256)
-            for raw in self._state.raws
-        )
+        unread = [raw.file for raw in self._state.raws if raw.file.path not in self._sound]
+        self._sound |= {file.path for file in unread if self._archive.is_sound(file.path, file.sha256)}
+        return all(file.path in self._sound for file in unread)
 
     async def _end(self, walked: Pages, window: Window, tell: Callable[[int, int], Awaitable[None]]) -> Walked:
         """Walk to where nothing more is to be read."""
@@ -242,7 +242,7 @@ class HistoryExport:
         if walked.pages:
             name = f"{self._leg.number:04d}-{len(state.raws):06d}"
             stored = self._archive.stage_blocks(f"{self._folder}/raw", name, walked.blocks(), packed=False)
-            self._own.add(stored.path)
+            self._sound.add(stored.path)
             if sum(map(len, self._times.values())) < _TIMES_KEPT:
                 self._times[stored.path] = array("q", [ts for page in reversed(walked.pages) for ts in page.times])
             held = Held(stored.path, stored.sha256, stored.rows, stored.packed)
@@ -298,8 +298,7 @@ class HistoryExport:
         if upper is None:
             return highest
         now = (time.time_ns() - CLOCKS_APART, "")
-        joins = any(span.low <= upper <= span.high for span in self._state.spans)
-        return upper if upper <= now or joins else max(highest, now)
+        return upper if upper <= now or touches(upper, self._state.spans) else max(highest, now)
 
     def _rows_to_seal(self, covered: Span) -> int:
         """At most so many."""
@@ -343,8 +342,10 @@ class HistoryExport:
     def _raw_stretches(self) -> Iterator[Stretch]:
         """What is written of the leg, oldest first."""
         for raw in reversed(self._state.raws):
-            path, own = raw.file.path, raw.file.path in self._own
-            lines = list(self._archive.lines(path) if own else self._archive.checked_lines(path, raw.file.sha256))
+            path = raw.file.path
+            lines = list(self._archive.lines(path))
+            if len(lines) != raw.file.rows:
+                raise DamagedArchive(f"{path} has {len(lines)} lines, {raw.file.rows} were committed")
             times: Sequence[int] | None = self._times.pop(path, None)
             yield times or [ts for (ts, _), _ in keyed(lines)], lines
 

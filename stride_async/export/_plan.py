@@ -419,6 +419,11 @@ def joined(spans: Sequence[Span], new: Span) -> list[Span]:
     return sorted([*apart, Span(low, high)], key=lambda span: span.high, reverse=True)
 
 
+def touches(key: Key, spans: Iterable[Span]) -> bool:
+    """Whether a walk from below a key ends where one of them begins, or within it."""
+    return any(span.low <= key <= span.high for span in spans)
+
+
 @attrs.frozen
 class Window:
     """What of the history is asked for: messages from `since` (included) to `until` (excluded), in nanoseconds."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Literal, TypeVar
 
 import attrs
@@ -155,6 +156,21 @@ class Runs:
             if number:
                 higher = [seen for seen in self._seen.get(folder, ()) if seen.number > number]
                 self._seen[folder] = [*higher, Seen(run, number, sha256)]
+
+
+def begun_runs(archive: Archive) -> list[str]:
+    """The runs that began to work, the first one first."""
+    return [name for name in archive.folders("runs") if archive.holds(f"runs/{name}/picked.json")]
+
+
+def failures_of(archive: Archive, run: str) -> list[Failure]:
+    """What a run could not get; a line that a loss of power cut off is not among it."""
+    path = f"runs/{run}/failures.jsonl"
+    failures = []
+    for line in archive.read(path).splitlines() if archive.holds(path) else ():
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            failures.append(msgspec.json.decode(line, type=Failure))
+    return failures
 
 
 class _Records:

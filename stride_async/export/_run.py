@@ -31,7 +31,7 @@ from stride_async._errors import (
     WrongLoop,
 )
 from stride_async._events import AttemptEnded, Event
-from stride_async._net.files import whole
+from stride_async._files import run_to_completion
 from stride_async.export._archive import Archive, ArchiveBusy, DamagedArchive, NotAnArchive, folder_of
 from stride_async.export._calls import CallLog, recall
 from stride_async.export._chain import Chain, Overtaken
@@ -49,7 +49,7 @@ from stride_async.export._events import (
 )
 from stride_async.export._people import PEOPLE, PeopleExport
 from stride_async.export._plan import Failed, State, Unlisted, content_digest, whole_digest
-from stride_async.export._records import finished_record
+from stride_async.export._records import Runs, begun_runs, failures_of, finished_record
 from stride_async.export._select import Selection
 
 MOST_OVERTAKEN = 100
@@ -86,16 +86,16 @@ async def export(
     Raises:
         ArchiveError: the folder is no archive, of another site, in use, or of a later version; nothing was touched.
         NothingSelected: no conversation is meant.
-        StrideError: the listing failed, the secret is refused, or `fail_fast` and anything did; else failures are
-            events.
+        StrideError: the listing failed, the secret is refused, the service went away, or `fail_fast` and anything
+            failed; else failures are events.
         OSError: the archive cannot be written.
     """
     options = options or ExportOptions()
     root = Path(archive)
-    left = await whole(partial(_left, root, client.cloud_id, options))
-    site = await listed(client)
+    left = await run_to_completion(partial(_left, root, client.cloud_id, options))
+    site = await listed(client, fail_fast=options.fail_fast)
     picked = meant(site.conversations, options.selection)
-    held = await whole(partial(_held_archive, root, client.cloud_id))
+    held = await run_to_completion(partial(_held_archive, root, client.cloud_id))
     try:
         id, continued = await held.whole(partial(_run_id, held, options, picked))
         with CallLog(held, id) as calls:
@@ -119,39 +119,28 @@ def _held_archive(root: Path, cloud_id: str) -> Archive:
     return archive
 
 
-@attrs.frozen
-class Left:
-    """What earlier runs left undone: by conversation, the last run that should have had it whole and did not."""
-
-    by: Mapping[str, str] = attrs.field(factory=dict)
-
-    def includes(self, conversation_id: str, done: str | None) -> bool:
-        """Whether a conversation that was last done by a run is among it."""
-        return self.by.get(conversation_id, "") > (done or "")
-
-
-def _left(root: Path, cloud_id: str, options: ExportOptions) -> Left:
+def _left(root: Path, cloud_id: str, options: ExportOptions) -> dict[str, str]:
+    """By conversation's folder, the last run that should have had it whole and did not; for a retry alone."""
     archive = Archive.find(root, cloud_id)
     if not options.retry_failed:
-        return Left()
-    by: dict[str, str] = {}
-    for run in runs(archive) if archive is not None else ():
-        assert archive is not None
-        if not archive.holds(f"runs/{run}/finished.json"):
-            with suppress(msgspec.DecodeError, UnicodeDecodeError):
-                picked = msgspec.json.decode(archive.read(f"runs/{run}/picked.json"), type=dict[str, str])
-                by.update(dict.fromkeys(picked, run))
-        damaged = (failure.conversation_id for failure in failures_of(archive, run) if failure.what == "archive")
-        by.update(dict.fromkeys(damaged, run))
-    if archive is None or not runs(archive):
+        return {}
+    runs = begun_runs(archive) if archive is not None else []
+    if archive is None or not runs:
         raise NotAnArchive(f"{root} holds no export yet, so that there is nothing to try again")
-    return Left(by)
+    left = [(each.run, folder) for each in Runs.of(archive).unfinished for folder in each.folders]
+    left += [
+        (run, folder_of(failure.conversation_id))
+        for run in runs
+        for failure in failures_of(archive, run)
+        if failure.what == "archive"
+    ]
+    return {folder: run for run, folder in sorted(left)}
 
 
 def _run_id(archive: Archive, options: ExportOptions, picked: Sequence[Mapping[str, Any]]) -> tuple[str, bool]:
     """A new run, or the one that was interrupted just now and was asked for the same."""
     settings = msgspec.json.encode(_settings_of(archive, options))
-    last = next(reversed(runs(archive)), None)
+    last = next(reversed(begun_runs(archive)), None)
     if last is not None and not archive.holds(f"runs/{last}/finished.json"):
         ages = (archive.seconds_since_written(f"runs/{last}/{name}") for name in ("settings.json", "calls.log"))
         fresh = min((age for age in ages if age is not None), default=CONTINUED_WITHIN) < CONTINUED_WITHIN
@@ -162,21 +151,6 @@ def _run_id(archive: Archive, options: ExportOptions, picked: Sequence[Mapping[s
     archive.put(f"runs/{id}/settings.json", settings)
     archive.put(f"runs/{id}/picked.json", msgspec.json.encode({each["id"]: name_of(each) for each in picked}))
     return id, False
-
-
-def runs(archive: Archive) -> list[str]:
-    """The runs that began to work, the first one first."""
-    return [name for name in archive.folders("runs") if archive.holds(f"runs/{name}/picked.json")]
-
-
-def failures_of(archive: Archive, run: str) -> list[Failure]:
-    """What a run could not get; a line that a loss of power cut off is not among it."""
-    path = f"runs/{run}/failures.jsonl"
-    failures = []
-    for line in archive.read(path).splitlines() if archive.holds(path) else ():
-        with suppress(msgspec.DecodeError, UnicodeDecodeError):
-            failures.append(msgspec.json.decode(line, type=Failure))
-    return failures
 
 
 @attrs.frozen
@@ -198,8 +172,8 @@ async def chosen(client: StrideClient, selection: Selection) -> list[dict[str, A
     return meant((await listed(client)).conversations, selection)
 
 
-async def listed(client: StrideClient) -> Site:
-    """Every conversation the service tells of; those that cannot be decoded are taken as they are."""
+async def listed(client: StrideClient, *, fail_fast: bool = False) -> Site:
+    """Every conversation the service tells of; those that cannot be decoded are taken as they are, or raised."""
     site = Site({}, [])
 
     def odd(error: DecodeError) -> None:
@@ -212,7 +186,7 @@ async def listed(client: StrideClient) -> Site:
         else:
             site.odd.append(Failure("", "conversation", "", str(error), "it has no id to ask for"))
 
-    async for page in client.conversations(include_archived=True).pages(on_undecodable=odd):
+    async for page in client.conversations(include_archived=True).pages(on_undecodable=None if fail_fast else odd):
         for each in msgspec.json.decode(page.raw).get("values") or []:
             if isinstance(each, dict) and isinstance(each.get("id"), str):
                 site.conversations.setdefault(each["id"], each)
@@ -278,7 +252,13 @@ class Run:
     """One run over a site."""
 
     def __init__(
-        self, client: StrideClient, archive: Archive, options: ExportOptions, id: str, calls: CallLog, left: Left
+        self,
+        client: StrideClient,
+        archive: Archive,
+        options: ExportOptions,
+        id: str,
+        calls: CallLog,
+        left: Mapping[str, str],
     ) -> None:
         self.id = id
         self.fresh_from = time.time() - CONTINUED_WITHIN
@@ -353,7 +333,7 @@ class Run:
 
     def was_left(self, conversation_id: str, state: State) -> bool:
         """Whether a run should have had a conversation whole, and did not, and no later one had."""
-        return state.leg is not None or self._left.includes(conversation_id, state.done)
+        return state.leg is not None or self._left.get(folder_of(conversation_id), "") > (state.done or "")
 
     async def work(self, site: Site, picked: Sequence[dict[str, Any]], continued: bool) -> None:
         """The whole run; its end, good or bad, ends the events."""
@@ -370,7 +350,7 @@ class Run:
         await self.tell(RunStarted(self.id, continued))
         if continued:
             self._listed.update(await self.archive.whole(partial(failures_of, self.archive, self.id)))
-        recall(self.archive, self.client, await self.archive.whole(partial(runs, self.archive)))
+        recall(self.archive, self.client, await self.archive.whole(partial(begun_runs, self.archive)))
         await self._tell_missing(site.odd)
         names = {id: name_of(each) for id, each in site.conversations.items()}
         await self._tell_idle(self.options.selection.idle(names))

@@ -38,10 +38,10 @@ from stride_async.export._plan import (
     just_above,
     month_of,
     read_commit,
+    touches,
 )
 from stride_async.export._read import people_in
-from stride_async.export._records import Finding, Remedy, Runs, Unfinished
-from stride_async.export._run import failures_of
+from stride_async.export._records import Finding, Remedy, Runs, Unfinished, failures_of
 
 _ALWAYS_UNKNOWN = (
     "messages deleted before they were first exported: nobody can tell that they were there",
@@ -241,7 +241,8 @@ def _pieces(state: State) -> list[Span]:
     if leg is None or not (raws or walked):
         return state.spans
     low = walked.low if walked is not None else raws[-1].low
-    high = leg.upper or (just_above(raws[0].high) if raws else low)
+    top = just_above(raws[0].high) if raws else low
+    high = leg.upper if leg.upper is not None and touches(leg.upper, state.spans) else top
     return joined(state.spans, Span(low, max(low, high)))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from stride_async import ServerError, TransportError
+from stride_async import DecodeError, ServerError, TransportError
 from stride_async.export import (
     ConversationDone,
     ExportOptions,
@@ -330,8 +330,12 @@ async def test_a_conversation_that_cannot_be_decoded_stops_nothing(server: Local
     undecodable: list[Exception] = []
     readable = list(read(tmp_path / "a").conversations(on_undecodable=undecodable.append))
 
+    with pytest.raises(DecodeError):
+        await exported(client, tmp_path / "b", fail_fast=True)
+
     assert {(odd, "conversation", "")} == failures(events)
     assert 20 == events[-1].messages
+    assert not (tmp_path / "b").exists()
     assert ([good], 1) == ([room.id for room in readable], len(undecodable))
 
 

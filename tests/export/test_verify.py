@@ -24,7 +24,7 @@ from stride_async.export import (
 )
 from stride_async.server import LocalServer
 from tests.conftest import client_of
-from tests.export.exporting import exported
+from tests.export.exporting import exported, show_file
 
 
 @pytest.fixture
@@ -34,15 +34,8 @@ def room(server):
     for month in (1, 2, 3):
         server.fill(room, 100, ts=f"2018-0{month}-03T08:00:00Z")
     for name in ("one.bin", "two.bin"):
-        file = server.add_media(room, name, name.encode() * 1000)
-        show_file(server, room, file)
+        show_file(server, room, name, name.encode() * 1000)
     return room
-
-
-def show_file(server, room, file):
-    node = {"type": "media", "attrs": {"id": file, "collection": room, "type": "file"}}
-    document = {"version": 1, "type": "doc", "content": [{"type": "mediaGroup", "content": [node]}]}
-    server.add_message(room, document)
 
 
 @pytest.fixture
@@ -303,8 +296,7 @@ async def test_status_tells_what_is_held_and_missing(server, client, room, tmp_p
     """Numbers, ages, verdicts, and what the last run could not get."""
     folder = tmp_path / "site"
     began = datetime.now(UTC)
-    file = server.add_media(room, "three.bin", b"3")
-    show_file(server, room, file)
+    file = show_file(server, room, "three.bin", b"3")
     server.faults.add("GET", f"*/media/{file}", status=404)
     await exported(client, folder)
 
@@ -623,8 +615,7 @@ async def test_a_format_that_never_was_is_found(archive):
 
 async def test_a_list_of_failures_that_was_cut_off_is_read_as_far_as_it_goes(server, client, room, tmp_path):
     """A loss of power does that: it is no damage, but told. A line that is there and makes no sense is."""
-    file = server.add_media(room, "three.bin", b"3")
-    show_file(server, room, file)
+    file = show_file(server, room, "three.bin", b"3")
     server.faults.add("GET", f"*/media/{file}", status=404)
     server.faults.add("GET", "*/roster", status=404)
     await exported(client, tmp_path / "site")

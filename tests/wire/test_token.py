@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from stride_async import AccessToken, ClientCredentials, DecodeError, StaticToken
-from stride_async._wire.request import Answer
+from stride_async._wire.request import Response
 from stride_async._wire.token import AHEAD, ask_token, renew_after
 from tests.telling import everything_told, locals_of_ours
 
@@ -18,7 +18,7 @@ CREDENTIALS = ClientCredentials("the-id", "the-secret")
 
 
 def read(body: bytes) -> AccessToken:
-    return ask_token(CREDENTIALS, None).read(Answer(200, CIMultiDict(), body))
+    return ask_token(CREDENTIALS, None).read(Response(200, CIMultiDict(), body))
 
 
 def test_the_token_call_says_who_asks_and_carries_no_token():

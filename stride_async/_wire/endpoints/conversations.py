@@ -9,7 +9,7 @@ from stride_async._models import Conversation
 from stride_async._wire.convert import id_at, object_at
 from stride_async._wire.endpoints.reading import entity_id, json_call, nothing
 from stride_async._wire.pages import CursorListing, OffsetListing
-from stride_async._wire.request import Answer, Request, segment
+from stride_async._wire.request import Request, Response, segment
 
 Sort = Literal["asc", "desc"]
 Privacy = Literal["public", "private"]
@@ -80,8 +80,8 @@ def get_conversation(cloud_id: str, conversation_id: str) -> Request[Conversatio
     )
 
 
-def _conversation(answer: Answer) -> Conversation:
-    return object_at(answer.body, Conversation)
+def _conversation(response: Response) -> Conversation:
+    return object_at(response.body, Conversation)
 
 
 def update_conversation(
@@ -99,7 +99,7 @@ def update_conversation(
     return json_call(
         "PATCH",
         conversation_path(cloud_id, conversation_id),
-        lambda answer: _conversation(answer) if answer.body.strip() else None,
+        lambda response: _conversation(response) if response.body.strip() else None,
         changes,
         limit_key=conversation_id,
     )

@@ -11,7 +11,7 @@ from stride_async._models import Media
 from stride_async._wire.convert import object_at, undecodable
 from stride_async._wire.endpoints.conversations import conversation_path
 from stride_async._wire.endpoints.reading import nothing
-from stride_async._wire.request import Answer, Request, segment
+from stride_async._wire.request import Request, Response, segment
 
 
 def upload_media(cloud_id: str, conversation_id: str, name: str) -> Request[Media]:
@@ -41,12 +41,12 @@ class _Upload(msgspec.Struct):
     data: msgspec.Raw
 
 
-def _uploaded(conversation_id: str) -> Callable[[Answer], Media]:
-    def read(answer: Answer) -> Media:
+def _uploaded(conversation_id: str) -> Callable[[Response], Media]:
+    def read(response: Response) -> Media:
         try:
-            data = msgspec.json.decode(answer.body, type=_Upload).data
+            data = msgspec.json.decode(response.body, type=_Upload).data
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise undecodable("$.data", answer.body, str(error)) from error
+            raise undecodable("$.data", response.body, str(error)) from error
         return object_at(data, Media, "$.data", conversationId=conversation_id)
 
     return read

@@ -12,7 +12,7 @@ from stride_async._wire.convert import message_at, undecodable
 from stride_async._wire.endpoints.reading import entity_id, nothing
 from stride_async._wire.history import Bound, HistoryListing, history
 from stride_async._wire.pages import read_all, split_history
-from stride_async._wire.request import Answer, Request, segment
+from stride_async._wire.request import Request, Response, segment
 from stride_async.document import Document
 
 
@@ -103,16 +103,16 @@ class _Wrapped(msgspec.Struct):
     messages: list[msgspec.Raw] | None = None
 
 
-def _one_message(answer: Answer) -> Message:
+def _one_message(response: Response) -> Message:
     try:
-        wrapped = msgspec.json.decode(answer.body, type=_Wrapped)
+        wrapped = msgspec.json.decode(response.body, type=_Wrapped)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise undecodable("$", answer.body, str(error)) from error
+        raise undecodable("$", response.body, str(error)) from error
     if bytes(wrapped.message) not in {b"", b"null"}:
         return message_at(bytes(wrapped.message), "$.message")
     if wrapped.messages:
         return message_at(bytes(wrapped.messages[0]), "$.messages[0]")
-    return message_at(answer.body, "$")
+    return message_at(response.body, "$")
 
 
 def list_messages(
@@ -150,6 +150,6 @@ def context_of(messages: str, limit_key: str, message_id: str, *, before: int, a
     )
 
 
-def _messages(answer: Answer) -> list[Message]:
-    elements, path = split_history(answer.body)
+def _messages(response: Response) -> list[Message]:
+    elements, path = split_history(response.body)
     return sorted(read_all(elements, path, message_at), key=lambda m: (m.ts, m.id))

@@ -8,7 +8,7 @@ from stride_async._models import Account, Site, User
 from stride_async._wire.convert import object_at, site_at, undecodable
 from stride_async._wire.endpoints.reading import json_call, object_in
 from stride_async._wire.pages import split_values
-from stride_async._wire.request import Answer, Request, segment
+from stride_async._wire.request import Request, Response, segment
 from stride_async.document import Document
 
 
@@ -21,10 +21,10 @@ class _Links(msgspec.Struct):
     links: dict[str, str] = msgspec.field(default_factory=dict, name="_links")
 
 
-def _sites(answer: Answer) -> list[Site]:
-    elements, path = split_values(answer.body)
+def _sites(response: Response) -> list[Site]:
+    elements, path = split_values(response.body)
     try:
-        links = msgspec.json.decode(answer.body, type=_Links).links
+        links = msgspec.json.decode(response.body, type=_Links).links
     except msgspec.ValidationError:
         links = {}  # The links are a convenience whose shape nobody has seen.
     return [site_at(raw, f"{path}[{index}]", links) for index, raw in enumerate(elements)]
@@ -32,7 +32,7 @@ def _sites(answer: Answer) -> list[Site]:
 
 def get_me() -> Request[Account]:
     """`GET /me` (protocol 4.8)."""
-    return Request(method="GET", path="/me", read=lambda answer: object_at(answer.body, Account))
+    return Request(method="GET", path="/me", read=lambda response: object_at(response.body, Account))
 
 
 def get_user(cloud_id: str, user_id: str) -> Request[User]:
@@ -40,7 +40,7 @@ def get_user(cloud_id: str, user_id: str) -> Request[User]:
     return Request(
         method="GET",
         path=f"/scim/site/{segment(cloud_id, 'cloud id')}/Users/{segment(user_id, 'user id')}",
-        read=lambda answer: object_at(answer.body, User),
+        read=lambda response: object_at(response.body, User),
     )
 
 
@@ -56,8 +56,8 @@ def find_user(cloud_id: str, email: str) -> Request[str | None]:
     )
 
 
-def _found_id(answer: Answer) -> str | None:
-    found = object_in(answer).get("id")
+def _found_id(response: Response) -> str | None:
+    found = object_in(response).get("id")
     return found if isinstance(found, str) else None
 
 
@@ -67,11 +67,11 @@ def convert_markdown(text: str) -> Request[Document]:
     return json_call("POST", "/pf-editor-service/convert", _document, {"input": text}, query=query)
 
 
-def _document(answer: Answer) -> Document:
+def _document(response: Response) -> Document:
     try:
-        return Document.from_json(object_in(answer))
+        return Document.from_json(object_in(response))
     except ValueError as error:
-        raise undecodable("$", answer.body, str(error)) from error
+        raise undecodable("$", response.body, str(error)) from error
 
 
 def render_document(document: Document) -> Request[str]:
@@ -79,7 +79,7 @@ def render_document(document: Document) -> Request[str]:
     return Request(
         method="POST",
         path="/pf-editor-service/render",
-        read=lambda answer: answer.body.decode("utf-8", "replace"),
+        read=lambda response: response.body.decode("utf-8", "replace"),
         body=msgspec.json.encode(document.to_json()),
         content_type="application/json",
         accept="text/plain",

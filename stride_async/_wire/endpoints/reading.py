@@ -9,7 +9,7 @@ import msgspec
 
 from stride_async._models import Json
 from stride_async._wire.convert import json_of, undecodable
-from stride_async._wire.request import Answer, Query, Request
+from stride_async._wire.request import Query, Request, Response
 
 T = TypeVar("T")
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 def json_call(
     method: str,
     path: str,
-    read: Callable[[Answer], T],
+    read: Callable[[Response], T],
     body: Json,
     *,
     query: Query = (),
@@ -45,7 +45,7 @@ def json_call(
     )
 
 
-def nothing(_: Answer) -> None:
+def nothing(_: Response) -> None:
     """Any good answer will do; its body, if any, says nothing of use."""
 
 
@@ -56,22 +56,22 @@ class _Entity(msgspec.Struct):
 _entity = msgspec.json.Decoder(_Entity).decode
 
 
-def entity_id(answer: Answer) -> str:
+def entity_id(response: Response) -> str:
     """The id in `{"id": …}` (protocol 4.6), whatever the content type says."""
     try:
-        return _entity(answer.body).id
+        return _entity(response.body).id
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise undecodable("$.id", answer.body, str(error)) from error
+        raise undecodable("$.id", response.body, str(error)) from error
 
 
-def decoded(answer: Answer) -> Json:
+def decoded(response: Response) -> Json:
     """The JSON of the answer; None for an empty body."""
-    return json_of(answer.body) if answer.body.strip() else None
+    return json_of(response.body) if response.body.strip() else None
 
 
-def object_in(answer: Answer) -> dict[str, Any]:
+def object_in(response: Response) -> dict[str, Any]:
     """The JSON object of the answer."""
-    value = json_of(answer.body)
+    value = json_of(response.body)
     if not isinstance(value, dict):
-        raise undecodable("$", answer.body, f"expected object, found {type(value).__name__}")
+        raise undecodable("$", response.body, f"expected object, found {type(value).__name__}")
     return value

@@ -12,7 +12,7 @@ from typing import TypeVar
 R = TypeVar("R")
 
 
-async def whole(work: Callable[[], R], threads: Executor | None = None) -> R:
+async def run_to_completion(work: Callable[[], R], threads: Executor | None = None) -> R:
     """Do work in a thread, one of the event loop's unless told, to its end even when the caller is cancelled meanwhile.
 
     A file that is being finished must not be closed or cleared away under the thread that does it.
