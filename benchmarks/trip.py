@@ -1,8 +1,8 @@
 """How far one warm page of history travels: the modules its code crosses, and how often it moves from one to another.
 
-A client that has its token and connection fetches the first page of a history, from `client.conversation(id)` to the text
-of the page's bookmark. The page holds one message, so that the work of one message counts once. A move is a call into
-another module than the one called before; the fewer, the fewer files a reader keeps open.
+A client that has its token and connection fetches the first page of a history, from `client.conversation(id)` to the
+text of the page's bookmark. The page holds one message, so that the work of one message counts once. A move is a call
+into another module than the one called before; the fewer, the fewer files a reader keeps open.
 """
 
 from __future__ import annotations
