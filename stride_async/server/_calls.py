@@ -9,13 +9,15 @@ from typing import overload
 
 from attrs import define, field
 
+KEPT_BODY_BYTES = 65_536
+
 
 @define(eq=False)
 class Call:
     """One request as it came in; its answer is filled in as it goes out.
 
     `path` is percent-decoded, `query` keeps order and repeats, `headers` know any case of a name. `time` is in seconds
-    since 1970, at arrival. `body` holds at most the first `Calls.KEPT_BODY_BYTES` bytes of what was read, `body_bytes`
+    since 1970, at arrival. `body` holds at most the first 64 KiB of what was read, `body_bytes`
     counts all of them. `status` is None until an answer begins, and stays None for a connection that was dropped.
     `origin` is "media" for the second origin, to which media calls may redirect.
     """
@@ -32,12 +34,13 @@ class Call:
 
 
 class Calls(Sequence[Call]):
-    """The calls seen so far, those dropped by faults included; beyond `kept` the oldest are forgotten."""
+    """The calls received so far, oldest first, including calls that a fault dropped.
 
-    KEPT_BODY_BYTES = 65_536
+    A server remembers its last `calls_kept` calls.
+    """
 
-    def __init__(self, kept: int) -> None:
-        self._calls: deque[Call] = deque(maxlen=kept)
+    def __init__(self, calls: deque[Call]) -> None:
+        self._calls = calls
 
     def matching(self, method: str, path_glob: str) -> list[Call]:
         """The calls of this method and path; `*` stands for any text, slashes included, and for any method."""
@@ -46,10 +49,6 @@ class Calls(Sequence[Call]):
     def clear(self) -> None:
         """Forget the calls seen so far."""
         self._calls.clear()
-
-    def add(self, call: Call) -> None:
-        """Remember a call."""
-        self._calls.append(call)
 
     @overload
     def __getitem__(self, index: int) -> Call: ...

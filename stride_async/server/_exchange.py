@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 from aiohttp import hdrs, web
@@ -18,13 +16,10 @@ from multidict import CIMultiDict
 
 from stride_async.server._answers import GATEWAY_HEADERS, JSON, Answer, Refusal, refuse
 from stride_async.server._bodies import Stretch
-from stride_async.server._calls import Call, Calls
-from stride_async.server._faults import Fault, Faults
+from stride_async.server._calls import KEPT_BODY_BYTES, Call
+from stride_async.server._faults import Action, Fault
 from stride_async.server._routes import Ask
 from stride_async.server._world import World
-
-if TYPE_CHECKING:
-    from stride_async.server._local import LocalServer
 
 # A faulted request is read before it is answered, so that the answer is not lost in a reset; more is not read.
 _READ_BEFORE_FAULT_BYTES = 1 << 30
@@ -32,12 +27,16 @@ _READ_BEFORE_FAULT_BYTES = 1 << 30
 
 @frozen(eq=False)
 class Exchange:
-    """What aiohttp calls with each request of one origin. `closing` is set when the server closes."""
+    """What aiohttp calls with each request to one origin.
 
-    server: LocalServer
+    `record` keeps each call, `choose_fault` returns the fault for a method and path, and `perform` runs a fault's
+    action. `closing` is set when the server closes.
+    """
+
     world: World
-    calls: Calls
-    faults: Faults
+    record: Callable[[Call], None]
+    choose_fault: Callable[[str, str], Fault | None]
+    perform: Callable[[Action], Awaitable[None]]
     closing: asyncio.Event
     latency: float
     origin: str
@@ -46,8 +45,8 @@ class Exchange:
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer the request, or end its connection."""
         call, segments = _read_target(request, self.origin)
-        self.calls.add(call)
-        fault = self.faults.choose(call.method, call.path)
+        self.record(call)
+        fault = self.choose_fault(call.method, call.path)
         try:
             if self.latency:
                 await self._pause(self.latency)
@@ -103,9 +102,7 @@ class Exchange:
         if fault.delay:
             await self._pause(fault.delay)
         if fault.do is not None:
-            done = fault.do(self.server)
-            if inspect.isawaitable(done):
-                await done
+            await self.perform(fault.do)
         if fault.drop == "before":
             return _hang_up(request)
         if fault.status is not None:
@@ -182,8 +179,8 @@ async def _chunks(request: web.BaseRequest, call: Call, limit: int) -> AsyncIter
         request.writer.output_size = 0
     try:
         async for chunk in request.content.iter_any():
-            if call.body_bytes < Calls.KEPT_BODY_BYTES:
-                call.body += chunk[: Calls.KEPT_BODY_BYTES - call.body_bytes]
+            if call.body_bytes < KEPT_BODY_BYTES:
+                call.body += chunk[: KEPT_BODY_BYTES - call.body_bytes]
             call.body_bytes += len(chunk)
             if call.body_bytes > limit:
                 raise _too_large(limit)

@@ -12,16 +12,13 @@ from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 from attrs import define, field, fields
 from attrs.validators import ge, in_, instance_of, le, optional
 
-if TYPE_CHECKING:
-    from stride_async.server._local import LocalServer
-
-Act = Callable[["LocalServer"], object]
-
+# The argument is the LocalServer. Its class is not named here because its module imports this one.
+Action = Callable[[Any], object]
 
 _UNSENDABLE = re.compile(r"[\r\n\0]")
 
@@ -73,7 +70,7 @@ class Fault:
     body: str | bytes | None = field(default=None, validator=optional(instance_of((str, bytes))))
     headers: Mapping[str, str | None] = field(factory=dict, converter=_header_map)
     content_length: int | None = field(default=None, validator=optional([instance_of(int), ge(0)]))
-    do: Act | None = None
+    do: Action | None = None
     seen: int = field(default=0, init=False)
     hits: int = field(default=0, init=False)
     _owner: Faults = field(alias="owner", repr=False)
@@ -87,12 +84,10 @@ class Fault:
         """Take the rule away; removing it twice is fine."""
         self._owner.remove(self)
 
-    def matches(self, method: str, path: str) -> bool:
-        """Whether the rule is about such a request at all."""
-        return fnmatchcase(method, self.method.upper()) and fnmatchcase(path, self.path_glob)
-
-    def takes(self) -> bool:
-        """Count one more matching request, and say whether the rule applies to it."""
+    def _applies_to(self, method: str, path: str) -> bool:
+        """Count the request if it matches the rule, and return whether the rule applies to it."""
+        if not (fnmatchcase(method, self.method.upper()) and fnmatchcase(path, self.path_glob)):
+            return False
         self.seen += 1
         if self.seen <= self.after or (self.times is not None and self.hits >= self.times):
             return False
@@ -128,7 +123,7 @@ class Faults:
         body: str | bytes | None = None,
         headers: Mapping[str, str | None] | None = None,
         content_length: int | None = None,
-        do: Act | None = None,
+        do: Action | None = None,
     ) -> Fault:
         """Add a rule; the words are those of `Fault`.
 
@@ -180,10 +175,10 @@ class Faults:
         self._rules.extend(checked)
         return checked
 
-    def choose(self, method: str, path: str) -> Fault | None:
-        """The rule that applies to this request, counted; None for most."""
+    def _choose(self, method: str, path: str) -> Fault | None:
+        """Count the request and return the rule that applies to it, or None."""
         for rule in self._rules:
-            if rule.matches(method, path) and rule.takes():
+            if rule._applies_to(method, path):  # noqa: SLF001 -- the two classes are one mechanism
                 return rule
         return None
 

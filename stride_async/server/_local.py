@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import inspect
 import logging
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -15,11 +18,11 @@ from typing import Self
 from aiohttp import web
 
 from stride_async.server._bodies import CHUNK_BYTES
-from stride_async.server._calls import Calls
+from stride_async.server._calls import Call, Calls
 from stride_async.server._choices import Choices
 from stride_async.server._documents import from_plain
 from stride_async.server._exchange import Exchange
-from stride_async.server._faults import Faults
+from stride_async.server._faults import Action, Faults
 from stride_async.server._generate import Plan, generate
 from stride_async.server._limits import ALL_SCOPES, PARTICIPATE, RateLimit
 from stride_async.server._records import Record, parse_ts
@@ -82,7 +85,8 @@ class LocalServer:
         self._faults_file = faults
         self._running: World | None = None
         self._closing: AsyncExitStack | None = None
-        self.calls = Calls(calls_kept)
+        self._call_log: deque[Call] = deque(maxlen=calls_kept)
+        self.calls = Calls(self._call_log)
         self.faults = Faults()
 
     async def __aenter__(self) -> Self:
@@ -118,9 +122,17 @@ class LocalServer:
                 media_redirect=self._media_redirect,
             )
             closing = asyncio.Event()
-            words = (self, world, self.calls, self.faults, closing, self._latency)
-            world.url = await self._listen(stack, Exchange(*words, "api", answer), self._port)
-            world.media_url = await self._listen(stack, Exchange(*words, "media", answer_media), 0)
+            exchange = partial(
+                Exchange,
+                world=world,
+                record=self._call_log.append,
+                choose_fault=self.faults._choose,  # noqa: SLF001 -- users script faults; only the server applies them
+                perform=self._perform,
+                closing=closing,
+                latency=self._latency,
+            )
+            world.url = await self._listen(stack, exchange(origin="api", answer=answer), self._port)
+            world.media_url = await self._listen(stack, exchange(origin="media", answer=answer_media), 0)
             stack.callback(closing.set)  # first of all when closing: whoever waits stops waiting
             self._running = world
             self._closing = stack.pop_all()
@@ -340,6 +352,12 @@ class LocalServer:
         if room is None:
             raise KeyError(conversation_id)
         return room
+
+    async def _perform(self, action: Action) -> None:
+        """Call a fault's action with this server and await what it returns, if that is awaitable."""
+        result = action(self)
+        if inspect.isawaitable(result):
+            await result
 
     def _records(self) -> Iterator[Record] | None:
         if self._seed is not None:

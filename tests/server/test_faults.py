@@ -195,4 +195,4 @@ def test_a_broken_script_says_where(tmp_path, text, reason):
     with pytest.raises(ValueError, match=reason):
         faults.load(script)
 
-    assert faults.choose("GET", "/me") is None
+    assert faults._choose("GET", "/me") is None
