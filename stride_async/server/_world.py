@@ -24,6 +24,7 @@ from stride_async.server._store.files import File
 
 Document = dict[str, object]
 
+_DIRECT_PRIVACY = "private"  # protocol 4.1
 _AVATARS = "https://static.stride.com/default-room-avatars/web/96pt/default_{:02}-96.png"
 
 
@@ -107,7 +108,7 @@ class World:
                 (self.store.people.display_name(user_id) or "") if named else "",
                 app=app,
                 type="direct",
-                privacy=self.choices.direct_privacy,
+                privacy=_DIRECT_PRIVACY,
                 roster=((user_id, app.account_id) if self.choices.roster_lists_app else (user_id,)),
                 direct_user=user_id,
             )
@@ -120,20 +121,11 @@ class World:
             {
                 "id": id,
                 "body": document,
-                "text": self.plain_text(document),
+                "text": to_plain_text(document),
                 "sender": {"id": sender_id},
                 "ts": format_ts(ts),
             }
         )
-
-    def plain_text(self, document: Document) -> str:
-        """The `text` of a message (protocol 4.3)."""
-        separator = self.choices.block_separator
-        if separator == "\n":
-            return to_plain_text(document)
-        blocks = document.get("content")
-        texts = (to_plain_text({"content": [block]}) for block in (blocks if isinstance(blocks, list) else []))
-        return separator.join(text for text in texts if text)
 
     def add_message(
         self, room: Room, document: Document, sender_id: str, *, ts: int | None = None, id: str | None = None
@@ -145,14 +137,14 @@ class World:
         with self.store.transaction():
             content = self.message_json(message_id, document, sender_id, ts)
             self.store.messages.insert([(room.number, ts, message_id, sender_id, content)])
-            if self.choices.mention_invites and room.type != "direct":
+            if room.type != "direct":  # a mention brings people into a room (protocol 5.3)
                 self.store.conversations.join(room.number, mentioned)
         return message_id
 
     def edited_json(self, content: bytes, document: Document) -> bytes:
         """The stored message with another document; id, sender and time stay."""
         self._name_mentions(document)
-        return dumps({**json.loads(content), "body": document, "text": self.plain_text(document)})
+        return dumps({**json.loads(content), "body": document, "text": to_plain_text(document)})
 
     def add_file(
         self, room: Room, name: str, chunks: Iterable[bytes], *, mime_type: str, id: str | None = None

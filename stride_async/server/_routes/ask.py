@@ -64,7 +64,7 @@ class Ask:
         self._room = room
 
     def number(self, name: str, default: int, low: int, high: int) -> int:
-        """A whole number from the query; one out of range is refused or brought into it, as chosen."""
+        """Return an integer from the query, or refuse one out of range (protocol 3.3)."""
         text = self.query.get(name)
         if text is None:
             return default
@@ -72,9 +72,7 @@ class Ask:
         value = int(text[:20]) if _NUMBER.fullmatch(text) else None
         if value is not None and low <= value <= high:
             return value
-        if self.world.choices.bad_limit == "refuse":
-            raise Refusal(400, f"{name}: expected a whole number from {low} to {high}, found {shortened(text)}")
-        return default if value is None else min(max(value, low), high)
+        raise Refusal(400, f"{name}: expected a whole number from {low} to {high}, found {shortened(text)}")
 
     def offset(self, name: str) -> int:
         """An offset from the query; garbage counts as none given."""

@@ -12,6 +12,8 @@ from stride_async.server._routes.ask import PAGE, Ask, refuse_parameter, text_fi
 from stride_async.server._store import Room
 from stride_async.server._store.conversations import Wanted
 
+_ARCHIVED = 403  # status of sending into an archived conversation (protocol 5.6)
+_DEFAULT_SORT = "asc"  # by name, then by id (protocol 5.2)
 _PRIVACIES = frozenset({"public", "private"})
 
 
@@ -19,17 +21,15 @@ async def listing(ask: Ask) -> Answer:
     """`GET /site/{cloudId}/conversation`: those the app may use, by name, page by page."""
     choices = ask.world.choices
     limit = ask.number("limit", PAGE, 1, PAGE)
-    order = ask.query.get("sort") or choices.default_sort
+    order = ask.query.get("sort") or _DEFAULT_SORT
     if order not in {"asc", "desc"}:
         refuse_parameter("sort", "asc or desc", order)
     cursor = ask.query.get("cursor", "")
     wanted = Wanted(
         query=ask.query.get("query", ""),
-        ignore_case=choices.query_ignores_case,
         private=ask.flag("include-private", default=True),
         archived=ask.flag("include-archived", default=False),
         direct=not ask.flag("exclude-direct", default=False),
-        by_created=choices.sort_key == "created",
         descending=order == "desc",
         after=_read_cursor(cursor) if cursor else None,
         limit=limit,
@@ -54,7 +54,7 @@ async def create(ask: Ask) -> Answer:
     if ask.grant.room is not None:
         raise Refusal(403, "a room token is good for its own conversation only")
     content = await ask.json_object()
-    name = _checked_name(ask, text_field(content, "name"))
+    name = _checked_name(text_field(content, "name"))
     privacy = _checked_privacy(text_field(content, "privacy", "public"))
     with world.store.transaction():
         room = world.create_conversation(
@@ -79,8 +79,7 @@ async def update(ask: Ask) -> Answer:
     content = await ask.json_object()
     changes: dict[str, object] = {}
     if "name" in content:
-        name = text_field(content, "name")
-        changes["name"] = name if name == json.loads(ask.room.json).get("name") else _checked_name(ask, name)
+        changes["name"] = _checked_name(text_field(content, "name"))
     if "topic" in content:
         changes["topic"] = text_field(content, "topic")
     if "privacy" in content:
@@ -122,29 +121,20 @@ def check_person(ask: Ask, user_id: str) -> None:
 
 def check_open(ask: Ask, room: Room) -> None:
     """Refuse what an archived conversation does not take."""
-    status = ask.world.choices.send_to_archived_status
-    if room.archived and status >= 400:
-        raise Refusal(status, f"the conversation {room.id} is archived")
+    if room.archived:
+        raise Refusal(_ARCHIVED, f"the conversation {room.id} is archived")
 
 
 def _set_archived(ask: Ask, *, archived: bool) -> Answer:
     if ask.room.archived != archived:
         ask.world.change_conversation(ask.room, isArchived=archived)
-        return nothing()
-    status = ask.world.choices.repeated_archive_status
-    if status >= 400:
-        raise Refusal(status, f"the conversation {ask.room.id} is {'archived' if archived else 'not archived'} already")
-    return nothing(status)
+    return nothing()  # also when there was nothing to change (protocol 5.6)
 
 
-def _checked_name(ask: Ask, name: str) -> str:
-    choices = ask.world.choices
+def _checked_name(name: str) -> str:
+    """Any name is accepted but the empty one, of any length and also if it is taken (protocol 5.3)."""
     if not name:
         raise Refusal(400, "name: expected a text that is not empty")
-    if choices.name_chars is not None and len(name) > choices.name_chars:
-        raise Refusal(400, f"name: expected at most {choices.name_chars} characters, found {len(name)}")
-    if choices.unique_names and ask.world.store.conversations.name_is_taken(name):
-        raise Refusal(400, f"name: there is a conversation called {name} already")
     return name
 
 

@@ -12,6 +12,7 @@ from stride_async.server._routes.ask import Ask
 from stride_async.server._routes.conversations import check_open
 from stride_async.server._store.files import File
 
+_FOREIGN = 404  # status of a media id of another conversation (protocol 9)
 _OCTETS = "application/octet-stream"
 _MIME_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(; ?[\w.+-]+=[\w.+\" -]+)*", re.ASCII)
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
@@ -23,7 +24,7 @@ async def upload(ask: Ask) -> Answer:
     store, choices = ask.world.store, ask.world.choices
     check_open(ask, ask.room)
     name = ask.query.get("name", "")
-    if not name and choices.upload_needs_name:
+    if not name:
         raise Refusal(400, "name: expected the file's name, found nothing")
     number, incoming = store.files.receive()
     with incoming:
@@ -77,7 +78,7 @@ def _find(ask: Ask) -> File:
     if file is None:
         raise Refusal(404, f"no such media: {media_id}")
     if file.conversation != ask.room.number:
-        raise Refusal(ask.world.choices.foreign_media_status, f"no such media: {media_id}")
+        raise Refusal(_FOREIGN, f"no such media: {media_id}")
     return file
 
 

@@ -13,6 +13,10 @@ from stride_async.server._store import Room
 from stride_async.server._store.messages import END, FIRST_ID, LAST_ID, START, Place, Stored
 
 _MOST_AROUND = PAGE - 1
+_MESSAGE_BYTES = 1_048_576  # protocol 5.10
+_TEXT_CHARS = 20_000  # of a `text/plain` or `text/markdown` message (protocol 5.10)
+_TOO_LARGE = 413  # protocol 3.3
+_NOT_THE_AUTHOR = 403  # protocol 5.12
 
 
 async def send(ask: Ask) -> Answer:
@@ -81,10 +85,7 @@ async def context(ask: Ask) -> Answer:
     message = _find(ask, ask.room, ask.places["message"])
     before = min(ask.number("before", 0, 0, 1 << 31), _MOST_AROUND)
     after = min(ask.number("after", 0, 0, 1 << 31), _MOST_AROUND)
-    if ask.world.choices.context_keeps == "before":
-        after = min(after, _MOST_AROUND - before)
-    else:
-        before = min(before, _MOST_AROUND - after)
+    after = min(after, _MOST_AROUND - before)  # which side gives way is unknown (protocol 5.17)
     stored = ask.world.store.messages
     earlier = stored.latest(ask.room.number, below=message.place, limit=before)
     return _page(ask, [*reversed(earlier), message.json, *stored.next(ask.room.number, message.place, after)])
@@ -135,7 +136,7 @@ def _own_message(ask: Ask) -> tuple[Room, Stored]:
     message = _find(ask, room, ask.places["message"])
     assert room is not None
     if message.sender != ask.grant.app.account_id:
-        raise Refusal(ask.world.choices.foreign_edit_status, f"the message {message.id} was sent by somebody else")
+        raise Refusal(_NOT_THE_AUTHOR, f"the message {message.id} was sent by somebody else")
     return room, message
 
 
@@ -147,21 +148,19 @@ def _find(ask: Ask, room: Room | None, id: str) -> Stored:
 
 
 async def _read_document(ask: Ask) -> dict[str, object]:
-    choices = ask.world.choices
     kind = ask.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind not in {JSON, "text/plain", "text/markdown"}:
         expected = f"{JSON}, text/plain or text/markdown"
         raise Refusal(415, f"content type: expected {expected}, found {shortened(kind) or 'none'}")
     try:
-        raw = await ask.body(choices.message_json_bytes)
+        raw = await ask.body(_MESSAGE_BYTES)
     except Refusal as refusal:
-        raise Refusal(choices.too_large_status, refusal.message, headers=refusal.headers) from None
+        raise Refusal(_TOO_LARGE, refusal.message, headers=refusal.headers) from None
     if kind == JSON:
-        return _checked(ask, _unwrapped(ask, parse_json(raw)))
+        return _checked(ask, _unwrapped(parse_json(raw)))
     text = _decoded(raw)
-    if len(text) > choices.message_text_chars:
-        message = f"the text has {len(text)} characters, at most {choices.message_text_chars} are taken"
-        raise Refusal(choices.too_large_status, message)
+    if len(text) > _TEXT_CHARS:
+        raise Refusal(_TOO_LARGE, f"the text has {len(text)} characters, at most {_TEXT_CHARS} are taken")
     if not text.strip():
         raise Refusal(400, "the message is empty")
     return _checked(ask, from_plain(text) if kind == "text/plain" else from_markdown(text))
@@ -174,11 +173,11 @@ def _decoded(raw: bytes) -> str:
         raise Refusal(400, f"the text is not UTF-8: {error.reason} at byte {error.start}") from None
 
 
-def _unwrapped(ask: Ask, value: object) -> object:
+def _unwrapped(value: object) -> object:
     """The document of a bare or a wrapped JSON body (protocol 5.10)."""
     if isinstance(value, dict) and "body" in value and "type" not in value:
         value = value["body"]
-    if isinstance(value, dict) and "version" not in value and ask.world.choices.version_optional:
+    if isinstance(value, dict) and "version" not in value:
         return {"version": 1, **value}
     return value
 

@@ -33,7 +33,7 @@ async def listing(ask: Ask) -> Answer:
 async def put(ask: Ask) -> Answer:
     """`PUT {cv}/app/module/{type}/{key}`: create or update."""
     descriptor = await ask.json_object()
-    ask.world.store.modules.put(ask.room.number, _type(ask), _key(ask), descriptor)
+    ask.world.store.modules.put(ask.room.number, _type(ask), ask.places["key"], descriptor)
     return nothing()
 
 
@@ -69,7 +69,7 @@ async def update_configuration(ask: Ask) -> Answer:
 
 
 def _keep(ask: Ask, type: str, conversation_id: str, user_id: str, state: dict[str, object]) -> Answer:
-    ask.world.store.modules.set_state(type, _key(ask), conversation_id, user_id, state)
+    ask.world.store.modules.set_state(type, ask.places["key"], conversation_id, user_id, state)
     return nothing(ask.world.choices.state_status)
 
 
@@ -77,13 +77,6 @@ def _type(ask: Ask) -> str:
     if ask.places["type"] not in _TYPES:
         raise Refusal(404, f"no such module type: {ask.places['type']}")
     return ask.places["type"]
-
-
-def _key(ask: Ask) -> str:
-    key, most = ask.places["key"], ask.world.choices.module_key_chars
-    if most is not None and len(key) > most:
-        raise Refusal(400, f"key: expected at most {most} characters, found {len(key)}")
-    return key
 
 
 def _glance_state(content: dict[str, object]) -> dict[str, object]:

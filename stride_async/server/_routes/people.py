@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from stride_async.server._answers import Answer, Refusal, answer_json, dumps
+from stride_async.server._limits import MANAGE, PARTICIPATE
 from stride_async.server._routes.ask import Ask
 
+# Either scope is enough to list the sites (protocol 1.4).
+_SITE_SCOPES = frozenset({PARTICIPATE, MANAGE})
+# An unknown user is reported in SCIM's own shape (protocol 5.21).
 _SCIM_ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
 
 
 async def list_sites(ask: Ask) -> Answer:
     """`GET /site/`."""
     world = ask.world
-    if not world.choices.site_scopes & ask.grant.app.scopes:
-        raise Refusal(403, f"the token lacks the scope {' or '.join(sorted(world.choices.site_scopes))}")
+    if not _SITE_SCOPES & ask.grant.app.scopes:
+        raise Refusal(403, f"the token lacks the scope {' or '.join(sorted(_SITE_SCOPES))}")
     cloud_id = world.store.cloud_id
     as_objects = world.choices.site_list == "objects"
     return answer_json(
@@ -38,13 +42,12 @@ async def me(ask: Ask) -> Answer:
 
 async def scim_user(ask: Ask) -> Answer:
     """`GET /scim/site/{cloudId}/Users/{userId}`."""
-    choices = ask.world.choices
     user_id = ask.places["user"]
     found = ask.world.store.people.scim(user_id)
     if found is not None:
-        return Answer(200, dumps(found), choices.scim_content_type)
+        return Answer(200, dumps(found), ask.world.choices.scim_content_type)
     error = {"schemas": [_SCIM_ERROR], "status": "404", "detail": f"no such user: {user_id}"}
-    raise Refusal(404, f"no such user: {user_id}", content=error if choices.scim_errors else None)
+    raise Refusal(404, f"no such user: {user_id}", content=error)
 
 
 async def look_up(ask: Ask) -> Answer:

@@ -9,6 +9,11 @@ from stride_async.server._answers import Answer, Refusal, answer_json
 from stride_async.server._limits import App
 from stride_async.server._routes.ask import Ask, parse_json
 
+# Statuses in the way of Auth0 and OAuth (protocol 2.3).
+_WRONG_SECRET = 401
+_GRANT_NOT_ALLOWED = 403
+_MISSING_FIELD = 400
+
 _NOT_STORED = {"Cache-Control": "private, no-store, no-cache, must-revalidate, post-check=0, pre-check=0"}
 
 
@@ -18,11 +23,11 @@ async def give_token(ask: Ask) -> Answer:
     content = await _fields(ask)
     for name in ("grant_type", "client_id", "client_secret"):
         if not content.get(name):
-            raise _refusal(choices.missing_field_status, "invalid_request", f"Missing required parameter: {name}")
+            raise _refusal(_MISSING_FIELD, "invalid_request", f"Missing required parameter: {name}")
     _count(ask, content["client_id"])
     if content["grant_type"] != "client_credentials":
         message = f"Grant type '{content['grant_type']}' not allowed for the client."
-        raise _refusal(choices.unknown_grant_status, "unauthorized_client", message)
+        raise _refusal(_GRANT_NOT_ALLOWED, "unauthorized_client", message)
     app = _known_app(ask, content)
     audience = content.get("audience")
     if choices.audiences is not None and audience not in choices.audiences:
@@ -43,7 +48,7 @@ async def _fields(ask: Ask) -> dict[str, str]:
         return dict(parse_qsl(raw.decode(errors="replace"), errors="replace"))
     value = parse_json(raw) if raw.strip() else {}
     if not isinstance(value, dict):
-        raise _refusal(ask.world.choices.missing_field_status, "invalid_request", "expected an object")
+        raise _refusal(_MISSING_FIELD, "invalid_request", "expected an object")
     return {name: text for name, text in value.items() if isinstance(text, str)}
 
 
@@ -51,7 +56,7 @@ def _known_app(ask: Ask, content: dict[str, str]) -> App:
     app = ask.world.store.people.app(content["client_id"])
     secret = content["client_secret"].encode(errors="replace")
     if app is None or not hmac.compare_digest(app.client_secret.encode(), secret):
-        raise _refusal(ask.world.choices.wrong_secret_status, "access_denied", "Unauthorized")
+        raise _refusal(_WRONG_SECRET, "access_denied", "Unauthorized")
     return app
 
 

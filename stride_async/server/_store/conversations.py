@@ -32,11 +32,9 @@ class Wanted:
     """Which conversations a listing is about; `after` is the sort key and id of the last one already listed."""
 
     query: str
-    ignore_case: bool
     private: bool
     archived: bool
     direct: bool
-    by_created: bool
     descending: bool
     after: tuple[str, str] | None
     limit: int
@@ -97,10 +95,6 @@ class Conversations:
             ),
         )
 
-    def name_is_taken(self, name: str) -> bool:
-        """Whether a conversation of this very name exists."""
-        return self._db.execute("SELECT 1 FROM conversation WHERE name = ?", (name,)).fetchone() is not None
-
     def numbers(self) -> dict[str, int]:
         """The number of every conversation by id, in the order they were added."""
         return dict(self._db.execute("SELECT id, number FROM conversation ORDER BY number"))
@@ -137,7 +131,6 @@ class Conversations:
 
     def listing(self, app: str, wanted: Wanted) -> list[tuple[str, Room]]:
         """The next conversations the app may use, each with its sort key; one more than the limit if there are more."""
-        key = "c.created" if wanted.by_created else "c.folded"
         conditions = ["m.app = ?", "m.since <= ?"]
         values: list[object] = [app, time.time()]
         if not wanted.private:
@@ -147,15 +140,15 @@ class Conversations:
         if not wanted.direct:
             conditions.append("c.type <> 'direct'")
         if wanted.query:
-            conditions.append(f"instr({'c.folded' if wanted.ignore_case else 'c.name'}, ?) > 0")
-            values.append(wanted.query.casefold() if wanted.ignore_case else wanted.query)
+            conditions.append("instr(c.folded, ?) > 0")  # in any case of letters (protocol 5.2)
+            values.append(wanted.query.casefold())
         if wanted.after is not None:
-            conditions.append(f"({key}, c.id) {'<' if wanted.descending else '>'} (?, ?)")
+            conditions.append(f"(c.folded, c.id) {'<' if wanted.descending else '>'} (?, ?)")
             values.extend(wanted.after)
         order = "DESC" if wanted.descending else "ASC"
         rows = self._db.execute(
-            f"SELECT {key}, {_COLUMNS} FROM member m JOIN conversation c ON c.number = m.conversation"  # noqa: S608 -- built from the words above only
-            f" WHERE {' AND '.join(conditions)} ORDER BY {key} {order}, c.id {order} LIMIT ?",
+            f"SELECT c.folded, {_COLUMNS} FROM member m JOIN conversation c ON c.number = m.conversation"  # noqa: S608 -- built from the words above only
+            f" WHERE {' AND '.join(conditions)} ORDER BY c.folded {order}, c.id {order} LIMIT ?",
             (*values, wanted.limit + 1),
         )
         return [(row[0], _room(row[1:])) for row in rows]
