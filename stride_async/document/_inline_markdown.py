@@ -29,7 +29,7 @@ _SEPARATIONS = 4  # there and back, twice: more was never needed
 _DELIMITERS = {"strong": "**", "em": "_", "strike": "~~"}
 
 
-@attrs.frozen(eq=False, repr=False)
+@attrs.frozen(repr=False)
 class _Run:
     """Text under the same marks: the link outermost, code innermost."""
 
