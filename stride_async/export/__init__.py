@@ -3,24 +3,25 @@
 Needs the extra `export`.
 """
 
-from stride_async.export._archive import ArchiveBusy, ArchiveError, DamagedArchive, NewerArchive, NotAnArchive
+from stride_async.export._archive.files import ArchiveBusy, ArchiveError, DamagedArchive, NewerArchive, NotAnArchive
+from stride_async.export._archive.reader import ArchivedMedia, ArchivedRoster, ArchiveReader, Rows, read
+from stride_async.export._archive.runs import Finding
 from stride_async.export._estimate import Estimate, estimate
 from stride_async.export._events import (
     ConversationDone,
     ConversationsFound,
     ConversationStarted,
     ExportEvent,
-    ExportOptions,
     Failure,
     MediaFetched,
     PagesFetched,
     RunStarted,
     Summary,
 )
-from stride_async.export._read import ArchivedMedia, ArchivedRoster, ArchiveReader, Rows, read
-from stride_async.export._records import Finding
-from stride_async.export._run import NothingSelected, export
-from stride_async.export._select import Selection, room_in_address
+from stride_async.export._fetch.listing import NothingSelected
+from stride_async.export._fetch.run import export
+from stride_async.export._options import ExportOptions
+from stride_async.export._selection import Selection, room_in_address
 from stride_async.export._verify import Report, Status, Verdict, status, verify
 
 __all__ = [

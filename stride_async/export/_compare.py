@@ -14,12 +14,13 @@ from stride_async._client import StrideClient
 from stride_async._errors import DecodeError, Forbidden, NotFound
 from stride_async._models import EPOCH
 from stride_async._wire.convert import instant, key_at
-from stride_async.export._archive import Archive, DamagedArchive
-from stride_async.export._chain import Chain
-from stride_async.export._conversation import CONVERSATIONS
-from stride_async.export._plan import Held, Key, digest_of
-from stride_async.export._records import Finding
-from stride_async.export._walked import line_of
+from stride_async.export._archive.chain import Chain
+from stride_async.export._archive.commits import Held, Key
+from stride_async.export._archive.files import Archive, DamagedArchive
+from stride_async.export._archive.layout import CONVERSATIONS
+from stride_async.export._archive.months import digest_of
+from stride_async.export._archive.runs import Finding
+from stride_async.export._fetch.buffer import line_of
 
 WINDOW = 75
 """Messages of a window that is compared with the service: a page."""

@@ -10,12 +10,14 @@ import attrs
 
 from stride_async._client import StrideClient
 from stride_async._files import run_to_completion
-from stride_async.export._archive import Archive, folder_of
-from stride_async.export._chain import Chain
-from stride_async.export._conversation import CONVERSATIONS
-from stride_async.export._events import ExportOptions
-from stride_async.export._plan import BEGINNING, State, month_of
-from stride_async.export._run import chosen, name_of
+from stride_async.export._archive.chain import Chain
+from stride_async.export._archive.commits import BEGINNING
+from stride_async.export._archive.files import Archive
+from stride_async.export._archive.layout import CONVERSATIONS, folder_name
+from stride_async.export._archive.months import month_of
+from stride_async.export._archive.state import State
+from stride_async.export._fetch.listing import chosen, name_of
+from stride_async.export._options import ExportOptions
 
 _PAGE_MESSAGES = 75
 """What one call of the history brings at most (protocol 5.15)."""
@@ -57,7 +59,7 @@ async def estimate(
 
 
 def _estimated(archive: Archive | None, id: str, name: str, options: ExportOptions) -> Estimate:
-    state = State() if archive is None else Chain(archive, f"{CONVERSATIONS}/{folder_of(id)}").state
+    state = State() if archive is None else Chain(archive, f"{CONVERSATIONS}/{folder_name(id)}").state
     # What an interrupted run left in the middle is brought to its end, also where only what failed is wanted.
     only_failed = options.retry_failed and state.leg is None
     roster = not only_failed or ("roster", "") in state.failed

@@ -19,29 +19,17 @@ import msgspec
 
 from stride_async._client import StrideClient
 from stride_async._wire.convert import instant, key_at
-from stride_async.export._archive import FORMAT, Archive, DamagedArchive, media_path
-from stride_async.export._chain import Chain
+from stride_async.export._archive.chain import Chain
+from stride_async.export._archive.commits import BEGINNING, Commit, Held, Key, Raw, read_commit
+from stride_async.export._archive.files import FORMAT, Archive, DamagedArchive
+from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE, media_path
+from stride_async.export._archive.months import month_of
+from stride_async.export._archive.reader import people_in
+from stride_async.export._archive.runs import Finding, Remedy, Runs, Unfinished, failures_of
+from stride_async.export._archive.state import Span, State, files_needed, joined, just_above, touches
 from stride_async.export._compare import Comparison, drawn
-from stride_async.export._conversation import CONVERSATIONS
 from stride_async.export._events import Failure
-from stride_async.export._people import NOBODY, PEOPLE
-from stride_async.export._plan import (
-    BEGINNING,
-    Commit,
-    Held,
-    Key,
-    Raw,
-    Span,
-    State,
-    files_needed,
-    joined,
-    just_above,
-    month_of,
-    read_commit,
-    touches,
-)
-from stride_async.export._read import people_in
-from stride_async.export._records import Finding, Remedy, Runs, Unfinished, failures_of
+from stride_async.export._fetch.people import NOBODY
 
 _ALWAYS_UNKNOWN = (
     "messages deleted before they were first exported: nobody can tell that they were there",

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from stride_async import StrideClient
 from stride_async.export import ExportEvent, ExportOptions, Failure, Summary, export
-from stride_async.export._archive import Archive, folder_of
-from stride_async.export._chain import Chain
-from stride_async.export._plan import State
+from stride_async.export._archive.chain import Chain
+from stride_async.export._archive.files import Archive, folder_name
+from stride_async.export._archive.state import State
 from stride_async.server import LocalServer
 from tests.conftest import client_of
 
@@ -40,7 +40,7 @@ def failures(events: list[ExportEvent]) -> set[tuple[str, str, str]]:
 
 def state_of(folder: Path, conversation_id: str) -> State:
     """What is committed of a conversation."""
-    return Chain(Archive.open(folder), f"data/conversations/{folder_of(conversation_id)}").state
+    return Chain(Archive.open(folder), f"data/conversations/{folder_name(conversation_id)}").state
 
 
 def media_of(folder: Path) -> set[str]:

@@ -18,7 +18,7 @@ from stride_async._cli import connect
 from stride_async._cli.main import stride
 from stride_async._net import pool
 from stride_async._net.throttle import Throttle
-from stride_async.export import _calls
+from stride_async.export._fetch import call_log
 
 TOUCHES = ("open", "os.link", "os.remove", "os.rename")
 
@@ -41,7 +41,7 @@ def quicken(limit: int, window: float) -> None:
     """A minute in a few seconds, and repeats without a wait."""
     connect.Settings = partial(Settings, backoff=0.0, calls_per_minute=limit)
     pool.Throttle = partial(Throttle, window)
-    _calls.WINDOW = window
+    call_log.WINDOW = window
 
 
 if __name__ == "__main__":

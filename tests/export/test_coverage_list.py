@@ -10,10 +10,10 @@ import pytest
 
 from stride_async import Account, Conversation, Email, Media, Module, PersonName, Photo, Site, User
 from stride_async.export import read
-from stride_async.export._coverage import FIELDS, FIELDS_LEFT_OUT, OPERATIONS, OPERATIONS_LEFT_OUT
 from stride_async.server import LocalServer
 from tests import test_operations
 from tests.conftest import client_of
+from tests.export.coverage_lists import FIELDS, FIELDS_LEFT_OUT, OPERATIONS, OPERATIONS_LEFT_OUT
 from tests.export.exporting import exported
 
 PROTOCOL = (Path(__file__).parents[2] / "docs/protocol.md").read_text()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import attrs
 
-from stride_async.export._history import GROUP_PAGES
+from stride_async.export._fetch.history import GROUP_PAGES
 from stride_async.server import LocalServer
 from tests.conftest import client_of
 from tests.export.exporting import exported, media_of, show_file, state_of

@@ -24,8 +24,8 @@ from stride_async.export import (
     read,
     verify,
 )
-from stride_async.export._chain import Chain
-from stride_async.export._plan import Sealed
+from stride_async.export._archive.chain import Chain
+from stride_async.export._archive.commits import Sealed
 from stride_async.server import LocalServer
 from tests.conftest import client_of
 from tests.export.exporting import (
@@ -64,8 +64,8 @@ async def killed_within_sealing(monkeypatch, client, folder, **options) -> None:
 @pytest.fixture
 def small_steps(monkeypatch):
     """Months are sealed a hundred messages at a time, and a run that was interrupted is not gone on with."""
-    monkeypatch.setattr("stride_async.export._history.SEALED_AT_ONCE", 100)
-    monkeypatch.setattr("stride_async.export._run.CONTINUED_WITHIN", 0.0)
+    monkeypatch.setattr("stride_async.export._fetch.history.SEALED_AT_ONCE", 100)
+    monkeypatch.setattr("stride_async.export._fetch.run.CONTINUED_WITHIN", 0.0)
 
 
 async def test_a_wider_window_after_a_kill_between_two_sealing_steps_loses_nothing(
@@ -136,7 +136,7 @@ async def test_what_cannot_begin_leaves_no_trace(server: LocalServer, client, tm
 
 async def test_a_retry_of_an_interrupted_run_completes_it(server: LocalServer, client, tmp_path, monkeypatch):
     """Conversations that it had not reached, or not read to their end, are what it could not get."""
-    monkeypatch.setattr("stride_async.export._run.CONTINUED_WITHIN", 0.0)
+    monkeypatch.setattr("stride_async.export._fetch.run.CONTINUED_WITHIN", 0.0)
     for number in range(4):
         server.fill(server.add_conversation(f"room {number}"), 240)
     async with aclosing(export(client, tmp_path / "a", ExportOptions(concurrency=1))) as events:
@@ -571,7 +571,7 @@ async def test_reading_all_again_mends_a_month_in_which_a_walk_stands_still(
     server: LocalServer, client, tmp_path, monkeypatch
 ):
     """The walk begins anew from the newest message, so that nothing of the damaged month is needed."""
-    monkeypatch.setattr("stride_async.export._run.CONTINUED_WITHIN", 0.0)
+    monkeypatch.setattr("stride_async.export._fetch.run.CONTINUED_WITHIN", 0.0)
     room = server.add_conversation("room")
     server.fill(room, 300, ts="2018-03-02T00:00:00Z")
     server.fill(room, 30, ts="2018-03-20T00:00:00Z")

@@ -143,7 +143,7 @@ async def test_whatever_a_loss_of_power_leaves_is_sound_and_is_gone_on_with(
     server: LocalServer, client, tmp_path, monkeypatch, seed
 ):
     """In a first export and in an update: no commit names what is not there, and the next run completes it."""
-    monkeypatch.setattr("stride_async.export._history.GROUP_PAGES", 1)
+    monkeypatch.setattr("stride_async.export._fetch.history.GROUP_PAGES", 1)
     rng = random.Random(seed)
     archive = tmp_path / "archive"
     archive.mkdir()
@@ -169,7 +169,7 @@ async def test_whatever_a_loss_of_power_leaves_is_sound_and_is_gone_on_with(
     assert () == (await verify(done)).findings
     assert () == (await verify(updated)).findings
     assert first.messages == status(done).messages
-    monkeypatch.setattr("stride_async.export._run.CONTINUED_WITHIN", 0.0)
+    monkeypatch.setattr("stride_async.export._fetch.run.CONTINUED_WITHIN", 0.0)
     for each in left:
         if (each / "archive.json").exists():
             # What is not done may be found, damage may not.

@@ -27,7 +27,7 @@ from stride_async.export import (
     export,
     read,
 )
-from stride_async.export._archive import Archive
+from stride_async.export._archive.files import Archive
 from stride_async.server import LocalServer
 from tests.conftest import client_of
 from tests.export.exporting import (

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from stride_async.export import DamagedArchive
-from stride_async.export._archive import Archive
-from stride_async.export._chain import Chain, Overtaken
-from stride_async.export._plan import Details, Done
+from stride_async.export._archive.chain import Chain, Overtaken
+from stride_async.export._archive.commits import Details, Done
+from stride_async.export._archive.files import Archive
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stride_async.export import ArchiveBusy, DamagedArchive
-from stride_async.export._archive import Archive, folder_of
+from stride_async.export._archive.files import Archive, folder_name
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def archive(tmp_path: Path) -> Archive:
 @given(st.lists(st.text(), unique=True, max_size=6))
 def test_no_two_ids_share_a_folder_on_any_file_system(ids):
     """Not where case is ignored either; nothing leads out of the folder or is a name with a meaning of its own."""
-    folders = [folder_of(id) for id in ids]
+    folders = [folder_name(id) for id in ids]
 
     assert len(ids) == len({folder.casefold() for folder in folders})
     for folder in folders:

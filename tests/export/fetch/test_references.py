@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stride_async import Message
-from stride_async.export._met import add_met
-from stride_async.export._walked import line_of
+from stride_async.export._fetch.buffer import line_of
+from stride_async.export._fetch.references import add_met
 
 ids = st.text(min_size=1, max_size=8) | st.sampled_from(['"', "me", '"mention"', "557058:1", "\\u006d"])
 texts = st.builds(lambda text: {"type": "text", "text": text}, ids)

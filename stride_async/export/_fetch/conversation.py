@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
@@ -14,11 +14,8 @@ import msgspec
 from stride_async._client import StrideClient
 from stride_async._errors import StrideError
 from stride_async._models import EPOCH
-from stride_async.export._archive import Archive, folder_of
-from stride_async.export._chain import Chain
-from stride_async.export._events import ExportEvent, ExportOptions, MediaFetched, PagesFetched
-from stride_async.export._history import HistoryExport
-from stride_async.export._plan import (
+from stride_async.export._archive.chain import Chain
+from stride_async.export._archive.commits import (
     BEGINNING,
     HIGHEST,
     Details,
@@ -30,13 +27,16 @@ from stride_async.export._plan import (
     Met,
     Op,
     Roster,
-    State,
-    Window,
-    next_leg,
 )
+from stride_async.export._archive.files import Archive
+from stride_async.export._archive.layout import CONVERSATIONS, folder_name
+from stride_async.export._archive.state import State
+from stride_async.export._events import ExportEvent, MediaFetched, PagesFetched
+from stride_async.export._fetch.history import HistoryExport
+from stride_async.export._fetch.plan import Window, next_leg
+from stride_async.export._fetch.workers import each
+from stride_async.export._options import ExportOptions
 
-CONVERSATIONS = "data/conversations"
-"""The folder of their folders."""
 MEDIA_AT_ONCE = 4
 """Media bodies fetched at once for one conversation."""
 
@@ -78,7 +78,7 @@ class ConversationExport:
         self._run = run
         self._listed = listed
         self._id: str = listed["id"]
-        self.folder = f"{CONVERSATIONS}/{folder_of(self._id)}"
+        self.folder = f"{CONVERSATIONS}/{folder_name(self._id)}"
         self._room = run.client.conversation(self._id)
         self._only_failed = False
         self._pending: list[Op] = []
@@ -233,28 +233,6 @@ class ConversationExport:
         await self._run.archive.whole(partial(run.archive.adopt_media, part, got.sha256))
         await self._commit([MediaHeld(id, got.sha256, got.size, got.name, got.content_type)])
         await run.tell(MediaFetched(self._id, id, got.size))
-
-
-async def each(items: Iterable[str], work: Callable[[str], Awaitable[None]], at_once: int) -> None:
-    """Work on each item, so many at once."""
-    waiting = iter(list(items))
-
-    async def worker() -> None:
-        for item in waiting:
-            await work(item)
-
-    await together(worker() for _ in range(at_once))
-
-
-async def together(workers: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """All workers at once; the first error is raised as it is, when the others have been ended."""
-    tasks = [asyncio.create_task(worker, name="stride_async export worker") for worker in workers]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _nanoseconds(moment: datetime | None) -> int | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from stride_async.export._archive import Archive, DamagedArchive
-from stride_async.export._plan import Commit, Held, Lost, Op, Raw, State, files_needed, files_of, read_commit
+from stride_async._wire.convert import key_at
+from stride_async.export._archive.commits import Commit, Held, Key, Lost, Op, Raw, files_of, read_commit
+from stride_async.export._archive.files import Archive, DamagedArchive
+from stride_async.export._archive.state import State, files_needed
 
 VERSION = 1
 _NAME = re.compile(r"\d{8}\.json", re.ASCII)
@@ -131,3 +133,27 @@ def _down_from(top: int, found: dict[int, tuple[str, Commit]]) -> list[int] | No
         if commit.after >= n or before is None or before[0] != commit.prev:
             return None
         n = commit.after
+
+
+def sealed_lines(archive: Archive, state: State, month: str) -> Iterator[tuple[Key, bytes]]:
+    """A month's messages, oldest first.
+
+    Raises:
+        DamagedArchive: they are not what was committed; at their end at the latest.
+    """
+    sealed = state.months.get(month)
+    if sealed is not None and sealed.file is not None:
+        yield from keyed(archive.checked_lines(sealed.file.path, sealed.file.sha256))
+
+
+def keyed(lines: Iterable[bytes]) -> Iterator[tuple[Key, bytes]]:
+    """Lines with their keys.
+
+    Raises:
+        DamagedArchive: a line has none.
+    """
+    for line in lines:
+        key = key_at(line)
+        if key is None:
+            raise DamagedArchive(f"a line is no message: {line[:80]!r}")
+        yield key, line

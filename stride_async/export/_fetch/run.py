@@ -32,25 +32,28 @@ from stride_async._errors import (
 )
 from stride_async._events import AttemptEnded, Event
 from stride_async._files import run_to_completion
-from stride_async.export._archive import Archive, ArchiveBusy, DamagedArchive, NotAnArchive, folder_of
-from stride_async.export._calls import CallLog, recall
-from stride_async.export._chain import Chain, Overtaken
-from stride_async.export._conversation import CONVERSATIONS, ConversationExport, together
+from stride_async.export._archive.chain import Chain, Overtaken
+from stride_async.export._archive.commits import Failed, Unlisted
+from stride_async.export._archive.files import Archive, ArchiveBusy, DamagedArchive, NotAnArchive
+from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE, folder_name
+from stride_async.export._archive.runs import Runs, begun_runs, failures_of, finished_record
+from stride_async.export._archive.state import State, content_digest, whole_digest
 from stride_async.export._events import (
     ConversationDone,
     ConversationsFound,
     ConversationStarted,
     ExportEvent,
-    ExportOptions,
     Failure,
     MediaFetched,
     RunStarted,
     Summary,
 )
-from stride_async.export._people import PEOPLE, PeopleExport
-from stride_async.export._plan import Failed, State, Unlisted, content_digest, whole_digest
-from stride_async.export._records import Runs, begun_runs, failures_of, finished_record
-from stride_async.export._select import Selection
+from stride_async.export._fetch.call_log import CallLog, recall
+from stride_async.export._fetch.conversation import ConversationExport
+from stride_async.export._fetch.listing import NothingSelected, Site, listed, meant, name_of
+from stride_async.export._fetch.people import PeopleExport
+from stride_async.export._fetch.workers import together
+from stride_async.export._options import ExportOptions
 
 MOST_OVERTAKEN = 100
 """How often a conversation is begun again because another writer was faster."""
@@ -66,14 +69,6 @@ _NO_ANSWER = (TransportError, ServerError, DeadlineExceeded)
 _FINAL = (NotFound, Forbidden, DecodeError)
 _LEAST_ERROR = 500
 """An answer with this status or a higher one tells nothing of the service being there."""
-
-
-class NothingSelected(Exception):
-    """No conversation is meant by the selectors; `nearest` are names that look like them."""
-
-    def __init__(self, message: str, nearest: list[str]) -> None:
-        super().__init__(message)
-        self.nearest = nearest
 
 
 async def export(
@@ -129,7 +124,7 @@ def _left(root: Path, cloud_id: str, options: ExportOptions) -> dict[str, str]:
         raise NotAnArchive(f"{root} holds no export yet, so that there is nothing to try again")
     left = [(each.run, folder) for each in Runs.of(archive).unfinished for folder in each.folders]
     left += [
-        (run, folder_of(failure.conversation_id))
+        (run, folder_name(failure.conversation_id))
         for run in runs
         for failure in failures_of(archive, run)
         if failure.what == "archive"
@@ -151,73 +146,6 @@ def _run_id(archive: Archive, options: ExportOptions, picked: Sequence[Mapping[s
     archive.put(f"runs/{id}/settings.json", settings)
     archive.put(f"runs/{id}/picked.json", msgspec.json.encode({each["id"]: name_of(each) for each in picked}))
     return id, False
-
-
-@attrs.frozen
-class Site:
-    """What the service lists."""
-
-    conversations: dict[str, dict[str, Any]]
-    """As listed, by id."""
-    odd: list[Failure]
-    """What of it is no conversation."""
-
-
-async def chosen(client: StrideClient, selection: Selection) -> list[dict[str, Any]]:
-    """The conversations that are meant, each as the service listed it.
-
-    Raises:
-        NothingSelected: there are none.
-    """
-    return meant((await listed(client)).conversations, selection)
-
-
-async def listed(client: StrideClient, *, fail_fast: bool = False) -> Site:
-    """Every conversation the service tells of; those that cannot be decoded are taken as they are, or raised."""
-    site = Site({}, [])
-
-    def odd(error: DecodeError) -> None:
-        raw = msgspec.json.decode(error.raw)
-        id = raw.get("id") if isinstance(raw, dict) else None
-        if isinstance(id, str):
-            site.odd.append(
-                Failure(id, "conversation", "", str(error), "it is kept as it came, and so are its messages")
-            )
-        else:
-            site.odd.append(Failure("", "conversation", "", str(error), "it has no id to ask for"))
-
-    async for page in client.conversations(include_archived=True).pages(on_undecodable=None if fail_fast else odd):
-        for each in msgspec.json.decode(page.raw).get("values") or []:
-            if isinstance(each, dict) and isinstance(each.get("id"), str):
-                site.conversations.setdefault(each["id"], each)
-    return site
-
-
-def meant(found: Mapping[str, dict[str, Any]], selection: Selection) -> list[dict[str, Any]]:
-    """Those of them that are selected.
-
-    Raises:
-        NothingSelected: there are none.
-    """
-    picked = [each for each in found.values() if selection.picks(each["id"], name_of(each), _kinds_of(each))]
-    if not picked:
-        if not found:
-            raise NothingSelected("the site has no conversation that this app may see", [])
-        near = selection.nearest({id: name_of(each) for id, each in found.items()})
-        of_kind = f"of type {' or '.join(sorted(selection.kinds))}" if selection.kinds else ""
-        asked = " ".join(filter(None, (*map(repr, selection.selectors), of_kind)))
-        raise NothingSelected(f"none of {len(found)} conversations is meant by {asked}", near)
-    return picked
-
-
-def name_of(listed: Mapping[str, Any]) -> str:
-    """What people call a conversation."""
-    return str(listed.get("name") or "")
-
-
-def _kinds_of(listed: Mapping[str, Any]) -> set[str]:
-    kind = str(listed.get("type"))
-    return {kind} if kind == "direct" else {kind, str(listed.get("privacy"))}
 
 
 class _Settings(msgspec.Struct):
@@ -333,7 +261,7 @@ class Run:
 
     def was_left(self, conversation_id: str, state: State) -> bool:
         """Whether a run should have had a conversation whole, and did not, and no later one had."""
-        return state.leg is not None or self._left.get(folder_of(conversation_id), "") > (state.done or "")
+        return state.leg is not None or self._left.get(folder_name(conversation_id), "") > (state.done or "")
 
     async def work(self, site: Site, picked: Sequence[dict[str, Any]], continued: bool) -> None:
         """The whole run; its end, good or bad, ends the events."""
@@ -362,7 +290,7 @@ class Run:
         waiting = deque(picked)
         self.at_once = min(self.options.concurrency, len(picked))
         await together(self._worker(waiting) for _ in range(self.at_once))
-        self.meet(await self.archive.whole(partial(self._look_at_others, {*map(folder_of, site.conversations)})))
+        self.meet(await self.archive.whole(partial(self._look_at_others, {*map(folder_name, site.conversations)})))
         self._people.close()
 
     async def _worker(self, waiting: deque[dict[str, Any]]) -> None:
@@ -412,7 +340,7 @@ class Run:
             return  # Nothing was asked of it, and nothing is held.
         self.meet(state.users)
         self._heads[work.folder] = chain.head
-        self._digests[folder_of(each["id"])] = content_digest(state)
+        self._digests[folder_name(each["id"])] = content_digest(state)
         done = ConversationDone(
             each["id"], name_of(each), state.messages, work.new, work.changed, work.gone, len(state.failed)
         )

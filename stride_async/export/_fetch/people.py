@@ -11,13 +11,15 @@ import msgspec
 
 from stride_async._errors import StrideError
 from stride_async._wire.request import segment
-from stride_async.export._archive import Archive, DamagedArchive
-from stride_async.export._chain import Chain
-from stride_async.export._conversation import Surroundings, each
-from stride_async.export._plan import Failed, Held, Mended, Op, People, State, digest_of
+from stride_async.export._archive.chain import Chain
+from stride_async.export._archive.commits import Failed, Held, Mended, Op, People
+from stride_async.export._archive.files import Archive, DamagedArchive
+from stride_async.export._archive.layout import PEOPLE
+from stride_async.export._archive.months import digest_of
+from stride_async.export._archive.state import State
+from stride_async.export._fetch.conversation import Surroundings
+from stride_async.export._fetch.workers import each
 
-PEOPLE = "data/users"
-"""The folder of their commits."""
 _GROUP = 200
 """Profiles fetched between two commits: what a kill may cost."""
 NOBODY = {"all", "here"}

@@ -13,7 +13,8 @@ from typing import Literal, TypeVar
 import attrs
 import msgspec
 
-from stride_async.export._archive import Archive, folder_of
+from stride_async.export._archive.files import Archive
+from stride_async.export._archive.layout import folder_name
 from stride_async.export._events import Failure
 
 T = TypeVar("T")
@@ -135,7 +136,7 @@ class Runs:
         finished = records.finished() if has_ended else None
         asked = records.read("settings.json", _Asked)
         names = records.read("picked.json", dict[str, str])
-        picked = {folder_of(id): (id, name) for id, name in (names or {}).items()}
+        picked = {folder_name(id): (id, name) for id, name in (names or {}).items()}
         listed = records.count_failures()
         heads = records.read("heads.json", dict[str, tuple[int, str]]) if has_ended else None
         self.findings += records.findings

@@ -15,12 +15,12 @@ import msgspec
 from stride_async._errors import DecodeError
 from stride_async._models import Conversation, Message, User
 from stride_async._wire.convert import message_at, object_at, structure
-from stride_async.export._archive import Archive, DamagedArchive, folder_of, media_path
-from stride_async.export._chain import Chain
-from stride_async.export._conversation import CONVERSATIONS
-from stride_async.export._history import keyed, sealed_lines
-from stride_async.export._people import PEOPLE
-from stride_async.export._plan import BEGINNING, HIGHEST, Differences, Held, Key, Span, State, digest_of, merged
+from stride_async.export._archive.chain import Chain, keyed, sealed_lines
+from stride_async.export._archive.commits import BEGINNING, HIGHEST, Held, Key
+from stride_async.export._archive.files import Archive, DamagedArchive
+from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE, folder_name, media_path
+from stride_async.export._archive.months import Differences, digest_of, merged
+from stride_async.export._archive.state import Span, State
 
 T = TypeVar("T")
 _BATCH = 256
@@ -131,7 +131,7 @@ class ArchiveReader:
 
         What has no readable time or id comes last.
         """
-        folder = f"{CONVERSATIONS}/{folder_of(conversation_id)}"
+        folder = f"{CONVERSATIONS}/{folder_name(conversation_id)}"
 
         def rows() -> Iterator[bytes]:
             chain = self._chain(folder)
@@ -155,7 +155,7 @@ class ArchiveReader:
 
     def roster(self, conversation_id: str) -> ArchivedRoster | None:
         """Who was in a conversation; None where the roster could not be had."""
-        roster = self._chain(f"{CONVERSATIONS}/{folder_of(conversation_id)}").state.roster
+        roster = self._chain(f"{CONVERSATIONS}/{folder_name(conversation_id)}").state.roster
         if roster is None:
             return None
         return ArchivedRoster(user_ids=people_in(self._archive, roster.file), taken_at=roster.taken_at)

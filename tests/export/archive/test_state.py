@@ -9,11 +9,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stride_async.export._plan import (
+from stride_async.export._archive.commits import (
     BEGINNING,
     HIGHEST,
     Commit,
-    Differences,
     Failed,
     Held,
     LegBegun,
@@ -23,19 +22,12 @@ from stride_async.export._plan import (
     Raw,
     Roster,
     Sealed,
-    Span,
-    State,
     Unlisted,
-    Window,
-    content_digest,
-    joined,
-    just_above,
-    merged,
-    month_of,
-    next_leg,
     read_commit,
-    whole_digest,
 )
+from stride_async.export._archive.months import Differences, merged, month_of
+from stride_async.export._archive.state import Span, State, content_digest, joined, just_above, whole_digest
+from stride_async.export._fetch.plan import Window, next_leg
 
 keys = st.tuples(st.integers(0, 40), st.sampled_from("abc"))
 spans = st.tuples(keys, keys).map(lambda pair: Span(min(pair), max(pair)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from array import array
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain, groupby
@@ -14,13 +14,10 @@ from typing import TypeVar
 
 from stride_async._conversation import ConversationClient
 from stride_async._models import EPOCH, Message
-from stride_async._wire.convert import key_at
-from stride_async.export._archive import Archive, DamagedArchive
-from stride_async.export._chain import Overtaken
-from stride_async.export._plan import (
+from stride_async.export._archive.chain import Overtaken, keyed, sealed_lines
+from stride_async.export._archive.commits import (
     BEGINNING,
     HIGHEST,
-    Differences,
     Held,
     Key,
     LegBegun,
@@ -30,18 +27,14 @@ from stride_async.export._plan import (
     Op,
     Raw,
     Sealed,
-    Span,
-    State,
     Unplaced,
     Walked,
-    Window,
-    digest_of,
-    just_above,
-    merged,
-    month_of,
-    touches,
 )
-from stride_async.export._walked import Line, Pages, Stretch, by_month
+from stride_async.export._archive.files import Archive, DamagedArchive
+from stride_async.export._archive.months import Differences, digest_of, merged, month_of
+from stride_async.export._archive.state import Span, State, just_above, touches
+from stride_async.export._fetch.buffer import Pages, Stretch, by_month
+from stride_async.export._fetch.plan import Window
 
 GROUP_PAGES = 8
 GROUP_SECONDS = 0.25
@@ -81,30 +74,6 @@ class _Index:
     def _read(self, month: str) -> tuple[list[Key], list[bytes]]:
         rows = [(key, digest_of(line)) for key, line in sealed_lines(self._archive, self._state, month)]
         return [key for key, _ in rows], [digest for _, digest in rows]
-
-
-def sealed_lines(archive: Archive, state: State, month: str) -> Iterator[Line]:
-    """A month's messages, oldest first.
-
-    Raises:
-        DamagedArchive: they are not what was committed; at their end at the latest.
-    """
-    sealed = state.months.get(month)
-    if sealed is not None and sealed.file is not None:
-        yield from keyed(archive.checked_lines(sealed.file.path, sealed.file.sha256))
-
-
-def keyed(lines: Iterable[bytes]) -> Iterator[Line]:
-    """Lines with their keys.
-
-    Raises:
-        DamagedArchive: a line has none.
-    """
-    for line in lines:
-        key = key_at(line)
-        if key is None:
-            raise DamagedArchive(f"a line is no message: {line[:80]!r}")
-        yield key, line
 
 
 class HistoryExport:

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from stride_async._client import StrideClient
 from stride_async._events import AttemptEnded, AttemptStarted, Event
 from stride_async._net.throttle import WINDOW
-from stride_async.export._archive import Archive
+from stride_async.export._archive.files import Archive
 
 _BEGUN, _ENDED = b"+", b"-"
 _LAST_BYTES = 16_777_216

@@ -13,8 +13,10 @@ import msgspec
 from stride_async._errors import DecodeError
 from stride_async._models import Message
 from stride_async._wire.convert import key_at, undecodable
-from stride_async.export._met import add_met
-from stride_async.export._plan import Failed, Key, can_be_placed, digest_of, end_of_month, month_of
+from stride_async.export._archive.commits import Failed, Key
+from stride_async.export._archive.months import digest_of, end_of_month, month_of
+from stride_async.export._archive.state import can_be_placed
+from stride_async.export._fetch.references import add_met
 
 Line = tuple[Key, bytes]
 Stretch = tuple[Sequence[int], list[bytes]]

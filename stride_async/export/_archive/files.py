@@ -29,6 +29,7 @@ import msgspec
 import zstandard
 
 from stride_async._files import run_to_completion, sync_folder
+from stride_async.export._archive.layout import folder_name, media_path
 
 if sys.platform != "win32":
     import fcntl
@@ -37,7 +38,6 @@ R = TypeVar("R")
 _HEAD = "archive.json"
 FORMAT = 1
 """The layout that this version writes and reads."""
-_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _TEMPORARY = ".tmp-"
 _LEVEL = 3
 """Of compression."""
@@ -47,7 +47,6 @@ _STRAY_SECONDS = 3600.0
 """A temporary file that was not written to for so long belongs to nobody."""
 _THREADS = 2
 """Each packs with memory of its own, whatever the number of processors."""
-_LONGEST_FOLDER = 150
 _READ_BYTES = 16_384
 """At once, of what may be compressed."""
 _BATCH_LINES = 64
@@ -78,16 +77,6 @@ class _Head(msgspec.Struct):
     format: int
     id: str
     cloud_id: str
-
-
-def folder_of(id: str) -> str:
-    """A folder name for an id: plain on any file system, and never the same for two ids."""
-    plain = "".join(
-        c if c in _PLAIN else "".join(f"%{byte:02X}" for byte in c.encode("utf-8", "surrogatepass")) for c in id
-    )
-    if not plain or len(plain) > _LONGEST_FOLDER:
-        plain = f"%{plain[:100]}%{hashlib.sha256(id.encode('utf-8', 'surrogatepass')).hexdigest()}"
-    return plain
 
 
 @attrs.frozen
@@ -326,7 +315,7 @@ class Archive:
 
     def part_of_media(self, conversation_id: str, media_id: str) -> Path:
         """Where a body is gathered until it is whole."""
-        return self._made(f"media/part/{folder_of(conversation_id)}/{folder_of(media_id)}")
+        return self._made(f"media/part/{folder_name(conversation_id)}/{folder_name(media_id)}")
 
     def read(self, path: str) -> bytes:
         """A file's bytes.
@@ -563,8 +552,3 @@ def _within(root: Path, folder: Path) -> str:
 
 def _lies_in(path: str, folder: str) -> bool:
     return not folder or path == folder or path.startswith(f"{folder}/")
-
-
-def media_path(sha256: str) -> str:
-    """Where a body of this digest lies."""
-    return f"media/sha256/{sha256[:2]}/{sha256[2:4]}/{sha256}"

@@ -1,0 +1,1 @@
+"""The archive on disk. Knows no client and no network."""

@@ -1,0 +1,167 @@
+"""The paths of an archive: each folder and file name, and how an id becomes a name. Pure.
+
+Paths are relative to the archive and use `/`. A *stem* is the path of a stored file without the digest and the
+extension that its content adds.
+
+    archive.json                                    HEAD
+    data/conversations/<name>/                      conversation_folder
+        commit/00000042.json                        commit_path
+        sealed/2018-03/r1-<digest>.jsonl.zst        month_stem
+        roster/r-<digest>.jsonl.zst                 roster_stem
+        unplaced/u-<digest>.jsonl.zst               unplaced_stem
+        raw/0001-000000-<digest>.jsonl              raw_stem
+    data/users/                                     PEOPLE
+        commit/00000042.json                        commit_path
+        sealed/r000001-<digest>.jsonl.zst           profiles_stem
+    media/sha256/ab/cd/<digest>                     media_path
+    media/part/<name>/<name>                        media_part
+    runs/lease                                      LEASE
+    runs/<run>/settings.json …                      run_file
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Literal
+
+HEAD = "archive.json"
+CONVERSATIONS = "data/conversations"
+"""The folder that has a folder for each conversation."""
+PEOPLE = "data/users"
+"""The folder of profiles and of their commits."""
+RUNS = "runs"
+"""The folder that has a folder for each run."""
+LEASE = f"{RUNS}/lease"
+
+RunFile = Literal["settings.json", "picked.json", "calls.log", "failures.jsonl", "heads.json", "finished.json"]
+SETTINGS: RunFile = "settings.json"
+"""What the run was asked for."""
+PICKED: RunFile = "picked.json"
+"""The conversations that it selected: id to name."""
+CALLS: RunFile = "calls.log"
+"""When it called each conversation."""
+FAILURES: RunFile = "failures.jsonl"
+"""What it could not fetch."""
+HEADS: RunFile = "heads.json"
+"""The newest commit of each folder when it finished."""
+FINISHED: RunFile = "finished.json"
+"""Its summary, and the digests of the files above."""
+RUN_FILES: frozenset[RunFile] = frozenset((SETTINGS, PICKED, CALLS, FAILURES, HEADS, FINISHED))
+
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+_LONGEST_NAME = 150
+_DIGEST_DIGITS = 12
+# Digits of the content digest that a file name has.
+_MEDIA = "media/sha256"
+_MEDIA_PARTS = "media/part"
+_COMMIT = re.compile(r"(\d{8})\.json", re.ASCII)
+
+
+def folder_name(id: str) -> str:
+    """Return a folder name for an id: valid on any file system, and different for any two ids."""
+    name = "".join(
+        c if c in _PLAIN else "".join(f"%{byte:02X}" for byte in c.encode("utf-8", "surrogatepass")) for c in id
+    )
+    if not name or len(name) > _LONGEST_NAME:
+        name = f"%{name[:100]}%{hashlib.sha256(id.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    return name
+
+
+def conversation_folder(id: str) -> str:
+    """Return the folder of a conversation."""
+    return f"{CONVERSATIONS}/{folder_name(id)}"
+
+
+def commit_folder(folder: str) -> str:
+    """Return the folder of the commits of a conversation, or of the people."""
+    return f"{folder}/commit"
+
+
+def commit_path(folder: str, number: int) -> str:
+    """Return the path of one commit."""
+    return f"{folder}/commit/{number:08d}.json"
+
+
+def commit_number(name: str) -> int | None:
+    """Return the number in the name of a commit, None if the name is not one of a commit."""
+    match = _COMMIT.fullmatch(name)
+    return int(match[1]) if match is not None else None
+
+
+def month_stem(folder: str, month: str, revision: int) -> str:
+    """Return the stem of one revision of a sealed month."""
+    return f"{folder}/sealed/{month}/r{revision}"
+
+
+def roster_stem(folder: str) -> str:
+    """Return the stem of a roster."""
+    return f"{folder}/roster/r"
+
+
+def unplaced_stem(folder: str) -> str:
+    """Return the stem of elements that have no readable key."""
+    return f"{folder}/unplaced/u"
+
+
+def raw_folder(folder: str) -> str:
+    """Return the folder of the raw groups of a conversation."""
+    return f"{folder}/raw"
+
+
+def raw_stem(folder: str, leg: int, number: int) -> str:
+    """Return the stem of one raw group of a leg."""
+    return f"{folder}/raw/{leg:04d}-{number:06d}"
+
+
+def leg_of_raw(name: str) -> int | None:
+    """Return the leg in the name of a raw group, None if the name is not one of a raw group."""
+    number = name.partition("-")[0]
+    return int(number) if number.isascii() and number.isdigit() else None
+
+
+def profiles_stem(number: int) -> str:
+    """Return the stem of a group of profiles."""
+    return f"{PEOPLE}/sealed/r{number:06d}"
+
+
+def lines_path(stem: str, sha256: str, *, compressed: bool) -> str:
+    """Return the path of a file of lines with this content digest."""
+    return f"{stem}-{sha256[:_DIGEST_DIGITS]}.jsonl{'.zst' if compressed else ''}"
+
+
+def is_compressed(path: str) -> bool:
+    """Return whether a file of lines is compressed."""
+    return path.endswith(".zst")
+
+
+def media_path(sha256: str) -> str:
+    """Return the path of a media body with this digest."""
+    return f"{_MEDIA}/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+
+def media_part(conversation_id: str, media_id: str) -> str:
+    """Return the path of a media body while it is downloaded."""
+    return f"{_MEDIA_PARTS}/{folder_name(conversation_id)}/{folder_name(media_id)}"
+
+
+def run_file(run: str, name: RunFile) -> str:
+    """Return the path of a file of a run."""
+    return f"{RUNS}/{run}/{name}"
+
+
+def is_known(path: str) -> bool:
+    """Return whether an archive can have a file with this path."""
+    return _KNOWN.fullmatch(path) is not None
+
+
+_ROOM, _DIGEST = rf"{CONVERSATIONS}/[a-zA-Z0-9%-]+", rf"[0-9a-f]{{{_DIGEST_DIGITS}}}"
+_KNOWN = re.compile(
+    rf"""{re.escape(HEAD)}
+    | ({_ROOM} | {PEOPLE})/commit/{_COMMIT.pattern}
+    | ({_ROOM}/(sealed/\d{{4}}-\d\d/r\d+ | roster/r | unplaced/u) | {PEOPLE}/sealed/r\d+)-{_DIGEST}\.jsonl\.zst
+    | {_ROOM}/raw/\d+-\d+-{_DIGEST}\.jsonl
+    | {_MEDIA}/[0-9a-f]{{2}}/[0-9a-f]{{2}}/[0-9a-f]{{64}} | {_MEDIA_PARTS}/.+
+    | {LEASE} | {RUNS}/[^/]+/({"|".join(map(re.escape, sorted(RUN_FILES)))})""",
+    re.ASCII | re.VERBOSE,
+)

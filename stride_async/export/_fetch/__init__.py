@@ -1,0 +1,1 @@
+"""Brings a site into an archive."""
