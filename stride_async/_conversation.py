@@ -11,6 +11,7 @@ from stride_async._models import Content, Conversation, Json, Media, Message, Mo
 from stride_async._net.session import Session
 from stride_async._net.stream import ProgressCallback, RemoteBody
 from stride_async._pager import Pager, planned
+from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async._wire.endpoints import conversations, media, messages, modules
 from stride_async._wire.endpoints.conversations import Privacy
 from stride_async._wire.history import Bound
@@ -79,19 +80,24 @@ class ConversationClient:
         page_size: int | None = None,
         max_items: int | None = None,
     ) -> Pager[Message]:
-        """All messages between two exclusive bounds, each a message id, a `Message` or an aware `datetime`.
+        """Return a pager over all messages between two exclusive bounds, ordered by `Message.key`.
 
-        Newest first, walked backwards until an empty page: the only walk the service makes safe (protocol 5.15).
-        `oldest_first=True` gives the same messages in the other order, in bounded memory, for at most twice the calls;
-        its newer end is fixed by the first call. Order is by `(ts, id)`.
+        A bound is a message id, a `Message`, an aware datetime, a key (`(ts, id)`) or a `Bookmark` of this
+        conversation. Of these, only an id must still exist.
+
+        Newest first is the default, because the service can be read completely only from new to old (protocol 5.15).
+        `oldest_first=True` returns the same messages in reverse, in bounded memory and with at most twice the calls.
+        The newest message of the first call is its upper end.
 
         Raises:
-            ValueError: `page_size` is not 1 to 75, a datetime has no zone, or `after` is later than `before`.
+            ValueError: `page_size` is not 1 to 75; a bound is a naive datetime, an empty id, or a key outside the
+                years 1 to 9999; or `after` is later than `before`.
+            StaleBookmark: A bound is a bookmark of another listing.
         """
         listing = messages.list_messages(self._messages, self.id, after=after, before=before, oldest_first=oldest_first)
         return planned(self._session, listing, page_size, max_items)
 
-    async def recent(self, limit: int = 75) -> list[Message]:
+    async def recent(self, limit: int = MOST_ITEMS_A_PAGE) -> list[Message]:
         """The latest messages, 1 to 75 of them, oldest first (protocol 5.16)."""
         return await self._session.send(messages.recent_messages(self._messages, self.id, limit=limit))
 

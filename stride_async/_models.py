@@ -4,19 +4,22 @@ Names are the service's own, in snake_case. What the service sends beyond these 
 """
 # No future import of annotations: the converter reads these classes' types.
 
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from operator import attrgetter
 from typing import Any, Literal
 
 import attrs
 import msgspec
 
+from stride_async._moments import to_datetime
 from stride_async.document import Document
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Json = Any
 """A decoded JSON value of a shape the protocol leaves open."""
+
+Key = tuple[int, str]
+"""`(ts, id)` of a message: nanoseconds since the epoch, then the message id. Keys order a history."""
 
 
 @attrs.frozen(kw_only=True)
@@ -68,13 +71,18 @@ class UnfrozenMessage:
 class Message(UnfrozenMessage):
     """One message (protocol 4.3). Two are equal when their bytes are.
 
-    Order messages by `(ts, id)`. The body is decoded when `body` is looked at, not before.
+    Order messages by `key`. The body is decoded when `body` is looked at, not before.
     """
 
     @property
+    def key(self) -> Key:
+        """`(ts, id)`: the position of the message in its history. Sort messages by it."""
+        return key_of(self)
+
+    @property
     def sent_at(self) -> datetime:
-        """When it was sent, aware, cut to microseconds; `ts` has all nine digits."""
-        return EPOCH + timedelta(microseconds=self.ts // 1000)
+        """When the message was sent, as a UTC datetime rounded down to microseconds; `ts` has all nine digits."""
+        return to_datetime(self.ts)
 
     @property
     def body(self) -> Document:
@@ -110,6 +118,15 @@ class Message(UnfrozenMessage):
         return (
             f"Message(id={self.id!r}, sender_id={self.sender_id!r}, sent_at={self.sent_at.isoformat()}, text={text!r})"
         )
+
+
+# `message.key` without the property call, for loops over many messages.
+key_of: Callable[[UnfrozenMessage], Key] = attrgetter("ts", "id")
+
+
+def just_above(key: Key) -> Key:
+    """Return the least key above this one."""
+    return key[0], f"{key[1]}\0"
 
 
 def made_message(id: str, sender_id: str, ts: int, text: str, raw: bytes) -> Message:

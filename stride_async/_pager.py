@@ -17,7 +17,7 @@ from stride_async._events import PageFetched
 from stride_async._net.call import Tally
 from stride_async._net.session import Session
 from stride_async._settings import MOST_ITEMS_A_PAGE
-from stride_async._wire.bookmark import Bookmark
+from stride_async._wire.bookmark import Bookmark, check_listing
 from stride_async._wire.pages import Listing, Page, Undecodable, Walk
 from stride_async._wire.secrets import forget_frames, redact
 
@@ -141,7 +141,7 @@ class Pager(Generic[T]):
             StaleBookmark: the bookmark is of another listing; says what differs.
         """
         plan = self._plan
-        bookmark.must_be_of(plan.listing.query)
+        check_listing(bookmark, plan.listing.query)
         plan.listing.walk(plan.page_size, bookmark)  # Reads the place, so that a broken one is told here.
         return Pager(attrs.evolve(plan, bookmark=bookmark))
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stride_async import DecodeError, NotFound, PaginationLoop
+from stride_async import Bookmark, DecodeError, NotFound, PaginationLoop, StaleBookmark
 from stride_async.server import Choices, LocalServer
 from tests.conftest import client_of
 
@@ -108,17 +108,53 @@ async def test_a_year_of_talk_is_the_same_in_both_orders(meetup, oldest_first):
 
 @ORDERS
 async def test_all_kinds_of_bounds_are_excluded(client, server, room, oldest_first):
-    """An id, a message, a moment, and each beside the others; a second holds a hundred messages."""
+    """Each kind of lower bound works with each kind of upper bound; a second holds a hundred messages."""
     sent = [server.add_message(room, f"{n}", ts=START + n * 10_000_000) for n in range(400)]
     here = client.conversation(room)
     low, high = await here.message(sent[99]), await here.message(sent[300])
 
-    for after in (low.id, low, low.sent_at):
-        for before in (high.id, high, high.sent_at):
+    async with here.history(before=low).stream() as messages:
+        await anext(messages)
+        just_below = messages.bookmark
+    async with here.history(after=high, oldest_first=True).stream() as messages:
+        await anext(messages)
+        just_above = messages.bookmark
+
+    assert (low.ts, low.id) == low.key
+    for after in (low.id, low, low.sent_at, low.key, (low.ts + 1, "")):
+        for before in (high.id, high, high.sent_at, high.key, (high.ts, "")):
             window = here.history(after=after, before=before, oldest_first=oldest_first)
             assert sent[100:300][:: 1 if oldest_first else -1] == await ids(window)
     assert sent[:100] == sorted(await ids(here.history(before=sent[100], oldest_first=oldest_first)), key=sent.index)
     assert [] == await ids(here.history(after=low, before=low, oldest_first=oldest_first))
+    window = here.history(after=just_below, before=just_above, oldest_first=oldest_first)
+    assert sent[99:301][:: 1 if oldest_first else -1] == await ids(window)
+
+
+async def test_a_bookmark_of_the_newest_message_bounds_the_next_catch_up(client, server, room):
+    """Unlike `resume`, the bound does not depend on the order in which the bookmarked listing ran."""
+    server.fill(room, 3, ts=START)
+    here = client.conversation(room)
+    async with here.history().stream() as messages:
+        await anext(messages)
+        newest = Bookmark.loads(messages.bookmark.dumps())
+    new = server.fill(room, 2, ts=START + YEARS)
+
+    assert new == await ids(here.history(after=newest, oldest_first=True))
+
+
+async def test_a_bookmark_that_names_no_message_of_the_conversation_is_no_bound(client, server, room):
+    """That is another listing's bookmark, or the one of a listing that returned nothing yet."""
+    here = client.conversation(room)
+    async with client.conversation(server.add_conversation("Other")).history().stream() as messages:
+        other = messages.bookmark
+    async with here.history().stream() as messages:
+        start = messages.bookmark
+
+    with pytest.raises(StaleBookmark, match="before is a bookmark of another listing"):
+        here.history(before=other)
+    with pytest.raises(ValueError, match="after is a bookmark of the start of a listing"):
+        here.history(after=start)
 
 
 @ORDERS

@@ -52,7 +52,6 @@ IN_SIGNATURES = [
 ERRORS = [name for name, public in vars(stride_async).items() if isinstance(public, type)
           and issubclass(public, StrideError) and name in stride_async.__all__]  # fmt: skip
 PARTS_OF_THE_MACHINERY = {
-    *("Bookmark.must_be_of", "Bookmark.number", "Bookmark.text"),
     *("RemoteBody.close", "RemoteBody.open_at", "RemoteBody.pieces", "StrideError.with_facts"),
 }
 """Called by other modules of the package, not by users."""

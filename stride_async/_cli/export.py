@@ -26,6 +26,7 @@ from stride_async._cli.connect import with_client
 from stride_async._cli.exits import Ended, Exit, code_of_os
 from stride_async._cli.export_progress import ExportProgress
 from stride_async._cli.options import json_option, verbose_option
+from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async.export import (
     ConversationStarted,
     ExportEvent,
@@ -43,7 +44,6 @@ _FAILURES_SHOWN = 6
 """Of what is missing, so that the summary fits fifteen lines; the rest is in the run's failures.jsonl."""
 _WORTH_TRYING = "run again"
 """How the hint of a failure begins that another run may mend."""
-_PAGE_MESSAGES = 75
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _SPAN = re.compile(r"(\d{1,9})([dhm])")
 _SPAN_UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
@@ -228,7 +228,7 @@ async def _estimate(client: StrideClient, archive: Path, options: ExportOptions,
     told = [f"{len(found):,} conversations, {sum(one.held for one in found):,} messages held, at least {calls:,} calls"]
     if any(one.open_ended for one in found):
         told.append(
-            f"How long a history is shows only when it is read: a call brings {_PAGE_MESSAGES} messages "
+            f"How long a history is shows only when it is read: a call brings {MOST_ITEMS_A_PAGE} messages "
             "at most, and each file is a call more"
         )
     if limit is not None:
@@ -239,7 +239,7 @@ async def _estimate(client: StrideClient, archive: Path, options: ExportOptions,
         waiting = f"at least {seconds:,.0f} s of waiting" if seconds else "no waiting as far as known"
         told.append(
             f"At {limit:,} calls a minute in a conversation, {at_once:,} of them at once: {waiting}, and up to"
-            f" {limit * _PAGE_MESSAGES * at_once:,} messages a minute"
+            f" {limit * MOST_ITEMS_A_PAGE * at_once:,} messages a minute"
         )
     show.words(".\n".join(told) + ".")
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 
 from stride_async import Conversation, ConversationClient, StrideClient
 from stride_async._cli.exits import Ended, Exit
+from stride_async._wire.addresses import room_in_address
+from stride_async._wire.nearest import nearest
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
-_ADDRESS = re.compile(
-    r"https://(?:app\.stride\.com|applink\.atlassian\.com/stride)/(?P<cloud>[^/?#]+)/chat/(?P<id>[^/?#]+)/?(?:[?#].*)?"
-)
-_NAMES_OFFERED = 3
+_LEAST_LIKENESS = 0.5
 
 
 async def find_conversation(client: StrideClient, words: str) -> ConversationClient:
@@ -36,21 +34,19 @@ async def find_conversation(client: StrideClient, words: str) -> ConversationCli
 
 
 def _id_in(client: StrideClient, address: str) -> str:
-    parts = _ADDRESS.fullmatch(address)
-    if parts is None:
+    named = room_in_address(address)
+    if named is None:
         raise Ended(
             Exit.USAGE,
             f"{address!r} is no address of a conversation: expected https://app.stride.com/SITE/chat/CONVERSATION",
         )
-    if parts["cloud"] != client.cloud_id:
-        raise Ended(Exit.USAGE, f"the address is of site {parts['cloud']}, STRIDE_CLOUD_ID is {client.cloud_id}")
-    return parts["id"]
+    cloud_id, conversation_id = named
+    if cloud_id != client.cloud_id:
+        raise Ended(Exit.USAGE, f"the address is of site {cloud_id}, STRIDE_CLOUD_ID is {client.cloud_id}")
+    return conversation_id
 
 
 def _near(words: str, listed: list[Conversation]) -> str:
-    by_folded = {one.name.casefold(): one.name for one in listed if one.name}
-    sought = words.casefold()
-    near = get_close_matches(sought, by_folded, n=_NAMES_OFFERED, cutoff=0.5)
-    near += [folded for folded in by_folded if sought in folded and folded not in near]
-    names = ", ".join(repr(by_folded[folded]) for folded in near[:_NAMES_OFFERED])
+    near = nearest([words], (one.name for one in listed), least_likeness=_LEAST_LIKENESS)
+    names = ", ".join(map(repr, near))
     return f"; near to it: {names}" if names else "; `stride list conversations --archived` lists them all"

@@ -54,42 +54,45 @@ class Bookmark:
             raise StaleBookmark(f"this is no bookmark: {error}") from error
         return cls(written.query, written.place)
 
-    def must_be_of(self, query: Mapping[str, Word]) -> None:
-        """Accept only a bookmark of this very listing.
 
-        Raises:
-            StaleBookmark: it is of another one; says what differs.
-        """
-        differing = [name for name in {**query, **self.query} if query.get(name) != self.query.get(name)]
-        if differing:
-            words = "; ".join(f"{name}: {self.query.get(name)!r}, here {query.get(name)!r}" for name in differing)
-            raise StaleBookmark(f"the bookmark is of another listing ({words})")
+def check_listing(bookmark: Bookmark, query: Mapping[str, Word]) -> None:
+    """Refuse a bookmark of any other listing than the one with this query.
 
-    def text(self, name: str) -> str:
-        """A text of the place, perhaps empty.
+    Raises:
+        StaleBookmark: The bookmark is of another listing; the message names what differs.
+    """
+    differing = [name for name in {**query, **bookmark.query} if query.get(name) != bookmark.query.get(name)]
+    if differing:
+        parts = "; ".join(f"{name} is {bookmark.query.get(name)!r}, here {query.get(name)!r}" for name in differing)
+        raise StaleBookmark(f"the bookmark is of another listing: {parts}")
 
-        Raises:
-            StaleBookmark: it is missing, no text, or cannot be sent.
-        """
-        value = self.place.get(name)
-        if not isinstance(value, str) or not can_be_written(value):
-            raise StaleBookmark(f"the bookmark's place has {name} {value!r}, expected a text")
-        return value
 
-    def number(self, name: str, low: int, high: int) -> int:
-        """A number of the place, `low` to `high`.
+def text_in(bookmark: Bookmark, name: str) -> str:
+    """Return a string of the bookmark's position, which may be empty.
 
-        Raises:
-            StaleBookmark: it is missing, no whole number, or out of its range.
-        """
-        value = self.place.get(name)
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise StaleBookmark(f"the bookmark's place has {name} {value!r}, expected {low} to {high}")
-        return value
+    Raises:
+        StaleBookmark: It is missing, is not a string, or cannot be encoded as UTF-8.
+    """
+    value = bookmark.place.get(name)
+    if not isinstance(value, str) or not can_be_written(value):
+        raise StaleBookmark(f"the bookmark has {name} {value!r}; expected a string")
+    return value
+
+
+def number_in(bookmark: Bookmark, name: str, low: int, high: int) -> int:
+    """Return an integer of the bookmark's position, from `low` to `high`.
+
+    Raises:
+        StaleBookmark: It is missing, is not an integer, or is out of range.
+    """
+    value = bookmark.place.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise StaleBookmark(f"the bookmark has {name} {value!r}; expected {low} to {high}")
+    return value
 
 
 def can_be_written(text: str) -> bool:
-    """Whether it has a form in UTF-8, as all that is sent must."""
+    """Return whether the text can be encoded as UTF-8, as everything that is sent must be."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
 
@@ -15,10 +14,10 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from stride_async._errors import DecodeError
 from stride_async._models import (
-    EPOCH,
     Account,
     Conversation,
     Email,
+    Key,
     Media,
     Message,
     Module,
@@ -28,64 +27,16 @@ from stride_async._models import (
     User,
     made_message,
 )
+from stride_async._moments import parse_datetime, parse_nanoseconds
 from stride_async.document import Document
 
 M = TypeVar("M")
 
-_INSTANT = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-# As the service writes them: these need no taking apart, which tells on a page's worth of messages.
-_USUAL_MARKS = frozenset({"--T::.", "--T::Z"})
-"""Every third character from the fifth on."""
-_LENGTH_WITH_MICROSECONDS = len("2017-10-24T22:16:05.123456Z")
-_USUAL_LENGTHS = frozenset({20, *range(22, 31)})
-"""Without a fraction, or with one to nine digits of it."""
-_NANOSECONDS = 1_000_000_000
-
-
-def nanoseconds(text: str) -> int:
-    """Nanoseconds since the epoch of an RFC 3339 instant with 0 to 9 fraction digits (protocol 1.3).
-
-    Raises:
-        ValueError: the text is no such instant.
-    """
-    if text[4:20:3] not in _USUAL_MARKS or text[-1] != "Z" or len(text) not in _USUAL_LENGTHS:
-        return _nanoseconds_by_parts(text)
-    since = datetime.fromisoformat(text) - EPOCH
-    seconds = since.days * 86_400 + since.seconds
-    if len(text) <= _LENGTH_WITH_MICROSECONDS:
-        return (seconds * 1_000_000 + since.microseconds) * 1_000
-    digits = text[20:-1]
-    if not (digits.isdigit() and digits.isascii()):
-        raise ValueError(f"expected an RFC 3339 instant, found {text!r}")  # Beyond the sixth, fromisoformat lets pass.
-    return seconds * _NANOSECONDS + int(digits.ljust(9, "0"))
-
-
-def _nanoseconds_by_parts(text: str) -> int:
-    match = _INSTANT.fullmatch(text)
-    if match is None:
-        raise ValueError(f"expected an RFC 3339 instant, found {text!r}")
-    whole, fraction, zone = match.groups()
-    since = datetime.fromisoformat(whole + zone.upper()) - EPOCH
-    return (since.days * 86_400 + since.seconds) * _NANOSECONDS + int((fraction or "0")[:9].ljust(9, "0"))
-
-
-def instant(ns: int) -> str:
-    """A moment as a query value: RFC 3339 in UTC, trailing zeros of the fraction dropped."""
-    seconds, nanos = divmod(ns, _NANOSECONDS)
-    whole = (EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
-    fraction = f"{nanos:09d}".rstrip("0")
-    return f"{whole}.{fraction}Z" if fraction else f"{whole}Z"
-
 
 def _moment(value: object, _: object) -> datetime:
-    """An aware datetime; of nine fraction digits the last three are dropped, which Python cannot hold."""
     if not isinstance(value, str):
         raise TypeError(f"expected an RFC 3339 instant, found {value!r}")
-    match = _INSTANT.fullmatch(value)
-    if match is None:
-        raise ValueError(f"expected an RFC 3339 instant, found {value!r}")
-    whole, fraction, zone = match.groups()
-    return datetime.fromisoformat(f"{whole}.{(fraction or '0')[:6].ljust(6, '0')}{zone}").astimezone(UTC)
+    return parse_datetime(value)
 
 
 def _exactly(kind: type[Any]) -> Callable[[object, object], Any]:
@@ -228,7 +179,7 @@ class _Fields(msgspec.Struct, gc=False):
     text: str | None = None
 
 
-class _Key(msgspec.Struct, gc=False):
+class _KeyFields(msgspec.Struct, gc=False):
     id: str
     ts: str
 
@@ -238,7 +189,7 @@ class _Body(msgspec.Struct):
 
 
 _fields = msgspec.json.Decoder(_Fields).decode
-_key = msgspec.json.Decoder(_Key).decode
+_key = msgspec.json.Decoder(_KeyFields).decode
 _body = msgspec.json.Decoder(_Body).decode
 
 
@@ -250,7 +201,7 @@ def message_at(raw: bytes, path: str) -> Message:
     """
     try:
         fields = _fields(raw)
-        ts = nanoseconds(fields.ts)
+        ts = parse_nanoseconds(fields.ts)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         words, _, where = str(error).partition(" - at `$")
         raise undecodable(path + where.rstrip("`"), raw, words) from error
@@ -268,10 +219,10 @@ def _text_of(raw: bytes, path: str) -> str:
         raise undecodable(f"{path}.body", raw, str(error)) from error
 
 
-def key_at(raw: bytes) -> tuple[int, str] | None:
-    """`(ts, id)` of a message, None when even these cannot be read."""
+def key_at(raw: bytes) -> Key | None:
+    """Return the key of a message, or None if its time or id is unreadable."""
     try:
         key = _key(raw)
-        return nanoseconds(key.ts), key.id
+        return parse_nanoseconds(key.ts), key.id
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
         return None

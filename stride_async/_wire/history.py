@@ -9,34 +9,39 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from operator import attrgetter
+from datetime import UTC, datetime
+from typing import Literal
 
 import attrs
 import msgspec
 
 from stride_async._errors import DecodeError, PaginationLoop, StaleBookmark
-from stride_async._models import EPOCH, Message
-from stride_async._wire.bookmark import Bookmark, Word, can_be_written
-from stride_async._wire.convert import instant, key_at, message_at, undecodable
+from stride_async._models import Key, Message, just_above, key_of
+from stride_async._moments import NANOSECONDS, format_nanoseconds, to_nanoseconds
+from stride_async._wire.bookmark import Bookmark, Word, can_be_written, number_in, text_in
+from stride_async._wire.convert import key_at, message_at, undecodable
 from stride_async._wire.pages import Page, Undecodable, read_each, split_history, tell, whole
 from stride_async._wire.request import Request
 
 HELD_PAGES = 16
 """Pages an oldest-first walk keeps whole on its way back, so that catching up costs no second asking."""
 
-Key = tuple[int, str]
-"""`(ts, id)`: the order of messages."""
+_KIND = "history"
+_DAY = 86_400 * NANOSECONDS
+# The first and the last whole second that can be written with a year of four digits.
+_EARLIEST = to_nanoseconds(datetime.min.replace(tzinfo=UTC))
+_LATEST = to_nanoseconds(datetime.max.replace(microsecond=0, tzinfo=UTC))
 
-_SECOND = 1_000_000_000
-_DAY = 86_400 * _SECOND
-_EARLIEST = (datetime.min - EPOCH.replace(tzinfo=None)) // timedelta(seconds=1) * _SECOND
-_LATEST = (datetime.max - EPOCH.replace(tzinfo=None)) // timedelta(seconds=1) * _SECOND
-"""The whole seconds that can be written with four digits of a year."""
-_key_of = attrgetter("ts", "id")
+Bound = str | Message | datetime | Key | Bookmark
+"""Where a history begins or ends, exclusive.
 
-Bound = str | Message | datetime
-"""Where a history begins or ends, exclusive: a message id, a message, or an aware moment."""
+- A message id, or a `Message`.
+- An aware datetime. Messages of that very microsecond are excluded.
+- A key, `(ts, id)`: the position of a message that need not exist. With an empty id it is the position before every
+  message of that nanosecond, so `after=(ts, "")` includes them and `before=(ts, "")` does not.
+- A `Bookmark` of a history of the same conversation, whatever its bounds and order: the position of the bookmarked
+  message.
+"""
 
 
 class _Named(msgspec.Struct):
@@ -61,23 +66,6 @@ class _Edge:
     id: str | None
     ts: int | None
 
-    @classmethod
-    def of(cls, bound: Bound | None, name: str) -> _Edge | None:
-        if bound is None:
-            return None
-        if isinstance(bound, Message):
-            return cls(bound.id, bound.ts)
-        if isinstance(bound, datetime):
-            if bound.utcoffset() is None:
-                raise ValueError(f"{name}={bound.isoformat()} has no time zone: give an aware datetime")
-            ts = (bound - EPOCH) // timedelta(microseconds=1) * 1000
-            return cls(None, min(max(ts, _EARLIEST), _LATEST + _SECOND - 1))
-        if not bound:
-            raise ValueError(f"{name} is an empty message id")
-        if not can_be_written(bound):
-            raise ValueError(f"{name}={bound!r} cannot be written in UTF-8")
-        return cls(bound, None)
-
     @property
     def key(self) -> Key | None:
         """The place of the message, where both parts of it are known."""
@@ -86,13 +74,13 @@ class _Edge:
     @property
     def word(self) -> Word:
         """For the fingerprint of a listing: the id where there is one, else the moment."""
-        return self.id if self.id is not None else instant(self.ts or 0)
+        return self.id if self.id is not None else format_nanoseconds(self.ts or 0)
 
     def floor(self) -> Key | None:
         """The least key above this lower bound."""
         if self.ts is None:
             return None
-        return (self.ts + 1, "") if self.id is None else (self.ts, f"{self.id}\0")
+        return (self.ts + 1, "") if self.id is None else just_above((self.ts, self.id))
 
     def ceiling(self) -> Key | None:
         """All keys below this upper bound are less than this one."""
@@ -100,6 +88,47 @@ class _Edge:
 
 
 _NOWHERE = _Edge(None, None)
+
+
+def _edge_of(bound: Bound | None, name: Literal["after", "before"], path: str) -> _Edge | None:
+    if bound is None:
+        return None
+    if isinstance(bound, Message):
+        return _Edge(bound.id, bound.ts)
+    if isinstance(bound, datetime):
+        if bound.utcoffset() is None:
+            raise ValueError(f"{name}={bound.isoformat()} has no time zone; use an aware datetime")
+        return _Edge(None, min(max(to_nanoseconds(bound), _EARLIEST), _LATEST + NANOSECONDS - 1))
+    if isinstance(bound, Bookmark):
+        bound = _bookmarked(bound, name, path)
+    ts, id = bound if isinstance(bound, tuple) else (None, bound)
+    if ts is not None and not _EARLIEST - _DAY <= ts <= _LATEST + _DAY:
+        raise ValueError(f"{name}={bound!r} is outside the years 1 to 9999; expected (nanoseconds, message id)")
+    if not can_be_written(id):
+        raise ValueError(f"{name}={bound!r} cannot be written in UTF-8")
+    if id:
+        return _Edge(id, ts)
+    if ts is None:
+        raise ValueError(f"{name} is an empty message id")
+    # Between the messages of this nanosecond and those before. An edge without an id excludes its own moment.
+    return _Edge(None, _writable(ts - 1 if name == "after" else ts))
+
+
+def _bookmarked(bookmark: Bookmark, name: str, path: str) -> Key:
+    """Return the key of a bookmarked message."""
+    if (bookmark.query.get("kind"), bookmark.query.get("path")) != (_KIND, path):
+        raise StaleBookmark(f"{name} is a bookmark of another listing, not of {path}")
+    if not bookmark.place:
+        raise ValueError(f"{name} is a bookmark of the start of a listing, which names no message")
+    return _key_in(bookmark)
+
+
+def _key_in(bookmark: Bookmark) -> Key:
+    # Its offset from UTC may put a message up to a day outside the years that can be written.
+    ts, id = number_in(bookmark, "ts", _EARLIEST - _DAY, _LATEST + _DAY), text_in(bookmark, "id")
+    if not id:
+        raise StaleBookmark("the bookmark has an empty id")
+    return ts, id
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -116,7 +145,7 @@ class HistoryListing:
     def query(self) -> Mapping[str, Word]:
         """Kind, path, bounds and order."""
         return {
-            "kind": "history",
+            "kind": _KIND,
             "path": self.path,
             "after": self.after.word if self.after else None,
             "before": self.before.word if self.before else None,
@@ -127,10 +156,8 @@ class HistoryListing:
         """From the end the order names, or from behind the bookmarked message."""
         at = None
         if bookmark is not None and bookmark.place:
-            # An offset from UTC may carry a message a day beyond the years that can be written.
-            at = _Edge(bookmark.text("id"), bookmark.number("ts", _EARLIEST - _DAY, _LATEST + _DAY))
-            if not at.id:
-                raise StaleBookmark("the bookmark's place has an empty id")
+            ts, id = _key_in(bookmark)
+            at = _Edge(id, ts)
         if self.oldest_first:
             return OldestFirstWalk(self, page_size, at)
         return HistoryWalk(self, page_size, at)
@@ -140,7 +167,7 @@ class HistoryListing:
         query = self.query
 
         def place_after(count: int) -> Bookmark:
-            key = _key_of(items[count - 1]) if count else last
+            key = key_of(items[count - 1]) if count else last
             return Bookmark(query, {} if key is None else {"ts": key[0], "id": key[1]})
 
         return place_after
@@ -152,11 +179,14 @@ def history(
     """A listing of the messages between two bounds.
 
     Raises:
-        ValueError: a datetime without zone, an empty id, or `after` later than `before` where both carry a time.
+        ValueError: A bound is a naive datetime, an empty id, a key outside the years 1 to 9999, or a bookmark without
+            a message, or `after` is later than `before`.
+        StaleBookmark: A bound is a bookmark of another conversation.
     """
-    low, high = _Edge.of(after, "after"), _Edge.of(before, "before")
+    low, high = _edge_of(after, "after", path), _edge_of(before, "before", path)
     if low and high and low.ts is not None and high.ts is not None and low.ts > high.ts:
-        raise ValueError(f"after={instant(low.ts)} is later than before={instant(high.ts)}")
+        later, earlier = format_nanoseconds(_writable(low.ts)), format_nanoseconds(_writable(high.ts))
+        raise ValueError(f"after={later} is later than before={earlier}")
     return HistoryListing(path=path, limit_key=limit_key, after=low, before=high, oldest_first=oldest_first)
 
 
@@ -196,10 +226,10 @@ class _Window:
         """Those of sorted messages that lie within, each once."""
         if not messages:
             return messages
-        within = not self.edges and self.holds(_key_of(messages[0])) and self.holds(_key_of(messages[-1]))
+        within = not self.edges and self.holds(key_of(messages[0])) and self.holds(key_of(messages[-1]))
         if within and len({message.id for message in messages}) == len(messages):
             return messages
-        return list({message.id: message for message in messages if self.holds(_key_of(message))}.values())
+        return list({message.id: message for message in messages if self.holds(key_of(message))}.values())
 
 
 class _Backwards:
@@ -227,12 +257,12 @@ class _Backwards:
             if low.id is not None and (low_by_id or low.ts is None):
                 query.append(("afterMessage", low.id))
             elif low.ts is not None:
-                query.append(("afterTimestamp", instant(_second_before(low))))
+                query.append(("afterTimestamp", format_nanoseconds(_second_before(low))))
         if high is not None:
             if high.id is not None and (high_by_id or high.ts is None):
                 query.append(("beforeMessage", high.id))
             elif high.ts is not None:
-                query.append(("beforeTimestamp", instant(_second_after(high))))
+                query.append(("beforeTimestamp", format_nanoseconds(_second_after(high))))
                 # A whole second takes in more than was asked for: a small page might hold nothing but that.
                 limit = self._page_size
         query.append(("limit", str(limit)))
@@ -312,14 +342,18 @@ def _second_before(edge: _Edge) -> int:
     """A whole second not above the edge, strictly below it where messages of that very moment count."""
     assert edge.ts is not None
     ts = edge.ts - 1 if edge.id is not None else edge.ts
-    return max(ts // _SECOND * _SECOND, _EARLIEST)
+    return _writable(ts // NANOSECONDS * NANOSECONDS)
 
 
 def _second_after(edge: _Edge) -> int:
     """A whole second not below the edge, strictly above it where messages of that very moment count."""
     assert edge.ts is not None
     ts = edge.ts + 1 if edge.id is not None else edge.ts
-    return min(-(-ts // _SECOND) * _SECOND, _LATEST)
+    return _writable(-(-ts // NANOSECONDS) * NANOSECONDS)
+
+
+def _writable(ts: int) -> int:
+    return min(max(ts, _EARLIEST), _LATEST)
 
 
 class _Unplaced:
@@ -377,7 +411,7 @@ class HistoryWalk:
         elements, path = split_history(body)
         decoded = read_each(elements, path, message_at)
         messages = decoded.items
-        messages.sort(key=_key_of, reverse=True)
+        messages.sort(key=key_of, reverse=True)
         if decoded.errors:
             tell([*self._unplaced.of(decoded.errors), *_within(decoded.errors, self._window)], on_undecodable)
             oldest = self._back.oldest(elements, path, body)
@@ -389,7 +423,7 @@ class HistoryWalk:
         self._catching_up = not items
         self._ready = Page(items, body, self._listing.places(items, self._last))
         if items:
-            self._last = _key_of(items[-1])
+            self._last = key_of(items[-1])
         if oldest is not None and oldest.key is not None:
             self._window = self._window.below(oldest.key)
         self._back.go_on_below(oldest, body)
@@ -499,13 +533,13 @@ class OldestFirstWalk:
         decoded = read_each(elements, path, message_at)
         window = self._window if span.upper is None else self._window.below(span.upper)
         tell(_within(decoded.errors, window), self._on_undecodable)
-        return self._page(span, [m for m in decoded.items if window.holds(_key_of(m))], body)
+        return self._page(span, [m for m in decoded.items if window.holds(key_of(m))], body)
 
     def _page(self, span: _Span, messages: list[Message], body: bytes) -> Page[Message]:
-        items = sorted({m.id: m for m in messages}.values(), key=_key_of)
+        items = sorted({m.id: m for m in messages}.values(), key=key_of)
         page = Page(items, body, self._listing.places(items, self._last))
         if items:
-            self._last = _key_of(items[-1])
+            self._last = key_of(items[-1])
         if span.upper is not None:
             self._window = self._window.above(span.upper)
         return page
@@ -529,7 +563,7 @@ class _Again:
         self.back.check(oldest)
         decoded = read_each(elements, path, message_at)
         tell(_within(decoded.errors, self._window), on_undecodable)
-        self.found += [m for m in decoded.items if self._window.holds(_key_of(m))]
+        self.found += [m for m in decoded.items if self._window.holds(key_of(m))]
         self.back.go_on_below(oldest, body)
         if oldest is not None and oldest.key is not None:
             self._window = self._window.below(oldest.key)

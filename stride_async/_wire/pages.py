@@ -16,7 +16,7 @@ import attrs
 import msgspec
 
 from stride_async._errors import DecodeError, PaginationLoop, TooManyEmptyPages
-from stride_async._wire.bookmark import Bookmark, Word
+from stride_async._wire.bookmark import Bookmark, Word, number_in, text_in
 from stride_async._wire.convert import undecodable
 from stride_async._wire.request import Query, Request, Response
 
@@ -264,8 +264,8 @@ class CursorWalk(Generic[T]):
         self._ended = False
         if bookmark is not None and bookmark.place:
             self._place = bookmark.place
-            self._cursor = bookmark.text("cursor") or None
-            count, last = bookmark.number("count", 0, MOST_COUNTED), bookmark.text("last")
+            self._cursor = text_in(bookmark, "cursor") or None
+            count, last = number_in(bookmark, "count", 0, MOST_COUNTED), text_in(bookmark, "last")
             # When the item is not found it is none of those counted: better one again than one missed.
             self._search = _Search(last, count - 1) if count else None
 
@@ -404,9 +404,9 @@ class OffsetWalk(Generic[T]):
         self._ended = False
         if bookmark is not None and bookmark.place:
             self._place = bookmark.place
-            self._sought = bookmark.text("last")
+            self._sought = text_in(bookmark, "last")
             # One item back, so that the bookmarked one is found again where it stood.
-            self._start = bookmark.number("offset", 1, MOST_COUNTED) - 1
+            self._start = number_in(bookmark, "offset", 1, MOST_COUNTED) - 1
 
     def next(self, wanted: int | None) -> Request[bytes] | Page[T] | None:
         """The ready page, else the request for the next one."""

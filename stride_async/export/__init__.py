@@ -3,6 +3,7 @@
 Needs the extra `export`.
 """
 
+from stride_async._wire.addresses import room_in_address
 from stride_async.export._archive.files import ArchiveBusy, ArchiveError, DamagedArchive, NewerArchive, NotAnArchive
 from stride_async.export._archive.reader import ArchivedMedia, ArchivedRoster, ArchiveReader, Rows, read
 from stride_async.export._archive.runs import Finding
@@ -21,7 +22,7 @@ from stride_async.export._events import (
 from stride_async.export._fetch.listing import NothingSelected
 from stride_async.export._fetch.run import export
 from stride_async.export._options import ExportOptions
-from stride_async.export._selection import Selection, room_in_address
+from stride_async.export._selection import Selection
 from stride_async.export._verify import Report, Status, Verdict, status, verify
 
 __all__ = [

@@ -5,15 +5,15 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
 from itertools import islice
 
 import attrs
 
 from stride_async._client import StrideClient
 from stride_async._errors import DecodeError, Forbidden, NotFound
-from stride_async._models import EPOCH
-from stride_async._wire.convert import instant, key_at
+from stride_async._moments import format_nanoseconds
+from stride_async._settings import MOST_ITEMS_A_PAGE
+from stride_async._wire.convert import key_at
 from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.commits import Held, Key
 from stride_async.export._archive.files import Archive, DamagedArchive
@@ -21,9 +21,6 @@ from stride_async.export._archive.layout import CONVERSATIONS
 from stride_async.export._archive.months import digest_of
 from stride_async.export._archive.runs import Finding
 from stride_async.export._fetch.buffer import line_of
-
-WINDOW = 75
-"""Messages of a window that is compared with the service: a page."""
 
 
 @attrs.frozen
@@ -55,7 +52,7 @@ def drawn(archive: Archive, sample: int, seed: int) -> list[Window]:
 def _window(archive: Archive, id: str, file: Held, rows: int) -> Window:
     held: dict[Key, bytes] = {}
     try:
-        for line in deque(islice(archive.lines(file.path), rows), maxlen=WINDOW):
+        for line in deque(islice(archive.lines(file.path), rows), maxlen=MOST_ITEMS_A_PAGE):
             key = key_at(line)
             if key is not None:
                 held[key] = digest_of(line)
@@ -100,11 +97,11 @@ class Comparison:
         def odd(error: DecodeError) -> None:
             take(key_at(error.raw), error.raw)
 
-        above = EPOCH + timedelta(microseconds=high[0] // 1000 + 1)
-        pager = self._client.conversation(window.conversation_id).history(before=above, page_size=WINDOW)
+        room = self._client.conversation(window.conversation_id)
+        pager = room.history(before=(high[0] + 1, ""), page_size=MOST_ITEMS_A_PAGE)
         async for page in pager.pages(on_undecodable=odd):
             for message in page.items:
-                take((message.ts, message.id), message.raw)
+                take(message.key, message.raw)
             if page.items and page.items[-1].ts < low[0]:
                 break
         return now
@@ -113,7 +110,7 @@ class Comparison:
         changed = sum(now[key] != digest for key, digest in window.held.items() if key in now)
         gone, new = len(window.held.keys() - now.keys()), len(now.keys() - window.held.keys())
         if changed or gone or new:
-            where = f"between {instant(min(window.held)[0])} and {instant(max(window.held)[0])}"
+            where = f"between {format_nanoseconds(min(window.held)[0])} and {format_nanoseconds(max(window.held)[0])}"
             told = f"{changed} messages differ, {gone} are gone there, {new} are not held"
             what = f"is not what the service says {where}: {told}; run the export with rescan to see"
             self.findings.append(Finding(window.path, what, "rescan"))

@@ -10,6 +10,7 @@ import attrs
 
 from stride_async._client import StrideClient
 from stride_async._files import run_to_completion
+from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.commits import BEGINNING
 from stride_async.export._archive.files import Archive
@@ -19,8 +20,6 @@ from stride_async.export._archive.state import State
 from stride_async.export._fetch.listing import chosen, name_of
 from stride_async.export._options import ExportOptions
 
-_PAGE_MESSAGES = 75
-"""What one call of the history brings at most (protocol 5.15)."""
 _NEVER = "9999-99"
 """A month after all others."""
 
@@ -65,7 +64,7 @@ def _estimated(archive: Archive | None, id: str, name: str, options: ExportOptio
     roster = not only_failed or ("roster", "") in state.failed
     history = not only_failed or ("history", "") in state.failed or bool(state.failed_messages())
     last_page = 1
-    pages = _read_again(state, options, only_failed=only_failed) // _PAGE_MESSAGES + last_page if history else 0
+    pages = _read_again(state, options, only_failed=only_failed) // MOST_ITEMS_A_PAGE + last_page if history else 0
     return Estimate(
         conversation_id=id,
         name=name,

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-import heapq
-import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
 import attrs
 
-_ADDRESS = re.compile(
-    r"https://(?:app\.stride\.com/(?P<web_site>[^/]+)|applink\.atlassian\.com/stride/(?P<link_site>[^/]+))"
-    r"/chat/(?P<room>[^/?#]+)[/?#]?.*"
-)
-_NEAREST = 3
-"""Names offered, for so many selectors at most that mean nothing."""
-_ALIKE = 0.6
-"""From which likeness on (of 0 to 1) an id is offered beside names."""
+from stride_async._wire.addresses import room_in_address
+from stride_async._wire.nearest import nearest
 
-
-def room_in_address(text: str) -> tuple[str, str] | None:
-    """`(cloud id, conversation id)` of a web address or deep link of a room (protocol 1.1); None for anything else."""
-    match = _ADDRESS.fullmatch(text.strip())
-    if match is None:
-        return None
-    return match["web_site"] or match["link_site"], match["room"]
+_SELECTORS_COMPARED = 3
 
 
 @attrs.frozen
@@ -65,19 +50,11 @@ class Selection:
 
         Names, however unlike, and ids that are alike.
         """
-        found: dict[str, float] = {}
-        for selector in sorted(self.idle(names), key=lambda one: one.startswith("^"))[:_NEAREST]:
+        sought = []
+        for selector in sorted(self.idle(names), key=lambda one: one.startswith("^"))[:_SELECTORS_COMPARED]:
             address = room_in_address(selector.removeprefix("^"))
-            sought = address[1] if address is not None else selector.strip("^*")
-            matcher = difflib.SequenceMatcher(b=sought.casefold())
-            for id, name in names.items():
-                for text, least in ((name, 0.0), (id, _ALIKE)):
-                    matcher.set_seq1(text.casefold())
-                    if not text or matcher.real_quick_ratio() < least:
-                        continue
-                    if (alike := matcher.ratio()) >= least:
-                        found[text] = max(alike, found.get(text, 0.0))
-        return heapq.nlargest(_NEAREST, found, key=found.__getitem__)
+            sought.append(address[1] if address is not None else selector.strip("^*"))
+        return nearest(sought, names.values(), names)
 
 
 def _means(selector: str, id: str, name: str) -> bool:

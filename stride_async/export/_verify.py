@@ -18,7 +18,8 @@ import attrs
 import msgspec
 
 from stride_async._client import StrideClient
-from stride_async._wire.convert import instant, key_at
+from stride_async._moments import format_nanoseconds
+from stride_async._wire.convert import key_at
 from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.commits import BEGINNING, Commit, Held, Key, Raw, read_commit
 from stride_async.export._archive.files import FORMAT, Archive, DamagedArchive
@@ -235,7 +236,7 @@ def _pieces(state: State) -> list[Span]:
 
 
 def _moment(key: Key) -> str:
-    return "the beginning" if key == BEGINNING else instant(key[0])
+    return "the beginning" if key == BEGINNING else format_nanoseconds(key[0])
 
 
 class _Form(msgspec.Struct):

@@ -82,7 +82,7 @@ async def test_everything_comes_by_default(run: Run, rooms: dict[str, str], tmp_
         (["team-*", "^*-old"], ["team-red"]),
         (["^team-*"], ["general", "Ann"]),
         (["{general}"], ["general"]),
-        (["https://app.stride.com/{site}/chat/{general}"], ["general"]),
+        (["https://app.stride.com/{site}/chat/{general}/info"], ["general"]),
         (["https://applink.atlassian.com/stride/{site}/chat/{Ann}?x=1", "team-red"], ["Ann", "team-red"]),
         (["@{file}", "^team-red"], ["general"]),
         (["^@{file}"], ["team-old", "Ann"]),

@@ -123,7 +123,7 @@ async def test_a_conversation_is_found_by_address_too(run: Run, server: LocalSer
     """What a browser's address bar shows can be pasted."""
     room = server.add_conversation("general")
     server.fill(room, 1)
-    app = f"https://app.stride.com/{server.cloud_id}/chat/{room}"
+    app = f"https://app.stride.com/{server.cloud_id}/chat/{room}/info"
     link = f"https://applink.atlassian.com/stride/{server.cloud_id}/chat/{room}?from=mail"
 
     found = [(await run("history", address)).stdout for address in (app, link)]

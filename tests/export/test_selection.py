@@ -73,6 +73,7 @@ def test_kinds_narrow_the_selection(kinds: list[str], ids: list[str]):
         ("https://app.stride.com/S/chat/R?x=1#top", ("S", "R")),
         ("https://applink.atlassian.com/stride/S/chat/R", ("S", "R")),
         (" https://app.stride.com/S/chat/R/ ", ("S", "R")),
+        ("https://app.stride.com/S/chat/R/info", ("S", "R")),
         ("https://app.stride.com/S/chat/", None),
         ("https://example.com/S/chat/R", None),
         ("R", None),

@@ -63,21 +63,25 @@ def test_what_was_given_before_a_cut_and_after_resuming_is_the_whole(keys, order
 
 @st.composite
 def bounds(draw, keys):
-    """None, or the bound and the key it stands for; None of the moments' ids."""
-    kind = draw(st.sampled_from(["none", "id", "message", "moment"]))
+    """None, or the bound and the key it stands for; a datetime has None for an id."""
+    kind = draw(st.sampled_from(["none", "id", "message", "moment", "key", "position", "bookmark"]))
     if kind == "none" or (kind == "id" and not keys):
         return None, None
     if kind == "moment":
         at = draw(moments)
         return moment(at), (at // 1000 * 1000, None)
+    if kind == "position":
+        at = draw(moments), ""
+        return at, at
     key = draw(st.sampled_from(keys)) if kind == "id" or keys else draw(moments.map(lambda ts: (ts, "f")))
-    return (key[1] if kind == "id" else message(key)), key
+    bookmark = Bookmark(listing().query, {"ts": key[0], "id": key[1]})
+    return {"id": key[1], "message": message(key), "key": key, "bookmark": bookmark}[kind], key
 
 
 @given(st.data(), talks, orders, page_sizes, cuts, st.booleans())
 @examples()
 def test_both_bounds_are_excluded_whatever_they_are(data, keys, order, size, count, oldest_first):
-    """Ids, messages and moments, mixed; a moment excludes what was sent at that very nanosecond."""
+    """A datetime excludes every message of its nanosecond; a key without an id lies before all of them."""
     after, low = data.draw(bounds(keys))
     before, high = data.draw(bounds(keys))
     if low and high and low[0] > high[0]:
@@ -445,6 +449,9 @@ def test_a_message_that_comes_twice_in_a_page_is_given_once():
         (None, "\ud800", "cannot be written in UTF-8"),
         (moment(NOON + 1000), moment(NOON), "after=2018-02-28T12:00:00.000001Z is later than before="),
         (message((NOON + 1, "a")), moment(NOON), "is later than"),
+        ((NOON + 1, "a"), (NOON, "b"), "after=2018-02-28T12:00:00.000000001Z is later than before="),
+        ((10**30, "a"), None, "outside the years 1 to 9999"),
+        (None, (NOON, "\ud800"), "cannot be written in UTF-8"),
     ],
 )
 def test_bounds_that_cannot_be_are_refused_at_once(after, before, words):
@@ -472,7 +479,7 @@ def test_a_place_that_cannot_be_is_stale(place):
     """Before anything is sent; says which part of it."""
     asked = listing()
 
-    with pytest.raises(StaleBookmark, match="the bookmark's place has"):
+    with pytest.raises(StaleBookmark, match="the bookmark has"):
         asked.walk(5, Bookmark(asked.query, place))
 
 

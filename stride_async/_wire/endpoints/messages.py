@@ -6,7 +6,7 @@ from typing import assert_never
 
 import msgspec
 
-from stride_async._models import Content, Markdown, Message
+from stride_async._models import Content, Markdown, Message, key_of
 from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async._wire.convert import message_at, undecodable
 from stride_async._wire.endpoints.reading import entity_id, nothing
@@ -152,4 +152,4 @@ def context_of(messages: str, limit_key: str, message_id: str, *, before: int, a
 
 def _messages(response: Response) -> list[Message]:
     elements, path = split_history(response.body)
-    return sorted(read_all(elements, path, message_at), key=lambda m: (m.ts, m.id))
+    return sorted(read_all(elements, path, message_at), key=key_of)

@@ -35,11 +35,16 @@ def get_me() -> Request[Account]:
     return Request(method="GET", path="/me", read=lambda response: object_at(response.body, Account))
 
 
+def profile_path(cloud_id: str, user_id: str) -> str:
+    """Return `/scim/site/{cloudId}/Users/{userId}`, with a capital U (protocol 5.21)."""
+    return f"/scim/site/{segment(cloud_id, 'cloud id')}/Users/{segment(user_id, 'user id')}"
+
+
 def get_user(cloud_id: str, user_id: str) -> Request[User]:
-    """`GET /scim/site/{cloudId}/Users/{userId}`, capital U (protocol 5.21)."""
+    """`GET /scim/site/{cloudId}/Users/{userId}` (protocol 5.21)."""
     return Request(
         method="GET",
-        path=f"/scim/site/{segment(cloud_id, 'cloud id')}/Users/{segment(user_id, 'user id')}",
+        path=profile_path(cloud_id, user_id),
         read=lambda response: object_at(response.body, User),
     )
 

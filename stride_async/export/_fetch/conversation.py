@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ import msgspec
 
 from stride_async._client import StrideClient
 from stride_async._errors import StrideError
-from stride_async._models import EPOCH
+from stride_async._moments import to_nanoseconds
 from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.commits import (
     BEGINNING,
@@ -238,4 +238,4 @@ class ConversationExport:
 def _nanoseconds(moment: datetime | None) -> int | None:
     if moment is None:
         return None
-    return min(max((moment - EPOCH) // timedelta(microseconds=1) * 1000, BEGINNING[0]), HIGHEST[0] - 1)
+    return min(max(to_nanoseconds(moment), BEGINNING[0]), HIGHEST[0] - 1)

@@ -6,14 +6,12 @@ import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain, groupby
 from operator import itemgetter
 from typing import TypeVar
 
 from stride_async._conversation import ConversationClient
-from stride_async._models import EPOCH, Message
 from stride_async.export._archive.chain import Overtaken, keyed, sealed_lines
 from stride_async.export._archive.commits import (
     BEGINNING,
@@ -173,7 +171,8 @@ class HistoryExport:
 
     async def _pages(self, walked: Pages, window: Window, tell: Callable[[int, int], Awaitable[None]]) -> Key | None:
         """Walk to the end; the lowest key of the page that agreed, None after an empty one."""
-        pager = self._room.history(before=_below(walked.low), after=_just_before(window.since))
+        since = None if window.since is None else (window.since, "")
+        pager = self._room.history(before=walked.low, after=since)
         undecodable = None if self._fail_fast else walked.add_undecodable
         async for page in pager.pages(on_undecodable=undecodable):
             bottom = walked.add(page.items)
@@ -369,15 +368,3 @@ def _every_month(
         yield month, pieces
     while waiting:
         yield waiting.pop(), iter(())
-
-
-def _below(key: Key | None) -> Message | datetime | None:
-    """A bound for the pager: the message with this key, or the moment where the key names none."""
-    if key is None:
-        return None
-    ts, id = key
-    return Message(id, "", ts, "", b"") if id else EPOCH + timedelta(microseconds=-(-ts // 1000))
-
-
-def _just_before(ts: int | None) -> datetime | None:
-    return None if ts is None else EPOCH + timedelta(microseconds=ts // 1000 - 1)

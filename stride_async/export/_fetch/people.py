@@ -10,7 +10,7 @@ from functools import partial
 import msgspec
 
 from stride_async._errors import StrideError
-from stride_async._wire.request import segment
+from stride_async._wire.endpoints.people import profile_path
 from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.commits import Failed, Held, Mended, Op, People
 from stride_async.export._archive.files import Archive, DamagedArchive
@@ -92,7 +92,7 @@ class PeopleExport:
         failures: list[Failed] = []
 
         async def one(id: str) -> None:
-            path = f"/scim/site/{segment(run.archive.cloud_id, 'cloud id')}/Users/{segment(id, 'user id')}"
+            path = profile_path(run.archive.cloud_id, id)
             try:
                 profiles[id] = msgspec.json.encode(await run.client.request("GET", path))
             except StrideError as error:

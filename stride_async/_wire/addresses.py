@@ -1,0 +1,20 @@
+"""The URLs that people copy from Stride to name a conversation. Pure."""
+
+from __future__ import annotations
+
+import re
+
+_ROOM = re.compile(
+    r"https://(?:app\.stride\.com|applink\.atlassian\.com/stride)"
+    r"/(?P<site>[^/?#]+)/chat/(?P<room>[^/?#]+)(?:[/?#].*)?"
+)
+
+
+def room_in_address(text: str) -> tuple[str, str] | None:
+    """Return the cloud id and the conversation id in a room's web URL or deep link (protocol 1.1).
+
+    Anything after the conversation id is ignored, such as the `/info` of a page within the room. Return None if the
+    text is not such a URL.
+    """
+    match = _ROOM.fullmatch(text.strip())
+    return None if match is None else (match["site"], match["room"])
