@@ -11,11 +11,12 @@ import attrs
 
 from stride_async._client import StrideClient
 from stride_async._errors import DecodeError, Forbidden, NotFound
+from stride_async._models import Key
 from stride_async._moments import format_nanoseconds
 from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async._wire.convert import key_at
 from stride_async.export._archive.chain import Chain
-from stride_async.export._archive.commits import Held, Key
+from stride_async.export._archive.commits import Held
 from stride_async.export._archive.files import Archive, DamagedArchive
 from stride_async.export._archive.layout import CONVERSATIONS
 from stride_async.export._archive.months import digest_of

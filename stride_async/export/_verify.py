@@ -18,16 +18,17 @@ import attrs
 import msgspec
 
 from stride_async._client import StrideClient
+from stride_async._models import Key, just_above
 from stride_async._moments import format_nanoseconds
 from stride_async._wire.convert import key_at
 from stride_async.export._archive.chain import Chain
-from stride_async.export._archive.commits import BEGINNING, Commit, Held, Key, Raw, read_commit
+from stride_async.export._archive.commits import BEGINNING, Commit, Held, Raw, read_commit
 from stride_async.export._archive.files import FORMAT, Archive, DamagedArchive
 from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE, media_path
 from stride_async.export._archive.months import month_of
 from stride_async.export._archive.reader import people_in
 from stride_async.export._archive.runs import Finding, Remedy, Runs, Unfinished, failures_of
-from stride_async.export._archive.state import Span, State, files_needed, joined, just_above, touches
+from stride_async.export._archive.state import Span, State, files_needed, joined, touches
 from stride_async.export._compare import Comparison, drawn
 from stride_async.export._events import Failure
 from stride_async.export._fetch.people import NOBODY

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from stride_async._models import Key
 from stride_async._wire.convert import key_at
-from stride_async.export._archive.commits import Commit, Held, Key, Lost, Op, Raw, files_of, read_commit
+from stride_async.export._archive.commits import Commit, Held, Lost, Op, Raw, files_of, read_commit
 from stride_async.export._archive.files import Archive, DamagedArchive
 from stride_async.export._archive.state import State, files_needed
 

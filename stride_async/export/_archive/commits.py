@@ -6,8 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-Key = tuple[int, str]
-"""`(ts, id)`: the order of messages."""
+from stride_async._models import Key
 
 BEGINNING: Key = (-(2**63), "")
 """Below every message: an empty page proved that nothing is older. Moments in nanoseconds have 64 bits in commits."""

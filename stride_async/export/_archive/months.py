@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import attrs
 
-from stride_async.export._archive.commits import Key
+from stride_async._models import Key
 from stride_async.export._archive.state import Span
 
 _DAY = 86_400_000_000_000

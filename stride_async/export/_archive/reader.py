@@ -13,10 +13,10 @@ import attrs
 import msgspec
 
 from stride_async._errors import DecodeError
-from stride_async._models import Conversation, Message, User
+from stride_async._models import Conversation, Key, Message, User
 from stride_async._wire.convert import message_at, object_at, structure
 from stride_async.export._archive.chain import Chain, keyed, sealed_lines
-from stride_async.export._archive.commits import BEGINNING, HIGHEST, Held, Key
+from stride_async.export._archive.commits import BEGINNING, HIGHEST, Held
 from stride_async.export._archive.files import Archive, DamagedArchive
 from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE, folder_name, media_path
 from stride_async.export._archive.months import Differences, digest_of, merged

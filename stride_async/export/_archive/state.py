@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
+from stride_async._models import Key
 from stride_async.export._archive.commits import (
     BEGINNING,
     HIGHEST,
@@ -20,7 +21,6 @@ from stride_async.export._archive.commits import (
     Done,
     Failed,
     Held,
-    Key,
     LegBegun,
     LegEnded,
     Lost,
@@ -65,11 +65,6 @@ class Span:
 def can_be_placed(key: Key) -> bool:
     """Whether a message's time has its place in commits: those before 1678 or after 2261 have none."""
     return BEGINNING < key < HIGHEST
-
-
-def just_above(key: Key) -> Key:
-    """The least key above this one."""
-    return key[0], f"{key[1]}\0"
 
 
 @attrs.define

@@ -11,9 +11,9 @@ import attrs
 import msgspec
 
 from stride_async._errors import DecodeError
-from stride_async._models import Message
+from stride_async._models import Key, Message, key_of
 from stride_async._wire.convert import key_at, undecodable
-from stride_async.export._archive.commits import Failed, Key
+from stride_async.export._archive.commits import Failed
 from stride_async.export._archive.months import digest_of, end_of_month, month_of
 from stride_async.export._archive.state import can_be_placed
 from stride_async.export._fetch.references import add_met
@@ -32,11 +32,6 @@ def line_of(raw: bytes) -> bytes:
         return msgspec.json.format(raw, indent=-1)
     except (msgspec.DecodeError, RecursionError):
         return raw.replace(b"\r", b" ").replace(b"\n", b" ")  # Line breaks stand between tokens only.
-
-
-def key_of(message: Message) -> Key:
-    """`(ts, id)`."""
-    return message.ts, message.id
 
 
 def by_month(stretches: Iterable[Stretch]) -> Iterator[tuple[str, list[bytes]]]:
@@ -98,7 +93,7 @@ class Pages:
     def add(self, messages: Sequence[Message]) -> Key | None:
         """A page's messages; gives the least key of what of the page has its place, None for nothing."""
         ordered = list(reversed(messages))  # They come newest first.
-        keys = [(message.ts, message.id) for message in ordered]
+        keys = list(map(key_of, ordered))
         if keys != sorted(keys):
             ordered.sort(key=key_of)
             keys.sort()

@@ -12,12 +12,12 @@ from operator import itemgetter
 from typing import TypeVar
 
 from stride_async._conversation import ConversationClient
+from stride_async._models import Key, just_above
 from stride_async.export._archive.chain import Overtaken, keyed, sealed_lines
 from stride_async.export._archive.commits import (
     BEGINNING,
     HIGHEST,
     Held,
-    Key,
     LegBegun,
     LegEnded,
     Mended,
@@ -30,7 +30,7 @@ from stride_async.export._archive.commits import (
 )
 from stride_async.export._archive.files import Archive, DamagedArchive
 from stride_async.export._archive.months import Differences, digest_of, merged, month_of
-from stride_async.export._archive.state import Span, State, just_above, touches
+from stride_async.export._archive.state import Span, State, touches
 from stride_async.export._fetch.buffer import Pages, Stretch, by_month
 from stride_async.export._fetch.plan import Window
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from stride_async.export._archive.commits import BEGINNING, Key
+from stride_async._models import Key
+from stride_async.export._archive.commits import BEGINNING
 from stride_async.export._archive.state import State
 
 

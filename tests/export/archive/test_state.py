@@ -9,6 +9,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stride_async._models import just_above
 from stride_async.export._archive.commits import (
     BEGINNING,
     HIGHEST,
@@ -26,7 +27,7 @@ from stride_async.export._archive.commits import (
     read_commit,
 )
 from stride_async.export._archive.months import Differences, merged, month_of
-from stride_async.export._archive.state import Span, State, content_digest, joined, just_above, whole_digest
+from stride_async.export._archive.state import Span, State, content_digest, joined, whole_digest
 from stride_async.export._fetch.plan import Window, next_leg
 
 keys = st.tuples(st.integers(0, 40), st.sampled_from("abc"))
