@@ -1,0 +1,90 @@
+"""Read JSON in which some part is malformed, so that one malformed element costs one element.
+
+Two steps, used only after the strict decoder has refused the bytes. `members` and `elements` find where the parts of a
+page begin and end by its strings and brackets alone; whatever else is wrong stays inside its part. `repaired` rewrites
+one part so that the strict decoder accepts what JavaScript and JVM senders produce: unpaired surrogates, invalid UTF-8
+and raw control characters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+# A string that never ends reaches to the end of the text, so that it is scanned once and not from each of its quotes.
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{},:]', re.DOTALL)
+_OPENING, _CLOSING = b"[{", b"]}"
+_OBJECT, _ARRAY = b"{}", b"[]"
+
+# Within a string: an escape, with the second half of a surrogate pair if there is one, or a raw control character.
+_IN_STRING = re.compile(
+    r"\\u(?:[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<alone>[dD][89a-fA-F][0-9a-fA-F]{2}))"
+    r"|\\.|(?P<control>[\x00-\x1f])",
+    re.DOTALL,
+)
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+
+
+def members(raw: bytes) -> dict[bytes, bytes]:
+    """Return the undecoded value of each member of an object, by its undecoded name without quotes; the last one wins.
+
+    Raises:
+        ValueError: The bytes are not an object with balanced brackets.
+    """
+    found = {}
+    for part in _parts(raw, _OBJECT):
+        name = _TOKEN.match(part)
+        colon = _TOKEN.search(part, name.end()) if name else None
+        if name is None or colon is None or colon[0] != b":" or not name[0].startswith(b'"'):
+            raise ValueError("expected the name of a member and a colon")
+        found[name[0][1:-1]] = part[colon.end() :].strip()
+    return found
+
+
+def elements(raw: bytes) -> list[bytes]:
+    """Return the undecoded elements of an array.
+
+    Raises:
+        ValueError: The bytes are not an array with balanced brackets.
+    """
+    return list(_parts(raw, _ARRAY))
+
+
+def _parts(raw: bytes, brackets: bytes) -> Iterator[bytes]:
+    """The parts between the commas of one object or array, without surrounding white space."""
+    text = raw.strip()
+    if text[:1] != brackets[:1] or text[-1:] != brackets[1:]:
+        raise ValueError(f"expected {brackets.decode()}")
+    depth, begin = 0, 1
+    for token in _TOKEN.finditer(text):
+        mark = token[0]
+        if mark in _OPENING:
+            depth += 1
+        elif mark in _CLOSING:
+            depth -= 1
+            if depth == 0 and token.end() != len(text):
+                raise ValueError("expected one value")
+        elif mark == b"," and depth == 1:
+            yield text[begin : token.start()].strip()
+            begin = token.end()
+    if depth != 0:  # Also after a string that never ends.
+        raise ValueError("brackets are not balanced")
+    last = text[begin:-1].strip()
+    if last or begin > 1:
+        yield last
+
+
+def repaired(raw: bytes) -> bytes:
+    """Return the same JSON as valid UTF-8, with U+FFFD for unpaired surrogates and control characters escaped.
+
+    Bytes that need no repair come back equal; what is wrong beyond that stays wrong.
+    """
+    return _STRING.sub(lambda string: _IN_STRING.sub(_replacement, string[0]), raw.decode("utf-8", "replace")).encode()
+
+
+def _replacement(found: re.Match[str]) -> str:
+    if found["alone"] is not None:
+        return "\N{REPLACEMENT CHARACTER}"
+    if found["control"] is not None:
+        return f"\\u{ord(found['control']):04x}"
+    return found[0]
