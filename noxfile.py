@@ -17,20 +17,25 @@ CODE = ("stride_async", "tests", "benchmarks", "noxfile.py")
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The whole suite on the running Python, with branch coverage and its floor."""
-    _run_tests(session)
+    """The tests on the running Python, on all cores, with branch coverage and its floor; without the slow ones."""
+    _run_tests(session, "-m", "not slow", "--cov", "--cov-report=term:skip-covered")
+
+
+@nox.session(name="tests-slow")
+def tests_slow(session: nox.Session) -> None:
+    """The tests that take more than ten seconds each."""
+    _run_tests(session, "-m", "slow", "--verbose")
 
 
 @nox.session(name="tests-all", python=["3.11", "3.12", "3.13"])
 def tests_all(session: nox.Session) -> None:
-    """The whole suite on every supported Python that is found."""
+    """Every test on every supported Python that is found."""
     _run_tests(session)
 
 
-def _run_tests(session: nox.Session) -> None:
+def _run_tests(session: nox.Session, *options: str) -> None:
     session.install("-e", ".[dev]")
-    paths = session.posargs or ["--cov", "--cov-report=term:skip-covered", "tests"]
-    session.run("pytest", *paths)
+    session.run("pytest", *(session.posargs or ["--numprocesses=auto", *options, "tests"]))
 
 
 @nox.session
