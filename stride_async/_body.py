@@ -1,4 +1,4 @@
-"""Something to send that can be opened again."""
+"""The content of an upload, in a form that can be opened again for a retry."""
 
 from __future__ import annotations
 
@@ -11,64 +11,75 @@ from typing import BinaryIO
 
 import attrs
 
-Source = BinaryIO | AsyncIterator[bytes]
+ByteStream = BinaryIO | AsyncIterator[bytes]
+"""A binary file, or an async iterator of bytes."""
 
 
 @attrs.frozen
 class Progress:
-    """How far a media body is: `done` of `total` bytes (None: never told), in the call's `attempt`-th try."""
+    """The progress of one transfer: `done` of `total` bytes, in the given `attempt` of the call.
+
+    `total` is None if the length is unknown. Attempts count from 1.
+    """
 
     done: int
     total: int | None
     attempt: int
 
 
+ProgressCallback = Callable[[Progress], None]
+"""Called with a `Progress` as a transfer advances. It is called inline, so it should return quickly."""
+
+
 @attrs.frozen(repr=False)
 class Body:
-    """A body with its length and a way to open it from the start, as often as its kind allows.
+    """The content of an upload, its length, and a way to open it from the start.
 
-    Use `from_path`, `from_bytes`, `from_factory` or `once`.
+    Create one with `from_path`, `from_bytes`, `from_factory` or `once`.
     """
 
-    open: Callable[[], Source]
-    """Gives a binary file or an async iterator of bytes, from the first byte."""
+    open: Callable[[], ByteStream]
+    """Return a stream that starts at the first byte."""
     size: int | None
-    """Length in bytes, sent as Content-Length and held to; None: sent in chunks, unmeasured."""
+    """Length in bytes. It is sent as Content-Length and enforced. None means unknown, and a chunked upload."""
     replayable: bool = True
-    """False: it can be opened only once, so a failed upload is not sent again."""
+    """Whether the body can be opened again. If not, a failed upload is not retried."""
     name: str | None = None
-    """A file name to upload it under, when the source has one."""
+    """The file name to upload it under, if the source has one."""
 
     @classmethod
     def from_path(cls, path: str | os.PathLike[str]) -> Body:
-        """A file on disk, measured now and opened at each sending.
+        """Return a body that reads a file. Its size is measured now; each attempt opens the file again.
 
         Raises:
-            OSError: the file is not there or cannot be read.
-            ValueError: it is no regular file: a folder, or a pipe or device, which has no length to measure.
+            OSError: The file does not exist or cannot be read.
+            ValueError: The path is not a regular file. A pipe or device has no length; use `once` for it.
         """
         path = Path(path)
         if not stat.S_ISREG(path.stat().st_mode):
-            raise ValueError(f"{path} is no regular file; what comes as a stream goes by Body.once")
+            raise ValueError(f"{path} is not a regular file; upload a stream with Body.once")
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
         return cls(lambda: path.open("rb"), size, name=path.name)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Body:
-        """Bytes in memory."""
+        """Return a body that sends bytes from memory."""
         return cls(lambda: io.BytesIO(data), len(data))
 
     @classmethod
-    def from_factory(cls, open_stream: Callable[[], Source], *, size: int | None = None) -> Body:
-        """Whatever `open_stream` opens: a binary file (closed afterwards) or an async iterator, anew at each call."""
+    def from_factory(cls, open_stream: Callable[[], ByteStream], *, size: int | None = None) -> Body:
+        """Return a body that calls `open_stream` for each attempt.
+
+        `open_stream` returns a new binary file, which is closed after use, or a new async iterator.
+        """
         return cls(open_stream, size)
 
     @classmethod
     def once(cls, chunks: AsyncIterator[bytes], *, size: int | None = None) -> Body:
-        """A stream that can be read only once, so the upload is sent only once."""
+        """Return a body for a stream that can be read only once. Its upload is not retried."""
         return cls(lambda: chunks, size, replayable=False)
 
     def __repr__(self) -> str:
-        size = "unmeasured" if self.size is None else f"{self.size} bytes"
+        size = "unknown size" if self.size is None else f"{self.size} bytes"
         return f"Body({self.name or 'unnamed'}, {size}{'' if self.replayable else ', once'})"

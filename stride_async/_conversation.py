@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 
-from stride_async._body import Body
+from stride_async._body import Body, ProgressCallback
 from stride_async._media import Download, DownloadResult, body_of, download, download_many, upload
 from stride_async._models import Content, Conversation, Json, Media, Message, Module, ModuleType
 from stride_async._net.session import Session
-from stride_async._net.stream import ProgressCallback, RemoteBody
+from stride_async._net.stream import RemoteBody
 from stride_async._pager import Pager, planned
 from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async._wire.endpoints import conversations, media, messages, modules

@@ -17,11 +17,11 @@ from typing import Any, BinaryIO, Self
 import attrs
 import msgspec
 
-from stride_async._body import Body, Progress
+from stride_async._body import Body, Progress, ProgressCallback
 from stride_async._errors import LengthMismatch, StrideError
 from stride_async._files import run_to_completion, sync_folder
 from stride_async._net.session import Session
-from stride_async._net.stream import ProgressCallback, RemoteBody
+from stride_async._net.stream import RemoteBody
 from stride_async._net.stream import upload as send_body
 from stride_async._wire.names import name_key, safe_name
 from stride_async._wire.request import Request

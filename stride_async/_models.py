@@ -53,7 +53,7 @@ _MESSAGE_FIELDS = frozenset({"id", "sender", "ts", "text", "body"})
 
 
 @attrs.define(eq=False, repr=False)
-class UnfrozenMessage:
+class _UnfrozenMessage:
     """The fields of a message, while it is made."""
 
     id: str
@@ -68,7 +68,7 @@ class UnfrozenMessage:
 
 
 @attrs.frozen(eq=False, repr=False)
-class Message(UnfrozenMessage):
+class Message(_UnfrozenMessage):
     """One message (protocol 4.3). Two are equal when their bytes are.
 
     Order messages by `key`. The body is decoded when `body` is looked at, not before.
@@ -121,7 +121,7 @@ class Message(UnfrozenMessage):
 
 
 # `message.key` without the property call, for loops over many messages.
-key_of: Callable[[UnfrozenMessage], Key] = attrgetter("ts", "id")
+key_of: Callable[[Message], Key] = attrgetter("ts", "id")
 
 
 def just_above(key: Key) -> Key:
@@ -129,9 +129,9 @@ def just_above(key: Key) -> Key:
     return key[0], f"{key[1]}\0"
 
 
-def made_message(id: str, sender_id: str, ts: int, text: str, raw: bytes) -> Message:
+def new_message(id: str, sender_id: str, ts: int, text: str, raw: bytes) -> Message:
     """`Message(…)` for listings, which make many: frozen once it is filled, at half the cost of filling it frozen."""
-    message = UnfrozenMessage(id, sender_id, ts, text, raw)
+    message = _UnfrozenMessage(id, sender_id, ts, text, raw)
     message.__class__ = Message
     return message  # type: ignore[return-value]  # the line above made it one
 

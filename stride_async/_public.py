@@ -1,7 +1,7 @@
-"""The public names, gathered. `stride_async` gives them out when the first of them is asked for."""
+"""All public names of `stride_async`, which imports this module when the first of them is used."""
 
 from stride_async import __version__
-from stride_async._body import Body, Progress
+from stride_async._body import Body, ByteStream, Progress, ProgressCallback
 from stride_async._client import StrideClient
 from stride_async._conversation import ConversationClient
 from stride_async._errors import (
@@ -41,6 +41,7 @@ from stride_async._events import (
     AttemptStarted,
     CallEnded,
     CallStarted,
+    Event,
     PageFetched,
     TokenRefreshed,
     Waiting,
@@ -48,12 +49,16 @@ from stride_async._events import (
 from stride_async._media import Download, DownloadResult
 from stride_async._models import (
     Account,
+    Content,
     Conversation,
     Email,
+    Json,
+    Key,
     Markdown,
     Media,
     Message,
     Module,
+    ModuleType,
     PersonName,
     Photo,
     Site,
@@ -61,11 +66,13 @@ from stride_async._models import (
 )
 from stride_async._net.stream import RemoteBody
 from stride_async._pager import Pager, Stats, Stream
-from stride_async._settings import Settings
+from stride_async._settings import Priority, Settings
 from stride_async._user import UserClient
 from stride_async._wire.bookmark import Bookmark
-from stride_async._wire.pages import Page
-from stride_async._wire.token import AccessToken, ClientCredentials, StaticToken, TokenProvider
+from stride_async._wire.endpoints.conversations import Privacy, Sort
+from stride_async._wire.history import Bound
+from stride_async._wire.pages import Page, Undecodable
+from stride_async._wire.token import AccessToken, ClientCredentials, Credentials, StaticToken, TokenProvider
 from stride_async.document import Document
 
 __all__ = [
@@ -81,12 +88,16 @@ __all__ = [
     "Body",
     "BodyInterrupted",
     "Bookmark",
+    "Bound",
+    "ByteStream",
     "CallEnded",
     "CallStarted",
     "ClientClosed",
     "ClientCredentials",
+    "Content",
     "Conversation",
     "ConversationClient",
+    "Credentials",
     "DeadlineExceeded",
     "DecodeError",
     "Document",
@@ -94,14 +105,18 @@ __all__ = [
     "DownloadResult",
     "Email",
     "EncodedBody",
+    "Event",
     "Forbidden",
     "ForbiddenOrigin",
+    "Json",
+    "Key",
     "LengthMismatch",
     "Markdown",
     "Media",
     "MediaError",
     "Message",
     "Module",
+    "ModuleType",
     "NotFound",
     "NotReplayable",
     "NotSent",
@@ -112,12 +127,16 @@ __all__ = [
     "PaginationLoop",
     "PersonName",
     "Photo",
+    "Priority",
+    "Privacy",
     "Progress",
+    "ProgressCallback",
     "RateLimited",
     "RemoteBody",
     "ServerError",
     "Settings",
     "Site",
+    "Sort",
     "SourceChanged",
     "StaleBookmark",
     "StaticToken",
@@ -131,6 +150,7 @@ __all__ = [
     "TooManyEmptyPages",
     "TransportError",
     "Unauthorized",
+    "Undecodable",
     "UnsupportedContent",
     "User",
     "UserClient",
@@ -140,7 +160,7 @@ __all__ = [
 ]
 
 for _name in __all__:
-    # People see the name where they import it from, in reprs, tracebacks and pickles.
+    # Reprs, tracebacks and pickles then show the path that users import.
     if isinstance(_public := globals()[_name], type) and _public is not Document:
         _public.__module__ = __package__
 del _name, _public

@@ -532,7 +532,7 @@ async def test_a_pipe_is_refused_rather_than_waited_for(room, server, tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
 
-    with pytest.raises(ValueError, match=r"pipe is no regular file.*Body\.once"):
+    with pytest.raises(ValueError, match=r"pipe is not a regular file.*Body\.once"):
         await room.upload(pipe)
     with pytest.raises(FileExistsError, match="pipe is no regular file"):
         await room.download("some-id", pipe)
@@ -569,4 +569,4 @@ def test_a_body_is_described_without_its_bytes(tmp_path):
     path.write_bytes(b"12345")
 
     assert "Body(x.txt, 5 bytes)" == repr(Body.from_path(path))
-    assert "Body(unnamed, unmeasured, once)" == repr(Body.once(in_pieces(b"")))
+    assert "Body(unnamed, unknown size, once)" == repr(Body.once(in_pieces(b"")))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -62,7 +64,7 @@ def everything_public() -> Iterator[tuple[str, object]]:
     for module in MODULES:
         for name in module.__all__:
             public = getattr(module, name)
-            if not callable(public):
+            if not isinstance(public, (type, FunctionLike)):
                 continue
             yield f"{module.__name__}.{name}", public
             if isinstance(public, type):
@@ -145,6 +147,91 @@ def test_public_names_live_where_users_import_them():
     ]
 
     assert [] == hidden
+
+
+NOT_CONSTRUCTED_BY_USERS = {"ConversationClient", "Pager", "RemoteBody", "Stream", "UserClient"}
+WITH_COMPLETE_SIGNATURES = [stride_async, stride_async.contrib.opentelemetry, stride_async.testing]
+
+
+@pytest.mark.parametrize("module", WITH_COMPLETE_SIGNATURES, ids=lambda module: module.__name__)
+def test_every_name_in_a_public_signature_is_public(module: ModuleType):
+    """A user can annotate a variable with the type of any argument, return value or attribute."""
+    public = {Source(name, PUBLIC_MODULES[other.__name__]).definition for other in MODULES for name in other.__all__}
+
+    private = {
+        f"{used.name} of {name}"
+        for name in module.__all__
+        for used in Source(name, PUBLIC_MODULES[module.__name__]).names_in_signature()
+        if used.definition not in public
+    }
+
+    assert set() == private
+
+
+PUBLIC_MODULES = {**{module.__name__: module.__name__ for module in MODULES}, "stride_async": "stride_async._public"}
+
+
+@attrs.frozen
+class Source:
+    """A name at the top level of a module of the package, as its source text defines it."""
+
+    name: str
+    module: str
+
+    @property
+    def definition(self) -> Source:
+        """The name in the module that defines it, for one that is imported."""
+        found = top_level(self.module).get(self.name)
+        return Source(found.name, found.module).definition if isinstance(found, Source) else self
+
+    def names_in_signature(self) -> Iterator[Source]:
+        """The names of the package that occur in annotations of a public part of it."""
+        name, module = attrs.astuple(self.definition)
+        for annotation in self._annotations(top_level(module).get(name)):
+            for node in ast.walk(annotation):
+                if isinstance(node, ast.Name) and (used := Source(node.id, module)).is_ours:
+                    yield used
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is a class, function or alias of the package, and not a type variable."""
+        name, module = attrs.astuple(self.definition)
+        node = top_level(module).get(name) if module.startswith("stride_async") else None
+        return node is not None and not (isinstance(node, ast.Call) and ast.unparse(node.func) == "TypeVar")
+
+    def _annotations(self, node: Source | ast.AST | None) -> Iterator[ast.AST]:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            annotations = [parameter.annotation for parameter in parameters] + [node.returns]
+            yield from filter(None, annotations)
+        elif isinstance(node, ast.ClassDef):
+            for member in node.body:
+                constructor = isinstance(member, ast.FunctionDef) and member.name == "__init__"
+                if isinstance(member, ast.AnnAssign) and not ast.unparse(member.target).startswith("_"):
+                    yield member.annotation
+                elif constructor and self.name in NOT_CONSTRUCTED_BY_USERS:
+                    continue
+                elif not getattr(member, "name", "_").startswith("_") or constructor:
+                    yield from self._annotations(member)
+        elif isinstance(node, ast.expr):
+            yield node
+
+
+@cache
+def top_level(module: str) -> Mapping[str, Source | ast.AST]:
+    """What a module defines (its syntax tree) and imports from the package, by name."""
+    folder = ROOT / module.replace(".", "/")
+    text = (folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")).read_text()
+    found: dict[str, Source | ast.AST] = {}
+    for node in ast.walk(tree := ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("stride_async"):
+            found |= {alias.asname or alias.name: Source(alias.name, node.module) for alias in node.names}
+    for node in tree.body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            found[node.name] = node
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found[node.targets[0].id] = node.value
+    return found
 
 
 def test_everything_public_has_a_docstring():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from email.message import Message as HeaderText
 from email.utils import collapse_rfc2231_value
@@ -14,7 +14,7 @@ from typing import Any, Self
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
-from stride_async._body import Body, Progress
+from stride_async._body import Body, Progress, ProgressCallback
 from stride_async._errors import (
     Attempt,
     BodyInterrupted,
@@ -38,7 +38,6 @@ _LAST_BYTES = 65_536
 """Held back until the source has ended as it should. From their sending on nobody can tell whether all is there; more
 could wait for its turn here, less is in the system's hands at once."""
 
-ProgressCallback = Callable[[Progress], None]
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 
 

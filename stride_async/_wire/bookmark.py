@@ -11,13 +11,13 @@ from stride_async._errors import StaleBookmark
 
 VERSION = 1
 
-Word = str | int | bool | None
+Scalar = str | int | bool | None
 
 
 class _Written(msgspec.Struct, forbid_unknown_fields=True):
     v: int
-    query: dict[str, Word]
-    place: dict[str, Word]
+    query: dict[str, Scalar]
+    place: dict[str, Scalar]
 
 
 _read = msgspec.json.Decoder(_Written).decode
@@ -31,8 +31,8 @@ class Bookmark:
     another listing; page size and `max_items` are no part of it. `place` is empty at the very start.
     """
 
-    query: Mapping[str, Word]
-    place: Mapping[str, Word]
+    query: Mapping[str, str | int | bool | None]
+    place: Mapping[str, str | int | bool | None]
 
     def dumps(self) -> str:
         """One line of JSON."""
@@ -55,7 +55,7 @@ class Bookmark:
         return cls(written.query, written.place)
 
 
-def check_listing(bookmark: Bookmark, query: Mapping[str, Word]) -> None:
+def check_listing(bookmark: Bookmark, query: Mapping[str, Scalar]) -> None:
     """Refuse a bookmark of any other listing than the one with this query.
 
     Raises:

@@ -25,7 +25,7 @@ from stride_async._models import (
     Photo,
     Site,
     User,
-    made_message,
+    new_message,
 )
 from stride_async._moments import parse_datetime, parse_nanoseconds
 from stride_async.document import Document
@@ -208,7 +208,7 @@ def message_at(raw: bytes, path: str) -> Message:
     except ValueError as error:
         raise undecodable(f"{path}.ts", raw, str(error)) from error
     text = fields.text
-    return made_message(fields.id, fields.sender.id, ts, text if text is not None else _text_of(raw, path), raw)
+    return new_message(fields.id, fields.sender.id, ts, text if text is not None else _text_of(raw, path), raw)
 
 
 def _text_of(raw: bytes, path: str) -> str:

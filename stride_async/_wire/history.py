@@ -18,7 +18,7 @@ import msgspec
 from stride_async._errors import DecodeError, PaginationLoop, StaleBookmark
 from stride_async._models import Key, Message, just_above, key_of
 from stride_async._moments import NANOSECONDS, format_nanoseconds, to_nanoseconds
-from stride_async._wire.bookmark import Bookmark, Word, can_be_written, number_in, text_in
+from stride_async._wire.bookmark import Bookmark, Scalar, can_be_written, number_in, text_in
 from stride_async._wire.convert import key_at, message_at, undecodable
 from stride_async._wire.pages import Page, Undecodable, read_each, split_history, tell, whole
 from stride_async._wire.request import Request
@@ -72,7 +72,7 @@ class _Edge:
         return None if self.ts is None or self.id is None else (self.ts, self.id)
 
     @property
-    def word(self) -> Word:
+    def word(self) -> Scalar:
         """For the fingerprint of a listing: the id where there is one, else the moment."""
         return self.id if self.id is not None else format_nanoseconds(self.ts or 0)
 
@@ -142,7 +142,7 @@ class HistoryListing:
     oldest_first: bool
 
     @property
-    def query(self) -> Mapping[str, Word]:
+    def query(self) -> Mapping[str, Scalar]:
         """Kind, path, bounds and order."""
         return {
             "kind": _KIND,

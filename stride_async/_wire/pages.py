@@ -16,7 +16,7 @@ import attrs
 import msgspec
 
 from stride_async._errors import DecodeError, PaginationLoop, TooManyEmptyPages
-from stride_async._wire.bookmark import Bookmark, Word, number_in, text_in
+from stride_async._wire.bookmark import Bookmark, Scalar, number_in, text_in
 from stride_async._wire.convert import undecodable
 from stride_async._wire.request import Query, Request, Response
 
@@ -73,7 +73,7 @@ class Listing(Protocol[T]):
     """What is listed: starts walks and knows what a bookmark of it must say."""
 
     @property
-    def query(self) -> Mapping[str, Word]:
+    def query(self) -> Mapping[str, Scalar]:
         """Kind, path, filters, bounds and order: what a bookmark carries."""
 
     def walk(self, page_size: int, bookmark: Bookmark | None) -> Walk[T]:
@@ -192,7 +192,7 @@ class CursorListing(Generic[T]):
     identify: Callable[[T], str]
 
     @property
-    def query(self) -> Mapping[str, Word]:
+    def query(self) -> Mapping[str, Scalar]:
         """Kind, path and every filter."""
         return {"kind": self.kind, "path": self.path, **dict(self.filters)}
 
@@ -258,7 +258,7 @@ class CursorWalk(Generic[T]):
         self._given: set[str] = set()
         self._empty = 0
         self._search: _Search[T] | None = None
-        self._place: Mapping[str, Word] = {}
+        self._place: Mapping[str, Scalar] = {}
         """Behind the last item given."""
         self._ready: deque[Page[T]] = deque()
         self._ended = False
@@ -326,7 +326,7 @@ class CursorWalk(Generic[T]):
                 self._given.add(name)
                 kept.append((n, item))
 
-        def behind(n: int, item: T) -> dict[str, Word]:
+        def behind(n: int, item: T) -> dict[str, Scalar]:
             return {"cursor": page.cursor or "", "count": n + 1, "last": identify(item)}
 
         if kept:
@@ -356,7 +356,7 @@ class OffsetListing(Generic[T]):
     limit_key: str | None = None
 
     @property
-    def query(self) -> Mapping[str, Word]:
+    def query(self) -> Mapping[str, Scalar]:
         """Kind and path."""
         return {"kind": self.kind, "path": self.path}
 
@@ -398,7 +398,7 @@ class OffsetWalk(Generic[T]):
         self._given: set[str] = set()
         self._undecodable: set[bytes] = set()
         """Elements that were no items, as 16 bytes each."""
-        self._place: Mapping[str, Word] = {}
+        self._place: Mapping[str, Scalar] = {}
         """Behind the last item given."""
         self._ready: Page[T] | None = None
         self._ended = False
@@ -481,7 +481,7 @@ class OffsetWalk(Generic[T]):
     def _page(self, page: _OffsetPage[T], kept: list[tuple[str, tuple[int, T]]]) -> Page[T]:
         query, before = self._listing.query, self._place
 
-        def behind(count: int) -> dict[str, Word]:
+        def behind(count: int) -> dict[str, Scalar]:
             name, (n, _) = kept[count - 1]
             return {"offset": page.start + n + 1, "last": name}
 
