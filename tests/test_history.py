@@ -332,7 +332,7 @@ async def test_a_malformed_message_is_told_with_its_path_and_the_listing_goes_on
         message = await client.request("GET", f"/site/{server.cloud_id}/conversation/{room}/message/{damaged}")
         broken = json.dumps({**message, "sender": {}}).encode()
         server._world.store.messages.change(
-            server._world.store.messages.find(server._room(room).number, damaged), broken
+            server._world.store.messages.find(server._conversation(room).number, damaged), broken
         )
     told = []
     here = client.conversation(room)

@@ -1,6 +1,6 @@
-"""A local stand-in for the whole service, as the project's protocol notes word it.
+"""A local stand-in for the Stride service, written from `docs/protocol.md`.
 
-It shares no code with the client, so that both cannot be wrong together.
+It shares no code with the client, so that the two cannot be wrong together.
 """
 
 from __future__ import annotations
@@ -28,6 +28,6 @@ __all__ = [
 ]
 
 for _name in __all__:
-    # People see the name where they import it from, in reprs, tracebacks and pickles.
+    # Reprs, tracebacks and pickles name the public module.
     globals()[_name].__module__ = __name__
 del _name

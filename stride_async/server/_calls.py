@@ -1,4 +1,4 @@
-"""What the server was asked, in the order it was asked."""
+"""The calls that the server received, in order."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ KEPT_BODY_BYTES = 65_536
 
 @define(eq=False)
 class Call:
-    """One request as it came in; its answer is filled in as it goes out.
+    """A request as the server received it, and the status of its response.
 
-    `path` is percent-decoded, `query` keeps order and repeats, `headers` know any case of a name. `time` is in seconds
-    since 1970, at arrival. `body` holds at most the first 64 KiB of what was read, `body_bytes`
-    counts all of them. `status` is None until an answer begins, and stays None for a connection that was dropped.
-    `origin` is "media" for the second origin, to which media calls may redirect.
+    `path` is percent-decoded, `query` keeps order and duplicates, and the names in `headers` are case-insensitive.
+    `time` is the arrival in seconds since 1970. `body` holds at most the first 64 KiB of what was read; `body_bytes`
+    counts all of it. `status` is None until a response begins, and stays None if the connection is dropped. `origin`
+    is "media" for calls to the second origin, to which media calls may redirect, and "api" otherwise.
     """
 
     method: str
@@ -43,11 +43,11 @@ class Calls(Sequence[Call]):
         self._calls = calls
 
     def matching(self, method: str, path_glob: str) -> list[Call]:
-        """The calls of this method and path; `*` stands for any text, slashes included, and for any method."""
+        """Return the calls with this method and path; in both, `*` matches any text, slashes included."""
         return [call for call in self._calls if fnmatchcase(call.method, method) and fnmatchcase(call.path, path_glob)]
 
     def clear(self) -> None:
-        """Forget the calls seen so far."""
+        """Forget all calls."""
         self._calls.clear()
 
     @overload

@@ -1,6 +1,6 @@
-"""Scripted misbehaviour: what a client must survive, by method, path, number of times and chance.
+"""Scripted faults: what a client has to survive, by method, path, number of times and probability.
 
-This module decides; `_exchange` carries out.
+This module decides which fault applies to a request; `_exchange` carries it out.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _UNSENDABLE = re.compile(r"[\r\n\0]")
 
 
 def _header_map(given: Mapping[str, str | None]) -> dict[str, str | None]:
-    """A copy, once each is text that fits in a header; aiohttp would find out when it is too late to say so."""
+    """Copy the headers; aiohttp would report a header that cannot be sent only after the fault was accepted."""
     for name, value in given.items():
         if not isinstance(value, str | None):
-            raise TypeError(f"header {name}: expected a text or null, found {value!r}")
+            raise TypeError(f"header {name}: expected a string or null, found {value!r}")
         if _UNSENDABLE.search(f"{name}{value}"):
             raise ValueError(f"header {name!r}: a line break or NUL cannot be sent")
     return dict(given)
@@ -35,25 +35,27 @@ def _header_map(given: Mapping[str, str | None]) -> dict[str, str | None]:
 
 @define(eq=False, kw_only=True)
 class Fault:
-    """One rule. The first rule added that matches a request and is not used up decides about it.
+    """One fault; `Faults.add` creates it. Of the faults that match a request, the first added that applies is used.
 
-    `method` is a pattern in any case; `path_glob` is matched against the decoded path, and `*` stands for any text,
-    slashes included. The first `after` matching requests pass, then the rule applies `times` times (None: always), each
-    with `probability`, drawn from a generator seeded by `seed`. `seen` counts the requests that came to the rule, and
-    `hits` those it applied to.
+    `method` is a pattern and case-insensitive. `path_glob` is matched against the percent-decoded path; `*` matches any
+    text, slashes included. The first `after` matching requests pass; then the fault applies `times` times (None:
+    always), each time with `probability`, drawn from a generator that is seeded with `seed`. `seen` counts the
+    matching requests, and `hits` those that the fault applied to.
 
-    What it may do, alone or together:
+    What a fault does, with every option or combination of them:
 
-    - `delay`: wait this many seconds before anything else.
-    - `do`: call this with the server, before the request is acted on; what it returns is awaited if it can be.
-    - `drop="before"`: close the connection, the request is not acted on. `drop="after"`: act, then close, no answer.
-    - `status`: answer so without acting; with the gateway's error body, or `body`.
-    - `body`: replace the body of the answer; as JSON unless `headers` gives it another type.
-    - `headers`: add these headers; a value of None takes the header away.
-    - `content_length`: claim this length; the body itself is sent as it is.
+    - `delay`: wait this many seconds first.
+    - `do`: call this with the server before the request is processed, and await what it returns if it is awaitable.
+    - `drop="before"`: close the connection without processing the request. `drop="after"`: process the request, then
+      close the connection without a response.
+    - `status`: respond with this status without processing the request. The body is the gateway's error body, or
+      `body`.
+    - `body`: replace the body of the response; it is JSON unless `headers` names another content type.
+    - `headers`: add these headers; a value of None removes the header.
+    - `content_length`: state this length; the body is sent unchanged.
     - `cut_after`: close the connection after this many bytes of the body.
-    - `stall="headers"`: act, then say nothing. `stall="body"`: fall silent after `cut_after` bytes of the body, or
-      after half of it. Silence ends when the client leaves or the server closes.
+    - `stall="headers"`: process the request, then send nothing. `stall="body"`: stop sending after `cut_after` bytes
+      of the body, or after half of it. A stall ends when the client disconnects or the server closes.
     """
 
     method: str = field(validator=instance_of(str))
@@ -74,37 +76,37 @@ class Fault:
     seen: int = field(default=0, init=False)
     hits: int = field(default=0, init=False)
     _owner: Faults = field(alias="owner", repr=False)
-    _chance: random.Random = field(init=False, repr=False)
+    _random: random.Random = field(init=False, repr=False)
 
-    @_chance.default
+    @_random.default
     def _seeded(self) -> random.Random:
-        return random.Random(self.seed)  # noqa: S311 -- repeatable chance, no secret
+        return random.Random(self.seed)  # noqa: S311 -- repeatable, and not a secret
 
     def remove(self) -> None:
-        """Take the rule away; removing it twice is fine."""
+        """Remove the fault; removing it twice does nothing."""
         self._owner.remove(self)
 
     def _applies_to(self, method: str, path: str) -> bool:
-        """Count the request if it matches the rule, and return whether the rule applies to it."""
+        """Count the request if it matches, and return whether the fault applies to it."""
         if not (fnmatchcase(method, self.method.upper()) and fnmatchcase(path, self.path_glob)):
             return False
         self.seen += 1
         if self.seen <= self.after or (self.times is not None and self.hits >= self.times):
             return False
-        if self.probability < 1 and self._chance.random() >= self.probability:
+        if self.probability < 1 and self._random.random() >= self.probability:
             return False
         self.hits += 1
         return True
 
 
-_WORDS = frozenset(name.name for name in fields(Fault) if name.init) - {"_owner", "do"}
+_OPTIONS = frozenset(option.name for option in fields(Fault) if option.init) - {"_owner", "do"}
 
 
 class Faults:
-    """The rules in force, in the order they were added."""
+    """The faults of a server, in the order they were added."""
 
     def __init__(self) -> None:
-        self._rules: list[Fault] = []
+        self._faults: list[Fault] = []
 
     def add(
         self,
@@ -125,12 +127,12 @@ class Faults:
         content_length: int | None = None,
         do: Action | None = None,
     ) -> Fault:
-        """Add a rule; the words are those of `Fault`.
+        """Add a fault and return it; `Fault` describes the options.
 
         Raises:
-            ValueError, TypeError: a word has a value it cannot have.
+            ValueError, TypeError: An option has an invalid value.
         """
-        rule = Fault(
+        fault = Fault(
             method=method,
             path_glob=path_glob,
             status=status,
@@ -148,22 +150,25 @@ class Faults:
             do=do,
             owner=self,
         )
-        self._rules.append(rule)
-        return rule
+        self._faults.append(fault)
+        return fault
 
     def remove(self, rule: Fault) -> None:
-        """Take the rule away, if it is there."""
-        self._rules = [kept for kept in self._rules if kept is not rule]
+        """Remove the fault, if it is still there."""
+        self._faults = [fault for fault in self._faults if fault is not rule]
 
     def clear(self) -> None:
-        """Take all rules away."""
-        self._rules.clear()
+        """Remove all faults."""
+        self._faults.clear()
 
     def load(self, path: str | PathLike[str]) -> list[Fault]:
-        """Add the rules of a JSON file: a list of objects with `method`, `path` and the words of `add`, save `do`.
+        """Add the faults of a JSON file and return them.
+
+        The file is a list of objects with `method`, `path` and the options of `add`, except `do`.
 
         Raises:
-            ValueError: the file is no such list; says which entry and which word.
+            ValueError: The file is not such a list. The message names the entry and the option, and no fault of the
+                file is added.
         """
         try:
             entries = json.loads(Path(path).read_bytes())
@@ -171,25 +176,25 @@ class Faults:
             raise ValueError(f"{path}: expected a JSON list of faults: {error}") from None
         if not isinstance(entries, list):
             raise ValueError(f"{path}: expected a JSON list, found {type(entries).__name__}")  # noqa: TRY004 -- bad file
-        checked = [self._read(f"{path}, entry {number}", entry) for number, entry in enumerate(entries, 1)]
-        self._rules.extend(checked)
-        return checked
+        faults = [self._read(f"{path}, entry {number}", entry) for number, entry in enumerate(entries, 1)]
+        self._faults.extend(faults)
+        return faults
 
     def _choose(self, method: str, path: str) -> Fault | None:
-        """Count the request and return the rule that applies to it, or None."""
-        for rule in self._rules:
-            if rule._applies_to(method, path):  # noqa: SLF001 -- the two classes are one mechanism
-                return rule
+        """Count the request and return the fault that applies to it, or None."""
+        for fault in self._faults:
+            if fault._applies_to(method, path):  # noqa: SLF001 -- the two classes are one mechanism
+                return fault
         return None
 
     def _read(self, place: str, entry: object) -> Fault:
         if not isinstance(entry, dict):
             raise ValueError(f"{place}: expected an object, found {type(entry).__name__}")  # noqa: TRY004 -- bad file
-        words = {"path_glob" if word == "path" else word: value for word, value in entry.items()}
-        if unknown := sorted(words.keys() - _WORDS):
-            known = ", ".join(sorted(_WORDS - {"path_glob"} | {"path"}))
-            raise ValueError(f"{place}: unknown word {unknown[0]!r}; known are {known}")
+        options = {"path_glob" if name == "path" else name: value for name, value in entry.items()}
+        if unknown := sorted(options.keys() - _OPTIONS):
+            known = ", ".join(sorted(_OPTIONS - {"path_glob"} | {"path"}))
+            raise ValueError(f"{place}: unknown option {unknown[0]!r}; expected one of {known}")
         try:
-            return Fault(**{"method": "*", "path_glob": "*", **words}, owner=self)
+            return Fault(**{"method": "*", "path_glob": "*", **options}, owner=self)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{place}: {error.args[0]}") from None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,22 +20,12 @@ from attrs import field, fields, frozen
 from attrs.validators import ge
 
 from stride_async.server._documents import Node, to_plain_text
-from stride_async.server._records import (
-    Conversation,
-    Media,
-    Message,
-    Record,
-    Site,
-    User,
-    format_ts,
-    parse_ts,
-)
-from stride_async.server._talk import block, paragraph, phrase, specimens, text
+from stride_async.server._records import Conversation, Media, Message, Record, Site, User, compact_json
+from stride_async.server._sample_text import block, paragraph, phrase, specimens, text
+from stride_async.server._times import SECOND, UUID_EPOCH_TICKS, format_milliseconds, format_ts, parse_ts
 
-_SECOND = 1_000_000_000
-_DAY = 86_400 * _SECOND
+_DAY = 86_400 * SECOND
 _OPENING = parse_ts("2017-09-07T08:00:00Z")
-_UUID_EPOCH_TICKS = 0x01B21DD213814000  # ticks of 100 ns between 1582, where version 1 UUIDs begin, and 1970
 _CHUNK_BYTES = 65_536
 _POOL = 2048  # bodies made beforehand; each message takes one behind a first paragraph of its own
 _ENVELOPE_BYTES = 470  # a message with a first paragraph only, on average
@@ -180,15 +169,6 @@ def _uuid4(random: Random) -> str:
     return str(UUID(int=random.getrandbits(128), version=4))
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _milliseconds(ns: int) -> str:
-    """The time with three digits of a second, as conversations and users tell it (protocol 1.3)."""
-    return f"{format_ts(ns - ns % _SECOND)[:-1]}.{ns % _SECOND // 1_000_000:03}Z"
-
-
 def _name(number: int) -> str:
     names = len(_GIVEN_NAMES) * len(_FAMILY_NAMES)
     name = f"{_GIVEN_NAMES[number % len(_GIVEN_NAMES)]} {_FAMILY_NAMES[number % len(_FAMILY_NAMES)]}"
@@ -212,7 +192,7 @@ def _person(random: Random, number: int) -> _Person:
     user_id = f"{random.getrandbits(96):024x}" if number % 3 == 2 else f"557058:{_uuid4(random)}"
     name = _name(number)
     email = f"member{number}@example.invalid"
-    joined = _milliseconds(_OPENING - int(random.random() * 300 * _DAY))
+    joined = format_milliseconds(_OPENING - int(random.random() * 300 * _DAY))
     photo = f"https://avatar-cdn.atlassian.com/{random.getrandbits(128):032x}"
     about = {
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
@@ -226,7 +206,7 @@ def _person(random: Random, number: int) -> _Person:
         "photos": [{"primary": True, "value": photo}] if number % 2 else [],
     }
     mention = {"type": "mention", "attrs": {"id": user_id, "text": f"@{name}", "accessLevel": "CONTAINER"}}
-    return _Person(User(user_id, email, _json(about)), name, mention, _opening_piece(mention, f"@{name}"))
+    return _Person(User(user_id, email, compact_json(about)), name, mention, _opening_piece(mention, f"@{name}"))
 
 
 def _members(random: Random, index: int, people: Sequence[_Person]) -> Sequence[_Person]:
@@ -253,15 +233,15 @@ def _conversation(random: Random, cloud_id: str, index: int, members: Sequence[_
         "name": name,
         "topic": "" if direct or index % 3 else f"All about {name}",
         "type": kind,
-        "created": _milliseconds(start),
-        "modified": _milliseconds(start + int(random.random() * 300 * _DAY)),
+        "created": format_milliseconds(start),
+        "modified": format_milliseconds(start + int(random.random() * 300 * _DAY)),
         "avatarUrl": f"https://static.stride.com/default-room-avatars/web/96pt/default_{index % 10 + 1:02}-96.png",
         "privacy": privacy,
         "isArchived": archived,
         "_links": {conversation_id: f"https://api.atlassian.com/site/{cloud_id}/conversation/{conversation_id}"},
     }
     roster = tuple(member.user.id for member in members)
-    return Conversation(conversation_id, name, kind, privacy, archived, _json(about), roster)
+    return Conversation(conversation_id, name, kind, privacy, archived, compact_json(about), roster)
 
 
 def _medium(random: Random, plan: Plan, conversation_id: str, number: int, size: int) -> Media:
@@ -341,14 +321,14 @@ def _stamps(moments: Iterator[int], first: int, index: int) -> Iterator[tuple[in
     sequence = 0
     day_text = ""
     for ts in moments:
-        tick = ts // 100 + _UUID_EPOCH_TICKS
+        tick = ts // 100 + UUID_EPOCH_TICKS
         sequence = sequence + 1 if tick == last_tick else 0
         last_tick = tick
         message_id = (
             f"{tick & 0xFFFFFFFF:08x}-{tick >> 32 & 0xFFFF:04x}-{tick >> 48 | 0x1000:04x}-"
             f"{first + (sequence & 0x1FFF) | 0x8000:04x}-{node + (sequence >> 13):012x}"
         )
-        seconds, fraction = divmod(ts, _SECOND)
+        seconds, fraction = divmod(ts, SECOND)
         day, second = divmod(seconds, 86_400)
         if day != last_day:
             last_day = day
@@ -410,15 +390,15 @@ def _media_group(file: Media, message_id: str) -> str:
     """The file shown in a message: as it was sent, or with what the service added on delivery (protocol 6.3)."""
     attrs = {"type": "file", "id": file.id, "collection": file.conversation_id}
     if file.size % 2:
-        return "," + _json({"type": "mediaGroup", "content": [{"type": "media", "attrs": attrs}]})
+        return "," + compact_json({"type": "mediaGroup", "content": [{"type": "media", "attrs": attrs}]})
     attrs["occurrenceKey"] = f"urn:chat:message:{message_id}"
-    return "," + _json(
+    return "," + compact_json(
         {"type": "mediaGroup", "attrs": {}, "content": [{"type": "media", "content": None, "attrs": attrs}]}
     )
 
 
 def _opening_piece(node: Node, text: str) -> _Piece:
-    return _Piece('{"type":"paragraph","content":[' + _json(node) + ",", _json(text)[1:-1])
+    return _Piece('{"type":"paragraph","content":[' + compact_json(node) + ",", compact_json(text)[1:-1])
 
 
 _GREETINGS = (
@@ -449,10 +429,10 @@ def _bodies(plan: Plan, people: Sequence[_Person]) -> _Bodies:
 
 
 def _closing_piece(words: str) -> _Piece:
-    return _Piece(_json(text(words)) + "]}", _json(words)[1:-1])
+    return _Piece(compact_json(text(words)) + "]}", compact_json(words)[1:-1])
 
 
 def _rest_piece(blocks: Sequence[Node]) -> _Piece:
     """Blocks that follow a first paragraph: a block without text adds not even a line break."""
     added = to_plain_text({"content": [paragraph(text(".")), *blocks]})[1:]
-    return _Piece("".join("," + _json(block) for block in blocks), _json(added)[1:-1])
+    return _Piece("".join("," + compact_json(block) for block in blocks), compact_json(added)[1:-1])

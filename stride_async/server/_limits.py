@@ -1,6 +1,6 @@
-"""Who may call, and how often.
+"""Tokens and rate limits.
 
-Tokens live in memory: a server started again knows none of those it gave before.
+Tokens are kept in memory: a restarted server does not know the tokens it issued before.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ MANAGE = "manage:conversation"
 USER_PROFILE = "view:userprofile"
 ALL_SCOPES = (PARTICIPATE, MANAGE, USER_PROFILE)
 
-# Beyond this many windows, those that have ended are dropped before another is begun.
+# With this many windows, those that have ended are dropped before another one starts.
 _WINDOWS_KEPT = 10_000
 
 
 @frozen
 class App:
-    """An app as the site knows it: `account_id` is its own user, the sender of its messages."""
+    """An app of the site; `account_id` is its own account, the sender of its messages."""
 
     client_id: str
     client_secret: str
@@ -35,39 +35,43 @@ class App:
 
 @frozen
 class Grant:
-    """What a token allows. `room` is the one conversation of a room token; `expires_at` is on the monotonic clock."""
+    """What a token allows.
+
+    `expires_at` is a time of the monotonic clock. `conversation_id` is the only conversation of a room token, and None
+    for other tokens.
+    """
 
     app: App
     expires_at: float
-    room: str | None = None
+    conversation_id: str | None = None
 
 
 class Grants:
-    """The tokens given and what they are good for (protocol 2)."""
+    """The issued tokens, and what each allows (protocol 2)."""
 
     def __init__(self) -> None:
         self._by_token: dict[str, Grant] = {}
 
-    def give(self, app: App, seconds: float) -> str:
-        """A new token for the app; the earlier ones stay good until they expire."""
+    def issue(self, app: App, seconds: float) -> str:
+        """Return a new token for the app; its earlier tokens stay valid until they expire."""
         token = secrets.token_urlsafe(48)
         self._by_token[token] = Grant(app, time.monotonic() + seconds)
         return token
 
-    def give_room_token(self, app: App, conversation_id: str) -> str:
-        """A token without expiry for one conversation: 20 letters and digits (protocol 2.4)."""
+    def issue_room_token(self, app: App, conversation_id: str) -> str:
+        """Return a token of 20 letters and digits for one conversation, which does not expire (protocol 2.4)."""
         token = secrets.token_hex(10)
         self._by_token[token] = Grant(app, math.inf, conversation_id)
         return token
 
     def find(self, authorization: str | None) -> Grant | None:
-        """What the `Authorization` header allows; None when its token is missing, unknown or expired."""
+        """Return what an `Authorization` header allows, or None for a missing, unknown or expired token."""
         scheme, _, token = (authorization or "").partition(" ")
         grant = self._by_token.get(token.strip()) if scheme.lower() == "bearer" else None
         return grant if grant is not None and time.monotonic() < grant.expires_at else None
 
     def expire_all(self) -> None:
-        """Forget every token given so far, room tokens included."""
+        """Invalidate all issued tokens, room tokens included."""
         self._by_token.clear()
 
 
@@ -78,8 +82,8 @@ class _Window:
 
 
 @frozen
-class Standing:
-    """How a caller stands after this call: `ends_at` is the instant, in seconds since 1970, of the next full limit."""
+class Allowance:
+    """What a caller may still do after a call; `ends_at` is when the window ends, in seconds since 1970."""
 
     allowed: bool
     limit: int
@@ -87,7 +91,10 @@ class Standing:
     ends_at: float
 
     def headers(self, *, epoch: bool = False) -> dict[str, str]:
-        """The `X-RateLimit` headers; the reset is rounded up to whole seconds, RFC 3339 or epoch (protocol 3.4)."""
+        """Return the `X-RateLimit` headers (protocol 3.4).
+
+        The reset is rounded up to whole seconds and written as an RFC 3339 time, or as epoch seconds.
+        """
         second = math.ceil(self.ends_at)
         reset = str(second) if epoch else datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return {
@@ -97,7 +104,7 @@ class Standing:
         }
 
     def retry_after(self, form: str) -> dict[str, str]:
-        """The `Retry-After` header in the form chosen, which may be none."""
+        """Return the `Retry-After` header in the form of `Choices.retry_after`; "none" gives no header."""
         if form == "seconds":
             return {"Retry-After": str(max(1, math.ceil(self.ends_at - time.time())))}
         if form == "date":
@@ -106,26 +113,26 @@ class Standing:
 
 
 class RateLimit:
-    """A fixed window for each caller: its first call begins one, and after it the whole limit is free again."""
+    """A limit per fixed window and caller: the first call starts a window, and after it the full limit is back."""
 
     def __init__(self, limit: int | None, window: float) -> None:
         self.limit = limit
         self._seconds = window
         self._windows: dict[tuple[str, ...], _Window] = {}
 
-    def count(self, *caller: str) -> Standing | None:
-        """Count one call of this caller; None when there is no limit."""
+    def count(self, *caller: str) -> Allowance | None:
+        """Count a call of this caller, or return None if there is no limit."""
         if self.limit is None:
             return None
         now = time.time()
         window = self._windows.get(caller)
         if window is None or now >= window.ends_at:
-            window = self._begin(caller, now)
+            window = self._start_window(caller, now)
         allowed = window.count < self.limit
         window.count += allowed
-        return Standing(allowed, self.limit, self.limit - window.count, window.ends_at)
+        return Allowance(allowed, self.limit, self.limit - window.count, window.ends_at)
 
-    def _begin(self, caller: tuple[str, ...], now: float) -> _Window:
+    def _start_window(self, caller: tuple[str, ...], now: float) -> _Window:
         if len(self._windows) >= _WINDOWS_KEPT:
             self._windows = {key: window for key, window in self._windows.items() if now < window.ends_at}
         window = self._windows[caller] = _Window(now + self._seconds, 0)

@@ -1,4 +1,4 @@
-"""Start and stop on a loopback port the kernel picks; look at the site and change it from outside."""
+"""The local server: start and stop it, look at its site, and change the site from outside."""
 
 from __future__ import annotations
 
@@ -25,33 +25,38 @@ from stride_async.server._exchange import Exchange
 from stride_async.server._faults import Action, Faults
 from stride_async.server._generate import Plan, generate
 from stride_async.server._limits import ALL_SCOPES, PARTICIPATE, RateLimit
-from stride_async.server._records import Record, parse_ts
-from stride_async.server._routes import answer, answer_media
+from stride_async.server._records import Record
+from stride_async.server._routes import handle, handle_media
 from stride_async.server._seed import read_seed
-from stride_async.server._store import Room, Store, Truth
+from stride_async.server._store import Store, StoredConversation, Truth
+from stride_async.server._times import SECOND, parse_ts
 from stride_async.server._world import Document, World
 
 _LOG = logging.getLogger("stride_async.server")
 _LOG.addHandler(logging.NullHandler())
 
-_SECOND = 1_000_000_000
-# All interfaces are no address to call.
+# Clients cannot connect to the address that stands for all interfaces; they use the loopback address instead.
 _REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- never bound unless the caller says so
-# Handlers that wait end by themselves when the server closes; what still writes to a slow reader is cut off after this.
-_PATIENCE = 0.3
-# How long the rest of a body is still read after an early answer, so that the client gets to see that answer.
-_LINGER = 2.0
+# Requests that wait end on their own when the server closes. A response that is still being written to a slow reader
+# is cut off after this many seconds.
+_SHUTDOWN_SECONDS = 0.3
+# How long the rest of a request body is read after an early response, so that the client receives that response.
+_LINGER_SECONDS = 2.0
 
 
 class LocalServer:
-    """A stand-in for the whole service, on this machine: `async with LocalServer(...) as server:`.
+    """A local stand-in for the Stride service, as an async context manager.
 
-    A site comes from a `seed` file, from the generator (`generate`, a `Plan` or its text), or from an earlier run by
-    way of the same `db` file; with none of them it is empty. Without `db` everything is held in memory. `rate_limit`
-    calls are taken per app and conversation in each `window` of seconds (None: no limit), every answer waits `latency`
-    seconds, `faults` is a file of rules as `Faults.load` reads it, and `calls_kept` bounds what `calls` remembers.
+    The site comes from a `seed` file, from the generator (`generate`, a `Plan` or its text), or from the `db` file of
+    an earlier run; without any of them it is empty. Without `db`, everything is kept in memory. `rate_limit` is the
+    number of calls that an app may make to one conversation in each `window` of seconds; None means no limit. Every
+    response is delayed by `latency` seconds. With `media_redirect`, media calls redirect to a second origin. `faults`
+    is a file of faults for `Faults.load`. `calls` remembers the last `calls_kept` calls.
 
-    The app whose credentials it shows is a member of every seeded and generated conversation.
+    The app whose credentials the server shows is a member of every seeded and generated conversation.
+
+    Raises:
+        ValueError: Both `seed` and `generate` are given, or `generate` is not a valid plan.
     """
 
     def __init__(
@@ -71,7 +76,7 @@ class LocalServer:
         calls_kept: int = 100_000,
     ) -> None:
         if seed is not None and generate is not None:
-            raise ValueError("a site comes from a seed or from the generator, not from both")
+            raise ValueError("the site comes from a seed or from the generator, not from both")
         self._seed = seed
         self._plan = Plan.parse(generate) if isinstance(generate, str) else generate
         self._db = None if db is None else Path(db)
@@ -99,17 +104,18 @@ class LocalServer:
         await self.close()
 
     async def start(self) -> None:
-        """Load the site and begin to answer.
+        """Load the site and listen.
 
         Raises:
-            ValueError: the seed, the faults file or the database cannot be used; nothing is left behind.
-            OSError: the port is taken, or the address is none of this machine.
+            ValueError: The seed, the file of faults or the database cannot be used. Nothing is left on disk.
+            OSError: The port is in use, or the host is not an address of this machine.
+            RuntimeError: The server is already running.
         """
         if self._closing is not None:
-            raise RuntimeError("the server is running already")
+            raise RuntimeError("the server is already running")
         if self._faults_file is not None:
             self.faults.load(self._faults_file)
-            self._faults_file = None  # once, however often the server is started
+            self._faults_file = None  # A restarted server keeps its faults and does not load them twice.
         async with AsyncExitStack() as stack:
             store = await Store.open(self._db, self._records())
             stack.callback(store.close)
@@ -131,63 +137,63 @@ class LocalServer:
                 closing=closing,
                 latency=self._latency,
             )
-            world.url = await self._listen(stack, exchange(origin="api", answer=answer), self._port)
-            world.media_url = await self._listen(stack, exchange(origin="media", answer=answer_media), 0)
-            stack.callback(closing.set)  # first of all when closing: whoever waits stops waiting
+            world.url = await self._listen(stack, exchange(origin="api", handle=handle), self._port)
+            world.media_url = await self._listen(stack, exchange(origin="media", handle=handle_media), 0)
+            stack.callback(closing.set)  # The first step of closing: requests that wait stop waiting.
             self._running = world
             self._closing = stack.pop_all()
 
     async def close(self) -> None:
-        """Stop answering; requests under way are cut off. Closing twice is fine."""
+        """Stop listening and cut off the requests in flight. Closing twice does nothing."""
         closing, self._closing, self._running = self._closing, None, None
         if closing is not None:
             await closing.aclose()
 
     @property
     def url(self) -> str:
-        """Where the service answers, such as `http://127.0.0.1:43217`."""
+        """The base URL of the service, such as `http://127.0.0.1:43217`."""
         return self._world.url
 
     @property
     def media_url(self) -> str:
-        """The second origin, to which media calls redirect when `media_redirect` is set."""
+        """The base URL of the second origin, which media calls redirect to with `media_redirect`."""
         return self._world.media_url
 
     @property
     def cloud_id(self) -> str:
-        """Id of the site."""
+        """The id of the site."""
         return self._world.store.cloud_id
 
     @property
     def client_id(self) -> str:
-        """Client id of the app."""
+        """The client id of the app."""
         return self._world.store.app.client_id
 
     @property
     def client_secret(self) -> str:
-        """Secret of the app."""
+        """The client secret of the app."""
         return self._world.store.app.client_secret
 
     @property
     def app_account_id(self) -> str:
-        """The app's own user, the sender of what it sends."""
+        """The id of the app's own account, the sender of its messages."""
         return self._world.store.app.account_id
 
     @property
     def choices(self) -> Choices:
-        """How open points of the protocol are answered."""
+        """The behavior of this server where that of the service is unknown."""
         return self._choices
 
     async def expire_tokens(self) -> None:
-        """Let every token given so far answer 401, room tokens included."""
+        """Invalidate all issued tokens, room tokens included; calls with them get a 401."""
         self._world.grants.expire_all()
 
     def truth(self) -> Truth:
-        """What the site holds now; reads every message."""
+        """Return what the site contains now. This reads every message."""
         return self._world.store.truth()
 
     def add_user(self, display_name: str, *, email: str | None = None, id: str | None = None) -> str:
-        """Add a person; the address is made from the name unless given."""
+        """Add a person and return their id. By default, the email address is made from the name."""
         world = self._world
         email = email or f"{'.'.join(display_name.lower().split())}@example.invalid"
         return world.store.people.add(display_name, email=email, id=id, now=world.clock.now())
@@ -203,26 +209,24 @@ class LocalServer:
         id: str | None = None,
         app_is_member: bool = True,
     ) -> str:
-        """Add a conversation with these people in it.
+        """Add a conversation with these people on its roster, and return its id.
 
-        A direct one with one person, of which the app is a member, is the one it has with that person.
+        A direct conversation with one person and the app is the app's direct conversation with that person.
         """
-        world, people = self._world, tuple(roster)
-        alone = type == "direct" and len(people) == 1 and app_is_member
+        world = self._world
         with world.store.transaction():
-            room = world.create_conversation(
+            conversation = world.create_conversation(
                 name,
-                app=world.store.app,
+                app=world.store.app if app_is_member else None,
                 type=type,
                 privacy=privacy,
                 archived=archived,
-                roster=people,
-                direct_user=people[0] if alone else None,
+                roster=tuple(roster),
                 id=id,
             )
             if app_is_member:
-                world.store.conversations.admit(world.store.app.client_id, [room.number])
-        return room.id
+                world.store.conversations.add_member(world.store.app.client_id, [conversation.number])
+        return conversation.id
 
     def add_message(
         self,
@@ -233,13 +237,18 @@ class LocalServer:
         ts: int | str | None = None,
         id: str | None = None,
     ) -> str:
-        """Add a message, plain text or a document, of the app unless a sender is named.
+        """Add a message and return its id.
 
-        `ts` is RFC 3339 or nanoseconds since 1970, the present unless given.
+        `content` is plain text or a document as JSON. By default, the sender is the app. `ts` is an RFC 3339 time or
+        nanoseconds since 1970, by default the current time.
+
+        Raises:
+            KeyError: There is no such conversation.
+            ValueError: `ts` is not an RFC 3339 time.
         """
         world = self._world
         return world.add_message(
-            self._room(conversation_id),
+            self._conversation(conversation_id),
             _document(content),
             sender_id or world.store.app.account_id,
             ts=parse_ts(ts) if isinstance(ts, str) else ts,
@@ -255,45 +264,68 @@ class LocalServer:
         ts: int | str = "2018-06-01T08:00:00Z",
         sender_id: str | None = None,
     ) -> list[str]:
-        """Add numbered messages, a second apart from `ts` on, or all of them at that very time; their ids in order."""
-        world, room = self._world, self._room(conversation_id)
+        """Add numbered messages and return their ids, oldest first.
+
+        The first is sent at `ts` and each other one a second later, or all of them at `ts` with `same_ts`.
+
+        Raises:
+            KeyError: There is no such conversation.
+            ValueError: `ts` is not an RFC 3339 time.
+        """
+        world, conversation = self._world, self._conversation(conversation_id)
         sender = sender_id or world.store.app.account_id
         first = parse_ts(ts) if isinstance(ts, str) else ts
-        times = [first if same_ts else first + number * _SECOND for number in range(messages)]
+        times = [first if same_ts else first + number * SECOND for number in range(messages)]
         ids = [world.clock.message_id(ts) for ts in times]
         if same_ts:
             ids.sort()
         texts = (from_plain(f"message {number}") for number in range(1, messages + 1))
         with world.store.transaction():
             world.store.messages.insert(
-                (room.number, ts, message_id, sender, world.message_json(message_id, document, sender, ts))
+                (conversation.number, ts, message_id, sender, world.message_json(message_id, document, sender, ts))
                 for ts, message_id, document in zip(times, ids, texts, strict=True)
             )
         return ids
 
     def edit_message(self, conversation_id: str, message_id: str, content: str | Document) -> None:
-        """Give a message other content, whoever sent it."""
-        stored = self._world.store.messages
-        message = stored.find(self._room(conversation_id).number, message_id)
+        """Replace the content of a message of any sender.
+
+        Raises:
+            KeyError: There is no such conversation or message.
+        """
+        messages = self._world.store.messages
+        message = messages.find(self._conversation(conversation_id).number, message_id)
         if message is None:
             raise KeyError(message_id)
-        stored.change(message, self._world.edited_json(message.json, _document(content)))
+        messages.change(message, self._world.edited_json(message.json, _document(content)))
 
     def delete_message(self, conversation_id: str, message_id: str) -> None:
-        """Take a message away, whoever sent it."""
-        stored = self._world.store.messages
-        message = stored.find(self._room(conversation_id).number, message_id)
+        """Delete a message of any sender.
+
+        Raises:
+            KeyError: There is no such conversation or message.
+        """
+        messages = self._world.store.messages
+        message = messages.find(self._conversation(conversation_id).number, message_id)
         if message is None:
             raise KeyError(message_id)
-        stored.delete(message)
+        messages.delete(message)
 
     def archive(self, conversation_id: str, *, archived: bool = True) -> None:
-        """Archive a conversation, or bring it back."""
-        self._world.change_conversation(self._room(conversation_id), isArchived=archived)
+        """Archive a conversation, or unarchive it.
+
+        Raises:
+            KeyError: There is no such conversation.
+        """
+        self._world.change_conversation(self._conversation(conversation_id), isArchived=archived)
 
     def set_roster(self, conversation_id: str, user_ids: Iterable[str]) -> None:
-        """Let exactly these people be in a conversation, in this order."""
-        number, world = self._room(conversation_id).number, self._world
+        """Replace the roster of a conversation with these people, in this order.
+
+        Raises:
+            KeyError: There is no such conversation.
+        """
+        number, world = self._conversation(conversation_id).number, self._world
         with world.store.transaction():
             world.store.conversations.clear_roster(number)
             world.store.conversations.join(number, user_ids)
@@ -307,23 +339,34 @@ class LocalServer:
         mime_type: str = "application/octet-stream",
         id: str | None = None,
     ) -> str:
-        """Add a file to a conversation."""
-        room = self._room(conversation_id)
-        return self._world.add_file(room, name, _chunks(data), mime_type=mime_type, id=id).id
+        """Add a file to a conversation and return its media id.
+
+        Raises:
+            KeyError: There is no such conversation.
+        """
+        conversation = self._conversation(conversation_id)
+        return self._world.add_media(conversation, name, _chunks(data), mime_type=mime_type, id=id).id
 
     def module_state(
         self, type: str, key: str, *, conversation_id: str = "", user_id: str = ""
     ) -> dict[str, object] | None:
-        """The state last set for a glance or configuration, of exactly this conversation and person; None if none."""
+        """Return the state last set for a glance or configuration, for exactly this conversation and person, or None.
+
+        An empty id stands for the site, or for everyone.
+        """
         return self._world.store.modules.state(type, key, conversation_id, user_id)
 
     def room_token(self, conversation_id: str) -> str:
-        """A token for this conversation alone, as its users make them; it acts as an app of its own."""
-        world, room = self._world, self._room(conversation_id)
+        """Return a token for one conversation, as its users create them (protocol 2.4). It acts as an app of its own.
+
+        Raises:
+            KeyError: There is no such conversation.
+        """
+        world, conversation = self._world, self._conversation(conversation_id)
         with world.store.transaction():
             app = world.store.people.add_app("API token", [PARTICIPATE])
-            world.store.conversations.admit(app.client_id, [room.number])
-        return world.grants.give_room_token(app, room.id)
+            world.store.conversations.add_member(app.client_id, [conversation.number])
+        return world.grants.issue_room_token(app, conversation.id)
 
     def add_app(
         self,
@@ -332,13 +375,19 @@ class LocalServer:
         conversations: Iterable[str] | None = None,
         name: str = "Another app",
     ) -> tuple[str, str]:
-        """Another app: its client id and secret. It is a member of these conversations, of all there are if None."""
+        """Add an app and return its client id and client secret.
+
+        It is a member of these conversations, or with None of all that exist now.
+
+        Raises:
+            KeyError: There is no such conversation.
+        """
         world = self._world
         numbers = world.store.conversations.numbers()
-        wanted = numbers.values() if conversations is None else [numbers[room_id] for room_id in conversations]
+        chosen = numbers.values() if conversations is None else [numbers[id] for id in conversations]
         with world.store.transaction():
             app = world.store.people.add_app(name, scopes)
-            world.store.conversations.admit(app.client_id, wanted)
+            world.store.conversations.add_member(app.client_id, chosen)
         return app.client_id, app.client_secret
 
     @property
@@ -347,14 +396,14 @@ class LocalServer:
             raise RuntimeError("the server is not running")
         return self._running
 
-    def _room(self, conversation_id: str) -> Room:
-        room = self._world.store.conversations.find(conversation_id)
-        if room is None:
+    def _conversation(self, conversation_id: str) -> StoredConversation:
+        conversation = self._world.store.conversations.find(conversation_id)
+        if conversation is None:
             raise KeyError(conversation_id)
-        return room
+        return conversation
 
     async def _perform(self, action: Action) -> None:
-        """Call a fault's action with this server and await what it returns, if that is awaitable."""
+        """Call a fault's action with this server, and await what it returns if that is awaitable."""
         result = action(self)
         if inspect.isawaitable(result):
             await result
@@ -365,16 +414,16 @@ class LocalServer:
         return None if self._plan is None else generate(self._plan)
 
     async def _listen(self, stack: AsyncExitStack, exchange: Exchange, port: int) -> str:
-        """Answer at the port until the stack is closed; the origin."""
+        """Listen on the port until the stack is closed, and return the base URL."""
         handler = web.Server(
             exchange,
             handler_cancellation=True,
             access_log=None,
             logger=_LOG,
-            lingering_time=_LINGER,
+            lingering_time=_LINGER_SECONDS,
             auto_decompress=False,
         )
-        runner = web.ServerRunner(handler, handle_signals=False, shutdown_timeout=_PATIENCE)
+        runner = web.ServerRunner(handler, handle_signals=False, shutdown_timeout=_SHUTDOWN_SECONDS)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         try:

@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 
 from attrs import Factory, define
 
-from stride_async.server._records import Conversation, Media, Message, Record, Site, User, parse_ts
+from stride_async.server._records import Conversation, Media, Message, Record, Site, User
+from stride_async.server._times import parse_ts
 
 _LONGEST_QUOTE = 60  # characters of a found value that an error repeats
 _SHA256_DIGITS = 64

@@ -1,4 +1,4 @@
-"""All that the routes work on: the store, who may call, and what the service would change by itself."""
+"""What the routes work on: the store, the tokens and limits, and what the service does on its own."""
 
 from __future__ import annotations
 
@@ -13,24 +13,28 @@ from urllib.parse import quote
 
 from attrs import define, field
 
-from stride_async.server._answers import dumps
 from stride_async.server._choices import Choices
-from stride_async.server._clock import Clock, milliseconds
+from stride_async.server._clock import Clock
 from stride_async.server._documents import to_plain_text
 from stride_async.server._limits import App, Grants, RateLimit
-from stride_async.server._records import Conversation, format_ts
-from stride_async.server._store import Room, Store
-from stride_async.server._store.files import File
+from stride_async.server._paths import CONVERSATION, MEDIA_FILE, SCIM_USER, SITE
+from stride_async.server._records import Conversation, compact_json
+from stride_async.server._store import MediaFile, Store, StoredConversation
+from stride_async.server._times import format_milliseconds, format_ts
 
 Document = dict[str, object]
 
-_DIRECT_PRIVACY = "private"  # protocol 4.1
 _AVATARS = "https://static.stride.com/default-room-avatars/web/96pt/default_{:02}-96.png"
+_DIRECT_PRIVACY = "private"  # protocol 4.1
 
 
 @define(eq=False)
 class World:
-    """One running site. `url` and `media_url` are the two origins it answers at, known once they are bound."""
+    """A running site.
+
+    `url` and `media_url` are the base URLs of its two origins, set once they are bound. `direct_failures` counts the
+    failed calls for a direct conversation by client id and user id.
+    """
 
     store: Store
     choices: Choices
@@ -45,21 +49,32 @@ class World:
     direct_failures: dict[tuple[str, str], int] = field(factory=dict)
     _media_key: bytes = field(factory=lambda: secrets.token_bytes(32), repr=False)
 
-    def conversation(self, room: Room) -> dict[str, object]:
-        """The conversation as the service answers it (protocol 4.1)."""
-        cloud_id = self.store.cloud_id
+    def site_url(self) -> str:
+        """Return the API URL of the site."""
+        return self.url + SITE.format(site=self.store.cloud_id)
+
+    def conversation_url(self, conversation_id: str) -> str:
+        """Return the API URL of a conversation."""
+        return self.url + CONVERSATION.format(site=self.store.cloud_id, conversation=conversation_id)
+
+    def user_url(self, user_id: str) -> str:
+        """Return the SCIM URL of a user."""
+        return self.url + SCIM_USER.format(site=self.store.cloud_id, user=quote(user_id, safe=":"))
+
+    def conversation_object(self, conversation: StoredConversation) -> dict[str, object]:
+        """Return the conversation as the service does (protocol 4.1)."""
         return {
-            "cloudId": cloud_id,
-            **json.loads(room.json),
-            "isArchived": room.archived,
-            "_links": {room.id: f"{self.url}/site/{cloud_id}/conversation/{room.id}"},
+            "cloudId": self.store.cloud_id,
+            **json.loads(conversation.json),
+            "isArchived": conversation.archived,
+            "_links": {conversation.id: self.conversation_url(conversation.id)},
         }
 
     def create_conversation(
         self,
         name: str,
         *,
-        app: App,
+        app: App | None,
         topic: str = "",
         type: str = "group",
         privacy: str = "public",
@@ -67,13 +82,17 @@ class World:
         roster: tuple[str, ...] = (),
         direct_user: str | None = None,
         id: str | None = None,
-    ) -> Room:
-        """A new conversation without members; the app is one only once it is admitted."""
-        room_id = id or str(uuid.uuid4())
-        now = milliseconds(self.clock.now())
+    ) -> StoredConversation:
+        """Create a conversation; the app may use it only after it is added as a member.
+
+        `direct_user` makes it the app's direct conversation with that person; by default it is the only person on the
+        roster of a direct conversation.
+        """
+        conversation_id = id or str(uuid.uuid4())
+        now = format_milliseconds(self.clock.now())
         content = {
             "cloudId": self.store.cloud_id,
-            "id": room_id,
+            "id": conversation_id,
             "name": name,
             "topic": topic,
             "type": type,
@@ -83,89 +102,96 @@ class World:
             "privacy": privacy,
             "isArchived": archived,
         }
-        record = Conversation(room_id, name, type, privacy, archived, dumps(content).decode(), roster)
-        self.store.conversations.insert(record, app=app.client_id, direct_user=direct_user)
-        created = self.store.conversations.find(room_id)
+        record = Conversation(conversation_id, name, type, privacy, archived, compact_json(content), roster)
+        self.store.conversations.insert(record, app=app, direct_user=direct_user)
+        created = self.store.conversations.find(conversation_id)
         assert created is not None
         return created
 
-    def change_conversation(self, room: Room, **changes: object) -> Room:
-        """Store the changed conversation with a new time of modification."""
-        content = {**json.loads(room.json), "isArchived": room.archived, **changes}
-        content["modified"] = milliseconds(self.clock.now())
-        self.store.conversations.change(room.number, content)
-        changed = self.store.conversations.find(room.id)
+    def change_conversation(self, conversation: StoredConversation, **changes: object) -> StoredConversation:
+        """Store the conversation with these changes and a new `modified` time."""
+        content = {**json.loads(conversation.json), "isArchived": conversation.archived, **changes}
+        content["modified"] = format_milliseconds(self.clock.now())
+        self.store.conversations.change(conversation.number, content)
+        changed = self.store.conversations.find(conversation.id)
         assert changed is not None
         return changed
 
-    def direct_conversation(self, app: App, user_id: str) -> Room:
-        """The app's direct conversation with the person, opened now if it never was (protocol 1.5)."""
+    def direct_conversation(self, app: App, user_id: str) -> StoredConversation:
+        """Return the app's direct conversation with the person, and create it if there is none (protocol 1.5)."""
         if (found := self.store.conversations.direct(app.client_id, user_id)) is not None:
             return found
-        named = self.choices.direct_named
         with self.store.transaction():
-            room = self.create_conversation(
-                (self.store.people.display_name(user_id) or "") if named else "",
+            conversation = self.create_conversation(
+                (self.store.people.display_name(user_id) or "") if self.choices.direct_named else "",
                 app=app,
                 type="direct",
                 privacy=_DIRECT_PRIVACY,
-                roster=((user_id, app.account_id) if self.choices.roster_lists_app else (user_id,)),
+                roster=(user_id, app.account_id) if self.choices.roster_lists_app else (user_id,),
                 direct_user=user_id,
             )
-            self.store.conversations.admit(app.client_id, [room.number])
-        return room
+            self.store.conversations.add_member(app.client_id, [conversation.number])
+        return conversation
 
     def message_json(self, id: str, document: Document, sender_id: str, ts: int) -> bytes:
-        """The message as the service answers it (protocol 4.3)."""
-        return dumps(
-            {
-                "id": id,
-                "body": document,
-                "text": to_plain_text(document),
-                "sender": {"id": sender_id},
-                "ts": format_ts(ts),
-            }
-        )
+        """Return the message as the service does (protocol 4.3)."""
+        message = {
+            "id": id,
+            "body": document,
+            "text": to_plain_text(document),
+            "sender": {"id": sender_id},
+            "ts": format_ts(ts),
+        }
+        return compact_json(message).encode()
 
     def add_message(
-        self, room: Room, document: Document, sender_id: str, *, ts: int | None = None, id: str | None = None
+        self,
+        conversation: StoredConversation,
+        document: Document,
+        sender_id: str,
+        *,
+        ts: int | None = None,
+        id: str | None = None,
     ) -> str:
-        """Store a message with mentions named, and bring those it mentions into the conversation."""
-        mentioned = self._name_mentions(document)
+        """Store a message and return its id; the people it mentions join a room (protocol 5.3)."""
+        mentioned = self._fill_in_mentions(document)
         ts = self.clock.now() if ts is None else ts
         message_id = id or self.clock.message_id(ts)
         with self.store.transaction():
             content = self.message_json(message_id, document, sender_id, ts)
-            self.store.messages.insert([(room.number, ts, message_id, sender_id, content)])
-            if room.type != "direct":  # a mention brings people into a room (protocol 5.3)
-                self.store.conversations.join(room.number, mentioned)
+            self.store.messages.insert([(conversation.number, ts, message_id, sender_id, content)])
+            if conversation.type != "direct":
+                self.store.conversations.join(conversation.number, mentioned)
         return message_id
 
     def edited_json(self, content: bytes, document: Document) -> bytes:
-        """The stored message with another document; id, sender and time stay."""
-        self._name_mentions(document)
-        return dumps({**json.loads(content), "body": document, "text": to_plain_text(document)})
+        """Return the stored message with another document; id, sender and time stay."""
+        self._fill_in_mentions(document)
+        return compact_json({**json.loads(content), "body": document, "text": to_plain_text(document)}).encode()
 
-    def add_file(
-        self, room: Room, name: str, chunks: Iterable[bytes], *, mime_type: str, id: str | None = None
-    ) -> File:
+    def add_media(
+        self,
+        conversation: StoredConversation,
+        name: str,
+        chunks: Iterable[bytes],
+        *,
+        mime_type: str,
+        id: str | None = None,
+    ) -> MediaFile:
         """Store a file of the conversation."""
-        number, incoming = self.store.files.receive()
-        with incoming:
+        with self.store.files.receive() as body:
             for chunk in chunks:
-                incoming.write(chunk)
-        file = File(number, id or str(uuid.uuid4()), room.number, name, mime_type, incoming.size, incoming.sha256)
-        self.store.files.insert(file)
-        return file
+                body.write(chunk)
+        return self.store.files.insert(body, conversation.number, name, mime_type, id=id)
 
-    def media_location(self, conversation_id: str, media_id: str) -> str:
-        """An address of the file at the second origin that needs no token and expires (protocol 9)."""
-        path = f"/file/{quote(conversation_id, safe='')}/{quote(media_id, safe='')}"
+    def signed_media_url(self, conversation_id: str, media_id: str) -> str:
+        """Return a URL of the file at the second origin, which needs no token and expires (protocol 9)."""
+        path = MEDIA_FILE.format(conversation=quote(conversation_id, safe=""), media=quote(media_id, safe=""))
         expires = int((time.time() + self.choices.media_url_seconds) * 1000)
         return f"{self.media_url}{path}?expires={expires}&signature={self._signature(media_id, str(expires))}"
 
-    def media_location_is_good(self, media_id: str, expires: str, signature: str) -> bool:
-        """Whether the address was given by this server, and has not expired."""
+    def is_valid_signature(self, media_id: str, expires: str, signature: str) -> bool:
+        """Whether this server signed the URL, and it has not expired."""
         expected = self._signature(media_id, expires)
         genuine = hmac.compare_digest(signature.encode(errors="replace"), expected.encode())
         return genuine and time.time() * 1000 < int(expires)
@@ -174,8 +200,8 @@ class World:
         text = f"{media_id}\n{expires}".encode(errors="replace")
         return hmac.new(self._media_key, text, hashlib.sha256).hexdigest()
 
-    def _name_mentions(self, document: Document) -> list[str]:
-        """Give nameless mentions their name, as the service did (protocol 8.2); the people mentioned."""
+    def _fill_in_mentions(self, document: Document) -> list[str]:
+        """Give mentions without text the name of the person (protocol 8.2); return the ids of the people mentioned."""
         mentioned = []
         for attrs in _mentions(document):
             user_id = str(attrs.get("id"))
@@ -190,13 +216,14 @@ class World:
 
 
 def _mentions(document: Document) -> Iterator[dict[str, object]]:
-    waiting: list[object] = [document]
-    while waiting:
-        node = waiting.pop()
+    """Yield the attributes of each mention in the document."""
+    unvisited: list[object] = [document]
+    while unvisited:
+        node = unvisited.pop()
         if not isinstance(node, dict):
             continue
         attrs = node.get("attrs")
         if node.get("type") == "mention" and isinstance(attrs, dict):
             yield attrs
         if isinstance(content := node.get("content"), list):
-            waiting.extend(content)
+            unvisited.extend(content)

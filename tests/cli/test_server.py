@@ -63,7 +63,7 @@ def test_a_taken_port_is_named():
         (["--seed", "absent.jsonl"], "absent.jsonl"),
         (["--generate", "rooms=3"], "expected one of conversations"),
         (["--seed", "site.jsonl", "--generate", "users=1"], "not from both"),
-        (["--faults", "faults.json"], "entry 1: unknown word 'sleep'"),
+        (["--faults", "faults.json"], "entry 1: unknown option 'sleep'"),
         (["--db", "site.jsonl"], "site.jsonl"),
         (["--host", "192.0.2.1"], "192.0.2.1"),
         (["--port", "70000"], "--port"),

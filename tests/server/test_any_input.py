@@ -86,7 +86,7 @@ async def test_any_input_is_answered_below_500(api, server, room, seed):
     chance = random.Random(seed)
     known = {
         "site": server.cloud_id,
-        "room": room,
+        "conversation": room,
         "message": server.add_message(room, "x"),
         "user": server.add_user("Ann"),
         "media": server.add_media(room, "a.txt", b"hello"),

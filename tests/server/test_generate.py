@@ -12,7 +12,8 @@ import pytest
 
 from stride_async.server._documents import problems, to_plain_text
 from stride_async.server._generate import Plan, generate
-from stride_async.server._records import Conversation, Media, Message, Site, User, format_ts, parse_ts
+from stride_async.server._records import Conversation, Media, Message, Site, User
+from stride_async.server._times import format_ts, parse_ts
 
 KINDS = {
     "paragraph", "heading", "bulletList", "orderedList", "listItem", "panel", "codeBlock", "blockquote", "rule",

@@ -132,7 +132,7 @@ async def test_a_seed_needs_a_new_database(tmp_path):
     async with LocalServer(db=db):
         pass
 
-    with pytest.raises(ValueError, match="holds a site already"):
+    with pytest.raises(ValueError, match="already contains a site"):
         await LocalServer(db=db, generate="conversations=1").start()
 
     async with LocalServer(db=db) as server:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stride_async.server._records import Conversation, Media, Message, Site, User, format_ts, parse_ts
+from stride_async.server._records import Conversation, Media, Message, Site, User
 from stride_async.server._seed import SeedError, read_seed
+from stride_async.server._times import format_ts, parse_ts
 
 MEETUP = Path(__file__).parents[2].parent / "shared/data/meetup"
 YEAR_1 = parse_ts("0001-01-01T00:00:00Z")

@@ -1,8 +1,8 @@
-"""The REST calls, JSON in and out, as the protocol words them; one noun a module, all of them listed in `table`."""
+"""The operations of the service (protocol 5), one noun per module; `table` lists them all."""
 
 from __future__ import annotations
 
-from stride_async.server._routes.ask import Ask
-from stride_async.server._routes.dispatch import answer, answer_media
+from stride_async.server._routes.dispatch import handle, handle_media
+from stride_async.server._routes.request import Request
 
-__all__ = ["Ask", "answer", "answer_media"]
+__all__ = ["Request", "handle", "handle_media"]

@@ -7,134 +7,140 @@ import binascii
 import json
 import time
 
-from stride_async.server._answers import Answer, Refusal, answer_json, nothing
-from stride_async.server._routes.ask import PAGE, Ask, refuse_parameter, text_field
-from stride_async.server._store import Room
-from stride_async.server._store.conversations import Wanted
+from stride_async.server._responses import HttpError, Response, json_response, no_content
+from stride_async.server._routes.request import PAGE_LIMIT, Request, refuse_parameter, string_field
+from stride_async.server._store import StoredConversation
+from stride_async.server._store.conversations import ListQuery
 
 _ARCHIVED = 403  # status of sending into an archived conversation (protocol 5.6)
-_DEFAULT_SORT = "asc"  # by name, then by id (protocol 5.2)
+_DEFAULT_SORT = "asc"  # protocol 5.2
 _PRIVACIES = frozenset({"public", "private"})
 
 
-async def listing(ask: Ask) -> Answer:
-    """`GET /site/{cloudId}/conversation`: those the app may use, by name, page by page."""
-    choices = ask.world.choices
-    limit = ask.number("limit", PAGE, 1, PAGE)
-    order = ask.query.get("sort") or _DEFAULT_SORT
+async def list_page(request: Request) -> Response:
+    """`GET /site/{cloudId}/conversation`: a page of the conversations that the app may use, ordered by name."""
+    world, choices = request.world, request.world.choices
+    limit = request.integer("limit", PAGE_LIMIT, 1, PAGE_LIMIT)
+    order = request.query.get("sort") or _DEFAULT_SORT
     if order not in {"asc", "desc"}:
         refuse_parameter("sort", "asc or desc", order)
-    cursor = ask.query.get("cursor", "")
-    wanted = Wanted(
-        query=ask.query.get("query", ""),
-        private=ask.flag("include-private", default=True),
-        archived=ask.flag("include-archived", default=False),
-        direct=not ask.flag("exclude-direct", default=False),
+    cursor = request.query.get("cursor", "")
+    query = ListQuery(
+        query=request.query.get("query", ""),
+        private=request.boolean("include-private", default=True),
+        archived=request.boolean("include-archived", default=False),
+        direct=not request.boolean("exclude-direct", default=False),
         descending=order == "desc",
         after=_read_cursor(cursor) if cursor else None,
         limit=limit,
     )
-    found = ask.world.store.conversations.listing(ask.grant.app.client_id, wanted)
+    found = world.store.conversations.list_page(request.grant.app.client_id, query)
     page = found[:limit]
-    content: dict[str, object] = {"values": [ask.world.conversation(room) for _, room in page]}
+    content: dict[str, object] = {"values": [world.conversation_object(conversation) for _, conversation in page]}
     if len(found) > limit:
-        content["cursor"] = _write_cursor(page[-1][0], page[-1][1].id)
+        sort_key, last = page[-1]
+        content["cursor"] = _write_cursor(sort_key, last.id)
     elif choices.last_cursor != "absent":
         content["cursor"] = {"empty": "", "null": None, "same": cursor}[choices.last_cursor]
     content |= {"size": len(page), "limit": limit}
     if choices.list_links:
-        base = f"{ask.world.url}/site/{ask.places['site']}/conversation"
-        content["_links"] = {room.id: f"{base}/{room.id}" for _, room in page}
-    return answer_json(content)
+        content["_links"] = {conversation.id: world.conversation_url(conversation.id) for _, conversation in page}
+    return json_response(content)
 
 
-async def create(ask: Ask) -> Answer:
-    """`POST /site/{cloudId}/conversation`; the app is in at once, or a moment later as chosen."""
-    world, app = ask.world, ask.grant.app
-    if ask.grant.room is not None:
-        raise Refusal(403, "a room token is good for its own conversation only")
-    content = await ask.json_object()
-    name = _checked_name(text_field(content, "name"))
-    privacy = _checked_privacy(text_field(content, "privacy", "public"))
+async def create(request: Request) -> Response:
+    """`POST /site/{cloudId}/conversation`; the app is installed at once, or after `Choices.install_delay`."""
+    world, app = request.world, request.grant.app
+    request.refuse_room_token()
+    content = await request.json_object()
+    name = _checked_name(string_field(content, "name"))
+    privacy = _checked_privacy(string_field(content, "privacy", "public"))
     with world.store.transaction():
-        room = world.create_conversation(
+        conversation = world.create_conversation(
             name,
             app=app,
-            topic=text_field(content, "topic", ""),
+            topic=string_field(content, "topic", ""),
             privacy=privacy,
             roster=(app.account_id,) if world.choices.roster_lists_app else (),
         )
         delay = world.choices.install_delay
-        world.store.conversations.admit(app.client_id, [room.number], since=time.time() + delay if delay else 0.0)
-    return answer_json({"id": room.id}, status=world.choices.create_status)
+        since = time.time() + delay if delay else 0.0
+        world.store.conversations.add_member(app.client_id, [conversation.number], since=since)
+    return json_response({"id": conversation.id}, status=world.choices.create_status)
 
 
-async def get(ask: Ask) -> Answer:
+async def get(request: Request) -> Response:
     """`GET {cv}`."""
-    return answer_json(ask.world.conversation(ask.room))
+    return json_response(request.world.conversation_object(request.conversation))
 
 
-async def update(ask: Ask) -> Answer:
-    """`PATCH {cv}`: name, topic and privacy, any of them."""
-    content = await ask.json_object()
+async def update(request: Request) -> Response:
+    """`PATCH {cv}`: any of name, topic and privacy."""
+    content = await request.json_object()
     changes: dict[str, object] = {}
     if "name" in content:
-        changes["name"] = _checked_name(text_field(content, "name"))
+        changes["name"] = _checked_name(string_field(content, "name"))
     if "topic" in content:
-        changes["topic"] = text_field(content, "topic")
+        changes["topic"] = string_field(content, "topic")
     if "privacy" in content:
-        changes["privacy"] = _checked_privacy(text_field(content, "privacy"))
-    room = ask.world.change_conversation(ask.room, **changes)
-    return answer_json(ask.world.conversation(room)) if ask.world.choices.update_answers_object else nothing()
+        changes["privacy"] = _checked_privacy(string_field(content, "privacy"))
+    changed = request.world.change_conversation(request.conversation, **changes)
+    if not request.world.choices.update_answers_object:
+        return no_content()
+    return json_response(request.world.conversation_object(changed))
 
 
-async def archive(ask: Ask) -> Answer:
+async def archive(request: Request) -> Response:
     """`PUT {cv}/archive`."""
-    return _set_archived(ask, archived=True)
+    return _set_archived(request, archived=True)
 
 
-async def unarchive(ask: Ask) -> Answer:
+async def unarchive(request: Request) -> Response:
     """`PUT {cv}/unarchive`."""
-    return _set_archived(ask, archived=False)
+    return _set_archived(request, archived=False)
 
 
-async def direct(ask: Ask) -> Answer:
-    """`GET /site/{cloudId}/conversation/user/{userId}`: opened if it never was, after as many failures as chosen."""
-    world, user_id = ask.world, ask.places["user"]
-    check_person(ask, user_id)
-    caller = ask.grant.app.client_id, user_id
+async def get_direct(request: Request) -> Response:
+    """`GET /site/{cloudId}/conversation/user/{userId}`: the direct conversation, created if there is none.
+
+    The first `Choices.direct_open_failures` calls fail.
+    """
+    world, user_id = request.world, request.path_params["user"]
+    check_recipient(request, user_id)
+    caller = request.grant.app.client_id, user_id
     failed = world.direct_failures.get(caller, 0)
     if failed < world.choices.direct_open_failures:
         world.direct_failures[caller] = failed + 1
-        raise Refusal(504, "the conversation is still being opened, try again")
-    room = world.direct_conversation(ask.grant.app, user_id)
-    return answer_json(world.conversation(room) if world.choices.direct_answers_object else {"id": room.id})
+        raise HttpError(504, "the conversation is not open yet, try again")
+    conversation = world.direct_conversation(request.grant.app, user_id)
+    if not world.choices.direct_answers_object:
+        return json_response({"id": conversation.id})
+    return json_response(world.conversation_object(conversation))
 
 
-def check_person(ask: Ask, user_id: str) -> None:
-    """Refuse unless this is a person the app may write to; a room token never may (protocol 2.4)."""
-    if ask.grant.room is not None:
-        raise Refusal(403, "a room token is good for its own conversation only")
-    if not ask.world.store.people.is_person(user_id):
-        raise Refusal(404, f"no such user: {user_id}")
+def check_recipient(request: Request, user_id: str) -> None:
+    """Refuse the call unless the app may send direct messages to this person."""
+    request.refuse_room_token()
+    if not request.world.store.people.is_person(user_id):
+        raise HttpError(404, f"no such user: {user_id}")
 
 
-def check_open(ask: Ask, room: Room) -> None:
-    """Refuse what an archived conversation does not take."""
-    if room.archived:
-        raise Refusal(_ARCHIVED, f"the conversation {room.id} is archived")
+def refuse_archived(conversation: StoredConversation) -> None:
+    """Refuse the call if the conversation is archived."""
+    if conversation.archived:
+        raise HttpError(_ARCHIVED, f"the conversation {conversation.id} is archived")
 
 
-def _set_archived(ask: Ask, *, archived: bool) -> Answer:
-    if ask.room.archived != archived:
-        ask.world.change_conversation(ask.room, isArchived=archived)
-    return nothing()  # also when there was nothing to change (protocol 5.6)
+def _set_archived(request: Request, *, archived: bool) -> Response:
+    if request.conversation.archived != archived:
+        request.world.change_conversation(request.conversation, isArchived=archived)
+    return no_content()  # also if there is nothing to change (protocol 5.6)
 
 
 def _checked_name(name: str) -> str:
-    """Any name is accepted but the empty one, of any length and also if it is taken (protocol 5.3)."""
+    """Return a name; any length is accepted, and names need not be unique (protocol 5.3)."""
     if not name:
-        raise Refusal(400, "name: expected a text that is not empty")
+        raise HttpError(400, "name: expected a string that is not empty")
     return name
 
 
@@ -142,16 +148,16 @@ def _checked_privacy(privacy: str) -> str:
     return privacy if privacy in _PRIVACIES else refuse_parameter("privacy", "public or private", privacy)
 
 
-def _write_cursor(key: str, id: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([key, id]).encode()).decode().rstrip("=")
+def _write_cursor(sort_key: str, id: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([sort_key, id]).encode()).decode().rstrip("=")
 
 
 def _read_cursor(cursor: str) -> tuple[str, str]:
     try:
         match json.loads(base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4))):
-            case [str(key), str(id)]:
-                f"{key}{id}".encode()
-                return key, id
+            case [str(sort_key), str(id)]:
+                f"{sort_key}{id}".encode()  # Half a surrogate pair cannot be looked up.
+                return sort_key, id
     except (ValueError, RecursionError, binascii.Error):
         pass
-    return refuse_parameter("cursor", "one this listing gave", cursor)
+    return refuse_parameter("cursor", "a cursor of this list", cursor)

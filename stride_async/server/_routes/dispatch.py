@@ -1,90 +1,76 @@
-"""From a path to its route, past everything that holds for all of them: token, limit, site, membership, scope."""
+"""Find the route of a request, and check what applies to every route: token, limit, site, membership and scope."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stride_async.server._answers import Answer, Refusal
 from stride_async.server._limits import App
-from stride_async.server._routes.ask import Ask
-from stride_async.server._routes.table import MEDIA_ROUTES, ROUTES, Paths, Route
+from stride_async.server._responses import RATE_LIMITED, HttpError, Response, gateway_error
+from stride_async.server._routes.request import Request
+from stride_async.server._routes.table import MEDIA_ROUTES, ROUTES, Route, Router
 
-_PATHS = Paths(ROUTES)
-_MEDIA_PATHS = Paths(MEDIA_ROUTES)
+_ROUTER = Router(ROUTES)
+_MEDIA_ROUTER = Router(MEDIA_ROUTES)
 
 
-async def answer(ask: Ask, segments: Sequence[str]) -> Answer:
-    """What the service answers to a call of this path.
+async def handle(request: Request, segments: Sequence[str]) -> Response:
+    """Return the service's response to a request for this path.
 
     Raises:
-        Refusal: the call is refused.
+        HttpError: The request is refused.
     """
-    route = _find(_PATHS, ask, segments)
+    route = _find(_ROUTER, request, segments)
     if route.scope is not None:
-        _admit(ask, route, route.scope)
-    return await route.run(ask)
+        _admit(request, route, route.scope)
+    return await route.run(request)
 
 
-async def answer_media(ask: Ask, segments: Sequence[str]) -> Answer:
-    """What the second origin answers, where media bodies may live.
+async def handle_media(request: Request, segments: Sequence[str]) -> Response:
+    """Return the response of the second origin, which serves media bodies.
 
     Raises:
-        Refusal: the call is refused.
+        HttpError: The request is refused.
     """
-    return await _find(_MEDIA_PATHS, ask, segments).run(ask)
+    return await _find(_MEDIA_ROUTER, request, segments).run(request)
 
 
-def _find(paths: Paths, ask: Ask, segments: Sequence[str]) -> Route:
-    routes, ask.places = paths.find(segments)
+def _find(router: Router, request: Request, segments: Sequence[str]) -> Route:
+    routes, request.path_params = router.find(segments)
     if not routes:
-        raise Refusal(404, "no such path")
-    route = routes.get("GET" if ask.method == "HEAD" else ask.method)
+        raise HttpError(404, "no such path")
+    route = routes.get("GET" if request.method == "HEAD" else request.method)
     if route is None:
         allowed = ", ".join(sorted(routes))
-        raise Refusal(405, f"method not allowed, only {allowed}", headers={"Allow": allowed})
+        raise HttpError(405, f"method not allowed; expected {allowed}", headers={"Allow": allowed})
     return route
 
 
-def _admit(ask: Ask, route: Route, scope: str) -> None:
-    grant = ask.world.grants.find(ask.headers.get("Authorization"))
+def _admit(request: Request, route: Route, scope: str) -> None:
+    grant = request.world.grants.find(request.headers.get("Authorization"))
     if grant is None:
-        raise Refusal(401, "Unauthorized")
-    ask.grant = grant
-    room, user = ask.places.get("room"), ask.places.get("user") if "{user}" in route.path else None
-    _count(ask, grant.app, room, user if route.path.startswith("/site/") else None)
-    if ask.places.get("site", ask.world.store.cloud_id) != ask.world.store.cloud_id:
-        raise Refusal(404, f"no such site: {ask.places['site']}")
-    if room is not None:
-        _enter(ask, grant.app, room)
+        raise HttpError(401, "Unauthorized")
+    request.grant = grant
+    conversation_id = request.path_params.get("conversation")
+    user_id = request.path_params.get("user") if route.path.startswith("/site/") else None
+    _count(request, grant.app, conversation_id, user_id)
+    request.check_site(request.path_params.get("site", request.world.store.cloud_id))
+    if conversation_id is not None:
+        request.conversation = request.usable_conversation(grant.app, conversation_id)
     if scope and scope not in grant.app.scopes:
-        raise Refusal(403, f"the token lacks the scope {scope}")
+        raise HttpError(403, f"the token lacks the scope {scope}")
 
 
-def _count(ask: Ask, app: App, room: str | None, user: str | None) -> None:
+def _count(request: Request, app: App, conversation_id: str | None, user_id: str | None) -> None:
     """Count the call against the limit of its conversation (protocol 3.4)."""
-    world = ask.world
-    if room is not None:
-        standing = world.rate_limit.count(app.client_id, room)
-    elif user is not None:
-        standing = world.rate_limit.count(app.client_id, "user", user)
+    world = request.world
+    if conversation_id is not None:
+        allowance = world.rate_limit.count(app.client_id, conversation_id)
+    elif user_id is not None:
+        allowance = world.rate_limit.count(app.client_id, "user", user_id)
     else:
-        standing = world.outer_limit.count(app.client_id)
-    if standing is None:
+        allowance = world.outer_limit.count(app.client_id)
+    if allowance is None:
         return
-    headers = standing.headers()
-    if not standing.allowed:
-        content = {"code": 429, "message": "request has been rate limited"}
-        headers |= standing.retry_after(world.choices.retry_after)
-        raise Refusal(429, "request has been rate limited", content=content, headers=headers)
+    headers = request.rate_limit_headers(allowance, gateway_error(429, RATE_LIMITED))
     if world.choices.rate_headers_on_success:
-        ask.answer_headers |= headers
-
-
-def _enter(ask: Ask, app: App, room_id: str) -> None:
-    conversations = ask.world.store.conversations
-    room = conversations.find(room_id)
-    if room is None:
-        raise Refusal(404, f"no such conversation: {room_id}")
-    if not conversations.is_member(app.client_id, room.number):
-        raise Refusal(403, f"the app is not installed in the conversation {room_id}")
-    ask.room = room
+        request.response_headers |= headers

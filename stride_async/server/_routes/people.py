@@ -2,64 +2,65 @@
 
 from __future__ import annotations
 
-from stride_async.server._answers import Answer, Refusal, answer_json, dumps
 from stride_async.server._limits import MANAGE, PARTICIPATE
-from stride_async.server._routes.ask import Ask
+from stride_async.server._records import compact_json
+from stride_async.server._responses import HttpError, Response, json_response
+from stride_async.server._routes.request import Request
+from stride_async.server._store.people import app_email
 
 # Either scope is enough to list the sites (protocol 1.4).
 _SITE_SCOPES = frozenset({PARTICIPATE, MANAGE})
-# An unknown user is reported in SCIM's own shape (protocol 5.21).
+# The error for an unknown user has the form of SCIM (protocol 5.21).
 _SCIM_ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
 
 
-async def list_sites(ask: Ask) -> Answer:
+async def list_sites(request: Request) -> Response:
     """`GET /site/`."""
-    world = ask.world
-    if not _SITE_SCOPES & ask.grant.app.scopes:
-        raise Refusal(403, f"the token lacks the scope {' or '.join(sorted(_SITE_SCOPES))}")
+    world = request.world
+    if not _SITE_SCOPES & request.grant.app.scopes:
+        raise HttpError(403, f"the token lacks the scope {' or '.join(sorted(_SITE_SCOPES))}")
     cloud_id = world.store.cloud_id
     as_objects = world.choices.site_list == "objects"
-    return answer_json(
+    return json_response(
         {
             "values": [{"id": cloud_id, "name": world.store.name} if as_objects else cloud_id],
-            "_links": {cloud_id: f"{world.url}/site/{cloud_id}"},
+            "_links": {cloud_id: world.site_url()},
         }
     )
 
 
-async def me(ask: Ask) -> Answer:
-    """`GET /me`: the account the token acts as."""
-    app = ask.grant.app
-    return answer_json(
+async def me(request: Request) -> Response:
+    """`GET /me`: the account that the token acts as."""
+    app = request.grant.app
+    return json_response(
         {
             "account_id": app.account_id,
             "name": app.name,
-            "email": f"{app.client_id.lower()}@connect.atlassian.com",
+            "email": app_email(app.client_id),
             "picture": f"https://avatar-cdn.atlassian.com/{app.client_id.lower()}",
         }
     )
 
 
-async def scim_user(ask: Ask) -> Answer:
+async def scim_user(request: Request) -> Response:
     """`GET /scim/site/{cloudId}/Users/{userId}`."""
-    user_id = ask.places["user"]
-    found = ask.world.store.people.scim(user_id)
+    user_id = request.path_params["user"]
+    found = request.world.store.people.scim(user_id)
     if found is not None:
-        return Answer(200, dumps(found), ask.world.choices.scim_content_type)
-    error = {"schemas": [_SCIM_ERROR], "status": "404", "detail": f"no such user: {user_id}"}
-    raise Refusal(404, f"no such user: {user_id}", content=error)
+        return Response(200, compact_json(found).encode(), request.world.choices.scim_content_type)
+    message = f"no such user: {user_id}"
+    raise HttpError(404, message, content={"schemas": [_SCIM_ERROR], "status": "404", "detail": message})
 
 
-async def look_up(ask: Ask) -> Answer:
-    """`GET /users/lookup`: the id behind an e-mail address."""
-    email = ask.query.get("email", "")
+async def look_up(request: Request) -> Response:
+    """`GET /users/lookup`: the id of the person with an email address."""
+    email = request.query.get("email", "")
     if not email:
-        raise Refusal(400, "email: expected an address, found nothing")
-    if ask.query.get("site", ask.world.store.cloud_id) != ask.world.store.cloud_id:
-        raise Refusal(404, f"no such site: {ask.query['site']}")
-    user_id = ask.world.store.people.find(email)
+        raise HttpError(400, "email: expected an address, found nothing")
+    request.check_site(request.query.get("site", request.world.store.cloud_id))
+    user_id = request.world.store.people.find(email)
     if user_id is not None:
-        return answer_json({"id": user_id})
-    if ask.world.choices.unknown_email_status == 200:
-        return answer_json({})
-    raise Refusal(ask.world.choices.unknown_email_status, f"no user with the address {email}")
+        return json_response({"id": user_id})
+    if request.world.choices.unknown_email_status == 200:
+        return json_response({})
+    raise HttpError(request.world.choices.unknown_email_status, f"no user has the address {email}")

@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
-from stride_async.server._answers import Answer, Refusal, answer_json, nothing
-from stride_async.server._routes.ask import Ask
+from stride_async.server._responses import HttpError, Response, json_response, no_content
+from stride_async.server._routes.request import Request
 
 
-async def get(ask: Ask) -> Answer:
-    """`GET {cv}/roster`: all at once, or the stretch that `start` and `limit` ask for."""
-    world = ask.world
-    start, limit = (ask.offset("start"), ask.offset("limit")) if world.choices.roster_paging else (0, 0)
-    by_id = world.choices.roster_order == "id"
-    values = world.store.conversations.roster(ask.room.number, start=start, limit=limit or -1, by_id=by_id)
-    base = f"{world.url}/scim/site/{world.store.cloud_id}/Users"
-    return answer_json({"values": values, "_links": {user: f"{base}/{quote(user, safe=':')}" for user in values}})
+async def get(request: Request) -> Response:
+    """`GET {cv}/roster`: the full roster, or the part that `start` and `limit` select."""
+    world = request.world
+    start, limit = (request.offset("start"), request.offset("limit")) if world.choices.roster_paging else (0, 0)
+    values = world.store.conversations.roster(
+        request.conversation.number, start=start, limit=limit or -1, by_id=world.choices.roster_order == "id"
+    )
+    return json_response({"values": values, "_links": {user_id: world.user_url(user_id) for user_id in values}})
 
 
-async def change(ask: Ask) -> Answer:
-    """`PATCH {cv}/roster`: people to `add` and people to `remove`, a form that no source shows (protocol 5.8)."""
-    world = ask.world
-    content = await ask.json_object()
+async def change(request: Request) -> Response:
+    """`PATCH {cv}/roster`: `add` people and `remove` people, or refuse the call and change nothing.
+
+    No source shows `remove`; it has the form of `add` (protocol 5.8).
+    """
+    world = request.world
+    content = await request.json_object()
     add, remove = _ids(content, "add"), _ids(content, "remove")
-    for user in add:
-        if world.store.people.scim(user) is None:
-            raise Refusal(404, f"no such user: {user}")
+    for user_id in add:
+        if world.store.people.scim(user_id) is None:
+            raise HttpError(404, f"no such user: {user_id}")
     with world.store.transaction():
-        world.store.conversations.join(ask.room.number, add)
-        world.store.conversations.leave(ask.room.number, remove)
-    return nothing(world.choices.roster_status)
+        world.store.conversations.join(request.conversation.number, add)
+        world.store.conversations.leave(request.conversation.number, remove)
+    return no_content(world.choices.roster_status)
 
 
 def _ids(content: dict[str, object], name: str) -> list[str]:
     ids = content.get(name)
     if ids is None:
         return []
-    if not isinstance(ids, list) or not all(isinstance(user, str) for user in ids):
-        raise Refusal(400, f"{name}: expected a list of user ids")
+    if not isinstance(ids, list) or not all(isinstance(user_id, str) for user_id in ids):
+        raise HttpError(400, f"{name}: expected a list of user ids")
     return ids

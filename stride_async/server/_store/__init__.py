@@ -1,12 +1,14 @@
-"""Everything the site holds, in SQLite; one noun a module.
+"""The site in SQLite, one noun per module.
 
-All of it is called from the event loop's thread and never awaits, so each call is seen whole or not at all.
+Everything here runs in the thread of the event loop and never awaits, so other tasks see each call completely or not
+at all.
 """
 
 from __future__ import annotations
 
-from stride_async.server._store.conversations import Room
+from stride_async.server._store.conversations import StoredConversation
+from stride_async.server._store.files import MediaFile
 from stride_async.server._store.store import Store
 from stride_async.server._store.truth import ConversationTruth, MediaTruth, Truth
 
-__all__ = ["ConversationTruth", "MediaTruth", "Room", "Store", "Truth"]
+__all__ = ["ConversationTruth", "MediaFile", "MediaTruth", "Store", "StoredConversation", "Truth"]

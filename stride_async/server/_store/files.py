@@ -1,17 +1,18 @@
-"""Media: what is known of each file, beside its body."""
+"""Media: a record of each file; its body is stored by `_bodies`."""
 
 from __future__ import annotations
 
 import sqlite3
+import uuid
 
-from attrs import frozen
+from attrs import astuple, frozen
 
-from stride_async.server._bodies import Bodies, Incoming, Stretch
+from stride_async.server._bodies import Bodies, ByteRange, IncomingBody
 
 
 @frozen
-class File:
-    """A stored file."""
+class MediaFile:
+    """A stored file; `conversation` is the number of its conversation."""
 
     number: int
     id: str
@@ -30,32 +31,36 @@ class Files:
         self._bodies = bodies
         self._next = 1 + int(db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()[0])
 
-    def receive(self) -> tuple[int, Incoming]:
-        """A number for a new file, and where its body is written to; `insert` makes it known."""
+    def receive(self) -> IncomingBody:
+        """Return the body of a new file, to be written in chunks and then given to `insert`."""
         number = self._next
         self._next += 1
-        return number, self._bodies.receive(number)
+        return self._bodies.receive(number)
 
-    def insert(self, file: File) -> None:
-        """Make known a file whose body is there."""
-        row = (file.number, file.id, file.conversation, file.name, file.mime_type, file.size, file.sha256)
-        self._db.execute("INSERT INTO media VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    def insert(
+        self, body: IncomingBody, conversation: int, name: str, mime_type: str, *, id: str | None = None
+    ) -> MediaFile:
+        """Add a file with a complete body; a new id is made unless one is given."""
+        file_id = id or str(uuid.uuid4())
+        file = MediaFile(body.number, file_id, conversation, name, mime_type, body.size, body.sha256)
+        self._db.execute("INSERT INTO media VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(file))
+        return file
 
-    def find(self, id: str) -> File | None:
-        """The file with this id, of whatever conversation."""
+    def find(self, id: str) -> MediaFile | None:
+        """Return the file with this id, of any conversation."""
         row = self._db.execute("SELECT * FROM media WHERE id = ?", (id,)).fetchone()
-        return None if row is None else File(*row)
+        return None if row is None else MediaFile(*row)
 
-    def of(self, conversation: int) -> list[File]:
-        """The files of the conversation, in the order they came."""
+    def of(self, conversation: int) -> list[MediaFile]:
+        """Return the files of a conversation, in the order they were added."""
         rows = self._db.execute("SELECT * FROM media WHERE conversation = ? ORDER BY number", (conversation,))
-        return [File(*row) for row in rows]
+        return [MediaFile(*row) for row in rows]
 
-    def stretch(self, file: File, start: int, size: int) -> Stretch:
-        """Part of the file's body, to be sent."""
-        return Stretch(lambda: self._bodies.open(file.number), start, size)
+    def byte_range(self, file: MediaFile, start: int, size: int) -> ByteRange:
+        """Return a part of the file's body, to be sent."""
+        return ByteRange(lambda: self._bodies.open(file.number), start, size)
 
-    def delete(self, file: File) -> None:
-        """Forget the file and its body."""
+    def delete(self, file: MediaFile) -> None:
+        """Delete the file and its body."""
         self._db.execute("DELETE FROM media WHERE number = ?", (file.number,))
         self._bodies.delete(file.number)

@@ -1,4 +1,4 @@
-"""Messages, in order of (time, id)."""
+"""Messages, in the order of their keys."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-Place = tuple[int, str]
-"""A place among a conversation's messages: nanoseconds since 1970, and an id."""
+# The time of a message in nanoseconds since 1970, and its id: the order of a history.
+Key = tuple[int, str]
 
-# Ids are text; nothing sorts before the empty one or after the last code point.
+# No id sorts before the empty string or after the last code point.
 FIRST_ID = ""
 LAST_ID = "\U0010ffff"
-START: Place = (-(1 << 63), FIRST_ID)
-END: Place = ((1 << 63) - 1, LAST_ID)
+FIRST_KEY: Key = (-(1 << 63), FIRST_ID)
+LAST_KEY: Key = ((1 << 63) - 1, LAST_ID)
 
 
 @frozen
-class Stored:
-    """A message as stored; `json` is what the service answers."""
+class StoredMessage:
+    """A message in the store; `json` is what the service returns."""
 
     conversation: int
     ts: int
@@ -28,8 +28,8 @@ class Stored:
     json: bytes
 
     @property
-    def place(self) -> Place:
-        """Where it stands in its conversation."""
+    def key(self) -> Key:
+        """Its position in the history of its conversation."""
         return self.ts, self.id
 
 
@@ -40,31 +40,31 @@ class Messages:
         self._db = db
 
     def insert(self, rows: Iterable[tuple[int, int, str, str, bytes]]) -> None:
-        """Add messages, each (conversation, ts, id, sender, JSON)."""
+        """Add messages, each as (conversation, ts, id, sender, JSON)."""
         self._db.executemany("INSERT INTO message VALUES (?, ?, ?, ?, ?)", rows)
 
-    def find(self, conversation: int, id: str) -> Stored | None:
-        """The message of this conversation with this id."""
+    def find(self, conversation: int, id: str) -> StoredMessage | None:
+        """Return the message of this conversation with this id."""
         query = "SELECT * FROM message WHERE id = ? AND conversation = ?"
         row = self._db.execute(query, (id, conversation)).fetchone()
-        return None if row is None else Stored(*row)
+        return None if row is None else StoredMessage(*row)
 
-    def change(self, message: Stored, json: bytes) -> None:
-        """Store other content for a message."""
+    def change(self, message: StoredMessage, json: bytes) -> None:
+        """Replace the content of a message."""
         self._db.execute(
             "UPDATE message SET json = ? WHERE conversation = ? AND ts = ? AND id = ?",
             (json, message.conversation, message.ts, message.id),
         )
 
-    def delete(self, message: Stored) -> None:
-        """Forget the message."""
+    def delete(self, message: StoredMessage) -> None:
+        """Delete the message."""
         self._db.execute(
             "DELETE FROM message WHERE conversation = ? AND ts = ? AND id = ?",
             (message.conversation, message.ts, message.id),
         )
 
-    def latest(self, conversation: int, *, above: Place = START, below: Place = END, limit: int) -> list[bytes]:
-        """The latest messages between two places, both excluded, newest first."""
+    def latest(self, conversation: int, *, above: Key = FIRST_KEY, below: Key = LAST_KEY, limit: int) -> list[bytes]:
+        """Return the latest messages between two keys, both exclusive, newest first."""
         rows = self._db.execute(
             "SELECT json FROM message WHERE conversation = ? AND (ts, id) > (?, ?) AND (ts, id) < (?, ?)"
             " ORDER BY ts DESC, id DESC LIMIT ?",
@@ -72,8 +72,8 @@ class Messages:
         )
         return [row[0] for row in rows]
 
-    def next(self, conversation: int, above: Place, limit: int) -> list[bytes]:
-        """The messages that follow a place, oldest first."""
+    def next(self, conversation: int, above: Key, limit: int) -> list[bytes]:
+        """Return the messages that follow a key, oldest first."""
         rows = self._db.execute(
             "SELECT json FROM message WHERE conversation = ? AND (ts, id) > (?, ?) ORDER BY ts, id LIMIT ?",
             (conversation, *above, limit),
@@ -81,6 +81,6 @@ class Messages:
         return [row[0] for row in rows]
 
     def all(self, conversation: int) -> Iterable[bytes]:
-        """Every message of the conversation, oldest first, read as they are asked for."""
+        """Iterate over all messages of the conversation, oldest first."""
         query = "SELECT json FROM message WHERE conversation = ? ORDER BY ts, id"
         return (row[0] for row in self._db.execute(query, (conversation,)))

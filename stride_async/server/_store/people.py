@@ -9,62 +9,62 @@ import string
 import uuid
 from collections.abc import Iterable
 
-from stride_async.server._clock import milliseconds
 from stride_async.server._limits import App
-from stride_async.server._records import User
+from stride_async.server._records import User, compact_json
+from stride_async.server._times import format_milliseconds
 
 _ALPHABET = string.ascii_letters + string.digits
 _SCIM_USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 
 
 class People:
-    """The people of the site and the apps that act in it."""
+    """The people of the site, and the apps that act in it."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
     def insert(self, user: User) -> None:
-        """Add a person as given."""
+        """Add a person."""
         row = (user.id, user.email.casefold(), user.json)
         self._db.execute("INSERT INTO person (id, email, json) VALUES (?, ?, ?)", row)
 
     def add(self, display_name: str, *, email: str, id: str | None, now: int) -> str:
-        """Add a person by name; the id is made up unless given."""
+        """Add a person with this name and return their id; a new id is made unless one is given."""
         user_id = id or f"557058:{uuid.uuid4()}"
-        scim = scim_user(user_id, display_name, email, milliseconds(now))
-        self.insert(User(user_id, email, json.dumps(scim, ensure_ascii=False)))
+        scim = scim_user(user_id, display_name, email, format_milliseconds(now))
+        self.insert(User(user_id, email, compact_json(scim)))
         return user_id
 
     def scim(self, id: str) -> dict[str, object] | None:
-        """The SCIM user of a person or of an app's account (protocol 4.7)."""
+        """Return the SCIM user of a person or of an app's account (protocol 4.7)."""
         row = self._db.execute("SELECT json FROM person WHERE id = ?", (id,)).fetchone()
         if row is not None:
             person: dict[str, object] = json.loads(row[0])
             return person
         app = self._db.execute("SELECT client_id, name FROM app WHERE account_id = ?", (id,)).fetchone()
-        return None if app is None else scim_user(id, app[1], bot_email(app[0]), "2018-01-01T00:00:00.000Z")
+        return None if app is None else scim_user(id, app[1], app_email(app[0]), "2018-01-01T00:00:00.000Z")
 
     def display_name(self, id: str) -> str | None:
-        """What the person or app is called; None for nobody of this site."""
+        """Return the name of the person or app, or None if the site has no such user."""
         found = self.scim(id)
         return None if found is None else str(found.get("displayName", ""))
 
     def is_person(self, id: str) -> bool:
-        """Whether this is a person of the site, not an app."""
+        """Whether this is the id of a person, not of an app's account."""
         return self._db.execute("SELECT 1 FROM person WHERE id = ?", (id,)).fetchone() is not None
 
     def find(self, email: str) -> str | None:
-        """Id of the person with this address, in any case of letters."""
+        """Return the id of the person with this address, which is not case-sensitive."""
         query = "SELECT id FROM person WHERE email = ? ORDER BY number LIMIT 1"
         row = self._db.execute(query, (email.casefold(),)).fetchone()
         return None if row is None else str(row[0])
 
     def ids(self) -> tuple[str, ...]:
-        """Everybody's id, in the order they were added."""
+        """Return the ids of all people, in the order they were added."""
         return tuple(row[0] for row in self._db.execute("SELECT id FROM person ORDER BY number"))
 
     def add_app(self, name: str, scopes: Iterable[str]) -> App:
-        """A new app with an id, a secret and an account of its own (protocol 1.2)."""
+        """Add an app with its own client id, client secret and account (protocol 1.2)."""
         app = App(
             client_id="".join(secrets.choice(_ALPHABET) for _ in range(32)),
             client_secret="".join(secrets.choice(_ALPHABET + "_-") for _ in range(64)),
@@ -77,7 +77,7 @@ class People:
         return app
 
     def app(self, client_id: str) -> App | None:
-        """The app with this client id."""
+        """Return the app with this client id."""
         row = self._db.execute("SELECT * FROM app WHERE client_id = ?", (client_id,)).fetchone()
         if row is None:
             return None
@@ -85,13 +85,13 @@ class People:
         return App(known_id, secret, account_id, name, frozenset(scopes.split()))
 
 
-def bot_email(client_id: str) -> str:
-    """Address of an app's account."""
+def app_email(client_id: str) -> str:
+    """Return the address of an app's account (protocol 4.8)."""
     return f"{client_id.lower()}@connect.atlassian.com"
 
 
 def scim_user(id: str, display_name: str, email: str, created: str) -> dict[str, object]:
-    """A SCIM user with the fields the service always gave (protocol 4.7)."""
+    """Return a SCIM user with the fields that the service always returned (protocol 4.7)."""
     return {
         "schemas": [_SCIM_USER],
         "id": id,

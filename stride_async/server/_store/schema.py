@@ -1,4 +1,4 @@
-"""The tables, and how a database file is opened."""
+"""The tables, and opening a database file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 _APPLICATION_ID = 0x57524944
 _VERSION = 1
 
-# Messages lie in reading order, so a page is one seek and one run; 16 KiB pages keep common messages in one place.
+# Messages are stored in reading order, so reading a page of a history is one seek and one sequential read. With 16 KiB
+# pages, most messages are on one page of the database.
 _TABLES = """
 CREATE TABLE site (cloud_id TEXT NOT NULL, name TEXT NOT NULL, client_id TEXT NOT NULL);
 CREATE TABLE app (
@@ -51,15 +52,15 @@ CREATE TABLE state (
 ) WITHOUT ROWID;
 """
 
-# Built after the messages of a seed are in: several times quicker than keeping it up to date meanwhile.
+# Created after the messages of a seed are inserted, which is several times faster than updating it for each.
 MESSAGE_INDEX = "CREATE UNIQUE INDEX message_by_id ON message (id)"
 
 
 def connect(path: Path | None) -> sqlite3.Connection:
-    """The database, in memory without a path; a file is held exclusively while it is open.
+    """Open the database, in memory without a path; a file is locked while it is open.
 
     Raises:
-        ValueError: the file is no database of this server, or another server holds it.
+        ValueError: The file is not a database of this server, or another server is using it.
     """
     try:
         db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=0)
@@ -77,8 +78,8 @@ def connect(path: Path | None) -> sqlite3.Connection:
         _check_version(db, path)
     except sqlite3.DatabaseError as error:
         db.close()
-        held = "locked" in str(error)
-        raise ValueError(f"{path} is in use by another server" if held else f"cannot open {path}: {error}") from None
+        in_use = "locked" in str(error)
+        raise ValueError(f"{path} is in use by another server" if in_use else f"cannot open {path}: {error}") from None
     except ValueError:
         db.close()
         raise
@@ -86,12 +87,12 @@ def connect(path: Path | None) -> sqlite3.Connection:
 
 
 def is_empty(db: sqlite3.Connection) -> bool:
-    """Whether nothing was ever stored in the database."""
+    """Whether the database has no tables yet."""
     return db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
 
 
 def create_tables(db: sqlite3.Connection) -> None:
-    """Make the tables within the transaction that is open."""
+    """Create the tables in the current transaction."""
     for statement in _TABLES.split(";\n"):
         if statement.strip():
             db.execute(statement)
@@ -99,7 +100,7 @@ def create_tables(db: sqlite3.Connection) -> None:
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Everything in the block is stored, or nothing."""
+    """Commit what the block stores, or roll it back if the block raises."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -111,7 +112,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 def _check_version(db: sqlite3.Connection, path: Path | None) -> None:
     if (_pragma(db, "application_id"), _pragma(db, "user_version")) != (_APPLICATION_ID, _VERSION):
-        raise ValueError(f"{path} is a database, but none of this server's version")
+        raise ValueError(f"{path} is not a database of this version of the server")
 
 
 def _pragma(db: sqlite3.Connection, name: str) -> int:

@@ -1,4 +1,4 @@
-"""The database of a site: opened, filled once, and read as a whole."""
+"""The database of a site: open it, fill it once, and read everything in it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NoReturn
 
-from stride_async.server._bodies import Bodies
+from stride_async.server._bodies import CHUNK_BYTES, Bodies
 from stride_async.server._limits import ALL_SCOPES, App
 from stride_async.server._records import Conversation, Media, Message, Record, Site, User
 from stride_async.server._store.conversations import Conversations
-from stride_async.server._store.files import File, Files
+from stride_async.server._store.files import Files
 from stride_async.server._store.messages import Messages
 from stride_async.server._store.modules import Modules
 from stride_async.server._store.people import People
@@ -25,7 +25,7 @@ _BATCH = 5_000
 
 
 class Store:
-    """Conversations, messages, people, files and modules of one site; made by `Store.open`."""
+    """The conversations, messages, people, files and modules of one site; `Store.open` opens it."""
 
     def __init__(self, db: sqlite3.Connection, bodies: Bodies) -> None:
         self._db = db
@@ -43,12 +43,13 @@ class Store:
 
     @classmethod
     async def open(cls, path: Path | None, records: Iterable[Record] | None) -> Store:
-        """The store at the path, in memory without one; a new one is filled with the records, or is an empty site.
+        """Open the store at the path, or in memory without a path.
 
-        Filling is one transaction: broken records leave nothing, not even the file.
+        A new store is filled with the records; without records it is an empty site. This is one transaction: if a
+        record is invalid, nothing is left, not even the file.
 
         Raises:
-            ValueError: the file cannot be used, or records are given and it holds a site already.
+            ValueError: The file cannot be used, or there are records and the file already contains a site.
         """
         new_file = _new_file(path)
         db = connect(path)
@@ -68,17 +69,17 @@ class Store:
             raise
 
     def transaction(self) -> AbstractContextManager[None]:
-        """Everything in the block is stored, or nothing."""
+        """Commit what the block stores, or roll it back if the block raises."""
         return transaction(self._db)
 
     def truth(self) -> Truth:
-        """What the site holds now, messages digested."""
+        """Return what the site contains now."""
         conversations = {}
         rows = self._db.execute("SELECT number, id, name, type, privacy, archived FROM conversation ORDER BY number")
-        for number, room_id, name, kind, privacy, archived in rows.fetchall():
+        for number, conversation_id, name, kind, privacy, archived in rows.fetchall():
             count, sha256 = digest(self.messages.all(number))
-            conversations[room_id] = ConversationTruth(
-                id=room_id,
+            conversations[conversation_id] = ConversationTruth(
+                id=conversation_id,
                 name=name,
                 type=kind,
                 privacy=privacy,
@@ -96,7 +97,7 @@ class Store:
 
 
 def _new_file(path: Path | None) -> Path | None:
-    """The path, if opening it will make a file."""
+    """Return the path if opening it will create a file."""
     return None if path is None or path.exists() else path
 
 
@@ -106,18 +107,18 @@ def _delete(path: Path | None) -> None:
 
 
 def _refuse_filling(path: Path | None) -> NoReturn:
-    raise ValueError(f"{path} holds a site already; a seed or a generated site needs a new file")
+    raise ValueError(f"{path} already contains a site; a seed or a generated site needs a new file")
 
 
 async def _fill(db: sqlite3.Connection, bodies: Bodies, records: Iterable[Record] | None) -> None:
     with transaction(db):
         create_tables(db)
-        await _Filling(db, bodies).take(records if records is not None else [Site(str(uuid.uuid4()), "local")])
+        await _Import(db, bodies).take(records if records is not None else [Site(str(uuid.uuid4()), "local")])
         db.execute(MESSAGE_INDEX)
 
 
-class _Filling:
-    """Records on their way into the tables; other tasks get their turn between batches."""
+class _Import:
+    """Inserts records into the tables, and lets other tasks run between batches."""
 
     def __init__(self, db: sqlite3.Connection, bodies: Bodies) -> None:
         self._db = db
@@ -126,15 +127,15 @@ class _Filling:
         self._conversations = Conversations(db)
         self._files = Files(db, bodies)
         self._messages = Messages(db)
-        self._waiting: list[tuple[int, int, str, str, bytes]] = []
+        self._batch: list[tuple[int, int, str, str, bytes]] = []
         self._numbers: dict[str, int] = {}
 
     async def take(self, records: Iterable[Record]) -> None:
         for record in records:
             match record:
-                case Message(conversation_id=room, id=id, sender_id=sender, ts=ts, json=text):
-                    self._waiting.append((self._numbers[room], ts, id, sender, text.encode()))
-                    if len(self._waiting) == _BATCH:
+                case Message(conversation_id=conversation_id, id=id, sender_id=sender, ts=ts, json=text):
+                    self._batch.append((self._numbers[conversation_id], ts, id, sender, text.encode()))
+                    if len(self._batch) == _BATCH:
                         await self._flush()
                 case Conversation():
                     self._add_conversation(record)
@@ -148,36 +149,22 @@ class _Filling:
         await self._flush()
 
     async def _flush(self) -> None:
-        self._messages.insert(self._waiting)
-        self._waiting.clear()
+        self._messages.insert(self._batch)
+        self._batch.clear()
         await asyncio.sleep(0)
 
     def _add_conversation(self, record: Conversation) -> None:
-        # A direct conversation with one person on its roster is the one the app has with that person.
-        alone = record.type == "direct" and len(record.roster) == 1
-        user = record.roster[0] if alone else None
-        number = self._conversations.insert(record, app=self._app.client_id, direct_user=user)
-        self._conversations.admit(self._app.client_id, [number])
+        number = self._conversations.insert(record, app=self._app)
+        self._conversations.add_member(self._app.client_id, [number])
         self._numbers[record.id] = number
 
     def _add_file(self, record: Media) -> None:
-        number, incoming = self._files.receive()
-        with record.open() as source, incoming:
-            while chunk := source.read(262_144):
-                incoming.write(chunk)
-        if (incoming.size, incoming.sha256) != (record.size, record.sha256):
+        with record.open() as source, self._files.receive() as body:
+            while chunk := source.read(CHUNK_BYTES):
+                body.write(chunk)
+        if (body.size, body.sha256) != (record.size, record.sha256):
             raise ValueError(
-                f"media {record.id}: expected {record.size} bytes of sha256 {record.sha256}, "
-                f"found {incoming.size} of {incoming.sha256}"
+                f"media {record.id}: expected {record.size} bytes with SHA-256 {record.sha256}, "
+                f"found {body.size} bytes with {body.sha256}"
             )
-        self._files.insert(
-            File(
-                number,
-                record.id,
-                self._numbers[record.conversation_id],
-                record.name,
-                record.mime_type,
-                record.size,
-                record.sha256,
-            )
-        )
+        self._files.insert(body, self._numbers[record.conversation_id], record.name, record.mime_type, id=record.id)

@@ -1,4 +1,4 @@
-"""What the site holds, as values to compare with."""
+"""What the site contains, as values to compare with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from attrs import frozen
 
 @frozen
 class MediaTruth:
-    """One file: its name, its size in bytes, and the sha256 of its bytes in hexadecimal."""
+    """A file: its name, its size in bytes, and the SHA-256 of its body in hexadecimal."""
 
     name: str
     size: int
@@ -20,7 +20,12 @@ class MediaTruth:
 
 @frozen
 class ConversationTruth:
-    """One conversation: `messages` is their number, `sha256` the digest of all (see `digest`), `media` by id."""
+    """A conversation.
+
+    `messages` is the number of messages and `sha256` the digest of all of them: oldest first by (ts, id), each as JSON
+    in UTF-8 with sorted keys, without spaces and with non-ASCII characters as they are, followed by a newline. `media`
+    has the files by id.
+    """
 
     id: str
     name: str
@@ -35,7 +40,7 @@ class ConversationTruth:
 
 @frozen
 class Truth:
-    """The whole site: conversations by id and ids of the people, in the order they were added."""
+    """The site: its conversations by id and the ids of its people, both in the order they were added."""
 
     cloud_id: str
     name: str
@@ -44,11 +49,7 @@ class Truth:
 
 
 def digest(messages: Iterable[bytes]) -> tuple[int, str]:
-    """How many messages there are, and their sha256.
-
-    It is taken over the messages, oldest first by (time, id), each as JSON in UTF-8 with sorted keys, without spaces
-    and with nothing escaped that need not be, and a newline after each.
-    """
+    """Return the number of messages, and their digest as `ConversationTruth` describes it."""
     count, sha256 = 0, hashlib.sha256()
     for count, message in enumerate(messages, 1):  # noqa: B007 -- the last count is the number of messages
         text = json.dumps(json.loads(message), sort_keys=True, separators=(",", ":"), ensure_ascii=False)

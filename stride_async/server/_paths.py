@@ -1,0 +1,9 @@
+"""Paths of the service that are both routed and written into responses (protocol 5)."""
+
+from __future__ import annotations
+
+SITE = "/site/{site}"
+CONVERSATIONS = SITE + "/conversation"
+CONVERSATION = CONVERSATIONS + "/{conversation}"
+SCIM_USER = "/scim/site/{site}/Users/{user}"
+MEDIA_FILE = "/file/{conversation}/{media}"  # at the second origin
