@@ -1,7 +1,7 @@
-"""A site made up from a few numbers, the same each time.
+"""Generate a site from a few numbers, the same one every time.
 
-Records come one by one and nothing grows with the number of messages. A message is put together from pieces of JSON
-text made beforehand, so that a million of them take less time than storing them.
+Records are produced one at a time, so memory does not grow with the number of messages. A message is assembled from
+pieces of JSON text that are made in advance: generating a million of them takes less time than storing them.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from stride_async.server._times import SECOND, UUID_EPOCH_TICKS, format_millisec
 _DAY = 86_400 * SECOND
 _OPENING = parse_ts("2017-09-07T08:00:00Z")
 _CHUNK_BYTES = 65_536
-_POOL = 2048  # bodies made beforehand; each message takes one behind a first paragraph of its own
-_ENVELOPE_BYTES = 470  # a message with a first paragraph only, on average
-_SPECIMEN_EVERY = 40  # messages; typical ones are paragraphs with mentions, links and lists
+_POOL = 2048  # bodies made in advance; a message has a first paragraph of its own, followed by one of them
+_ENVELOPE_BYTES = 470  # average size of a message that has only a first paragraph
+_SPECIMEN_EVERY = 40  # messages; the others have paragraphs with mentions, links and lists
 _LARGEST_ROSTER = 500
 _LONGEST_BURST = 3000
 _BURST_FROM = 400  # messages of the largest conversation
@@ -37,12 +37,15 @@ _BURST_FROM = 400  # messages of the largest conversation
 
 @frozen
 class Plan:
-    """How large a site to make. `messages` is per conversation on average; `bytes` is a message's JSON on average.
+    """The size of a generated site.
 
-    The total is `conversations` × `messages`; `even` gives each conversation the same and leaves none empty.
+    `messages` is the average number of messages in a conversation, so there are `conversations` × `messages` in total;
+    `even` gives each conversation the same number. `users` and `media` are the numbers of people and files in total.
+    `media_max` is the size of the largest file in bytes, and `bytes` the average size of a message's JSON. `seed` seeds
+    the random numbers.
 
     Raises:
-        ValueError: a number is too small.
+        ValueError: A number is too small.
     """
 
     conversations: int = field(default=20, validator=ge(0))
@@ -56,10 +59,12 @@ class Plan:
 
     @classmethod
     def parse(cls, text: str) -> Plan:
-        """The plan of a text such as `conversations=1000,messages=1000,seed=7`; what it leaves out is as usual.
+        """Return the plan for a text such as `conversations=1000,messages=1000,seed=7`.
+
+        Fields that the text does not name have their defaults.
 
         Raises:
-            ValueError: a key is unknown or comes twice, a value is none, or a number is too small.
+            ValueError: A key is unknown or given twice, or a value is invalid or too small.
         """
         given: dict[str, int] = {}
         for part in filter(None, (part.strip() for part in text.split(","))):
@@ -67,17 +72,17 @@ class Plan:
             if key not in (known := [attribute.name for attribute in fields(cls)]):
                 raise ValueError(f"{part!r}: expected one of {', '.join(known)}")
             if key in given:
-                raise ValueError(f"{part!r}: {key} stands there twice")
+                raise ValueError(f"{part!r}: {key} is given twice")
             given[key] = _flag(part, value) if key == "even" else _number(part, value)
-        return cls(**given)  # type: ignore[arg-type]  # `even` is the one that holds a bool
+        return cls(**given)  # type: ignore[arg-type]  # `even` is the only bool
 
 
 def generate(plan: Plan) -> Iterator[Record]:
-    """The site of a plan: the site itself, its users, then each conversation with its media and its messages.
+    """Yield the records of a site: the site, its users, then each conversation with its media and its messages.
 
-    Messages come oldest first. Rosters list people only.
+    Messages are ordered oldest first. Rosters contain only people, not the app.
     """
-    random = _chance(f"{plan.seed}/site")
+    random = _random(f"{plan.seed}/site")
     cloud_id = _uuid4(random)
     yield Site(cloud_id, f"Generated site {plan.seed}")
     people = [_person(random, number) for number in range(plan.users)]
@@ -87,7 +92,7 @@ def generate(plan: Plan) -> Iterator[Record]:
     bodies = _bodies(plan, people)
     files = _media_by_conversation(plan, counts)
     for index, count in enumerate(counts):
-        random = _chance(f"{plan.seed}/conversation/{index}")
+        random = _random(f"{plan.seed}/conversation/{index}")
         start = _OPENING + int(random.random() * 60 * _DAY)
         members = _members(random, index, people)
         conversation = _conversation(random, cloud_id, index, members, start)
@@ -100,8 +105,8 @@ def generate(plan: Plan) -> Iterator[Record]:
         yield from _messages(random, conversation.id, stamps, bodies, members, shown)
 
 
-def _chance(key: str) -> Random:
-    return Random(key)  # noqa: S311  # wanted the same each time, not secret
+def _random(key: str) -> Random:
+    return Random(key)  # noqa: S311 -- repeatable, and not a secret
 
 
 def _flag(part: str, value: str) -> bool:
@@ -112,35 +117,39 @@ def _flag(part: str, value: str) -> bool:
 
 def _number(part: str, value: str) -> int:
     if not (value.isascii() and value.isdecimal()):
-        raise ValueError(f"{part!r}: expected a whole number")
+        raise ValueError(f"{part!r}: expected a non-negative integer")
     return int(value)
 
 
 def _message_counts(plan: Plan) -> list[int]:
-    """Messages of each conversation: the first has most, one in ten none."""
+    """Return the number of messages of each conversation: the first has the most, and one in ten has none."""
     if plan.even or plan.conversations == 0:
         return [plan.messages] * plan.conversations
-    random = _chance(f"{plan.seed}/counts")
+    random = _random(f"{plan.seed}/counts")
     weights = [
         0 if index % 10 == 6 else (0.5 + random.random()) / (index + 1) ** 0.8 for index in range(plan.conversations)
     ]
     weights[0] = 1.5
     total = plan.conversations * plan.messages
-    whole = sum(weights)
-    counts = [int(total * weight / whole) for weight in weights]
+    sum_of_weights = sum(weights)
+    counts = [int(total * weight / sum_of_weights) for weight in weights]
     counts[0] += total - sum(counts)
     return counts
 
 
 def _media_by_conversation(plan: Plan, counts: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
-    """Number and size of the files of each conversation: one empty, one of a byte, one as large as may be."""
-    random = _chance(f"{plan.seed}/media")
+    """Return (number, size) of the files of each conversation.
+
+    One file is empty, one has a single byte and one has the largest size. Conversations without messages have files
+    only if none has messages.
+    """
+    random = _random(f"{plan.seed}/media")
     sizes = [0, min(1, plan.media_max), plan.media_max][: plan.media]
     sizes += [int(plan.media_max ** random.random()) if plan.media_max else 0 for _ in range(plan.media - len(sizes))]
-    spoken = [index for index, count in enumerate(counts) if count] or list(range(len(counts)))
+    indexes = [index for index, count in enumerate(counts) if count] or list(range(len(counts)))
     files: dict[int, list[tuple[int, int]]] = {}
-    for number, size in enumerate(sizes if spoken else ()):
-        files.setdefault(spoken[number % len(spoken)], []).append((number, size))
+    for number, size in enumerate(sizes if indexes else ()):
+        files.setdefault(indexes[number % len(indexes)], []).append((number, size))
     return files
 
 
@@ -179,7 +188,7 @@ def _name(number: int) -> str:
 
 @frozen
 class _Person:
-    """A user, the way others mention them, and a first paragraph that begins so."""
+    """A user, a mention of them, and the start of a first paragraph with that mention."""
 
     user: User
     name: str
@@ -188,7 +197,7 @@ class _Person:
 
 
 def _person(random: Random, number: int) -> _Person:
-    """Every third account is of the newer kind, whose id is no UUID (protocol 1.2)."""
+    """Return a person. Every third account has an id of the newer form, which is not a UUID (protocol 1.2)."""
     user_id = f"{random.getrandbits(96):024x}" if number % 3 == 2 else f"557058:{_uuid4(random)}"
     name = _name(number)
     email = f"member{number}@example.invalid"
@@ -210,7 +219,10 @@ def _person(random: Random, number: int) -> _Person:
 
 
 def _members(random: Random, index: int, people: Sequence[_Person]) -> Sequence[_Person]:
-    """Everyone in the first conversation, up to 500; one person in a direct one, each in one only."""
+    """Return the people in a conversation.
+
+    The first conversation has everyone, up to 500. A direct conversation has one person, a different one each time.
+    """
     if index == 0:
         return people[:_LARGEST_ROSTER]
     if index % 5 == 3 and index // 5 < len(people):
@@ -219,7 +231,10 @@ def _members(random: Random, index: int, people: Sequence[_Person]) -> Sequence[
 
 
 def _conversation(random: Random, cloud_id: str, index: int, members: Sequence[_Person], start: int) -> Conversation:
-    """One in five is with one person, one in five private, one in seven archived; the first is open to all."""
+    """Return a conversation.
+
+    One in five is direct, one in five private and one in seven archived. The first is public.
+    """
     conversation_id = _uuid4(random)
     direct = index % 5 == 3 and len(members) == 1
     again = f" {index // len(_ROOM_NAMES) + 1}" if index >= len(_ROOM_NAMES) else ""
@@ -257,7 +272,7 @@ def _open_body(key: str, size: int) -> io.BufferedReader:
 
 
 class _Body(io.RawIOBase):
-    """Bytes that are made as they are read; any part can be read without those before it."""
+    """A body that is made while it is read; any part of it can be read without the bytes before it."""
 
     def __init__(self, key: str, size: int) -> None:
         self._key = key
@@ -278,20 +293,21 @@ class _Body(io.RawIOBase):
         chunk, skipped = divmod(self._at, _CHUNK_BYTES)
         count = max(0, min(len(buffer), _CHUNK_BYTES - skipped, self._size - self._at))
         if count:
-            content = _chance(f"{self._key}/{chunk}").randbytes(_CHUNK_BYTES)
+            content = _random(f"{self._key}/{chunk}").randbytes(_CHUNK_BYTES)
             buffer[:count] = content[skipped : skipped + count]
         self._at += count
         return count
 
 
 def _moments(random: Random, start: int, count: int, burst: int) -> Iterator[int]:
-    """Times in order: gaps that fill 200 days, two silences of months, runs of one time, and a burst of one time.
+    """Yield times in ascending order.
 
-    Each has 0 to 9 digits of a second, mostly 9.
+    They span some 200 days with two pauses of months. There are short runs of equal times, and one long burst. Each
+    time has 0 to 9 fraction digits, most of them 9.
     """
     gaps = [-math.log(1 - (number + 0.5) / 1024) * 200 * _DAY / max(count, 1) for number in range(1024)]
     quanta = [10**power for power in (*range(1, 10), 0, 0, 0, 0, 0, 0, 0)]
-    silences = {count // 4: 30 + random.random() * 60, count * 4 // 5: 30 + random.random() * 60} if count >= 10 else {}
+    pauses = {count // 4: 30 + random.random() * 60, count * 4 // 5: 30 + random.random() * 60} if count >= 10 else {}
     burst_from = count // 3
     ts = start
     repeats = 0
@@ -299,12 +315,12 @@ def _moments(random: Random, start: int, count: int, burst: int) -> Iterator[int
         if burst_from < number < burst_from + burst:
             yield ts
             continue
-        if repeats and number not in silences:
+        if repeats and number not in pauses:
             repeats -= 1
         else:
             step = gaps[int(random.random() * len(gaps))] * (0.5 + random.random())
-            if number in silences:
-                step += silences[number] * _DAY
+            if number in pauses:
+                step += pauses[number] * _DAY
             moment = ts + int(step)
             ts = max(ts, moment - moment % quanta[int(random.random() * len(quanta))])
             repeats = 1 + int(random.random() * 4) if random.random() < 0.04 else 0
@@ -312,9 +328,10 @@ def _moments(random: Random, start: int, count: int, burst: int) -> Iterator[int
 
 
 def _stamps(moments: Iterator[int], first: int, index: int) -> Iterator[tuple[int, str, str]]:
-    """Each time with its text and a message id of that time; of one time, ids rise in the order given.
+    """Yield each time with its text and a message id of that time; ids of equal times ascend.
 
-    `first`, of 13 bits, is where the clock sequence of each tick begins; 8192 messages later the node goes on.
+    `first`, a number of 13 bits, is where the clock sequence of each tick starts. After 8192 messages of one tick, the
+    node is counted up.
     """
     node = 0x0242_0000_0000 + index * 0x100
     last_tick = last_day = -1
@@ -339,7 +356,7 @@ def _stamps(moments: Iterator[int], first: int, index: int) -> Iterator[tuple[in
 
 @frozen
 class _Piece:
-    """A part of a body as JSON text, and what it adds to `text`, escaped but without quotation marks."""
+    """A part of a body as JSON text, and its part of `text`, escaped but without quotation marks."""
 
     json: str
     text: str
@@ -347,7 +364,7 @@ class _Piece:
 
 @frozen
 class _Bodies:
-    """What messages are put together from: closings of a first paragraph, and what follows it."""
+    """What messages are assembled from: ends of a first paragraph, and the blocks that follow it."""
 
     closings: list[_Piece]
     typical: list[_Piece]
@@ -362,7 +379,7 @@ def _messages(
     members: Sequence[_Person],
     shown: Mapping[int, Media],
 ) -> Iterator[Message]:
-    """A message for each stamp; `shown` are the files by the number of the message that shows them."""
+    """Yield a message for each stamp; `shown` has the files by the number of the message that shows them."""
     openings = [*_GREETINGS, *(member.opening for member in members)]
     senders = [member.user.id for member in members]
     draw = random.random
@@ -387,7 +404,7 @@ def _messages(
 
 
 def _media_group(file: Media, message_id: str) -> str:
-    """The file shown in a message: as it was sent, or with what the service added on delivery (protocol 6.3)."""
+    """Return the node that shows a file: as it was sent, or with what the service adds on delivery (protocol 6.3)."""
     attrs = {"type": "file", "id": file.id, "collection": file.conversation_id}
     if file.size % 2:
         return "," + compact_json({"type": "mediaGroup", "content": [{"type": "media", "attrs": attrs}]})
@@ -408,8 +425,8 @@ _GREETINGS = (
 
 
 def _bodies(plan: Plan, people: Sequence[_Person]) -> _Bodies:
-    """Bodies whose mean size makes a message `plan.bytes` long; sizes fall off as those of real messages do."""
-    random = _chance(f"{plan.seed}/bodies")
+    """Return bodies of exponentially distributed sizes, with which a message has `plan.bytes` bytes on average."""
+    random = _random(f"{plan.seed}/bodies")
     mentions = [person.mention for person in people[:200]]
     closings = [_closing_piece(f" {phrase(random, 2, 5)}.") for _ in range(256)]
     count = max(64, min(_POOL, plan.conversations * plan.messages // 4))
@@ -433,6 +450,6 @@ def _closing_piece(words: str) -> _Piece:
 
 
 def _rest_piece(blocks: Sequence[Node]) -> _Piece:
-    """Blocks that follow a first paragraph: a block without text adds not even a line break."""
+    """Return the piece for blocks after a first paragraph; a block without text adds no line break."""
     added = to_plain_text({"content": [paragraph(text(".")), *blocks]})[1:]
     return _Piece("".join("," + compact_json(block) for block in blocks), compact_json(added)[1:-1])

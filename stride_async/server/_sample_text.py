@@ -1,4 +1,4 @@
-"""What people of a generated site say: typical blocks, and one of everything a document may hold."""
+"""The text of generated messages: typical blocks, and one of every kind of node and mark."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _WORDS = (
 
 
 def phrase(random: Random, least: int, most: int) -> str:
-    """Some of the words, in scripts that run both ways and with what JSON escapes."""
+    """Return random words, among them words written from right to left and words that JSON escapes."""
     count = least + int(random.random() * (most - least + 1))
     return " ".join(_WORDS[int(random.random() * len(_WORDS))] for _ in range(count))
 
 
 def block(random: Random, mentions: Sequence[Node]) -> Node:
-    """A block as most messages have them: words with mentions and links, or a list of them."""
+    """Return a block that is typical of messages, such as words with mentions and links, or a list."""
     chance = random.random()
     if chance < 0.6:
-        return _said(random, mentions)
+        return _sentence(random, mentions)
     if chance < 0.9:
         items = [_item(random) for _ in range(2 + int(random.random() * 3))]
         return {"type": "bulletList" if chance < 0.8 else "orderedList", "content": items}
@@ -42,7 +42,7 @@ def block(random: Random, mentions: Sequence[Node]) -> Node:
     return {"type": "heading", "attrs": {"level": 3}, "content": [text(phrase(random, 2, 4))]}
 
 
-def _said(random: Random, mentions: Sequence[Node]) -> Node:
+def _sentence(random: Random, mentions: Sequence[Node]) -> Node:
     inline = [text(f"{phrase(random, 3, 12)} ")]
     if random.random() < 0.5:
         inline.append(mentions[int(random.random() * len(mentions))])
@@ -60,7 +60,7 @@ def _item(random: Random) -> Node:
 
 
 def specimens(mention: Node) -> list[list[Node]]:
-    """Bodies that between them hold every node and mark of protocol 8; `mention` is of someone of the site."""
+    """Return bodies that together contain every node and mark of protocol 8; `mention` mentions a user of the site."""
     return [
         [
             *(
@@ -206,12 +206,12 @@ def _external(url: str) -> Node:
 
 
 def text(words: str, *marks: Node) -> Node:
-    """A text node with these marks."""
+    """Return a text node with these marks."""
     return {"type": "text", "text": words, "marks": list(marks)} if marks else {"type": "text", "text": words}
 
 
 def paragraph(*inline: Node) -> Node:
-    """A paragraph of these inline nodes."""
+    """Return a paragraph with these inline nodes."""
     return {"type": "paragraph", "content": list(inline)}
 
 

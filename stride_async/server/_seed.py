@@ -1,7 +1,7 @@
-"""A site written down as JSON lines, read one line at a time.
+"""Read a site from JSON lines, one line at a time.
 
-Each line is checked before it becomes a record, and what the lines say of one another too; of what was read, only
-the ids are kept.
+Each line is checked, and so are the ids by which it refers to earlier lines, before it becomes a record. Only ids are
+kept in memory.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from attrs import Factory, define
 from stride_async.server._records import Conversation, Media, Message, Record, Site, User
 from stride_async.server._times import parse_ts
 
-_LONGEST_QUOTE = 60  # characters of a found value that an error repeats
+_LONGEST_QUOTE = 60  # characters of a value that an error quotes
 _SHA256_DIGITS = 64
 
 
 class SeedError(ValueError):
-    """A line of a seed cannot be taken: `path` and `line` (from 1) say where, `problem` what was expected and found."""
+    """A line of a seed is invalid.
+
+    `path` and `line` (counted from 1) are its location, and `problem` says what was expected and what was found.
+    """
 
     def __init__(self, path: Path, line: int, problem: str) -> None:
         super().__init__(path, line, problem)
@@ -35,38 +38,38 @@ class SeedError(ValueError):
 
 
 def read_seed(path: str | Path) -> Iterator[Record]:
-    """The records of a seed, in its own order; the site comes first. Empty lines are passed over.
+    """Yield the records of a seed in the order of its lines, the site first. Empty lines are skipped.
 
-    Media paths are relative to the seed and stay within its folder. A file's size is checked, its sha256 is taken
-    on trust.
+    Paths of media are relative to the seed and must stay within its folder. The size of a file is checked here; its
+    SHA-256 is checked when the body is stored.
 
     Raises:
-        SeedError: a line is not what it should be, or the file ends before the site.
-        OSError: the file cannot be read.
+        SeedError: A line is invalid, or the file ends before the site.
+        OSError: The file cannot be read.
     """
     path = Path(path)
-    seen = _Seen(path.resolve().parent)
+    checks = _Checks(path.resolve().parent)
     number = 0
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.isspace():
                 continue
             try:
-                record = seen.take(_object(line))
+                record = checks.take(_object(line))
             except _UnexpectedError as error:
                 raise SeedError(path, number, str(error)) from None
             yield record
-    if seen.cloud_id is None:
+    if checks.cloud_id is None:
         raise SeedError(path, number + 1, "expected the site, found the end of the file")
 
 
 class _UnexpectedError(ValueError):
-    """What was expected and what was found, before anyone knows the line."""
+    """What was expected and what was found; `read_seed` adds the line."""
 
 
 @define
-class _Seen:
-    """What the lines so far have named, and the rules that later lines are held to."""
+class _Checks:
+    """The ids in the lines read so far, and the checks of the next line."""
 
     folder: Path
     cloud_id: str | None = None
@@ -78,7 +81,7 @@ class _Seen:
     def take(self, line: dict[str, Any]) -> Record:
         kind = _one_of(line, "type", *_READERS)
         if (kind == "site") != (self.cloud_id is None):
-            _unexpected("the site first, and once", f"a {kind}")
+            _unexpected("exactly one site, on the first line", f"a {kind}")
         return _READERS[kind](self, line)
 
     def site(self, line: dict[str, Any]) -> Site:
@@ -143,7 +146,7 @@ class _Seen:
     def _known_conversation(self, line: dict[str, Any]) -> str:
         conversation_id = _id(line, "conversationId")
         if conversation_id not in self.conversations:
-            _unexpected("the conversationId of a conversation told before", conversation_id)
+            _unexpected("the id of an earlier conversation as conversationId", conversation_id)
         return conversation_id
 
     def _file(self, line: dict[str, Any], size: int) -> Path:
@@ -151,7 +154,7 @@ class _Seen:
         try:
             file = (self.folder / relative).resolve()
             found = file.stat().st_size if file.is_file() else None
-        except (OSError, ValueError):  # too long a name, a null character
+        except (OSError, ValueError):  # The name is too long, or contains a null character.
             _unexpected("a path", relative)
         if not file.is_relative_to(self.folder):
             _unexpected("a path within the seed's folder", relative)
@@ -162,12 +165,12 @@ class _Seen:
         return file
 
 
-_READERS: dict[str, Callable[[_Seen, dict[str, Any]], Record]] = {
-    "site": _Seen.site,
-    "user": _Seen.user,
-    "conversation": _Seen.conversation,
-    "message": _Seen.message,
-    "media": _Seen.medium,
+_READERS: dict[str, Callable[[_Checks, dict[str, Any]], Record]] = {
+    "site": _Checks.site,
+    "user": _Checks.user,
+    "conversation": _Checks.conversation,
+    "message": _Checks.message,
+    "media": _Checks.medium,
 }
 
 
@@ -194,16 +197,16 @@ def _no_constant(name: str) -> NoReturn:
 def _compact(value: dict[str, Any]) -> str:
     try:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except ValueError:  # 1e999 is read as infinite
-        _unexpected("numbers that fit a float", "a larger one")
+    except ValueError:  # 1e999 is read as infinity.
+        _unexpected("numbers within the range of a float", "a larger one")
     try:
         text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, which only an escape can spell
+    except UnicodeEncodeError:  # Half a surrogate pair can only be written as an escape.
         return json.dumps(value, separators=(",", ":"))
     return text
 
 
-# A field's name is told whole ("message.sender.id"); its last part is the key.
+# Names of fields are given in full ("message.sender.id"); the last part is the key.
 
 
 def _value(parent: dict[str, Any], name: str) -> Any:
@@ -227,7 +230,7 @@ def _string(parent: dict[str, Any], name: str) -> str:
 def _id(parent: dict[str, Any], name: str) -> str:
     value = _string(parent, name)
     if not value or not value.isprintable():
-        _unexpected(f"a string of printable characters, not empty, as {name}", value)
+        _unexpected(f"a non-empty string of printable characters as {name}", value)
     return value
 
 
@@ -252,7 +255,7 @@ def _moment(parent: dict[str, Any], name: str) -> int:
     except ValueError:
         _unexpected(f"an RFC 3339 time as {name}", text)
     if not -(2**63) <= ts < 2**63:
-        _unexpected(f"a time of the years 1678 to 2261 as {name}", text)
+        _unexpected(f"a time between 1678 and 2261 as {name}", text)
     return ts
 
 
@@ -261,7 +264,7 @@ def _roster(line: dict[str, Any]) -> tuple[str, ...]:
     if not isinstance(roster, list) or not all(isinstance(member, str) and member for member in roster):
         _unexpected("a list of user ids as roster", roster)
     if len(set(roster)) < len(roster):
-        _unexpected("each user once in roster", Counter(roster).most_common(1)[0][0])
+        _unexpected("each user only once in roster", Counter(roster).most_common(1)[0][0])
     return tuple(roster)
 
 
@@ -275,12 +278,12 @@ def _size(line: dict[str, Any]) -> int:
 def _sha256(line: dict[str, Any]) -> str:
     text = _string(line, "sha256")
     if len(text) != _SHA256_DIGITS or set(text) - set("0123456789abcdef"):
-        _unexpected("64 lower-case hexadecimal digits as sha256", text)
+        _unexpected("64 lowercase hexadecimal digits as sha256", text)
     return text
 
 
 def _new(known: set[str], id: str, name: str) -> str:
     if id in known:
-        _unexpected(f"a new {name}", f"{id} once more")
+        _unexpected(f"a unique {name}", f"{id} again")
     known.add(id)
     return id

@@ -59,11 +59,11 @@ def test_plan_is_read_from_text():
     ("text", "problem"),
     [
         ("rooms=3", "'rooms=3': expected one of conversations, messages, users, media, media_max, seed, even, bytes"),
-        ("conversations=many", "'conversations=many': expected a whole number"),
-        ("conversations=-1", "'conversations=-1': expected a whole number"),
-        ("conversations", "'conversations': expected a whole number"),
+        ("conversations=many", "'conversations=many': expected a non-negative integer"),
+        ("conversations=-1", "'conversations=-1': expected a non-negative integer"),
+        ("conversations", "'conversations': expected a non-negative integer"),
         ("even=1", "'even=1': expected true or false"),
-        ("seed=1,seed=2", "'seed=2': seed stands there twice"),
+        ("seed=1,seed=2", "'seed=2': seed is given twice"),
         ("users=0", "'users' must be >= 1: 0"),
     ],
 )

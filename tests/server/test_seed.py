@@ -126,8 +126,8 @@ def test_half_a_surrogate_pair_can_be_stored(seed):
     ("lines", "number", "problem"),
     [
         ([], 1, "expected the site, found the end of the file"),
-        ([user()], 1, "expected the site first, and once, found a user"),
-        ([site(), site()], 2, "expected the site first, and once, found a site"),
+        ([user()], 1, "expected exactly one site, on the first line, found a user"),
+        ([site(), site()], 2, "expected exactly one site, on the first line, found a site"),
         ([site(), '{"type":"user"'], 2, "expected a JSON object in UTF-8, found something else: "),
         ([site(), "[" * 100_000], 2, "expected a JSON object in UTF-8, found something else: "),
         ([site(), "[1]"], 2, "expected a JSON object, found [1]"),
@@ -141,18 +141,18 @@ def test_half_a_surrogate_pair_can_be_stored(seed):
             2,
             "expected site or user or conversation or message or media as type, found ['site']",
         ),
-        ([site(cloudId="")], 1, "expected a string of printable characters, not empty, as cloudId, found ''"),
+        ([site(cloudId="")], 1, "expected a non-empty string of printable characters as cloudId, found ''"),
         ([site(), user(userName=None)], 2, "expected a string as user.userName, found None"),
-        ([site(), user(), user()], 3, "expected a new user.id, found 5a26734395dac237f1299f01 once more"),
+        ([site(), user(), user()], 3, "expected a unique user.id, found 5a26734395dac237f1299f01 again"),
         ([site(), {"type": "conversation"}], 2, "expected an object as conversation, found None"),
         ([site(), conversation(cloudId="x")], 2, f"expected the site's '{CLOUD}' as conversation.cloudId, found 'x'"),
         ([site(), conversation(type="team")], 2, "expected group or direct as conversation.type, found 'team'"),
         ([site(), conversation(isArchived=1)], 2, "expected true or false as conversation.isArchived, found 1"),
         ([site(), conversation(created="now")], 2, "expected an RFC 3339 time as conversation.created, found 'now'"),
-        ([site(), conversation(roster=["u", "u"])], 2, "expected each user once in roster, found 'u'"),
+        ([site(), conversation(roster=["u", "u"])], 2, "expected each user only once in roster, found 'u'"),
         ([site(), conversation(roster=[3])], 2, "expected a list of user ids as roster, found [3]"),
-        ([site(), conversation(), conversation()], 3, f"expected a new conversation.id, found {ROOM} once more"),
-        ([site(), message()], 2, f"expected the conversationId of a conversation told before, found '{ROOM}'"),
+        ([site(), conversation(), conversation()], 3, f"expected a unique conversation.id, found {ROOM} again"),
+        ([site(), message()], 2, f"expected the id of an earlier conversation as conversationId, found '{ROOM}'"),
         (
             [site(), conversation(), "", message(ts="1.1.2018")],
             4,
@@ -161,7 +161,7 @@ def test_half_a_surrogate_pair_can_be_stored(seed):
         (
             [site(), conversation(), message(ts="2300-01-01T00:00:00Z")],
             3,
-            "expected a time of the years 1678 to 2261 as message.ts, found '2300-01-01T00:00:00Z'",
+            "expected a time between 1678 and 2261 as message.ts, found '2300-01-01T00:00:00Z'",
         ),
         ([site(), conversation(), message(sender={})], 3, "expected a string as message.sender.id, found None"),
         (
@@ -172,12 +172,12 @@ def test_half_a_surrogate_pair_can_be_stored(seed):
         (
             [site(), conversation(), message(), message()],
             4,
-            "expected a new message.id, found 6ed6b2a3-167f-11e8-af18-02420aff0003 once more",
+            "expected a unique message.id, found 6ed6b2a3-167f-11e8-af18-02420aff0003 again",
         ),
         (
             [site(), conversation(), json.dumps(message()).replace('"version": 1', '"version": 1e999')],
             3,
-            "expected numbers that fit a float, found a larger one",
+            "expected numbers within the range of a float, found a larger one",
         ),
         (
             [site(), conversation(), json.dumps(message()).replace('"version": 1', '"version": NaN')],
@@ -201,12 +201,12 @@ def test_half_a_surrogate_pair_can_be_stored(seed):
         (
             [site(), conversation(), media(sha256="00")],
             3,
-            "expected 64 lower-case hexadecimal digits as sha256, found '00'",
+            "expected 64 lowercase hexadecimal digits as sha256, found '00'",
         ),
         (
             [site(), conversation(), media(), media()],
             4,
-            "expected a new id, found 90054813-d63a-496c-8ab9-ec8ccba574ef once more",
+            "expected a unique id, found 90054813-d63a-496c-8ab9-ec8ccba574ef again",
         ),
     ],
 )
