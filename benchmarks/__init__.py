@@ -1,1 +1,1 @@
-"""What the client costs, each figure beside its peer's in the same run."""
+"""Measure what the client costs, next to a peer in the same run."""

@@ -1,4 +1,4 @@
-"""What one page costs once its bytes are here: split, decoded into messages, sorted; without any network."""
+"""Measure converting the bytes of one page to messages (splitting, decoding, sorting), without any network."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from benchmarks.site import served
 from stride_async import ClientCredentials, Settings, StrideClient
 from stride_async._wire.history import history
 
-PAGES = 200
-"""Pages decoded for one figure."""
+PAGES = 200  # decoded for one figure
 
 
 def findings() -> list[Finding]:
-    """Beside orjson and json, which give dictionaries of everything."""
+    """Compare with orjson and json, which decode everything to dictionaries."""
     body = _page()
     samples = taking_turns(
         {
@@ -28,15 +27,15 @@ def findings() -> list[Finding]:
             "json": _cpu(json.loads, body),
         }
     )
-    words = {"question": "decode a page", "unit": "µs CPU a page", "goal": None}
+    labels = {"question": "decode a page", "unit": "µs CPU a page", "goal": None}
     return [
-        compared(samples, ours="stride_async", peer="orjson", name="decode", **words),
-        compared(samples, ours="stride_async", peer="json", name="decode", **words),
+        compared(samples, ours="stride_async", peer="orjson", name="decode", **labels),
+        compared(samples, ours="stride_async", peer="json", name="decode", **labels),
     ]
 
 
 def _page() -> bytes:
-    """A full page as the service sends it."""
+    """Return a full page as the service sends it."""
 
     async def fetched(client: StrideClient, room: str) -> bytes:
         async with client:

@@ -1,4 +1,4 @@
-"""P5, P6, P7, P11, P15: what a whole export costs, how it uses what it may, and what a kill takes from it."""
+"""P5, P6, P7, P11, P15: measure the cost of an export, its use of the rate limit, and the loss caused by a kill."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ MANY_MESSAGES, FEW_MESSAGES, STEADY_ROOMS = 1_000_000, 10_000, 50
 MANY_ROOMS, FEW_ROOMS, ROOM_MESSAGES = 1_000, 10, 750
 PAGE = 75
 PROCESS = "benchmarks.exporting"
-LONGEST = 1800.0
-"""Seconds one export may take."""
+LONGEST = 1800.0  # seconds that one export may take
 _OURS, _BY_HAND = "stride_async.export", "aiohttp + json, no safety"
 
 
 def findings() -> list[Finding]:
-    """P5: CPU for each message of a whole export."""
+    """P5: measure the CPU per message of a complete export."""
     with served(conversations=ROOMS, messages=MESSAGES) as site:
         sides = {_OURS: _cpu_a_message(site, "stride"), _BY_HAND: _cpu_a_message(site, "by_hand")}
         samples = taking_turns(sides, 5)
@@ -40,7 +39,7 @@ def findings() -> list[Finding]:
             ours=_OURS,
             peer=_BY_HAND,
             name="P5",
-            question="whole export",
+            question="complete export",
             unit="µs CPU a message",
             goal=0.8,
         )
@@ -48,30 +47,30 @@ def findings() -> list[Finding]:
 
 
 def long_findings() -> list[Finding]:
-    """P6, P7, P11, P15, and the pages a kill costs."""
+    """P6, P7, P11, P15, and the pages fetched again after a kill."""
     return [wide(), limited(), steady_memory(), many_rooms(), lost_by_a_kill()]
 
 
 def _once(site: Site, side: str, **options: object) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        told: dict[str, Any] = in_fresh_process(PROCESS, _words(site, side, folder, options), LONGEST)
-    return told
+        result: dict[str, Any] = in_fresh_process(PROCESS, _request(site, side, folder, options), LONGEST)
+    return result
 
 
-def _words(site: Site, side: str, folder: str, options: Mapping[str, object]) -> dict[str, Any]:
+def _request(site: Site, side: str, folder: str, options: Mapping[str, object]) -> dict[str, Any]:
     return {"side": side, "site": attrs.asdict(site), "folder": f"{folder}/archive", "options": options}
 
 
 def _cpu_a_message(site: Site, side: str) -> Callable[[], float]:
     def measure() -> float:
-        told = _once(site, side)
-        return float(told["cpu"]) / float(told["messages"]) * 1e6
+        result = _once(site, side)
+        return float(result["cpu"]) / float(result["messages"]) * 1e6
 
     return measure
 
 
 def wide() -> Finding:
-    """P6: many rooms far away, against one call at a time."""
+    """P6: compare many rooms exported concurrently with one call at a time, at high latency."""
     with served(conversations=WIDE_ROOMS, messages=WIDE_PAGES * PAGE, latency=WIDE_LATENCY) as site:
         ours = [_once(site, "stride", concurrency=WIDE_ROOMS)["wall"] for _ in range(3)]
         peer = [_once(site, "by_hand", concurrency=1)["wall"]]
@@ -88,8 +87,8 @@ def wide() -> Finding:
 
 
 def limited() -> Finding:
-    """P7: the time that the limit needs, by the time taken; a single 429 counts as failed."""
-    needed = (LIMITED_PAGES + 2 - 1) // LIMIT * WINDOW  # Besides the pages, the empty one and the roster.
+    """P7: divide the time that the rate limit requires by the time taken. A single 429 fails the benchmark."""
+    needed = (LIMITED_PAGES + 2 - 1) // LIMIT * WINDOW  # The pages, the empty page, and the roster.
     taken, refused = asyncio.run(_limited())
     return compared(
         {"the limit alone": [needed], _OURS: [float("inf") if refused else taken]},
@@ -107,12 +106,12 @@ async def _limited() -> tuple[float, int]:
     plan = f"conversations={LIMITED_ROOMS},messages={LIMITED_PAGES * PAGE},even=true,media=0,seed=7"
     async with LocalServer(generate=plan, rate_limit=LIMIT, window=WINDOW) as server:
         site = Site(server.url, server.cloud_id, server.client_id, server.client_secret, pid=0)
-        told = await asyncio.to_thread(_once, site, "stride", calls_per_minute=LIMIT)
-        return told["wall"], sum(call.status == 429 for call in server.calls)
+        result = await asyncio.to_thread(_once, site, "stride", calls_per_minute=LIMIT)
+        return result["wall"], sum(call.status == 429 for call in server.calls)
 
 
 def steady_memory() -> Finding:
-    """P11: peak memory for many messages and for few, in as many rooms."""
+    """P11: compare the peak memory for many and for few messages, in the same number of rooms."""
     peaks: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for messages in (MANY_MESSAGES, FEW_MESSAGES):
@@ -131,7 +130,7 @@ def steady_memory() -> Finding:
 
 
 def many_rooms() -> Finding:
-    """P15: CPU for each message with many rooms and with few."""
+    """P15: compare the CPU per message for many and for few rooms."""
     samples: dict[str, list[float]] = {}
     for rooms in (MANY_ROOMS, FEW_ROOMS):
         with served(conversations=rooms, messages=ROOM_MESSAGES) as site:
@@ -142,21 +141,21 @@ def many_rooms() -> Finding:
         ours=f"{MANY_ROOMS} rooms",
         peer=f"{FEW_ROOMS} rooms",
         name="P15",
-        question=f"whole export, {ROOM_MESSAGES} messages a room",
+        question=f"complete export, {ROOM_MESSAGES} messages a room",
         unit="µs CPU a message",
         goal=1.1,
     )
 
 
 def lost_by_a_kill() -> Finding:
-    """Pages fetched again after an export was ended in the middle, for each conversation it was working on."""
+    """Count the pages that are fetched again after a kill, per conversation in progress."""
     lost = [asyncio.run(_lost(pages)) for pages in (3, 9, 15, 21, 27)]
     return compared(
         {"pages fetched again": lost, "one": [1.0]},
         ours="pages fetched again",
         peer="one",
         name="kill",
-        question=f"{WIDE_LATENCY * 1000:.0f} ms a page, for each conversation in flight",
+        question=f"{WIDE_LATENCY * 1000:.0f} ms a page, per conversation in progress",
         unit="pages",
         goal=1.0,
     )
@@ -168,10 +167,10 @@ async def _lost(pages: int) -> float:
     async with LocalServer(generate=plan, rate_limit=None, latency=WIDE_LATENCY) as server:
         site = Site(server.url, server.cloud_id, server.client_id, server.client_secret, pid=0)
         with tempfile.TemporaryDirectory() as folder:
-            words = _words(site, "stride", folder, {})
+            request = _request(site, "stride", folder, {})
             process = await asyncio.create_subprocess_exec(sys.executable, "-m", PROCESS, stdin=asyncio.subprocess.PIPE)
             server.faults.add("GET", "*/message", after=pages, times=1, do=lambda _: process.kill())
-            await process.communicate(json.dumps(words).encode())
-            await asyncio.to_thread(in_fresh_process, PROCESS, words)
-        asked = Counter((call.path, tuple(call.query)) for call in server.calls.matching("GET", "*/message"))
-    return (asked.total() - len(asked)) / rooms
+            await process.communicate(json.dumps(request).encode())
+            await asyncio.to_thread(in_fresh_process, PROCESS, request)
+        calls = Counter((call.path, tuple(call.query)) for call in server.calls.matching("GET", "*/message"))
+    return (calls.total() - len(calls)) / rooms

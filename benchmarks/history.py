@@ -1,4 +1,4 @@
-"""P1 to P4, P12: what it costs to read a conversation's messages, and how fetching hides behind a slow consumer."""
+"""P1 to P4, P12: measure reading the messages of a conversation, and fetching ahead for a slow consumer."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ ROOMS, MESSAGES = 6, 6_000
 LATENCY = 0.05
 SLOW_MESSAGES = 3_000
 PAGE = 75
-PROFILED = 10
-"""Functions that are shown of the profile."""
+PROFILED = 10  # functions of the profile that are printed
 
 _NAMES = {
     "stride": "stride_async",
@@ -34,7 +33,7 @@ _NAMES = {
 
 
 def findings() -> list[Finding]:
-    """All of them, from one server for the CPU figures and a slow one for P12."""
+    """Measure the CPU figures with one server, and P12 with a slow one."""
     with served(conversations=ROOMS, messages=MESSAGES) as site:
         fields = taking_turns({_NAMES[loop]: _cpu(site, loop) for loop in _NAMES})
         bodies = taking_turns({_NAMES[loop]: _cpu(site, loop, bodies=True) for loop in ("stride", "bare_orjson")})
@@ -60,14 +59,14 @@ def findings() -> list[Finding]:
 
 
 def _cpu(site: Site, loop: str, *, bodies: bool = False, uvloop: bool = False) -> Callable[[], float]:
-    """Runs a loop in a fresh process: microseconds of its CPU for each message."""
-    words = {"loop": loop, "site": attrs.asdict(site), "bodies": bodies, "uvloop": uvloop}
+    """Return a function that runs a loop in a fresh process and returns its CPU per message in microseconds."""
+    request = {"loop": loop, "site": attrs.asdict(site), "bodies": bodies, "uvloop": uvloop}
 
     def measure() -> float:
-        told = in_fresh_process("benchmarks.walk", words)
+        result = in_fresh_process("benchmarks.walk", request)
         if loop != "bytes_only":
-            _check_seen(loop, bodies, told["seen"])
-        return float(told["cpu"]) / (ROOMS * MESSAGES) * 1e6
+            _check_seen(loop, bodies, result["seen"])
+        return float(result["cpu"]) / (ROOMS * MESSAGES) * 1e6
 
     return measure
 
@@ -76,14 +75,14 @@ _seen: dict[bool, dict[str, int]] = {}
 
 
 def _check_seen(loop: str, bodies: bool, seen: dict[str, int]) -> None:
-    """All loops must have read the same, or their costs say nothing."""
+    """Check that all loops read the same, because otherwise their costs cannot be compared."""
     first = _seen.setdefault(bodies, seen)
     if seen != first or seen["messages"] != ROOMS * MESSAGES:
         raise AssertionError(f"{loop} saw {seen}, another loop {first}")
 
 
 def slow_consumer() -> Finding:
-    """P12: wall time with `prefetch=1` against the longer of fetching alone and consuming alone."""
+    """P12: compare the wall time with `prefetch=1` with the longer of fetching alone and consuming alone."""
     with served(conversations=1, messages=SLOW_MESSAGES, latency=LATENCY) as site:
         samples = asyncio.run(_overlapped(site))
     samples["max(fetch, consume)"] = [max(pair) for pair in zip(samples["fetch"], samples["consume"], strict=True)]
@@ -145,7 +144,7 @@ async def _both(history: Pager[Message], pause: float) -> float:
 
 
 def profile() -> str:
-    """The functions P1 spends most time in, by their own time."""
+    """Return the functions in which P1 spends most of its time, by their own time."""
     with served(conversations=ROOMS, messages=MESSAGES) as site:
         profiler = cProfile.Profile(time.process_time)
         profiler.enable()

@@ -1,4 +1,4 @@
-"""P14: what it costs to import the client, in a fresh process each time; `import stride_async` alone loads nothing."""
+"""P14: measure importing the client, in a fresh process each time. `import stride_async` alone loads nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OURS, _PEER = "from stride_async import StrideClient", "import aiohttp"
 
 
 def findings() -> list[Finding]:
-    """With compiled modules on both sides, as an installed package has them: the first round writes them."""
+    """Measure with compiled modules on both sides, as after an installation; the discarded first round writes them."""
     with tempfile.TemporaryDirectory() as compiled:
         sides = {statement: _cpu(statement, compiled) for statement in (_OURS, _PEER)}
         samples = taking_turns(sides, REPETITIONS)

@@ -1,4 +1,4 @@
-"""P8 to P10: one gibibyte up and down against aiohttp by hand, what memory it takes, and what healing costs."""
+"""P8 to P10: measure transfers of 1 GiB next to handwritten aiohttp, their memory, and the cost of resuming."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CUTS = 20
 
 
 def findings() -> list[Finding]:
-    """All of them; needs about four times the body's size of free disk."""
+    """Run all media benchmarks. They need free disk of about four times the size of the body."""
     with tempfile.TemporaryDirectory(prefix="stride-bench-") as folder:
         source = Path(folder) / "source.bin"
         digest = _written(source)
@@ -70,7 +70,7 @@ def _against(name: str, question: str, unit: str, figures: list[float], most: fl
 
 
 def _written(path: Path) -> str:
-    """Bytes that do not repeat, and their digest."""
+    """Write bytes without repetition and return their digest."""
     digest, chance = hashlib.sha256(), random.Random(7)
     with path.open("wb") as file:
         for _ in range(SIZE // MEBIBYTE):
@@ -84,21 +84,21 @@ def _rate(
     side: str, site: Site, path: Path, media_id: str, extra: dict[str, list[float]], digest: str | None = None
 ) -> Callable[[], float]:
     def measure() -> float:
-        told = _run(side, site, path, media_id)
-        if digest is not None and told["result"] != digest:
-            raise AssertionError(f"{side} gave other bytes")
+        result = _run(side, site, path, media_id)
+        if digest is not None and result["result"] != digest:
+            raise AssertionError(f"{side} returned different bytes")
         if digest is None:
-            asyncio.run(_forget(site, str(told["result"])))
-        extra.setdefault(side, []).append(float(told["extra_mebibytes"]))
-        return SIZE / MEBIBYTE / float(told["seconds"])
+            asyncio.run(_forget(site, str(result["result"])))
+        extra.setdefault(side, []).append(float(result["extra_mebibytes"]))
+        return SIZE / MEBIBYTE / float(result["seconds"])
 
     return measure
 
 
 def _run(side: str, site: Site, path: Path, media_id: str) -> dict[str, object]:
-    words = {"side": side, "site": attrs.asdict(site), "path": str(path), "media_id": media_id}
-    told: dict[str, object] = in_fresh_process("benchmarks.transfer", words)
-    return told
+    request = {"side": side, "site": attrs.asdict(site), "path": str(path), "media_id": media_id}
+    result: dict[str, object] = in_fresh_process("benchmarks.transfer", request)
+    return result
 
 
 async def _forget(site: Site, media_id: str) -> None:
@@ -108,7 +108,7 @@ async def _forget(site: Site, media_id: str) -> None:
 
 
 async def _healed(source: Path, digest: str, folder: Path) -> int:
-    """Bytes that were sent more than once when the body broke off at random places."""
+    """Return how many bytes were sent more than once when the body broke off at random places."""
     chance = random.Random(11)
     async with LocalServer(db=folder / "healing.db", rate_limit=None, choices=Choices(upload_bytes=2 * SIZE)) as server:
         settings = Settings(base_url=server.url, calls_per_minute=None, backoff=0.0)
@@ -126,5 +126,5 @@ async def _healed(source: Path, digest: str, folder: Path) -> int:
             for call in server.calls.matching("GET", bodies)
         ]
     if got.sha256 != digest or len(starts) != CUTS + 1:
-        raise AssertionError("the healed body is another, or was not cut as often as it should be")
+        raise AssertionError("the resumed body differs, or was not cut as often as intended")
     return sum(cut - (after - before) for cut, before, after in zip(cuts, starts, starts[1:], strict=False))

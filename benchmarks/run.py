@@ -1,4 +1,4 @@
-"""Every ordinary benchmark, with `--long` those that take longer: one table, and a file of results beside this one."""
+"""Run the short benchmarks, or the long ones with `--long`; print a table and write the results next to this file."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def main(*, long: bool) -> None:
 
 
 def _table(found: list[Finding]) -> Table:
-    table = Table(title=f"Medians, side by side on {machine()}")
+    table = Table(title=f"Medians on {machine()}")
     for heading in ("", "question", "unit"):
         table.add_column(heading)
     table.add_column("ours", justify="right")
     table.add_column("peer", justify="right")
-    table.add_column("peer is")
+    table.add_column("peer name")
     for heading in ("ratio", "goal"):
         table.add_column(heading, justify="right")
     table.add_column("met?")
@@ -86,7 +86,7 @@ def _results(found: list[Finding], profile: str) -> dict[str, object]:
 
 
 def machine() -> str:
-    """Cores, processor and Python."""
+    """Describe cores, processor and Python version."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -95,6 +95,6 @@ def machine() -> str:
 
 
 if __name__ == "__main__":
-    words = argparse.ArgumentParser()
-    words.add_argument("--long", action="store_true", help="what takes longer than the rest together")
-    main(long=words.parse_args().long)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--long", action="store_true", help="run only the benchmarks that take long")
+    main(long=parser.parse_args().long)

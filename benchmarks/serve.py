@@ -1,4 +1,4 @@
-"""A generated site on loopback, answering until its standard input ends."""
+"""Serve a generated site on loopback until standard input is closed."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ async def serve(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    words = argparse.ArgumentParser()
-    words.add_argument("--generate", required=True)
-    words.add_argument("--db")
-    words.add_argument("--latency", type=float, default=0.0)
-    words.add_argument("--upload-bytes", type=int, default=Choices().upload_bytes)
-    asyncio.run(serve(words.parse_args()))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--generate", required=True)
+    parser.add_argument("--db")
+    parser.add_argument("--latency", type=float, default=0.0)
+    parser.add_argument("--upload-bytes", type=int, default=Choices().upload_bytes)
+    asyncio.run(serve(parser.parse_args()))

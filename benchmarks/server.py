@@ -1,4 +1,4 @@
-"""How many history pages the local server gives in a second of one core: it must not be what others wait for."""
+"""Measure the history pages per second of the local server's CPU time: the server must not be the bottleneck."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from benchmarks.sides import Finding, compared, in_fresh_process, taking_turns
 from benchmarks.site import Site, served
 
 ROOMS, MESSAGES = 6, 3_000
-ENOUGH = 800.0
-"""Pages a second."""
+ENOUGH = 800.0  # pages per second
 
 
 def findings() -> list[Finding]:
     if not Path("/proc/self/stat").exists():
-        return []  # Only Linux tells another process's CPU time here.
+        return []  # Only Linux reports the CPU time of another process this way.
     with served(conversations=ROOMS, messages=MESSAGES) as site:
         samples = taking_turns({"pages": _pages_a_second(site)}, 5)
     return [
         compared(
-            {**samples, "wanted": [ENOUGH]},
+            {**samples, "required": [ENOUGH]},
             ours="pages",
-            peer="wanted",
+            peer="required",
             name="server",
             question="history pages of the local server",
             unit="pages a second of its CPU",
@@ -36,19 +35,19 @@ def findings() -> list[Finding]:
 
 
 def _pages_a_second(site: Site) -> Callable[[], float]:
-    """The lightest loop reads all; the pages it got by the CPU time the server took for them."""
-    words = {"loop": "bytes_only", "site": attrs.asdict(site), "bodies": False, "uvloop": False}
+    """Return a function that reads all pages with the cheapest loop and divides them by the CPU time of the server."""
+    request = {"loop": "bytes_only", "site": attrs.asdict(site), "bodies": False, "uvloop": False}
     pages = ROOMS * (MESSAGES // 75 + 1)
 
     def measure() -> float:
         before = _cpu_seconds(site.pid)
-        in_fresh_process("benchmarks.walk", words)
+        in_fresh_process("benchmarks.walk", request)
         return pages / (_cpu_seconds(site.pid) - before)
 
     return measure
 
 
 def _cpu_seconds(pid: int) -> float:
-    """User and system time of a process (proc(5), fields 14 and 15)."""
+    """Return the user and system time of a process (proc(5), fields 14 and 15)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-"""Sides of a comparison, each run in fresh processes, taking turns."""
+"""Compare two sides that take turns, each in fresh processes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from typing import Any, TypeVar
 
 import attrs
 
-REPETITIONS = 7
-"""How often each side runs; the medians are compared."""
-_LONGEST_RUN = 120.0
+REPETITIONS = 7  # of each side; the medians are compared
+_LONGEST_RUN = 120.0  # seconds
 
 K = TypeVar("K")
 
 
 @attrs.frozen(kw_only=True)
 class Finding:
-    """One line of the table: a figure, its peer's, and whether their ratio meets the goal."""
+    """One line of the table: our figure, the peer's, and whether their ratio meets the goal."""
 
     name: str
     question: str
@@ -29,9 +28,9 @@ class Finding:
     peer: float
     peer_name: str
     goal: float | None
-    """None: told for information."""
+    """None if the ratio is only reported."""
     at_least: bool = False
-    """The ratio shall be the goal or more, rather than less."""
+    """Whether the goal is a minimum instead of a maximum."""
     samples: Mapping[str, list[float]]
 
     @property
@@ -46,26 +45,26 @@ class Finding:
 
 
 def taking_turns(sides: Mapping[K, Callable[[], float]], repetitions: int = REPETITIONS) -> dict[K, list[float]]:
-    """The figures of each side, one repetition of every side after the other; the first round is thrown away."""
+    """Return the figures of each side. Every round measures each side once, and the first round is discarded."""
     rounds = [{name: measure() for name, measure in sides.items()} for _ in range(repetitions + 1)]
     return {name: [figures[name] for figures in rounds[1:]] for name in sides}
 
 
-def compared(samples: Mapping[str, list[float]], ours: str, peer: str, **words: Any) -> Finding:
-    """What the medians of two sides say."""
+def compared(samples: Mapping[str, list[float]], ours: str, peer: str, **labels: Any) -> Finding:
+    """Compare the medians of two sides."""
     return Finding(
         ours=statistics.median(samples[ours]),
         peer=statistics.median(samples[peer]),
         peer_name=peer,
         samples={ours: samples[ours], peer: samples[peer]},
-        **words,
+        **labels,
     )
 
 
-def in_fresh_process(module: str, words: object, longest: float = _LONGEST_RUN) -> Any:
-    """The JSON that `python -m module` prints within `longest` seconds, given `words` as JSON on its standard input."""
+def in_fresh_process(module: str, request: object, longest: float = _LONGEST_RUN) -> Any:
+    """Run `python -m module` with `request` as JSON on stdin and return the JSON that it prints."""
     command = [sys.executable, "-m", module]
     done = subprocess.run(
-        command, input=json.dumps(words), stdout=subprocess.PIPE, text=True, check=True, timeout=longest
+        command, input=json.dumps(request), stdout=subprocess.PIPE, text=True, check=True, timeout=longest
     )
     return json.loads(done.stdout)

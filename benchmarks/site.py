@@ -1,4 +1,4 @@
-"""The site that is read: a server in a process of its own."""
+"""The site to read: a server in a separate process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stride_async import ClientCredentials, Settings, StrideClient
 
 @attrs.frozen
 class Site:
-    """Where it answers, who may call, what there is to read."""
+    """The address, the credentials and the rooms of a served site."""
 
     url: str
     cloud_id: str
@@ -37,7 +37,7 @@ def served(
     db: Path | None = None,
     upload_bytes: int | None = None,
 ) -> Iterator[Site]:
-    """A site of so many conversations with so many messages in each, without any rate limit."""
+    """Serve a site with this many conversations and messages in each, without a rate limit."""
     plan = f"conversations={conversations},messages={messages},even=true,media=0,seed=7"
     command = [sys.executable, "-m", "benchmarks.serve", "--generate", plan, "--latency", str(latency)]
     command += ["--db", str(db)] if db else []
@@ -46,8 +46,8 @@ def served(
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            words: dict[str, Any] = json.loads(process.stdout.readline())
-            site = Site(**words, pid=process.pid)
+            printed: dict[str, Any] = json.loads(process.stdout.readline())
+            site = Site(**printed, pid=process.pid)
             yield attrs.evolve(site, rooms=asyncio.run(_rooms(site)))
         finally:
             process.stdin.close()

@@ -1,4 +1,4 @@
-"""One media body, once, in this process: how long it took and what memory it cost, as JSON."""
+"""Transfer one media body in this process and print its time and memory as JSON."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ async def stride_up(site: Site, _: str, path: Path) -> str:
 
 
 async def aiohttp_down(site: Site, media_id: str, path: Path) -> str:
-    """By hand, with what a careful hand does: checked, and on disk."""
+    """Download with aiohttp as a careful programmer would: verified and durable."""
     digest = hashlib.sha256()
     async with (
         aiohttp.ClientSession(headers=await _authorized(site)) as session,
-        session.get(f"{_media_of(site)}/{media_id}") as answer,
+        session.get(f"{_media_of(site)}/{media_id}") as response,
     ):
         with path.open("wb") as file:
-            async for chunk in answer.content.iter_chunked(65_536):
+            async for chunk in response.content.iter_chunked(65_536):
                 file.write(chunk)
                 digest.update(chunk)
             file.flush()
@@ -49,8 +49,8 @@ async def aiohttp_up(site: Site, _: str, path: Path) -> str:
     headers = {**await _authorized(site), "Content-Type": "application/octet-stream"}
     async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout()) as session:
         with path.open("rb") as file:
-            async with session.post(_media_of(site), params={"name": path.name}, data=file) as answer:
-                uploaded: str = (await answer.json(content_type=None))["data"]["id"]
+            async with session.post(_media_of(site), params={"name": path.name}, data=file) as response:
+                uploaded: str = (await response.json(content_type=None))["data"]["id"]
                 return uploaded
 
 
@@ -74,13 +74,13 @@ def _media_of(site: Site) -> str:
 
 
 async def _authorized(site: Site) -> dict[str, str]:
-    words = {"grant_type": "client_credentials", "client_id": site.client_id, "client_secret": site.client_secret}
-    async with aiohttp.ClientSession() as session, session.post(f"{site.url}/oauth/token", json=words) as answer:
-        return {"Authorization": f"Bearer {(await answer.json())['access_token']}"}
+    grant = {"grant_type": "client_credentials", "client_id": site.client_id, "client_secret": site.client_secret}
+    async with aiohttp.ClientSession() as session, session.post(f"{site.url}/oauth/token", json=grant) as response:
+        return {"Authorization": f"Bearer {(await response.json())['access_token']}"}
 
 
 async def _warmed_up(side: Callable[[Site, str, Path], Coroutine[Any, Any, str]], site: Site, path: Path) -> None:
-    """A small body first, so that what the code itself takes is not counted as the body's memory."""
+    """Transfer a small body first, so that the memory of the code itself is not counted."""
     small = path.with_name("small")
     small.write_bytes(b"x" * 100_000)
     async with _client(site) as client:
@@ -88,18 +88,18 @@ async def _warmed_up(side: Callable[[Site, str, Path], Coroutine[Any, Any, str]]
         await side(site, media.id, small)
 
 
-def main(words: dict[str, Any]) -> dict[str, Any]:
-    site, path, side = Site(**words["site"]), Path(words["path"]), SIDES[words["side"]]
+def main(request: dict[str, Any]) -> dict[str, Any]:
+    site, path, side = Site(**request["site"]), Path(request["path"]), SIDES[request["side"]]
     asyncio.run(_warmed_up(side, site, path))
-    before = _begin_peak()
+    before = _reset_peak()
     began = time.perf_counter()
-    result = asyncio.run(side(site, words["media_id"], path))
+    result = asyncio.run(side(site, request["media_id"], path))
     seconds = time.perf_counter() - began
     return {"seconds": seconds, "extra_mebibytes": _peak() - before, "result": result}
 
 
-def _begin_peak() -> float:
-    """Mebibytes in use now; the system's own account of the peak begins anew where it can (proc(5), clear_refs)."""
+def _reset_peak() -> float:
+    """Return the mebibytes in use, and reset the system's peak where possible (proc(5), clear_refs)."""
     forget = Path("/proc/self/clear_refs")
     if not forget.exists():
         return _peak()

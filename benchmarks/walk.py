@@ -1,4 +1,4 @@
-"""One loop, once, in this process: what it saw and what it cost, as JSON."""
+"""Run one loop in this process and print what it read and its cost as JSON."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import attrs
 from benchmarks.site import Site
 
 
-def main(words: dict[str, Any]) -> dict[str, Any]:
-    loop = importlib.import_module(f"benchmarks.loops.{words['loop']}")
-    new_loop = importlib.import_module("uvloop").new_event_loop if words["uvloop"] else asyncio.new_event_loop
+def main(request: dict[str, Any]) -> dict[str, Any]:
+    loop = importlib.import_module(f"benchmarks.loops.{request['loop']}")
+    new_loop = importlib.import_module("uvloop").new_event_loop if request["uvloop"] else asyncio.new_event_loop
     with asyncio.Runner(loop_factory=new_loop) as runner:
         began, cpu_began = time.perf_counter(), time.process_time()  # user and system time
-        seen = runner.run(loop.read(Site(**words["site"]), bodies=words["bodies"]))
+        seen = runner.run(loop.read(Site(**request["site"]), bodies=request["bodies"]))
         cpu, wall = time.process_time() - cpu_began, time.perf_counter() - began
     return {"cpu": cpu, "wall": wall, "seen": attrs.asdict(seen)}
 

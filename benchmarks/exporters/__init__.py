@@ -1,1 +1,1 @@
-"""Ways to bring a site to disk, one a module, so that a process loads only what its way needs."""
+"""Ways to export a site, one per module, so that a process loads only what it needs."""

@@ -1,4 +1,4 @@
-"""The exporter one writes by hand: so many rooms at once, lines of JSON, no safety at all."""
+"""A handwritten exporter: concurrent rooms, lines of JSON, no safety."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from benchmarks.site import Site
 
 async def export_site(site: Site, folder: Path, *, concurrency: int = 32) -> int:
     async with aiohttp.ClientSession() as session:
-        asked = {"grant_type": "client_credentials", "client_id": site.client_id, "client_secret": site.client_secret}
-        async with session.post(f"{site.url}/oauth/token", json=asked) as response:
+        grant = {"grant_type": "client_credentials", "client_id": site.client_id, "client_secret": site.client_secret}
+        async with session.post(f"{site.url}/oauth/token", json=grant) as response:
             token = json.loads(await response.read())["access_token"]
         session.headers["Authorization"] = f"Bearer {token}"
-        return await _Rooms(session, site, folder).bring(concurrency)
+        return await _Rooms(session, site, folder).export(concurrency)
 
 
 class _Rooms:
@@ -30,7 +30,7 @@ class _Rooms:
         self._messages = 0
         self._people: set[str] = set()
 
-    async def bring(self, concurrency: int) -> int:
+    async def export(self, concurrency: int) -> int:
         path: str | None = f"/site/{self._site.cloud_id}/conversation?include-archived=true&limit=75"
         rooms: list[dict[str, Any]] = []
         while path:

@@ -1,4 +1,4 @@
-"""The export of this project, with everything that makes it safe."""
+"""The export of this project, with all its safety."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stride_async.export import ExportOptions, Summary, export
 
 
 async def export_with(client: StrideClient, folder: Path, concurrency: int) -> int:
-    """The messages that are held in the end."""
+    """Export a site and return the number of messages held at the end."""
     messages = 0
     async with aclosing(export(client, folder, ExportOptions(concurrency=concurrency))) as events:
         async for event in events:

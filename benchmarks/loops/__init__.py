@@ -1,4 +1,4 @@
-"""Loops over the same rooms, each as its own tools suggest; each reads id, sender, ts and text of every message."""
+"""Loops over the same rooms with different tools. Each reads id, sender, ts and text of every message."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import attrs
 
 @attrs.frozen
 class Read:
-    """What a loop saw: equal for all loops over the same rooms."""
+    """What a loop read; equal for all loops over the same rooms."""
 
     messages: int = 0
     characters: int = 0
-    """Of ids, senders and texts."""
+    """Characters of ids, senders and texts."""
     stamped: int = 0
-    """Messages whose ts is there."""
+    """Messages that have a ts."""
     nodes: int = 0
-    """Nodes of the bodies, where they are looked at."""
+    """Nodes of the bodies, if the loop reads bodies."""
     text_nodes: int = 0

@@ -1,4 +1,4 @@
-"""The loop one writes by hand over aiohttp: no retries, no limits, no checks, no types."""
+"""A handwritten loop with aiohttp: no retries, no limits, no checks, no types."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from benchmarks.site import Site
 async def read_with(loads: Callable[[bytes], Any], site: Site, *, bodies: bool) -> Read:
     messages = characters = stamped = nodes = text_nodes = 0
     async with aiohttp.ClientSession() as session:
-        asked = {"grant_type": "client_credentials", "client_id": site.client_id, "client_secret": site.client_secret}
-        async with session.post(f"{site.url}/oauth/token", json=asked) as response:
+        grant = {"grant_type": "client_credentials", "client_id": site.client_id, "client_secret": site.client_secret}
+        async with session.post(f"{site.url}/oauth/token", json=grant) as response:
             token = loads(await response.read())["access_token"]
         headers = {"Authorization": f"Bearer {token}"}
         for room in site.rooms:
@@ -31,11 +31,11 @@ async def read_with(loads: Callable[[bytes], Any], site: Site, *, bodies: bool) 
                     characters += len(message["id"]) + len(message["sender"]["id"]) + len(message["text"])
                     stamped += message["ts"] > ""
                     if bodies:
-                        left = [message["body"]]
-                        while left:
-                            node = left.pop()
+                        pending = [message["body"]]
+                        while pending:
+                            node = pending.pop()
                             nodes += 1
                             text_nodes += node["type"] == "text"
-                            left.extend(node.get("content") or ())
+                            pending.extend(node.get("content") or ())
                 query = {"limit": "75", "beforeMessage": page[0]["id"]}
     return Read(messages, characters, stamped, nodes, text_nodes)

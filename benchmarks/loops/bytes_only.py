@@ -1,4 +1,4 @@
-"""The bare loop that decodes nothing: what reading the bytes costs, below which no client of aiohttp can come."""
+"""The bare loop without decoding: the cost of reading the bytes, the minimum for any client based on aiohttp."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _FIRST_ID = b'{"messages":[{"id":"'
 async def read(site: Site, *, bodies: bool) -> Read:
     assert not bodies, "this loop reads no fields at all"
     async with aiohttp.ClientSession() as session:
-        asked = {"grant_type": "client_credentials", "client_id": site.client_id, "client_secret": site.client_secret}
-        async with session.post(f"{site.url}/oauth/token", json=asked) as response:
+        grant = {"grant_type": "client_credentials", "client_id": site.client_id, "client_secret": site.client_secret}
+        async with session.post(f"{site.url}/oauth/token", json=grant) as response:
             token = (await response.json())["access_token"]
         headers = {"Authorization": f"Bearer {token}"}
         for room in site.rooms:

@@ -1,4 +1,4 @@
-"""The typed loop over httpx and pydantic; the body stays a dictionary."""
+"""A typed loop with httpx and pydantic; the body stays a dictionary."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ async def read(site: Site, *, bodies: bool) -> Read:
     assert not bodies, "this loop reads fields only"
     messages = characters = stamped = 0
     async with httpx.AsyncClient(base_url=site.url) as client:
-        asked = {"grant_type": "client_credentials", "client_id": site.client_id, "client_secret": site.client_secret}
-        token = (await client.post("/oauth/token", json=asked)).json()["access_token"]
+        grant = {"grant_type": "client_credentials", "client_id": site.client_id, "client_secret": site.client_secret}
+        token = (await client.post("/oauth/token", json=grant)).json()["access_token"]
         headers = {"Authorization": f"Bearer {token}"}
         for room in site.rooms:
             path = f"/site/{site.cloud_id}/conversation/{room}/message"
             query = {"limit": "75"}
             while True:
-                answer = await client.get(path, params=query, headers=headers)
-                page = Page.model_validate_json(answer.content).messages
+                response = await client.get(path, params=query, headers=headers)
+                page = Page.model_validate_json(response.content).messages
                 if not page:
                     break
                 for message in page:

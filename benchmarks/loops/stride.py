@@ -1,4 +1,4 @@
-"""The loop of a user of this project."""
+"""The loop that a user of this project writes."""
 
 from __future__ import annotations
 
