@@ -1,6 +1,6 @@
-"""The page of the command, made of the help of each of its commands.
+"""Write `docs/cli.md` from the help of each command.
 
-`python -m tests.cli_page` writes it; a test compares.
+Run it with `python -m tests.cli_page`; a test compares the file with the help.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ WIDTH = 100
 OPENING = """\
 # The command
 
-`stride` comes with the extra `cli`, its local server with `server`: `pip install '.[all]'`. This page is what `--help`
-says. With stdout closed (`>&-`) a command refuses before it does anything; with stderr closed it runs in silence.
+The command `stride` requires the extra `cli`, and its local server the extra `server`: `pip install '.[all]'` installs
+both. This page shows what `--help` prints. If stdout is closed (`>&-`), a command fails before it does anything. If
+stderr is closed, it runs silently.
 """
 
 
 def rendered() -> str:
-    """The whole page: each command under its own heading, groups before what is in them."""
+    """Return the page, with a heading for each command, and for a group before its commands."""
     return "\n".join([OPENING, *(f"## {path}\n\n```text\n{text}\n```\n" for path, text in helps(stride, "stride"))])
 
 
 def helps(command: click.Command, path: str, parent: click.Context | None = None) -> Iterator[tuple[str, str]]:
-    """A command's path and help, and those of the commands below it."""
+    """Yield the path and help of a command, and of the commands in it."""
     context = context_of(command, path.rpartition(" ")[2], parent)
     yield path, command.get_help(context)
     if isinstance(command, click.Group):
@@ -39,7 +40,7 @@ def helps(command: click.Command, path: str, parent: click.Context | None = None
 
 
 def context_of(command: click.Command, name: str, parent: click.Context | None) -> click.Context:
-    """What a command is called in; click remembers a command's help option from its first context."""
+    """Return the context that prints a command's help; click keeps its help option from the first context."""
     return click.Context(command, info_name=name, parent=parent, terminal_width=WIDTH, **command.context_settings)
 
 

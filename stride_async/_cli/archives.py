@@ -1,4 +1,4 @@
-"""What commands on archives have in common: how their failures end, and how JSON tells of values."""
+"""What the commands for archives share: the argument, the errors, and how values become JSON."""
 
 from __future__ import annotations
 
@@ -12,32 +12,38 @@ from typing import Any
 import attrs
 import click
 
-from stride_async._cli.exits import Ended, Exit
+from stride_async._cli import show
+from stride_async._cli.exits import CommandError, Exit
 from stride_async.export import ArchiveError, DamagedArchive, NothingSelected
 
 archive_argument = click.argument("archive", type=click.Path(path_type=Path))
 
 
 @contextmanager
-def archive_failures() -> Iterator[None]:
-    """Turn what can be wrong with an archive or a selection into a sentence and an exit code."""
+def archive_errors() -> Iterator[None]:
+    """Turn errors about an archive or a selection into messages with an exit code.
+
+    Raises:
+        CommandError: The archive cannot be used, or nothing is selected.
+    """
     try:
         yield
     except DamagedArchive as error:
-        raise Ended(Exit.VERIFICATION_FAILED, f"{error}; `stride verify` names all that is damaged") from error
+        message = f"{error}. Run `stride verify` to list everything that is damaged."
+        raise CommandError(Exit.VERIFICATION_FAILED, message) from error
     except ArchiveError as error:
-        raise Ended(Exit.ARCHIVE_UNUSABLE, str(error)) from error
+        raise CommandError(Exit.ARCHIVE_UNUSABLE, str(error)) from error
     except NothingSelected as error:
-        near = ", ".join(map(repr, error.nearest))
-        raise Ended(Exit.NOTHING_SELECTED, f"{error}; near to it: {near}" if near else str(error)) from error
+        message = f"{str(error).rstrip('.')}.{show.did_you_mean(error.nearest)}"
+        raise CommandError(Exit.NOTHING_SELECTED, message) from error
 
 
-def in_json(value: Any) -> dict[str, object]:
-    """A value's fields, in the camel case of the service's own words."""
-    return {_camel(name): _plain(part) for name, part in attrs.asdict(value, recurse=False).items()}
+def json_fields(value: Any) -> dict[str, object]:
+    """Return the fields of an attrs value, named in the service's camel case, as values for JSON."""
+    return {_camel_case(name): _for_json(part) for name, part in attrs.asdict(value, recurse=False).items()}
 
 
-def _plain(value: object) -> object:
+def _for_json(value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, Path):
@@ -45,9 +51,9 @@ def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, tuple):
-        return [in_json(part) if attrs.has(type(part)) else part for part in value]
+        return [json_fields(part) if attrs.has(type(part)) else part for part in value]
     return value
 
 
-def _camel(name: str) -> str:
+def _camel_case(name: str) -> str:
     return re.sub(r"_(\w)", lambda match: match[1].upper(), name)

@@ -1,4 +1,4 @@
-"""A client from the environment, for as long as a command needs it."""
+"""Create a client from the environment for one command."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from typing import TypeVar
 import click
 
 from stride_async import ClientCredentials, Settings, StrideClient, Waiting
-from stride_async._cli.exits import Ended, Exit
+from stride_async._cli import show
+from stride_async._cli.exits import CommandError, Exit
 from stride_async._events import Event
 
 T = TypeVar("T")
 
-_TOLD_WAIT = 3.0
-"""Waits from this many seconds on are told."""
+_SHORTEST_REPORTED_WAIT = 3.0  # Seconds.
 
 
 def with_client(work: Callable[[StrideClient], Awaitable[T]]) -> T:
-    """What `work` gives, done with a client of the environment's site.
+    """Run `work` with a client for the site that the environment names, and return its result.
 
     Raises:
-        Ended: a variable is missing or cannot be used; says which.
+        CommandError: A variable is missing or invalid.
     """
-    client = _client()  # Before there is a loop: Ctrl-C ends a prompt at once.
+    client = _client()  # Before there is an event loop, so that Ctrl-C ends a prompt at once.
 
-    async def done() -> T:
+    async def run() -> T:
         async with client:
             return await work(client)
 
-    return asyncio.run(done())
+    return asyncio.run(run())
 
 
 def _client() -> StrideClient:
     try:
-        settings = Settings(base_url=os.environ.get("STRIDE_BASE_URL", ""), on_event=_tell_wait)
+        settings = Settings(base_url=os.environ.get("STRIDE_BASE_URL", ""), on_event=_report_wait)
         if os.environ.get("STRIDE_CLOUD_ID") and not _has_credentials() and sys.stdin.isatty():
-            return StrideClient(_asked_for(), cloud_id=os.environ["STRIDE_CLOUD_ID"], settings=settings)
+            return StrideClient(_prompt(), cloud_id=os.environ["STRIDE_CLOUD_ID"], settings=settings)
         return StrideClient.from_env(settings=settings)
     except ValueError as error:
-        raise Ended(Exit.USAGE, str(error)) from error
+        raise CommandError(Exit.USAGE, str(error)) from error
 
 
 def _has_credentials() -> bool:
@@ -50,12 +50,12 @@ def _has_credentials() -> bool:
     return bool(read("STRIDE_TOKEN") or (read("STRIDE_CLIENT_ID") and read("STRIDE_CLIENT_SECRET")))
 
 
-def _asked_for() -> ClientCredentials:
+def _prompt() -> ClientCredentials:
     client_id = os.environ.get("STRIDE_CLIENT_ID") or click.prompt("Client id", err=True)
     secret = os.environ.get("STRIDE_CLIENT_SECRET") or click.prompt("Client secret", hide_input=True, err=True)
     return ClientCredentials(client_id, secret)
 
 
-def _tell_wait(event: Event) -> None:
-    if isinstance(event, Waiting) and event.seconds >= _TOLD_WAIT:
-        click.echo(f"Waiting {event.seconds:.0f} s: {event.reason}", err=True)
+def _report_wait(event: Event) -> None:
+    if isinstance(event, Waiting) and event.seconds >= _SHORTEST_REPORTED_WAIT:
+        show.message(f"Waiting {event.seconds:.0f} s: {event.reason}")

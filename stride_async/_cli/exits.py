@@ -1,10 +1,11 @@
-"""Which end means which exit code, and what is said about it."""
+"""Exit codes, and the error message that goes with each of them."""
 
 from __future__ import annotations
 
 import errno
 import os
 from enum import IntEnum
+from typing import IO, Any
 
 import click
 
@@ -19,9 +20,10 @@ from stride_async import (
     StrideError,
     TransportError,
 )
+from stride_async._cli import show
 
+# If this environment variable is set, an unexpected error shows its traceback.
 DEBUG_VARIABLE = "STRIDE_DEBUG"
-"""Set to anything: a defect of the command shows its traceback."""
 
 
 class Exit(IntEnum):
@@ -39,8 +41,8 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-class Ended(click.ClickException):
-    """An end other than success: one sentence on stderr and an exit code."""
+class CommandError(click.ClickException):
+    """An error message for stderr, with an exit code."""
 
     exit_code: int  # type: ignore[misc]  # a class variable where click declares it, which nothing relies on
 
@@ -48,29 +50,34 @@ class Ended(click.ClickException):
         super().__init__(message)
         self.exit_code = code
 
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Write the message to stderr."""
+        show.message(f"Error: {self.format_message()}")
 
-def first_of(error: Exception) -> Exception:
-    """The first of errors that came together; they mostly say the same."""
-    return first_of(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
+
+def first_error(error: Exception) -> Exception:
+    """Return the first error of a group, or the error itself; the errors of a group mostly say the same."""
+    return first_error(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
 
 
-def ended(error: Exception, *, verbose: bool) -> Ended | None:
-    """What the command says of an error and how it exits; None for a defect of its own.
+def command_error(error: Exception, *, verbose: bool) -> CommandError | None:
+    """Return the message and exit code for an error, or None if the error is a bug in the command.
 
-    `verbose` tells every attempt.
+    With `verbose`, the message lists every attempt.
     """
-    if isinstance(error, Ended):
+    if isinstance(error, CommandError):
         return error
     if isinstance(error, StrideError):
-        told = error.explain() if verbose else str(error)
-        return Ended(_code_of(error), told + _advice(error, told))
+        # Lines of a list are wrapped on a terminal, indented ones are not.
+        reported = error.explain().replace("\n  ", "\n- ") if verbose else str(error)
+        return CommandError(_exit_code(error), reported + _advice(error, reported))
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return Ended(code_of_os(error), f"{where}{error.strerror or error}")
+        return CommandError(os_exit_code(error), f"{where}{error.strerror or error}")
     return None
 
 
-def _code_of(error: StrideError) -> Exit:
+def _exit_code(error: StrideError) -> Exit:
     match error:
         case AuthError() | Forbidden():
             return Exit.AUTHENTICATION
@@ -84,18 +91,18 @@ def _code_of(error: StrideError) -> Exit:
             return Exit.UNEXPECTED
 
 
-def code_of_os(error: OSError) -> Exit:
-    """A path that cannot be used is the user's to change; a full disk is not."""
+def os_exit_code(error: OSError) -> Exit:
+    """Return `USAGE` for a path that the user can change, `UNEXPECTED` for anything else, such as a full disk."""
     unusable = FileNotFoundError | FileExistsError | IsADirectoryError | NotADirectoryError | PermissionError
     return Exit.USAGE if isinstance(error, unusable) or error.errno == errno.EROFS else Exit.UNEXPECTED
 
 
-def _advice(error: StrideError, told: str) -> str:
+def _advice(error: StrideError, reported: str) -> str:
     if isinstance(error, AuthError):
         variables = "STRIDE_TOKEN" if os.environ.get("STRIDE_TOKEN") else "STRIDE_CLIENT_ID and STRIDE_CLIENT_SECRET"
-        return "" if variables in told else f"; check {variables}"
+        return "" if variables in reported else f". Check {variables}."
     if isinstance(error, RateLimited) and error.retry_after is not None:
-        return f"; the service takes calls again in {error.retry_after:.0f} s"
+        return f". The service accepts calls again in {error.retry_after:.0f} s."
     if error.maybe_processed:
-        return "; it may have been done all the same: look before you do it again"
+        return ". The service may have processed the call anyway: check before you repeat it."
     return ""

@@ -1,26 +1,17 @@
-"""How far an export is: on a terminal all the time, else in a line every so often."""
+"""Count what an export has done and estimate how long the rest takes."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager
 from urllib.parse import unquote
 
 import attrs
 from rich import filesize
-from rich.console import Group
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
 
 from stride_async import AttemptStarted
-from stride_async._cli import show
+from stride_async._cli import progress, show
 from stride_async._events import Event
 from stride_async.export import (
     ConversationDone,
@@ -32,16 +23,16 @@ from stride_async.export import (
 )
 
 SECONDS_BETWEEN_LINES = 30.0
-"""How often a line is said where there is no terminal."""
-_SLOWEST = 4
-"""Rooms shown of those under way."""
-_BAR_WIDTH = 60
-_LATELY = 60.0
-"""Seconds: the window of the service's limit, which lets a minute's calls through at once."""
+_SHOWN_IN_PROGRESS = 4  # Conversations.
+_LONGEST_SHOWN_NAME = 40
+# In seconds. The service counts calls per minute too, and accepts all of them at once.
+_WINDOW = 60.0
 
 
 @attrs.define
-class _Room:
+class _InProgress:
+    """One conversation that is being exported."""
+
     name: str
     began: float
     calls: int = 0
@@ -50,150 +41,118 @@ class _Room:
 
 
 class ExportProgress:
-    """Counts of one export, from its events and from the client's."""
+    """The counts of one export, from its own events and from those of its client."""
 
-    def __init__(self, calls_per_minute: int | None, at_once: int) -> None:
+    def __init__(self, calls_per_minute: int | None, concurrency: int) -> None:
         self.calls = self.conversations = self.messages = self.size_bytes = 0
         self.total: int | None = None
-        self._per_minute = calls_per_minute
-        self._at_once = at_once
+        self._calls_per_minute = calls_per_minute
+        self._concurrency = concurrency
         self._began = time.monotonic()
-        self._rooms: dict[str, _Room] = {}
-        """Under way, by id."""
-        self._lately: deque[tuple[float, str]] = deque()
-        """When each call of the last minute was sent, and to which conversation."""
-        self._done = self._calls_of_rooms = 0
-        """Conversations that took calls and are done; calls to these and to those under way."""
+        self._in_progress: dict[str, _InProgress] = {}  # By conversation id.
+        # Time and conversation id of each call within the window.
+        self._recent: deque[tuple[float, str]] = deque()
+        # Finished conversations that took calls; and the calls to these and to those in progress.
+        self._done = self._calls_to_conversations = 0
 
-    def heard(self, event: Event) -> None:
-        """What the client tells."""
+    def on_client_event(self, event: Event) -> None:
+        """Count the calls of the client."""
         if not isinstance(event, AttemptStarted):
             return
         self.calls += 1
         if (id := _conversation_in(event.path)) is not None:
-            self._lately.append((time.monotonic(), id))
+            self._recent.append((time.monotonic(), id))
             self._forget_older()
-            if (room := self._rooms.get(id)) is not None:
-                room.calls += 1
-                self._calls_of_rooms += 1
+            if (conversation := self._in_progress.get(id)) is not None:
+                conversation.calls += 1
+                self._calls_to_conversations += 1
 
-    def take(self, event: ExportEvent) -> None:
-        """What the export tells."""
+    def on_export_event(self, event: ExportEvent) -> None:
+        """Count what the export has fetched."""
         match event:
             case ConversationsFound():
                 self.total = event.count
             case ConversationStarted():
-                self._rooms[event.conversation_id] = _Room(event.name, time.monotonic())
+                self._in_progress[event.conversation_id] = _InProgress(event.name, time.monotonic())
             case PagesFetched():
                 self.messages += event.messages
-                self._came(event.conversation_id, event.size_bytes, event.messages)
+                self._add(event.conversation_id, event.size_bytes, event.messages)
             case MediaFetched():
-                self._came(event.conversation_id, event.size_bytes)
+                self._add(event.conversation_id, event.size_bytes)
             case ConversationDone():
                 self.conversations += 1
-                room = self._rooms.pop(event.conversation_id, None)
-                if room is not None and room.calls:
+                conversation = self._in_progress.pop(event.conversation_id, None)
+                if conversation is not None and conversation.calls:
                     self._done += 1
 
-    def _came(self, conversation_id: str, size_bytes: int, messages: int = 0) -> None:
+    def _add(self, conversation_id: str, size_bytes: int, messages: int = 0) -> None:
         self.size_bytes += size_bytes
-        if (room := self._rooms.get(conversation_id)) is not None:
-            room.messages += messages
-            room.size_bytes += size_bytes
+        if (conversation := self._in_progress.get(conversation_id)) is not None:
+            conversation.messages += messages
+            conversation.size_bytes += size_bytes
 
-    @asynccontextmanager
-    async def shown(self) -> AsyncIterator[None]:
-        """Show it on stderr for as long as this lasts."""
-        if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-            with Live(get_renderable=self._drawn, console=show.console(sys.stderr), transient=True):
-                yield
-            return
-        telling = asyncio.create_task(self._tell(), name="stride export progress")
-        try:
-            yield
-        finally:
-            telling.cancel()
-            with suppress(asyncio.CancelledError):
-                await telling
+    def shown(self) -> AbstractAsyncContextManager[None]:
+        """Show the counts on stderr for as long as the context lasts."""
+        return progress.shown(self._read, seconds_between_lines=SECONDS_BETWEEN_LINES, transient=True)
 
-    async def _tell(self) -> None:
-        while True:
-            await asyncio.sleep(SECONDS_BETWEEN_LINES)
-            show.words("; ".join(self._facts()))
+    def _read(self) -> progress.Reading:
+        now = time.monotonic()
+        oldest = sorted(self._in_progress.values(), key=lambda one: one.began)[:_SHOWN_IN_PROGRESS]
+        details = [
+            f"{show.printable(one.name)[:_LONGEST_SHOWN_NAME]} · {one.messages:,} messages · "
+            f"{filesize.decimal(one.size_bytes)} · {progress.clock(now - one.began)}"
+            for one in oldest
+        ]
+        return progress.Reading(self.conversations, self.total, self._facts(), details)
 
     def _facts(self) -> list[str]:
         of = "" if self.total is None else f" of {self.total:,}"
         facts = [
-            f"conversations {self.conversations:,}{of}",
-            f"messages {self.messages:,}",
+            f"{self.conversations:,}{of} conversations",
+            f"{self.messages:,} messages",
             filesize.decimal(self.size_bytes),
-            self._calls_lately(),
+            self._call_rate(),
         ]
         left = self.seconds_left()
-        return [*facts, f"about {_clock(left)} left"] if left else facts
+        return [*facts, f"about {progress.clock(left)} left"] if left is not None and left >= 1 else facts
 
-    def _calls_lately(self) -> str:
-        """How fast conversations are called, and how much of what the limit allows them in a minute was used."""
-        told = f"{self._pace():.1f} calls/s"
-        if self._per_minute is None:
-            return told
-        at_work = {id for _, id in self._lately} | self._rooms.keys()
-        allowed = self._per_minute * max(1, len(at_work))
-        return f"{told}, {len(self._lately):,} of {allowed:,} allowed in a minute"
+    def _call_rate(self) -> str:
+        """Return the calls per second, and how many of the calls that the limit allows in a minute were made."""
+        rate = f"{self._calls_per_second():.1f} calls/s"
+        if self._calls_per_minute is None:
+            return rate
+        called = {id for _, id in self._recent} | self._in_progress.keys()
+        allowed = self._calls_per_minute * max(1, len(called))
+        return f"{rate}, {len(self._recent):,} of {allowed:,} allowed per minute"
 
-    def _pace(self) -> float:
-        """Calls a second in the last minute, or since the beginning."""
+    def _calls_per_second(self) -> float:
+        """Return the rate over the last minute, or since the start if that is less."""
         self._forget_older()
-        return len(self._lately) / min(max(time.monotonic() - self._began, 0.001), _LATELY)
+        return len(self._recent) / min(max(time.monotonic() - self._began, 0.001), _WINDOW)
 
     def _forget_older(self) -> None:
-        while self._lately and self._lately[0][0] < time.monotonic() - _LATELY:
-            self._lately.popleft()
+        while self._recent and self._recent[0][0] < time.monotonic() - _WINDOW:
+            self._recent.popleft()
 
     def seconds_left(self) -> float | None:
-        """An estimate; None before a conversation that took calls is done, and while no calls are made.
+        """Estimate the seconds left; None until a conversation that took calls is done, and while no calls are made.
 
-        The short ones are done first, so that the calls of those under way count for the mean, too. Each that is left
-        is taken to need the mean still: at the pace of the last minute, and no faster than the limit lets it.
+        Each conversation that is left is assumed to need as many calls as the mean so far, at the rate of the last
+        minute but no faster than the limit allows. Short conversations are done first, so the calls of those in
+        progress count for the mean too.
         """
-        pace = self._pace()
-        if self.total is None or not self._done or not pace:
+        rate = self._calls_per_second()
+        if self.total is None or not self._done or not rate:
             return None
-        each, left = self._calls_of_rooms / self._done, self.total - self.conversations
-        at_this_pace = left * each / pace
-        if self._per_minute is None:
-            return at_this_pace
-        waiting = max(0.0, each - self._per_minute) / self._per_minute * 60
-        return max(at_this_pace, waiting * left / max(1, min(self._at_once, left)))
-
-    def _drawn(self) -> Group:
-        bar = Table.grid()
-        bar.add_row(
-            ProgressBar(total=self.total, completed=self.conversations, width=_BAR_WIDTH, pulse=self.total is None)
-        )
-        facts = Text(" · ".join(self._facts()))
-        now = time.monotonic()
-        slowest = sorted(self._rooms.copy().values(), key=lambda room: room.began)[:_SLOWEST]
-        rooms = [
-            Text(
-                f"  {show.printable(room.name)[:40]} · {room.messages:,} messages · "
-                f"{filesize.decimal(room.size_bytes)} · {_clock(now - room.began)}",
-                style="dim",
-                no_wrap=True,
-                overflow="ellipsis",
-            )
-            for room in slowest
-        ]
-        return Group(bar, facts, *rooms)
+        each, left = self._calls_to_conversations / self._done, self.total - self.conversations
+        at_this_rate = left * each / rate
+        if self._calls_per_minute is None:
+            return at_this_rate
+        waiting = max(0.0, each - self._calls_per_minute) / self._calls_per_minute * 60
+        return max(at_this_rate, waiting * left / max(1, min(self._concurrency, left)))
 
 
 def _conversation_in(path: str) -> str | None:
-    """The conversation that a call goes to; the limit counts no others."""
+    """Return the id of the conversation that a call goes to; other calls do not count for the limit."""
     parts = path.split("/")
     return unquote(parts[4]) if parts[3:4] == ["conversation"] and len(parts) > 4 else None
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,11 +1,12 @@
-"""A conversation by whatever people have at hand: its id, its name, its address in a browser."""
+"""Find a conversation by its id, its name or its URL."""
 
 from __future__ import annotations
 
 import re
 
 from stride_async import Conversation, ConversationClient, StrideClient
-from stride_async._cli.exits import Ended, Exit
+from stride_async._cli import show
+from stride_async._cli.exits import CommandError, Exit
 from stride_async._wire.addresses import room_in_address
 from stride_async._wire.nearest import nearest
 
@@ -13,40 +14,40 @@ _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE
 _LEAST_LIKENESS = 0.5
 
 
-async def find_conversation(client: StrideClient, words: str) -> ConversationClient:
-    """The conversation that an id, an exact name or an address names. An id or address is taken at its word.
+async def find_conversation(client: StrideClient, given: str) -> ConversationClient:
+    """Return the conversation with this id, exact name or URL. Whether an id or URL exists is not checked.
 
     Raises:
-        Ended: there is none (says which names are near), there are several, or the address is of another site.
+        CommandError: No conversation has this name, several have it, or the URL belongs to another site.
     """
-    if "://" in words:
-        return client.conversation(_id_in(client, words))
-    if _UUID.fullmatch(words):
-        return client.conversation(words)
+    if "://" in given:
+        return client.conversation(_id_in(client, given))
+    if _UUID.fullmatch(given):
+        return client.conversation(given)
     listed = await client.conversations(include_archived=True).collect(limit=None)
-    found = [one for one in listed if words in (one.id, one.name)]
+    found = [one for one in listed if given in (one.id, one.name)]
     if len(found) > 1:
         ids = ", ".join(one.id for one in found)
-        raise Ended(Exit.USAGE, f"{len(found)} conversations are called {words!r}; give the id of one: {ids}")
+        message = f"{len(found)} conversations are named {given!r}. Use the id of one of them: {ids}"
+        raise CommandError(Exit.USAGE, message)
     if not found:
-        raise Ended(Exit.NOTHING_SELECTED, f"no conversation is called {words!r}{_near(words, listed)}")
+        message = f"No conversation is named {given!r} ({len(listed):,} available).{_suggestion(given, listed)}"
+        raise CommandError(Exit.NOTHING_SELECTED, message)
     return client.conversation(found[0].id)
 
 
-def _id_in(client: StrideClient, address: str) -> str:
-    named = room_in_address(address)
+def _id_in(client: StrideClient, url: str) -> str:
+    named = room_in_address(url)
     if named is None:
-        raise Ended(
-            Exit.USAGE,
-            f"{address!r} is no address of a conversation: expected https://app.stride.com/SITE/chat/CONVERSATION",
-        )
+        expected = "https://app.stride.com/SITE/chat/CONVERSATION"
+        raise CommandError(Exit.USAGE, f"{url!r} is not the URL of a conversation. Expected {expected}")
     cloud_id, conversation_id = named
     if cloud_id != client.cloud_id:
-        raise Ended(Exit.USAGE, f"the address is of site {cloud_id}, STRIDE_CLOUD_ID is {client.cloud_id}")
+        message = f"The URL belongs to site {cloud_id}, but STRIDE_CLOUD_ID is {client.cloud_id}."
+        raise CommandError(Exit.USAGE, message)
     return conversation_id
 
 
-def _near(words: str, listed: list[Conversation]) -> str:
-    near = nearest([words], (one.name for one in listed), least_likeness=_LEAST_LIKENESS)
-    names = ", ".join(map(repr, near))
-    return f"; near to it: {names}" if names else "; `stride list conversations --archived` lists them all"
+def _suggestion(given: str, listed: list[Conversation]) -> str:
+    near = nearest([given], (one.name for one in listed), least_likeness=_LEAST_LIKENESS)
+    return show.did_you_mean(near) or " Run `stride list conversations --archived` to see them."

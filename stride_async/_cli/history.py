@@ -1,4 +1,4 @@
-"""`stride history`: the messages of one conversation."""
+"""`stride history`: show the messages of a conversation."""
 
 from __future__ import annotations
 
@@ -15,39 +15,40 @@ from rich.text import Text
 from stride_async import Message, StrideClient
 from stride_async._cli import show
 from stride_async._cli.connect import with_client
-from stride_async._cli.exits import Ended, Exit
+from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.find import find_conversation
 from stride_async._cli.options import conversation_argument, json_option, verbose_option
 from stride_async._cli.people import People
 
 Bound = str | datetime
 
+# How a time begins. Ids are opaque, but the service has none like this.
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?!\d)")
-"""How a moment begins. Ids are opaque, but none of the service's looks so."""
+# On a narrower terminal, the text of a message goes below its time and its sender.
+_SIDE_BY_SIDE_COLUMNS = 64
 
 
 def _bound(_: click.Context, __: click.Parameter, value: str | None) -> Bound | None:
-    """A moment where it reads as one, else a message id."""
+    """Parse a bound: a time if it looks like one, otherwise the id of a message."""
     if value is None:
         return None
     try:
-        moment = datetime.fromisoformat(value)
+        time = datetime.fromisoformat(value)
     except ValueError as error:
         if _DATE.match(value):
-            raise click.BadParameter(f"{value!r} is no moment: {error}") from None
+            raise click.BadParameter(f"{value!r} is not a valid time: {error}.") from None
         return value
-    if moment.tzinfo is None:
-        whole = moment.isoformat()
-        raise click.BadParameter(f"{value!r} does not say in which time zone: write {whole}Z or {whole}+02:00")
-    return moment
+    if time.tzinfo is None:
+        raise click.BadParameter(f"{value!r} has no time zone. Write {time.isoformat()}Z for UTC.")
+    return time
 
 
 @click.command(name="history")
 @conversation_argument
-@click.option("--after", metavar="ID|TIME", callback=_bound, help="Only messages after this one or this moment.")
-@click.option("--before", metavar="ID|TIME", callback=_bound, help="Only messages before this one or this moment.")
-@click.option("--oldest-first", is_flag=True, help="Oldest first; newest first otherwise.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N messages.")
+@click.option("--after", metavar="ID|TIME", callback=_bound, help="Only messages after this message or time.")
+@click.option("--before", metavar="ID|TIME", callback=_bound, help="Only messages before this message or time.")
+@click.option("--oldest-first", is_flag=True, help="Show the oldest message first instead of the newest.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Show at most N messages.")
 @json_option
 @verbose_option
 def command(
@@ -59,10 +60,10 @@ def command(
     limit: int | None,
     as_json: bool,
 ) -> None:
-    """Show the messages of CONVERSATION: an id, an exact name, or an address.
+    """Show the messages of a conversation.
 
-    JSON lines are the service's own bytes of each message. TIME is ISO 8601 with its zone, such as
-    2018-06-01T08:00:00Z; both bounds are exclusive.
+    CONVERSATION is an id, an exact name or a URL. TIME is ISO 8601 with a time zone, such as 2018-06-01T08:00:00Z. Both
+    bounds are exclusive. JSON lines are the messages as the service sends them, byte for byte.
 
     \b
     Examples:
@@ -77,7 +78,7 @@ def command(
         try:
             messages = room.history(after=after, before=before, oldest_first=oldest_first, max_items=limit)
         except ValueError as error:
-            raise Ended(Exit.USAGE, str(error)) from error
+            raise CommandError(Exit.USAGE, str(error)) from error
         people = People(client)
         console = show.console(sys.stdout)
         async for page in messages.pages():
@@ -91,7 +92,7 @@ def command(
 
 async def _show(messages: Sequence[Message], people: People, console: Console) -> None:
     senders = await people.look_up(message.sender_id for message in messages)
-    narrow = console.width < show.SIDE_BY_SIDE_COLUMNS
+    narrow = console.width < _SIDE_BY_SIDE_COLUMNS
     rows = Table.grid(padding=(0, 2, 0, 0), expand=True)
     rows.add_column(no_wrap=True, style="dim", width=20)
     rows.add_column(no_wrap=True, width=18, overflow="ellipsis")
@@ -109,8 +110,9 @@ async def _show(messages: Sequence[Message], people: People, console: Console) -
 
 
 def _text_of(message: Message) -> str:
+    """Return the text of a message, with a line for each of its files."""
     try:
         files = message.body.media()
-    except ValueError:  # No document: its plain text is all there is.
+    except ValueError:  # The body is not a document: the plain text is all there is.
         files = ()
     return "\n".join(filter(None, (message.text.rstrip("\n"), *(f"[file {media_id}]" for media_id in files))))

@@ -1,4 +1,4 @@
-"""`stride list`: conversations, users, rosters."""
+"""`stride list`: list conversations, users and rosters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 from stride_async import Conversation, Forbidden, NotFound, StrideClient, User
 from stride_async._cli import show
 from stride_async._cli.connect import with_client
-from stride_async._cli.exits import Ended, Exit
+from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.find import find_conversation
 from stride_async._cli.options import conversation_argument, json_option, verbose_option
 from stride_async._cli.people import People
@@ -20,7 +20,7 @@ from stride_async._cli.people import People
 
 @click.group(name="list")
 def command() -> None:
-    """List conversations, users, or who is in a conversation.
+    """List conversations, users, or the members of a conversation.
 
     \b
     Examples:
@@ -31,11 +31,11 @@ def command() -> None:
 
 
 @command.command(name="conversations")
-@click.option("--archived", is_flag=True, help="Archived ones too.")
-@click.option("--no-private", is_flag=True, help="Without private ones.")
-@click.option("--no-direct", is_flag=True, help="Without direct ones.")
-@click.option("--query", metavar="TEXT", help="Only those with TEXT in their name.")
-@click.option("--sort", type=click.Choice(["asc", "desc"]), help="Order, as the service sorts.")
+@click.option("--archived", is_flag=True, help="Include archived conversations.")
+@click.option("--no-private", is_flag=True, help="Exclude private conversations.")
+@click.option("--no-direct", is_flag=True, help="Exclude direct conversations.")
+@click.option("--query", metavar="TEXT", help="Only conversations with TEXT in their name.")
+@click.option("--sort", type=click.Choice(["asc", "desc"]), help="Order in which the service lists them.")
 @json_option
 @verbose_option
 def conversations(
@@ -47,9 +47,9 @@ def conversations(
     sort: Literal["asc", "desc"] | None,
     as_json: bool,
 ) -> None:
-    """List the conversations the app can reach.
+    """List the conversations that the app can access.
 
-    JSON lines have the service's own words: id, name, topic, type, privacy, isArchived, created, modified.
+    JSON lines have the service's fields: id, name, topic, type, privacy, isArchived, created, modified and others.
 
     \b
     Examples:
@@ -75,7 +75,7 @@ def conversations(
             else:
                 show.json_lines(map(_conversation_json, page.items))
         if query and not found:
-            raise Ended(Exit.NOTHING_SELECTED, f"no conversation has {query!r} in its name")
+            raise CommandError(Exit.NOTHING_SELECTED, f"No conversation has {query!r} in its name.")
         if show.for_people(as_json=as_json):
             show.table(("ID", "KIND", "CREATED", "NAME"), map(conversation_row, listed))
 
@@ -86,10 +86,10 @@ def conversations(
 @json_option
 @verbose_option
 def users(*, as_json: bool) -> None:
-    """List the people met in the rosters of the conversations the app can reach.
+    """List the members of all conversations.
 
-    JSON lines have id, displayName and userName (the e-mail address); who is unknown to the service has empty ones.
-    Rosters that may not be read are named on stderr, and the exit code is 5.
+    JSON lines have id, displayName and userName (the email address). If the service has no profile of a user, the last
+    two are empty. Rosters that could not be read are listed on stderr, and the exit code is 5.
 
     \b
     Examples:
@@ -100,12 +100,12 @@ def users(*, as_json: bool) -> None:
     async def work(client: StrideClient) -> None:
         rooms = await client.conversations(include_archived=True).collect(limit=None)
         rosters = await asyncio.gather(*(_roster(client, room.id) for room in rooms))
-        met = dict.fromkeys(member for roster in rosters for member in roster or ())
-        _show_people(await People(client).look_up(met), as_json=as_json)
-        unread = (room for room, roster in zip(rooms, rosters, strict=True) if roster is None)
-        closed = [f"{show.printable(room.name)} ({room.id})" for room in unread]
-        if closed:
-            raise Ended(Exit.PARTIAL, f"{len(closed)} rosters may not be read: {', '.join(closed)}")
+        members = dict.fromkeys(member for roster in rosters for member in roster or ())
+        _show_people(await People(client).look_up(members), as_json=as_json)
+        unread = [room for room, roster in zip(rooms, rosters, strict=True) if roster is None]
+        if unread:
+            named = ", ".join(f"{show.printable(room.name)} ({room.id})" for room in unread)
+            raise CommandError(Exit.PARTIAL, f"{show.counted(len(unread), 'roster')} could not be read: {named}")
 
     with_client(work)
 
@@ -115,9 +115,9 @@ def users(*, as_json: bool) -> None:
 @json_option
 @verbose_option
 def roster(*, conversation: str, as_json: bool) -> None:
-    """List who is in CONVERSATION: an id, an exact name, or an address.
+    """List the members of a conversation.
 
-    JSON lines have id, displayName and userName (the e-mail address).
+    CONVERSATION is an id, an exact name or a URL. JSON lines have id, displayName and userName (the email address).
 
     \b
     Examples:
@@ -134,7 +134,7 @@ def roster(*, conversation: str, as_json: bool) -> None:
 
 
 async def _roster(client: StrideClient, id: str) -> list[str] | None:
-    """Who is in the conversation; None when the app may not see it, or it is gone meanwhile."""
+    """Return the members of a conversation; None if the app may not read them, or the conversation no longer exists."""
     try:
         return await client.conversation(id).roster().collect(limit=None)
     except (Forbidden, NotFound):
@@ -143,7 +143,7 @@ async def _roster(client: StrideClient, id: str) -> list[str] | None:
 
 def _show_people(people: Sequence[User], *, as_json: bool) -> None:
     if show.for_people(as_json=as_json):
-        show.table(("ID", "NAME", "E-MAIL"), ((user.id, user.display_name, user.user_name) for user in people))
+        show.table(("ID", "NAME", "EMAIL"), ((user.id, user.display_name, user.user_name) for user in people))
     else:
         show.json_lines(
             {"id": user.id, "displayName": user.display_name, "userName": user.user_name} for user in people
@@ -151,7 +151,7 @@ def _show_people(people: Sequence[User], *, as_json: bool) -> None:
 
 
 def conversation_row(conversation: Conversation) -> tuple[str, str, str, str]:
-    """Id, kind, day of creation and name, for a table."""
+    """Return the id, kind, date of creation and name of a conversation, for a table."""
     kind = "direct" if conversation.type == "direct" else conversation.privacy
     created = conversation.created.date().isoformat() if conversation.created else ""
     return conversation.id, f"{kind}, archived" if conversation.is_archived else kind, created, conversation.name
@@ -165,15 +165,15 @@ def _conversation_json(conversation: Conversation) -> dict[str, object]:
         "type": conversation.type,
         "privacy": conversation.privacy,
         "isArchived": conversation.is_archived,
-        "created": _instant(conversation.created),
-        "modified": _instant(conversation.modified),
+        "created": _timestamp(conversation.created),
+        "modified": _timestamp(conversation.modified),
         "avatarUrl": conversation.avatar_url,
         "cloudId": conversation.cloud_id,
         **conversation.extra,
     }
 
 
-def _instant(moment: datetime | None) -> str | None:
-    if moment is None:
+def _timestamp(time: datetime | None) -> str | None:
+    if time is None:
         return None
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

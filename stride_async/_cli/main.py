@@ -1,4 +1,4 @@
-"""The tree of commands, and the one place where a failure becomes a sentence and an exit code."""
+"""The group of all commands, and the one place where an exception becomes a message and an exit code."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 import click
 
 from stride_async import __version__
-from stride_async._cli.exits import DEBUG_VARIABLE, Ended, Exit, code_of_os, ended, first_of
+from stride_async._cli import show
+from stride_async._cli.exits import DEBUG_VARIABLE, CommandError, Exit, command_error, first_error, os_exit_code
 from stride_async._cli.options import VERBOSE, verbose_option
 
+# Commands in the order of the help, each with its module, which is imported when it is needed.
 _MODULES = {
     "demo": "demo",
     "server": "server",
@@ -25,20 +27,19 @@ _MODULES = {
     "status": "status",
     "verify": "verify",
 }
-"""Commands in the order of the help, each with its module, which is imported when it is wanted."""
+# The extras that a command requires besides `cli`; the commands not named here require at most `export`.
 _EXTRAS = {"demo": "server,export", "server": "server"}
-"""What a command needs beside the extra `cli`; the others that need anything need `export`."""
 
 
-class Tree(click.Group):
-    """The commands. One whose packages are not installed says so when it is called, and harms no other."""
+class CommandGroup(click.Group):
+    """The commands. A command whose packages are not installed says so, and the others work without them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order in which a newcomer needs them."""
+        """Return the names in the order in which a newcomer needs them."""
         return list(_MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name."""
+        """Import and return the command with this name."""
         if cmd_name not in _MODULES:
             return None
         try:
@@ -50,79 +51,91 @@ class Tree(click.Group):
         assert isinstance(command, click.Command)
         return command
 
-    def make_context(self, *words: Any, **how: Any) -> click.Context:
-        """Read the words of the command line; the help is made here, from all commands."""
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the command line. The help is printed here, which imports all commands."""
         try:
-            return super().make_context(*words, **how)
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            raise _wrapped(error) from error
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             raise click.exceptions.Exit(Exit.INTERRUPTED) from None
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise Ended(code_of_os(error), error.strerror or str(error)) from error
+            raise CommandError(os_exit_code(error), error.strerror or str(error)) from error
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that was asked for, and end as `docs/cli.md` says."""
+        """Run the command, and turn every exception into one of the exit codes in `docs/cli.md`."""
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
+        except click.UsageError as error:
+            raise _wrapped(error) from error
         except (click.ClickException, click.exceptions.Exit):
             raise
         except (KeyboardInterrupt, click.Abort):
             click.echo("Interrupted.", err=True)
             ctx.exit(Exit.INTERRUPTED)
         except BrokenPipeError:
-            # Whoever read has had enough. What is still buffered must not fail again at the interpreter's end.
+            # The reader has closed the pipe. What is still buffered must not fail again when the interpreter exits.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(Exit.DONE)
         except Exception as error:
-            first = first_of(error)
-            end = ended(first, verbose=ctx.meta.get(VERBOSE, False))
-            if end is not None:
-                raise end from error
+            first = first_error(error)
+            reported = command_error(first, verbose=ctx.meta.get(VERBOSE, False))
+            if reported is not None:
+                raise reported from error
             if os.environ.get(DEBUG_VARIABLE):
                 raise
-            click.echo(
-                f"Error: a defect of stride itself: {first!r}; set {DEBUG_VARIABLE}=1 to see where, and report it",
-                err=True,
+            show.message(
+                f"Error: Unexpected {first!r}. This is a bug in stride: please report it, with the traceback that "
+                f"{DEBUG_VARIABLE}=1 shows."
             )
             ctx.exit(Exit.UNEXPECTED)
 
 
+def _wrapped(error: click.UsageError) -> click.UsageError:
+    """Return the error with its message wrapped for the terminal."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) or not sys.stderr.isatty():
+        return error
+    prefix = "Error: "
+    return click.UsageError(show.wrap(prefix + error.format_message()).removeprefix(prefix), error.ctx)
+
+
 def _unavailable(name: str) -> click.Command:
-    needed = f"pip install 'stride-async[{_EXTRAS.get(name, 'export')}]'"
+    install = f"pip install 'stride-async[{_EXTRAS.get(name, 'export')}]'"
 
     def refuse() -> None:
-        raise click.ClickException(f"stride {name} needs more packages: {needed}")
+        raise click.ClickException(f"stride {name} requires more packages. Install them: {install}")
 
     return click.Command(
         name,
         callback=refuse,
-        short_help=f"(needs {needed})",
+        short_help=f"(requires {install})",
         add_help_option=False,
         context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     )
 
 
-@click.group(cls=Tree, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="stride", message="%(prog)s %(version)s")
 @verbose_option
 def stride() -> None:
-    """Talk to a Stride site, or to a local stand-in for one.
+    """Work with a Stride site, or with a local server that stands in for one.
 
-    Data goes to stdout: a table on a terminal, JSON lines in a pipe. All else goes to stderr. The site and the
-    secrets come from the environment: STRIDE_BASE_URL, STRIDE_CLOUD_ID, and STRIDE_CLIENT_ID with
-    STRIDE_CLIENT_SECRET, or STRIDE_TOKEN. A secret that is missing is asked for on a terminal.
+    Data goes to stdout: tables on a terminal, JSON lines elsewhere. Everything else goes to stderr. The site and the
+    credentials come from environment variables: STRIDE_BASE_URL, STRIDE_CLOUD_ID, and either STRIDE_TOKEN or
+    STRIDE_CLIENT_ID and STRIDE_CLIENT_SECRET. On a terminal, you are asked for a client id or secret that is not set.
 
     \b
     Exit codes:
-        0  done                     5  partial: what is missing is listed
-        1  unexpected               6  verification failed
-        2  usage                    7  service unavailable, or limit not clearing
-        3  nothing selected         8  archive busy, newer, or not one
-        4  authentication         130  interrupted
+        0  success                  5  partial: what is missing is listed
+        1  unexpected error         6  verification failed
+        2  usage error              7  service unavailable or rate limited
+        3  nothing found            8  not an archive, in use, or too new
+        4  authentication failed  130  interrupted
 
     \b
     Examples:
@@ -135,20 +148,20 @@ def stride() -> None:
 
 
 def run_command() -> None:
-    """Run the command with the words this process was given, and exit.
+    """Run the command with this process's arguments, and exit.
 
-    Without stdout nothing is begun, since nobody would see what came of it. Without stderr it runs in silence.
+    With stdout closed it does nothing, since the result could not be shown. With stderr closed it runs silently.
     """
-    told = sys.stdout is not None
+    stdout_is_open = sys.stdout is not None
     _replace_closed_streams()
-    if not told:
-        click.echo("Error: stdout is closed; to see nothing of it write >/dev/null", err=True)
+    if not stdout_is_open:
+        click.echo("Error: stdout is closed. To discard the output, write >/dev/null.", err=True)
         sys.exit(Exit.USAGE)
     stride(prog_name="stride")
 
 
 def _replace_closed_streams() -> None:
-    """Open what was closed, on nothing. Else the next file or connection would get its number, and what is said."""
+    """Open the null device in place of closed streams, so that no file or connection gets their number."""
     if sys.stdin is None:
         sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123 -- to the end of the process
     if sys.stdout is None:

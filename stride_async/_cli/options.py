@@ -1,11 +1,11 @@
-"""Options that many commands share."""
+"""Options and arguments that several commands share."""
 
 from __future__ import annotations
 
 import click
 
+# The key of `Context.meta` for whether `--verbose` was given.
 VERBOSE = "stride_async.verbose"
-"""Where the context's `meta` says whether failures are told at length."""
 
 
 def _remember(context: click.Context, _: click.Parameter, value: bool) -> None:
@@ -13,10 +13,10 @@ def _remember(context: click.Context, _: click.Parameter, value: bool) -> None:
         context.meta[VERBOSE] = True
 
 
-def something(_: click.Context, __: click.Parameter, value: str) -> str:
-    """The word itself; an empty one, as an unset variable of a script gives, names nothing."""
+def not_empty(_: click.Context, __: click.Parameter, value: str) -> str:
+    """Return the value; an empty one, as from an unset variable in a script, is an error."""
     if not value:
-        raise click.BadParameter("it is empty")
+        raise click.BadParameter("It must not be empty.")
     return value
 
 
@@ -26,9 +26,9 @@ verbose_option = click.option(
     is_flag=True,
     expose_value=False,
     callback=_remember,
-    help="When it fails, tell every attempt.",
+    help="On failure, list every attempt.",
 )
 json_option = click.option(
-    "--json", "as_json", is_flag=True, help="JSON lines on a terminal too; in a pipe they are the rule."
+    "--json", "as_json", is_flag=True, help="Print JSON lines on a terminal too; elsewhere they are the default."
 )
-conversation_argument = click.argument("conversation", callback=something)
+conversation_argument = click.argument("conversation", callback=not_empty)

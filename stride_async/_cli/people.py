@@ -1,4 +1,4 @@
-"""Who is who: profiles, each asked for once."""
+"""Look up the profiles of people, each of them once."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from stride_async import Forbidden, NotFound, StrideClient, User
 
 
 class People:
-    """The people of a site, as far as anybody asked."""
+    """The profiles of a site's people, fetched when they are first needed."""
 
     def __init__(self, client: StrideClient) -> None:
         self._client = client
         self._known: dict[str, User] = {}
 
     async def look_up(self, ids: Iterable[str]) -> list[User]:
-        """Their profiles in the same order; of whom the service tells nothing, there is the id alone."""
+        """Return the profiles in the same order; a user whose profile is unavailable has only an id."""
         wanted = list(ids)
         unknown = [user_id for user_id in dict.fromkeys(wanted) if user_id not in self._known]
         profiles = await asyncio.gather(*map(self._profile, unknown))

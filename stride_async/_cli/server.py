@@ -1,9 +1,8 @@
-"""`stride server`: the local stand-in, until it is told to stop."""
+"""`stride server`: run the local server until a signal stops it."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import shlex
 import signal
@@ -14,7 +13,7 @@ from pathlib import Path
 import click
 
 from stride_async._cli import show
-from stride_async._cli.exits import Ended, Exit
+from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.options import verbose_option
 from stride_async.server import LocalServer
 
@@ -22,35 +21,37 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command(name="server")
-@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="Port; 0, the default: any that is free.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=0, show_default=True, help="Port to listen on; 0: any free port."
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--db", type=click.Path(dir_okay=False, path_type=Path), help="Keep the site in this SQLite file.")
-@click.option("--seed", type=_FILE, help="Begin with the site of this file of JSON lines.")
-@click.option("--generate", metavar="PLAN", help="Begin with a made-up site, the same each time; see the examples.")
+@click.option("--seed", type=_FILE, help="Start with the site in this file of JSON lines.")
+@click.option("--generate", metavar="PLAN", help="Start with a generated site; the same PLAN gives the same site.")
 @click.option(
     "--rate-limit",
     type=click.IntRange(min=0),
     default=100,
     show_default=True,
-    help="Calls taken per conversation and window; 0: any number.",
+    help="Calls allowed per conversation and window; 0: no limit.",
 )
 @click.option(
     "--window",
     type=click.FloatRange(min=0, min_open=True),
     default=60.0,
     show_default=True,
-    help="Seconds of that window.",
+    help="Length of that window in seconds.",
 )
 @click.option(
     "--latency",
     type=click.FloatRange(min=0),
     default=0.0,
     show_default=True,
-    help="Seconds every answer waits.",
+    help="Delay of each response in seconds.",
 )
-@click.option("--media-redirect", is_flag=True, help="Answer media calls with a redirect to a second port.")
-@click.option("--faults", type=_FILE, help="Misbehave as this JSON file says.")
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON, on a terminal too.")
+@click.option("--media-redirect", is_flag=True, help="Redirect media calls to a second port.")
+@click.option("--faults", type=_FILE, help="Inject the faults in this JSON file.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on a terminal too; elsewhere it is the default.")
 @verbose_option
 def command(
     port: int,
@@ -65,18 +66,20 @@ def command(
     faults: Path | None,
     as_json: bool,
 ) -> None:
-    """Stand in for the whole service on this machine, until Ctrl-C or SIGTERM.
+    """Run a local server that stands in for the service.
 
-    As soon as it answers it prints one line: URL, cloud id, client id and secret; in a pipe or with --json as
-    {"url", "cloud_id", "client_id", "client_secret"}. Without --seed or --generate the site is empty.
+    It runs until Ctrl-C or SIGTERM. When it is ready, it prints its URL, cloud id, client id and client secret; with
+    --json or in a pipe, as one line with url, cloud_id, client_id and client_secret. Without --db, --seed or --generate
+    the site is empty.
 
-    PLAN is a list of conversations, messages (of each, on average), users, media, media_max (bytes of the largest),
-    seed, even (true or false) and bytes (of a message, on average); what it leaves out has a sensible value.
+    PLAN is a list of conversations, messages (per conversation, on average), users, media, media_max (size of the
+    largest file in bytes), seed, even (true or false: the same number of messages in each conversation) and bytes (per
+    message, on average). All of them are optional.
 
     \b
     Examples:
         stride server
-        stride server --generate conversations=1000,messages=1000,seed=7 --db site.sqlite
+        stride server --generate conversations=99,messages=250 --db site.sqlite
         stride server --seed site.jsonl --port 8080 --rate-limit 0
         stride server --json > server.json &
     """
@@ -95,7 +98,7 @@ def command(
             faults=faults,
         )
     except ValueError as error:
-        raise Ended(Exit.USAGE, str(error)) from error
+        raise CommandError(Exit.USAGE, str(error)) from error
     asyncio.run(_serve(server, host, as_json=as_json))
 
 
@@ -104,23 +107,23 @@ async def _serve(server: LocalServer, host: str, *, as_json: bool) -> None:
     assert task is not None
     if sys.platform != "win32":
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    # Ctrl-C arrives as a cancellation too. Either is how a server ends, and no failure.
+    # Ctrl-C arrives as a cancellation too. Both are the regular end of a server.
     try:
         try:
             await server.start()
         except ValueError as error:
-            raise Ended(Exit.USAGE, str(error)) from error
+            raise CommandError(Exit.USAGE, str(error)) from error
         except OSError as error:
-            raise Ended(Exit.USAGE, error.strerror or str(error)) from error
+            raise CommandError(Exit.USAGE, error.strerror or str(error)) from error
         try:
             if not _is_loopback(host):
-                show.words(f"Warning: it listens on {host}: whoever reaches this machine can use it.")
+                show.message(f"Warning: listening on {host}. Anyone who can reach this machine can use the server.")
             _announce(server, as_json=as_json)
             await asyncio.Event().wait()
         finally:
             await server.close()
     except asyncio.CancelledError:
-        show.words("Stopped.")
+        show.message("Stopped.")
 
 
 def _announce(server: LocalServer, *, as_json: bool) -> None:
@@ -130,16 +133,14 @@ def _announce(server: LocalServer, *, as_json: bool) -> None:
         "client_id": server.client_id,
         "client_secret": server.client_secret,
     }
+    show.record(facts, as_json=as_json)
     if not show.for_people(as_json=as_json):
-        click.echo(json.dumps(facts, separators=(",", ":")))
         return
-    click.echo(f"{server.url}  site {server.cloud_id}  client {server.client_id}  secret {server.client_secret}")
-    show.words("\nIt answers. For other commands, in another terminal:\n")
-    for variable, value in zip(
-        ("STRIDE_BASE_URL", "STRIDE_CLOUD_ID", "STRIDE_CLIENT_ID", "STRIDE_CLIENT_SECRET"), facts.values(), strict=True
-    ):
-        show.words(f"  export {variable}={shlex.quote(value)}")
-    show.words("\nCtrl-C stops it.")
+    show.message("\nThe server is running. To use it, paste these lines into another terminal:\n")
+    variables = ("STRIDE_BASE_URL", "STRIDE_CLOUD_ID", "STRIDE_CLIENT_ID", "STRIDE_CLIENT_SECRET")
+    for variable, value in zip(variables, facts.values(), strict=True):
+        show.message(f"  export {variable}={shlex.quote(value)}")
+    show.message("\nPress Ctrl-C to stop it.")
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,198 +1,151 @@
-"""What people and programs get to see: rows, JSON lines, progress.
+"""Write tables, JSON lines and messages.
 
-Data goes to stdout, everything else to stderr. Text of the service reaches a terminal only without its control
-characters.
+Data goes to stdout, everything else to stderr. Control characters are removed from text of the service before it
+reaches a terminal.
 """
 
 from __future__ import annotations
 
 import json
-import os
+import re
 import sys
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Self, TextIO
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TextIO
 
-import attrs
 import click
-from rich import box, filesize
+from rich import box
+from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn
-from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
-SIDE_BY_SIDE_COLUMNS = 64
-"""A narrower terminal has no room beside an id, or beside a moment and a name: what stands there would be lost."""
-_SECONDS_BETWEEN_LINES = 3.0
-"""How often progress says a line where there is no terminal."""
+_COMMAND = re.compile(r"`[^`]+`")
 
 
 def for_people(*, as_json: bool) -> bool:
-    """Whether stdout is a terminal whose reader did not ask for JSON."""
+    """Return whether stdout is a terminal and JSON was not requested."""
     return sys.stdout.isatty() and not as_json
 
 
-def words(text: str) -> None:
-    """A line for people."""
-    # Not by click: it writes past rich, which would wipe the line away with the display that is under way.
-    sys.stderr.write(f"{text}\n")
+def message(text: str) -> None:
+    """Write a message to stderr; on a terminal, its lines are wrapped as `wrap` says."""
+    # Not with click: it bypasses rich, which would erase the message together with the progress display.
+    sys.stderr.write(f"{wrap(text) if sys.stderr.isatty() else text}\n")
     sys.stderr.flush()
 
 
+def wrap(text: str) -> str:
+    """Break lines that are wider than the terminal of stderr between words.
+
+    Lines indented by two spaces stay as they are: they hold commands and paths, to be copied in one piece.
+    """
+    width = console(sys.stderr).width
+    return "\n".join(
+        line if line.startswith("  ") else "\n".join(_wrapped(line, width)) or line for line in text.split("\n")
+    )
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    # A null character stands for each space of a command in backticks, so that it is not broken.
+    line = _COMMAND.sub(lambda command: command[0].replace(" ", "\0"), line)
+    indent = "  " if line.startswith("- ") else ""
+    lines = textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return [each.replace("\0", " ") for each in lines]
+
+
+def did_you_mean(names: Sequence[str]) -> str:
+    """Return a question that offers the names, with a space before it; nothing if there are none."""
+    if not names:
+        return ""
+    *others, last = map(repr, names)
+    return f" Did you mean {', '.join(others)} or {last}?" if others else f" Did you mean {last}?"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, such as `1 file` or `1,200 files`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def json_lines(values: Iterable[Mapping[str, object] | bytes]) -> None:
-    """Each value on a line of its own; bytes are JSON already and stay as they are."""
-    lines = [_one_line(value) for value in values]
+    """Write each value to stdout as a line of JSON; bytes are JSON already and stay as they are."""
+    lines = [_json_line(value) for value in values]
     click.echo(b"".join(lines), nl=False)
 
 
-def _one_line(value: Mapping[str, object] | bytes) -> bytes:
+def _json_line(value: Mapping[str, object] | bytes) -> bytes:
     if not isinstance(value, bytes):
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace") + b"\n"
-    # Within JSON a line break can only stand between tokens.
+    # In JSON, a line break can only stand between tokens.
     return value.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, err: bool = False) -> None:
-    """Rows under headings, as wide as the terminal allows; what does not fit goes on in the next line."""
+    """Write rows under headings, or one block per row if the terminal is too narrow for the words of a table."""
     out = console(sys.stderr if err else sys.stdout)
-    whole_ids = out.width >= SIDE_BY_SIDE_COLUMNS
+    cells = [[cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row] for row in rows]
+    edges, between = 2, 3
+    available = out.width - edges - between * (len(columns) - 1)
+    widths = _column_widths([list(map(str, column)) for column in zip(columns, *cells, strict=True)], available)
+    if widths is None:
+        for row in cells:
+            _fields(out, {column: str(cell) for column, cell in zip(columns, row, strict=True) if cell})
+            out.print()
+        return
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for number, column in enumerate(columns):
-        shown.add_column(column, no_wrap=whole_ids and number == 0, overflow="fold")
-    for row in rows:
-        shown.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
+    for column, width in zip(columns, widths, strict=True):
+        shown.add_column(column, width=width)
+    for row in cells:
+        shown.add_row(*row)
     out.print(shown)
 
 
+def _column_widths(columns: Sequence[Sequence[str]], available: int) -> list[int] | None:
+    """Return a width for each column that breaks no word, or None if that takes more than is available."""
+    widths = [max((cell_len(word) for cell in column for word in cell.split()), default=0) for column in columns]
+    missing = [max(map(cell_len, column)) - width for column, width in zip(columns, widths, strict=True)]
+    spare = available - sum(widths)
+    # Columns that miss little get it first, so that few of them have to wrap.
+    for number in sorted(range(len(columns)), key=missing.__getitem__):
+        added = max(0, min(missing[number], spare))
+        widths[number] += added
+        spare -= added
+    return widths if spare >= 0 else None
+
+
 def record(fields: Mapping[str, object], *, as_json: bool) -> None:
-    """One thing: name and value in lines for people, else one JSON object."""
-    if not for_people(as_json=as_json):
+    """Write one value to stdout: a line for each field on a terminal, otherwise one JSON object."""
+    if for_people(as_json=as_json):
+        _fields(console(sys.stdout), {name: printable(str(value)) for name, value in fields.items()})
+    else:
         json_lines([fields])
-        return
-    grid = Table.grid(padding=(0, 2))
+
+
+def _fields(out: Console, fields: Mapping[str, str]) -> None:
+    """Write each field on a line of its own; longer ones are wrapped between words and indented."""
+    indent = max(map(len, fields), default=0) + 2
     for name, value in fields.items():
-        grid.add_row(Text(name, style="dim"), Text(printable(str(value))))
-    console(sys.stdout).print(grid)
+        first, *more = _wrapped(value, max(1, out.width - indent)) or [""]
+        out.print(Text(f"{name:<{indent}}", style="dim"), first, sep="", soft_wrap=True)
+        for line in more:
+            out.print(" " * indent + line, soft_wrap=True)
 
 
 def console(file: TextIO) -> Console:
-    """A rich console that takes text as it is, and holds for a terminal only what is one."""
+    """Return a rich console that prints text unchanged, and styles it only if the file is a terminal."""
     return Console(file=file, force_terminal=file.isatty(), markup=False, emoji=False, highlight=False)
 
 
 def printable(text: str) -> str:
-    """The text in one line, with control characters, which could steer a terminal, replaced."""
+    """Return the text on one line, with control characters, which could change the terminal, replaced."""
     return printable_lines(text).replace("\n", " ").replace("\t", " ")
 
 
 def printable_lines(text: str) -> str:
-    """The text with control characters replaced; line breaks and tabs stay."""
+    """Return the text with control characters replaced, except for line breaks and tabs."""
     if text.isprintable():
         return text
     return "".join(
         character if character.isprintable() or character in "\n\t\u200d" else "\N{REPLACEMENT CHARACTER}"
         for character in text.replace("\r\n", "\n")
     )
-
-
-@attrs.define
-class Gauge:
-    """One count on its way to a total, if that is known; of things, or of bytes."""
-
-    name: str
-    total: int | None = None
-    in_bytes: bool = False
-    done: int = 0
-    before: int = 0
-    """How much of `done` was there before: no part of the pace."""
-
-    def amount(self) -> str:
-        """Such as `1,200 of 5,000`."""
-        done = filesize.decimal(self.done) if self.in_bytes else f"{self.done:,}"
-        if self.total is None:
-            return done
-        return f"{done} of {filesize.decimal(self.total) if self.in_bytes else f'{self.total:,}'}"
-
-    def rate(self, seconds: float) -> str:
-        """What came per second since it began."""
-        if seconds <= 0:
-            return ""
-        rate = int((self.done - self.before) / seconds)
-        return f"{filesize.decimal(rate)}/s" if self.in_bytes else f"{rate:,}/s"
-
-    def time_left(self, seconds: float) -> str:
-        """Minutes and seconds, at the pace so far."""
-        if self.total is None or self.done <= self.before or self.done >= self.total:
-            return ""
-        left = int(seconds / (self.done - self.before) * (self.total - self.done)) + 1
-        return f"{left // 60}:{left % 60:02} left"
-
-
-class Meter:
-    """Counts on stderr while something goes on: bars on a terminal, else a line every few seconds.
-
-    Change a gauge, then call `moved`.
-    """
-
-    def __init__(self, *gauges: Gauge) -> None:
-        self._gauges = gauges
-        self._began = self._told = time.monotonic()
-        self._bars: Bars | None = None
-        self._tasks: list[TaskID] = []
-
-    def __enter__(self) -> Self:
-        self._began = self._told = time.monotonic()
-        if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-            self._bars = Bars(TextColumn("{task.description}"), BarColumn(), *_COLUMNS, console=console(sys.stderr))
-            self._tasks = [self._bars.add_task(one.name, total=one.total, gauge=one) for one in self._gauges]
-            self._bars.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._bars is not None:
-            self._draw(self._bars)
-            self._bars.stop()
-        elif kind is None:
-            self._say()
-
-    @property
-    def seconds(self) -> float:
-        """Since it began."""
-        return time.monotonic() - self._began
-
-    def moved(self) -> None:
-        """Show the gauges as they are now, if it is time to."""
-        if self._bars is not None:
-            self._draw(self._bars)
-        elif time.monotonic() - self._told >= _SECONDS_BETWEEN_LINES:
-            self._say()
-
-    def _draw(self, bars: Bars) -> None:
-        for task, gauge in zip(self._tasks, self._gauges, strict=True):
-            bars.update(task, completed=gauge.done, total=gauge.total)
-
-    def _say(self) -> None:
-        self._told = time.monotonic()
-        told = "; ".join(f"{gauge.name} {gauge.amount()} ({gauge.rate(self.seconds)})" for gauge in self._gauges)
-        words(f"{told} after {self.seconds:.1f} s")
-
-
-class _Said(ProgressColumn):
-    """What a gauge says of itself."""
-
-    def __init__(self, say: Callable[[Gauge, float], str], style: str) -> None:
-        super().__init__()
-        self._say = say
-        self._style = style
-
-    def render(self, task: Task) -> Text:
-        seconds = task.finished_time if task.finished_time is not None else task.elapsed
-        return Text(self._say(task.fields["gauge"], seconds or 0.0), style=self._style)
-
-
-_COLUMNS = (
-    _Said(lambda gauge, _: gauge.amount(), "bold"),
-    _Said(Gauge.rate, "dim"),
-    _Said(Gauge.time_left, "dim"),
-)

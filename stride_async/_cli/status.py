@@ -1,4 +1,4 @@
-"""`stride status`: what an archive holds."""
+"""`stride status`: show what an archive holds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from rich import filesize
 
 from stride_async._cli import show
-from stride_async._cli.archives import archive_argument, archive_failures, in_json
+from stride_async._cli.archives import archive_argument, archive_errors, json_fields
 from stride_async._cli.options import json_option, verbose_option
 from stride_async.export import Status, status
 
@@ -21,45 +21,51 @@ _FAILURES_SHOWN = 10
 @json_option
 @verbose_option
 def command(*, archive: Path, as_json: bool) -> None:
-    """Tell what ARCHIVE holds: how complete, how old and how large it is, and what the last run could not get.
+    """Show what an archive holds, and how complete and old it is.
 
-    It reads the commits and checks no content; `stride verify` does.
+    Also shows what the last run could not fetch. Reads only the commits of ARCHIVE; `stride verify` checks the
+    content.
 
     \b
     Examples:
         stride status site
         stride status site --json | jq .messages
     """
-    with archive_failures():
+    with archive_errors():
         found = status(archive)
-    if show.for_people(as_json=as_json):
-        show.record(_told(found), as_json=False)
-        for failure in found.failures[:_FAILURES_SHOWN]:
-            what = f"{failure.what} {failure.id}".rstrip()
-            show.words(show.printable(f"Missing: {what} of {failure.conversation_id}: {failure.error}"))
-        if len(found.failures) > _FAILURES_SHOWN:
-            rest = len(found.failures) - _FAILURES_SHOWN
-            show.words(f"and {rest:,} more, all in {archive}/runs/{found.run}/failures.jsonl")
-    else:
-        show.json_lines([in_json(found)])
+    if not show.for_people(as_json=as_json):
+        show.json_lines([json_fields(found)])
+        return
+    show.record(_facts(found), as_json=False)
+    if found.failures:
+        show.message("Missing:")
+    for failure in found.failures[:_FAILURES_SHOWN]:
+        where = failure.conversation_id and f"of {failure.conversation_id}"
+        what = " ".join(filter(None, (failure.what, failure.id, where)))
+        show.message(show.printable(f"- {what}: {failure.error}"))
+    if len(found.failures) > _FAILURES_SHOWN:
+        rest = len(found.failures) - _FAILURES_SHOWN
+        show.message(f"  ... and {rest:,} more, all listed in {archive}/runs/{found.run}/failures.jsonl")
 
 
-def _told(found: Status) -> dict[str, object]:
+def _facts(found: Status) -> dict[str, object]:
     if found.run is None:
-        last = "none yet"
+        last_run = "none"
     else:
-        end = "finished" if found.finished else "not finished: run the export again to go on"
-        last = f"{found.run}, {end}; {len(found.failures):,} failures"
+        failures = show.counted(len(found.failures), "failure")
+        end = "finished" if found.finished else "unfinished: run the same export again to resume it"
+        last_run = f"{found.run}, {failures}, {end}"
+    verdicts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(found.verdicts.items()))
     return {
         "site": found.cloud_id,
-        "conversations": f"{found.conversations:,}: "
-        + ", ".join(f"{count:,} {kind}" for kind, count in sorted(found.verdicts.items())),
+        "conversations": f"{found.conversations:,}" + (f" ({verdicts})" if verdicts else ""),
         "messages": f"{found.messages:,}",
         "files": f"{found.media:,} ({filesize.decimal(found.media_bytes)})",
         "people": f"{found.users:,}",
-        "on disk": filesize.decimal(found.size_bytes),
-        "last worked on": f"{_when(found.newest_update)}; the oldest conversation {_when(found.oldest_update)}",
-        "last run": last,
+        "size on disk": filesize.decimal(found.size_bytes),
+        "newest update": _when(found.newest_update),
+        "oldest update": _when(found.oldest_update),
+        "last run": last_run,
     }
 
 

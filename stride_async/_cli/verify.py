@@ -1,4 +1,4 @@
-"""`stride verify`: what an archive proves."""
+"""`stride verify`: check an archive."""
 
 from __future__ import annotations
 
@@ -10,39 +10,44 @@ import click
 
 from stride_async import StrideClient
 from stride_async._cli import show
-from stride_async._cli.archives import archive_argument, archive_failures, in_json
+from stride_async._cli.archives import archive_argument, archive_errors, json_fields
 from stride_async._cli.connect import with_client
-from stride_async._cli.exits import Ended, Exit
+from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.options import json_option, verbose_option
+from stride_async._cli.progress import Gauge
 from stride_async.export import Report, Verdict, verify
 
+# What to do about each kind of finding, in the order in which to do it.
 _REMEDIES = {
-    "run again": "Unfinished: `stride export -o {archive}` brings it to its end.",
-    "rescan": "Damaged months, rosters, profiles and files, and what differs from the service: "
-    "`stride export --rescan all -o {archive}` fetches them again.",
-    "move away": "Damaged commits, and pages of a walk: move the folder of the conversation away and export again.",
-    "set aside": "Damaged records of a run, which hold nothing of the site: move its folder away from runs/.",
-    "put right": "archive.json: write format 1 into it, and as id and cloud_id what settings.json of a run says.",
+    "run again": "To complete what is unfinished, run:\n  stride export -o {archive}",
+    "rescan": "To fetch what is damaged, or differs from the service, again, run:\n"
+    "  stride export --rescan all -o {archive}",
+    "move away": "If commits or raw pages are damaged: move the folder of their conversation out of the archive, and "
+    "export again.",
+    "set aside": "If the records of a run are damaged: move the folder of the run out of runs/. It holds none of the "
+    "site's data.",
+    "put right": "If archive.json is damaged: write format 1 into it, and id and cloud_id as in settings.json of a "
+    "run.",
 }
-"""What can be done, in the order in which it should be."""
 
 
 @click.command(name="verify")
 @archive_argument
-@click.option("--against", is_flag=True, help="Ask the service for a sample of the messages again, and compare.")
-@click.option("--sample", type=click.IntRange(1), default=20, show_default=True, help="Windows of that sample.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, another sample.")
+@click.option("--against", is_flag=True, help="Also fetch a sample of the messages from the service, and compare.")
+@click.option("--sample", type=click.IntRange(1), default=20, show_default=True, help="Pages in that sample.")
+@click.option("--seed", type=int, default=0, show_default=True, help="A different seed gives a different sample.")
 @json_option
 @verbose_option
 def command(*, archive: Path, against: bool, sample: int, seed: int, as_json: bool) -> None:
-    """Read all of ARCHIVE and tell what it proves of each conversation.
+    """Check an archive for damage and gaps.
 
-    complete (an empty page proved the beginning), complete up to a moment, gap between two moments, or unknown. Every
-    commit, segment, roster and file is held against its digest; what is damaged, missing or unfinished is named, and
-    the exit code is 6. The service is asked nothing, except with --against.
+    Reads all of ARCHIVE and gives each conversation a verdict: complete (an empty page proved where the history
+    begins), complete up to a time, a gap between two times, or unknown. Compares every commit, sealed month, roster and
+    file with its digest. If something is damaged, missing or unfinished, it is listed and the exit code is 6. Only
+    --against needs the service.
 
-    JSON lines have conversationId, name, kind, text, messages, media and failed; or, for what was found, path, what and
-    remedy.
+    JSON lines have conversationId, name, kind, text, messages, media and failed; those for a finding have path, what
+    and remedy.
 
     \b
     Examples:
@@ -50,22 +55,22 @@ def command(*, archive: Path, against: bool, sample: int, seed: int, as_json: bo
         stride verify site --against --sample 100
         stride verify site --json | jq -r 'select(.path).path'
     """
-    counted = show.Gauge("conversations")
+    checked = Gauge("conversations")
 
-    def told(verdict: Verdict) -> None:
-        counted.done += 1
-        meter.moved()
+    def report_verdict(verdict: Verdict) -> None:
+        checked.done += 1
         if not show.for_people(as_json=as_json):
-            show.json_lines([in_json(verdict)])
+            show.json_lines([json_fields(verdict)])
 
     async def work(client: StrideClient | None = None) -> Report:
-        return await verify(archive, against=client, sample=sample, seed=seed, told=told)
+        async with checked.shown(transient=True):
+            return await verify(archive, against=client, sample=sample, seed=seed, told=report_verdict)
 
-    with archive_failures(), show.Meter(counted) as meter:
+    with archive_errors():
         try:
             report = with_client(work) if against else asyncio.run(work())
         except ValueError as error:
-            raise Ended(Exit.USAGE, str(error)) from error
+            raise CommandError(Exit.USAGE, str(error)) from error
     _show(report, archive, as_json=as_json)
 
 
@@ -74,20 +79,23 @@ def _show(report: Report, archive: Path, *, as_json: bool) -> None:
         rows = ((one.name, one.text, f"{one.messages:,}", f"{one.media:,}") for one in report.verdicts)
         show.table(("CONVERSATION", "VERDICT", "MESSAGES", "FILES"), rows)
         if report.findings:
-            show.table(("FILE", "WHAT IS WRONG"), ((one.path, one.what) for one in report.findings))
+            show.table(("FILE", "PROBLEM"), ((one.path, one.what) for one in report.findings))
     else:
-        show.json_lines(map(in_json, report.findings))
-    missing = sum(len(one.failed) for one in report.verdicts)
-    if missing:
-        show.words(f"Listed as not to be had: {missing:,}; `stride status` tells what the last run missed.")
+        show.json_lines(map(json_fields, report.findings))
+    unavailable = sum(len(one.failed) for one in report.verdicts)
+    if unavailable:
+        items = show.counted(unavailable, "item")
+        show.message(f"{items} could not be fetched; `stride status` lists those of the last run.")
     if report.windows:
-        show.words(f"{report.windows:,} windows were compared with the service.")
-    show.words(show.printable("Not known: " + "; ".join(report.not_known) + "."))
+        show.message(f"Compared {show.counted(report.windows, 'page')} of messages with the service.")
+    show.message("Not covered by this check:")
+    for unknown in report.not_known:
+        show.message(show.printable(f"- {unknown}"))
     remedies = {finding.remedy for finding in report.findings}
-    for remedy, told in _REMEDIES.items():
+    for remedy, advice in _REMEDIES.items():
         if remedy in remedies:
-            show.words(told.format(archive=shlex.quote(str(archive))))
+            show.message(advice.format(archive=shlex.quote(str(archive))))
     if not report.ok:
         first = report.findings[0]
-        more = f", and {len(report.findings) - 1:,} more" if len(report.findings) > 1 else ""
-        raise Ended(Exit.VERIFICATION_FAILED, f"{first.path} {first.what}{more}")
+        more = f" (and {len(report.findings) - 1:,} more)" if len(report.findings) > 1 else ""
+        raise CommandError(Exit.VERIFICATION_FAILED, f"{first.path} {first.what}{more}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -69,3 +70,31 @@ async def start(environment: dict[str, str]) -> AsyncIterator[Started]:
         if process.returncode is None:
             process.kill()
             await process.communicate()
+
+
+async def on_terminal(
+    start: Started, *words: str, asked: bytes = b"", typed: bytes = b"", **how: object
+) -> tuple[int | None, str]:
+    """Run the command on a terminal and return its exit code and what it shows; `typed` answers what it `asked`."""
+    ours, theirs = pty.openpty()
+    try:
+        process = await start(*words, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, **how)
+    finally:
+        os.close(theirs)
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        shown = await asyncio.to_thread(converse, screen.fileno(), asked, typed)
+    return await process.wait(), shown.decode()
+
+
+def converse(terminal: int, asked: bytes, typed: bytes) -> bytes:
+    """Read until the last process has closed the terminal, which Linux reports as EIO."""
+    shown = b""
+    try:
+        while block := os.read(terminal, 65_536):
+            shown += block
+            if typed and asked in shown:
+                os.write(terminal, typed)
+                typed = b""
+    except OSError:
+        pass
+    return shown

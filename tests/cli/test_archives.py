@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 
 from stride_async.server import LocalServer
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, Started, on_terminal
 
 
 @pytest.fixture
@@ -29,8 +31,8 @@ def files(archive: Path, pattern: str) -> list[Path]:
 
 REMEDIES = {
     "data/conversations/*/sealed/*/*": "stride export --rescan all -o {archive}",
-    "data/conversations/*/commit/*": "move the folder of the conversation away",
-    "runs/*/heads.json": "move its folder away",
+    "data/conversations/*/commit/*": "move the folder of their conversation out of the archive",
+    "runs/*/heads.json": "move the folder of the run out of runs/",
 }
 
 
@@ -46,6 +48,18 @@ async def test_verify_tells_what_can_be_done(run: Run, archive: Path, part: str)
     assert 6 == result.exit_code
     assert REMEDIES[part].format(archive=shlex.quote(str(archive))) in told
     assert file.relative_to(archive).as_posix() in last
+
+
+async def test_verify_breaks_no_path(start: Started, environment: dict[str, str], archive: Path):
+    """On a terminal that is narrower than a path, it can still be copied in one piece."""
+    file = files(archive, "data/conversations/*/sealed/*/*")[-1]
+    file.write_bytes(file.read_bytes()[:-5])
+    variables = dict(os.environ) | environment | {"COLUMNS": "80", "TERM": "xterm"}
+
+    code, shown = await on_terminal(start, "verify", str(archive), env=variables)
+
+    assert 6 == code
+    assert f"FILE     {file.relative_to(archive).as_posix()}" in click.unstyle(shown).splitlines()
 
 
 async def test_verify_tells_programs_the_remedy(run: Run, archive: Path):
@@ -98,4 +112,4 @@ async def test_an_interrupted_export_is_told_by_both(run: Run, server: LocalServ
         line["name"]: line["text"] for line in map(json.loads, verified.stdout.splitlines()) if "name" in line
     }
     assert 6 == verified.exit_code
-    assert f"`stride export -o {shlex.quote(str(archive))}`" in verified.stderr
+    assert f"  stride export -o {shlex.quote(str(archive))}\n" in verified.stderr

@@ -25,7 +25,7 @@ def test_what_it_reads_is_what_the_server_holds():
     assert all(row["ok"] and row["expected"] == row["got"] for row in rows.values())
     assert (5, 122) == (rows["conversations"]["got"], rows["messages"]["got"])
     assert 2 <= rows["files"]["got"]
-    assert "complete" == rows["what the archive proves"]["got"]
+    assert "complete" == rows["archive verdict"]["got"]
     assert "stride server --generate conversations=4,messages=30,seed=7" in result.stderr
 
 

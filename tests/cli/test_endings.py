@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from stride_async import StrideClient, __version__
 from stride_async._cli.main import stride
 from stride_async.server import LocalServer
-from tests.cli.conftest import NOTHING_SET, Run, Started
+from tests.cli.conftest import NOTHING_SET, Run, Started, on_terminal
 
 
 def commands(group: click.Group = stride, name: str = "stride") -> list[tuple[str, ...]]:
@@ -42,6 +42,55 @@ def test_every_help_has_an_example_that_exists(words: tuple[str, ...]):
     assert ["stride", *words] == first[: len(words) + 1]
 
 
+@pytest.mark.parametrize("words", [(), *commands()], ids=" ".join)
+def test_help_fits_80_columns(words: tuple[str, ...]):
+    """No line is longer, no word is broken, and no summary in a list of commands is cut off."""
+    narrow = CliRunner().invoke(stride, [*words, "--help"], terminal_width=80)
+    wide = CliRunner().invoke(stride, [*words, "--help"], terminal_width=1000, max_content_width=1000)
+
+    assert wide.stdout.split() == narrow.stdout.split()
+    assert max(map(len, narrow.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("history", "https://example.com/"),
+            [
+                "Error: 'https://example.com/' is not the URL of a conversation. Expected",
+                "https://app.stride.com/SITE/chat/CONVERSATION",
+            ],
+        ),
+        (
+            ("history", "general", "--after", "2018-06-01"),
+            [
+                "Error: Invalid value for '--after': '2018-06-01' has no time zone. Write",
+                "2018-06-01T00:00:00Z for UTC.",
+            ],
+        ),
+        (
+            ("history", "xyzxyz"),
+            [
+                "Error: No conversation is named 'xyzxyz' (1 available). Run",
+                "`stride list conversations --archived` to see them.",
+            ],
+        ),
+    ],
+    ids=["an error", "a usage error", "a command in backticks"],
+)
+async def test_messages_are_wrapped_between_words(
+    start: Started, server: LocalServer, environment: dict[str, str], words: tuple[str, ...], message: list[str]
+):
+    """On a terminal of 80 columns, no word and no command is broken."""
+    server.add_conversation("general")
+    variables = dict(os.environ) | environment | {"NO_COLOR": "1", "COLUMNS": "80", "TERM": "xterm"}
+
+    _, shown = await on_terminal(start, *words, env=variables)
+
+    assert message == shown.splitlines()[-len(message) :]
+
+
 def test_version_is_the_packages():
     """One place tells the version."""
     assert f"stride {__version__}\n" == CliRunner().invoke(stride, ["--version"]).stdout
@@ -54,7 +103,7 @@ def test_version_is_the_packages():
         ({"STRIDE_BASE_URL": "localhost:8080"}, 2, "expected something like http://127.0.0.1:8080"),
         ({"STRIDE_CLOUD_ID": None}, 2, "set STRIDE_CLOUD_ID"),
         ({"STRIDE_CLIENT_SECRET": None}, 2, "set STRIDE_CLIENT_SECRET, or STRIDE_TOKEN"),
-        ({"STRIDE_CLIENT_SECRET": "wrong"}, 4, "check STRIDE_CLIENT_ID and STRIDE_CLIENT_SECRET"),
+        ({"STRIDE_CLIENT_SECRET": "wrong"}, 4, "STRIDE_CLIENT_ID and STRIDE_CLIENT_SECRET"),
         ({"STRIDE_TOKEN": "wrong"}, 4, "STRIDE_TOKEN"),
         ({"STRIDE_CLOUD_ID": "another"}, 3, "no such site: another"),
         ({"STRIDE_BASE_URL": "http://127.0.0.1:1"}, 7, "cannot connect to 127.0.0.1:1: Connection refused"),
@@ -81,11 +130,11 @@ async def test_a_wrong_secret_does_not_blame_the_token(run: Run):
     [
         (("history", "96eac726-79e5-45ae-bcbb-153089954d08"), 3, "no such conversation"),
         (("history", "https://app.stride.com/elsewhere/chat/x"), 2, "STRIDE_CLOUD_ID is"),
-        (("history", "https://example.com/"), 2, "no address of a conversation"),
+        (("history", "https://example.com/"), 2, "not the URL of a conversation"),
         (("history", "general", "--limit", "0"), 2, "--limit"),
-        (("history", "general", "--after", "2018-06-01"), 2, "write 2018-06-01T00:00:00Z"),
+        (("history", "general", "--after", "2018-06-01"), 2, "Write 2018-06-01T00:00:00Z"),
         (("history", "general", "--after", "2018-06-01T08:00"), 2, "time zone"),
-        (("history", "general", "--after", "2018-02-30T08:00Z"), 2, "'2018-02-30T08:00Z' is no moment"),
+        (("history", "general", "--after", "2018-02-30T08:00Z"), 2, "'2018-02-30T08:00Z' is not a valid time"),
         (("history", "general", "--after", "2018-06-02T00:00Z", "--before", "2018-06-01T00:00Z"), 2, "later than"),
         (("history", "general", "--after", "no-such-message"), 3, "no such message: no-such-message"),
         (("download", "general", "no-such-media", "-o", "/tmp"), 3, "no such media: no-such-media"),
@@ -142,7 +191,7 @@ async def test_a_send_without_answer_says_to_look_first(run: Run, server: LocalS
     result = await run("send", room, "hi")
 
     assert 7 == result.exit_code
-    assert "it may have been done all the same" in result.stderr
+    assert "may have processed the call anyway" in result.stderr
     assert 1 == len(server.calls.matching("POST", "*/message"))
 
 
@@ -196,7 +245,7 @@ async def test_a_closed_stdout_is_told_before_anything_is_done(
 
     result = await asyncio.to_thread(redirected, ">&-", words, environment)
 
-    told = "Error: stdout is closed; to see nothing of it write >/dev/null\n"
+    told = "Error: stdout is closed. To discard the output, write >/dev/null.\n"
     assert (2, "", told) == (result.returncode, result.stdout, result.stderr)
     assert 0 == len(server.calls)
 
@@ -302,7 +351,7 @@ async def test_a_missing_extra_harms_no_other_command():
     result = await asyncio.to_thread(without, "jsonschema", ["--help"])
 
     assert 0 == result.returncode
-    assert 2 == result.stdout.count("needs pip install")
+    assert 2 == result.stdout.count("(requires pip install")
     assert "  history " in result.stdout
 
 

@@ -112,21 +112,21 @@ async def test_selectors_pick(
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["genral"], 3, "near to it: 'general'"),
-        (["nosuchroom"], 3, "near to it: '"),
+        (["genral"], 3, ". Did you mean 'general'"),
+        (["nosuchroom"], 3, "Did you mean '"),
         (["^*"], 3, "none of 4 conversations"),
-        (["https://app.stride.com/elsewhere/chat/x"], 2, "is of site elsewhere"),
+        (["https://app.stride.com/elsewhere/chat/x"], 2, "belongs to site elsewhere"),
         (["@no-such-file"], 2, "no-such-file"),
-        (["--since", "2018-06-01"], 2, "write 2018-06-01T00:00:00Z, or add --tz"),
-        (["--since", "yesterday"], 2, "'yesterday' is no moment"),
-        (["--tz", "Mars/Olympus"], 2, "no time zone 'Mars/Olympus'"),
+        (["--since", "2018-06-01"], 2, "Write 2018-06-01T00:00:00Z, or add --tz"),
+        (["--since", "yesterday"], 2, "'yesterday' is not a valid time"),
+        (["--tz", "Mars/Olympus"], 2, "'Mars/Olympus' is not a time zone"),
         (["--since", "2018-06-02T00:00Z", "--until", "2018-06-01T00:00Z"], 2, "later than"),
         (["--media", "small"], 2, "not all, none or a size"),
         (["--media", "10MB"], 2, "'<10MB'"),
         (["--rescan", "a while"], 2, "30d"),
         (["--rescan", "800000d"], 2, "0 to 36525 days, or all"),
         (["--rescan", "1000000d"], 2, "0 to 36525 days, or all"),
-        (["--rescan", "9999999999d"], 2, "not all or a span"),
+        (["--rescan", "9999999999d"], 2, "not all or a time span"),
         (["--media", f"<{'9' * 400}"], 2, "not all, none or a size"),
         (["--concurrency", "0"], 2, "--concurrency"),
         (["--type", "secret"], 2, "--type"),
@@ -146,10 +146,10 @@ async def test_what_cannot_be_meant_is_told(
 @pytest.mark.parametrize(
     ("words", "content", "code", "told"),
     [
-        (["@{file}"], "", 3, "no selector is in {file}"),
-        (["@{file}", "^team-*"], "\n \n", 3, "no selector is in {file}"),
-        (["^@{file}"], "general\n^Ann\n", 2, "^Ann there must not begin with ^"),
-        (["@{file}"], "caf\udce9", 2, "no text in UTF-8"),
+        (["@{file}"], "", 3, "There are no selectors in {file}"),
+        (["@{file}", "^team-*"], "\n \n", 3, "There are no selectors in {file}"),
+        (["^@{file}"], "general\n^Ann\n", 2, "no selector in it can begin with ^, as ^Ann does"),
+        (["@{file}"], "caf\udce9", 2, "not a UTF-8 text file"),
     ],
     ids=str,
 )
@@ -174,7 +174,7 @@ async def test_a_selector_that_means_nothing_is_listed_as_missing(run: Run, room
     assert 5 == result.exit_code
     assert "selector genral: it means no conversation" in result.stderr
     assert "Hint: correct it, or leave it out." in result.stderr
-    assert "Try again" not in result.stderr
+    assert "To fetch what is missing" not in result.stderr
     assert "no-such" not in result.stderr
     assert {"general"} == names_in(tmp_path / "site")
 
@@ -222,7 +222,7 @@ async def test_a_dry_run_asks_for_the_list_alone(run: Run, server: LocalServer, 
     assert {(name, 0, 2, True) for name in rooms} == {
         (line["name"], line["held"], line["calls"], line["openEnded"]) for line in lines(first.stdout)
     }
-    assert "100 calls a minute" in first.stderr
+    assert "100 calls per minute" in first.stderr
     assert [("team-old", 80, 3, False), ("team-red", 80, 3, False)] == sorted(
         (line["name"], line["held"], line["calls"], line["openEnded"]) for line in lines(second.stdout)
     )
@@ -269,11 +269,12 @@ async def test_what_is_missing_is_listed_and_can_be_had_later(
     mended = await run("export", "-o", folder, "--retry-failed")
 
     assert 5 == partial.exit_code
-    assert partial.stderr.startswith("Partial: 2 things are missing")
+    assert partial.stderr.startswith("Partial: 2 items are missing")
     assert f"media {file} of Ann" in partial.stderr
     assert "history of general" in partial.stderr
     assert len(partial.stderr.splitlines()) <= 15
     assert "Hint: run again with --retry-failed." in partial.stderr
+    assert "To fetch what is missing, run:\n  stride " in partial.stderr
     [held] = lines(told.stdout)
     assert {"history", "media"} == {failure["what"] for failure in held["failures"]}
     assert 0 == mended.exit_code, mended.stderr
@@ -307,7 +308,7 @@ async def test_nothing_at_all_is_not_called_a_part(
     result = await run("export", "-o", str(tmp_path / "site"))
 
     assert 5 == result.exit_code
-    assert result.stderr.startswith("Nothing came: 8 things are missing.\n")
+    assert result.stderr.startswith("Nothing was fetched: 8 items are missing.\n")
 
 
 async def test_a_name_is_never_more_than_one_line(run: Run, server: LocalServer, tmp_path: Path):
@@ -333,7 +334,7 @@ async def test_a_line_tells_how_far_it_is_where_there_is_no_terminal(
 
     told = result.stderr.partition("Complete")[0].splitlines()
     assert any(
-        re.fullmatch(r"conversations 0 of 1; messages \d+; .* of 100 allowed in a minute", line) for line in told
+        re.fullmatch(r"0 of 1 conversations; \d+ messages; .* of 100 allowed per minute", line) for line in told
     ), told
 
 
@@ -342,15 +343,15 @@ def test_the_time_left_is_known_from_conversations_that_took_calls():
     progress = export_progress.ExportProgress(100, 2)
 
     def work(id: str, calls: int) -> None:
-        progress.take(ConversationStarted(id, id))
+        progress.on_export_event(ConversationStarted(id, id))
         for number in range(calls):
-            progress.heard(AttemptStarted(number, "GET", f"/site/s/conversation/{id}/message", 1))
+            progress.on_client_event(AttemptStarted(number, "GET", f"/site/s/conversation/{id}/message", 1))
 
     def end(id: str) -> float | None:
-        progress.take(ConversationDone(id, id, 0, 0, 0, 0, 0))
+        progress.on_export_event(ConversationDone(id, id, 0, 0, 0, 0, 0))
         return progress.seconds_left()
 
-    progress.take(ConversationsFound(6))
+    progress.on_export_event(ConversationsFound(6))
     work("held", 0)
     after_held = end("held")
     work("short", 2)
@@ -378,10 +379,12 @@ async def test_a_service_that_goes_away_ends_it_with_what_came(
     gone_on = await run("export", "-o", folder)
 
     assert 7 == stopped.exit_code
-    assert re.match(r"Stopped; all that came is kept \([1-3] of 4 conversations done\). Run it again", stopped.stderr)
+    assert re.match(
+        r"Stopped\. What was fetched is kept \([1-3] of 4 conversations done\)\. To resume, run:", stopped.stderr
+    )
     assert "Error: " in stopped.stderr.splitlines()[-1]
     assert 0 == gone_on.exit_code
-    assert gone_on.stderr.startswith("Going on with the run of 20")
+    assert gone_on.stderr.startswith("Resuming the interrupted run of 20")
 
 
 async def test_a_place_where_nothing_can_be_written_is_said_so(run: Run, rooms: dict[str, str], tmp_path: Path):
@@ -391,7 +394,7 @@ async def test_a_place_where_nothing_can_be_written_is_said_so(run: Run, rooms: 
     result = await run("export", "-o", where)
 
     assert 1 == len(result.stderr.splitlines())
-    assert f"the archive cannot be written: {where}" in result.stderr
+    assert f"Cannot write the archive: {where}" in result.stderr
     assert "again" not in result.stderr
 
 
@@ -424,7 +427,7 @@ async def test_ctrl_c_before_anything_is_listed_does_not_count(start: Started, s
     _, told = await asyncio.wait_for(process.communicate(), 20)
 
     assert 130 == process.returncode
-    assert "Interrupted before the first conversation. Run it again:\n  stride export" in told.decode()
+    assert "Interrupted before the first conversation. To start again, run:\n  stride export" in told.decode()
 
 
 async def test_fail_fast_ends_at_the_first_failure(
@@ -493,7 +496,7 @@ async def test_a_full_disk_is_one_sentence(
 
     assert 1 == stopped.exit_code
     assert "No space left on device" in stopped.stderr
-    assert "run it again" in stopped.stderr
+    assert "run the same command again" in stopped.stderr
     assert 1 == len(stopped.stderr.splitlines())
     assert 0 == gone_on.exit_code
     assert 0 == (await run("verify", str(folder))).exit_code
@@ -519,7 +522,7 @@ async def test_ctrl_c_keeps_what_came(start: Started, run: Run, server: LocalSer
     assert 130 == process.returncode
     assert f"stride export -o {folder}" in told.decode()
     assert 0 == again.exit_code
-    assert re.match(r"Going on with the run of 20\d\d-\d\d-\d\d \d\d:\d\d UTC, which was interrupted.\n", again.stderr)
+    assert re.match(r"Resuming the interrupted run of 20\d\d-\d\d-\d\d \d\d:\d\d UTC\.\n", again.stderr)
     later = [call.query for call in server.calls.matching("GET", f"*/{room}/message")][len(asked) :]
     assert len([query for query in later if query in asked]) <= 1
     assert 1500 == len(list(read(folder).messages(room)))
@@ -559,8 +562,8 @@ async def test_on_a_terminal_there_is_a_bar_and_no_json(start: Started, server: 
     os.close(ours)
 
     assert 0 == await process.wait()
-    assert "conversations 0 of 1" in shown
-    calls = re.findall(r"calls/s, (\d+) of (\d+) allowed in a minute", " ".join(shown.split()))
+    assert "0 of 1 conversations" in shown
+    calls = re.findall(r"calls/s, (\d+) of (\d+) allowed per minute", " ".join(shown.split()))
     assert calls
     assert all(int(made) <= int(allowed) == 100 for made, allowed in calls)
     assert "gen eral · " in shown
@@ -577,15 +580,15 @@ async def test_what_is_said_beside_the_bar_stays(start: Started, server: LocalSe
 
     process = await start("export", "-o", str(tmp_path / "site"), stdout=theirs, stderr=theirs)
     os.close(theirs)
-    await asyncio.to_thread(read_until, ours, b"messages 225")
+    await asyncio.to_thread(read_until, ours, b"225 messages")
     process.send_signal(signal.SIGINT)
     shown = await asyncio.to_thread(read_all, ours)
     os.close(ours)
 
     assert 130 == await process.wait()
     wiped_line = r"\x1b\[2K"
-    assert re.search(wiped_line + r"\s*Stopping: what came is being kept.", shown), shown
-    assert re.search(wiped_line + r"\s*Interrupted; all that came is kept", shown), shown
+    assert re.search(wiped_line + r"\s*Stopping, and keeping what was fetched.", shown), shown
+    assert re.search(wiped_line + r"\s*Interrupted. What was fetched is kept", shown), shown
 
 
 def read_until(terminal: int, words: bytes) -> None:
@@ -636,7 +639,7 @@ async def test_verify_gives_a_verdict_a_conversation(run: Run, rooms: dict[str, 
         (line["name"], line["text"], line["messages"]) for line in lines(alone.stdout)
     }
     assert "deleted before" in alone.stderr
-    assert "5 windows were compared" in against.stderr
+    assert "Compared 5 pages" in against.stderr
 
 
 async def test_verify_names_what_is_damaged(run: Run, rooms: dict[str, str], tmp_path: Path):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import pty
 
+import click
 import pytest
 
 from stride_async.server import LocalServer
-from tests.cli.conftest import Run, Started
+from tests.cli.conftest import Run, Started, on_terminal
 
 
 def lines(text: str) -> list[dict[str, object]]:
@@ -140,7 +139,7 @@ async def test_a_misspelt_name_is_exit_3_and_tells_near_ones(run: Run, server: L
     result = await run("history", "genral")
 
     assert 3 == result.exit_code
-    assert "no conversation is called 'genral'; near to it: 'general'" in result.stderr
+    assert "No conversation is named 'genral' (3 available). Did you mean 'general'" in result.stderr
     assert "zoo" not in result.stderr
 
 
@@ -155,34 +154,6 @@ async def test_a_name_that_two_rooms_have_is_refused_with_their_ids(run: Run, se
     assert [] == server.calls.matching("POST", "*/message")
 
 
-async def on_terminal(
-    start: Started, *words: str, asked: bytes = b"", typed: bytes = b"", **how: object
-) -> tuple[int | None, str]:
-    """Exit code and screen of the command on a terminal of its own; `typed` once it has asked."""
-    ours, theirs = pty.openpty()
-    try:
-        process = await start(*words, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, **how)
-    finally:
-        os.close(theirs)
-    with os.fdopen(ours, "rb", buffering=0) as screen:
-        shown = await asyncio.to_thread(converse, screen.fileno(), asked, typed)
-    return await process.wait(), shown.decode()
-
-
-def converse(terminal: int, asked: bytes, typed: bytes) -> bytes:
-    """All that comes until the last process has left the terminal, which Linux tells by EIO."""
-    shown = b""
-    try:
-        while block := os.read(terminal, 65_536):
-            shown += block
-            if typed and asked in shown:
-                os.write(terminal, typed)
-                typed = b""
-    except OSError:
-        pass
-    return shown
-
-
 async def test_a_terminal_gets_a_table(start: Started, server: LocalServer, environment: dict[str, str]):
     """People are shown rows, without colours if they asked for none."""
     server.add_conversation("general", privacy="private")
@@ -193,6 +164,18 @@ async def test_a_terminal_gets_a_table(start: Started, server: LocalServer, envi
     assert 0 == code
     assert ["private", "general"] == [word for word in shown.splitlines()[-2].split() if word in ("private", "general")]
     assert "\x1b[3" not in shown
+
+
+async def test_a_table_breaks_no_words(start: Started, server: LocalServer, environment: dict[str, str]):
+    """A person takes a block of lines where the row would not fit."""
+    ann = server.add_user("Ann", id="557058:5878707f-ef97-4b6a-ad77-f526fd6f22c4", email="ann.adler@mail.example.com")
+    server.add_conversation("general", roster=[ann])
+    variables = dict(os.environ) | environment | {"NO_COLOR": "1", "COLUMNS": "80", "TERM": "xterm"}
+
+    code, shown = await on_terminal(start, "list", "roster", "general", env=variables)
+
+    assert 0 == code
+    assert [f"ID     {ann}", "NAME   Ann", "EMAIL  ann.adler@mail.example.com"] == click.unstyle(shown).splitlines()[:3]
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ async def test_it_warns_when_others_can_reach_it(start: Started):
     process.send_signal(signal.SIGTERM)
     _, words = await process.communicate()
 
-    assert b"Warning: it listens on 0.0.0.0" in words
+    assert b"Warning: listening on 0.0.0.0" in words
 
 
 def test_a_taken_port_is_named():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stride_async._cli.show import Gauge
+from stride_async._cli.progress import Gauge
 from stride_async.document import doc, paragraph
 from stride_async.server import LocalServer
 from tests.cli.conftest import Run, Started
@@ -68,10 +68,10 @@ def documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ((), "nothing was sent: the message is empty"),
-        (("--document", "broken.json"), "cannot be read"),
+        ((), "Nothing was sent: the message is empty"),
+        (("--document", "broken.json"), "Cannot read the message"),
         (("--document", "unknown.json"), "$.content[0]"),
-        (("--document", "unknown.json", "text"), "--document brings its own content"),
+        (("--document", "unknown.json", "text"), "--document cannot be combined"),
         (("--document", "absent.json"), "absent.json"),
     ],
 )
@@ -197,7 +197,7 @@ def test_the_pace_is_of_what_came_now():
     """Bytes that an earlier run left do not make this one fast."""
     gauge = Gauge("film", total=1_000, in_bytes=True, done=600, before=500)
 
-    assert ("50 bytes/s", "0:09 left") == (gauge.rate(2.0), gauge.time_left(2.0))
+    assert ("50 bytes/s", "about 0:09 left") == (gauge.rate(2.0), gauge.time_left(2.0))
 
 
 def names_in(folder: Path) -> list[str]:
@@ -228,7 +228,8 @@ async def test_an_interrupted_download_says_what_it_keeps(start: Started, server
     _, told = await again.communicate()
 
     assert 130 == process.returncode
-    assert b"film.bin.part is kept" in shown
+    assert b"The first 3,000,000 bytes are kept." in shown
+    assert b"film.bin.part\r\n" in shown
     assert b"Interrupted." in shown
     assert 0 < kept < len(data)
     assert (0, data) == (again.returncode, (tmp_path / "film.bin").read_bytes()), told
