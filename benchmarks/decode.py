@@ -50,7 +50,7 @@ def _page() -> bytes:
 
 def _messages(body: bytes) -> None:
     walk = history("/message", "room", None, None, oldest_first=False).walk(75, None)
-    walk.take(body, None)
+    walk.receive(body, None)
 
 
 def _cpu(decode: Callable[[bytes], object], body: bytes) -> Callable[[], float]:

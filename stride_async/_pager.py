@@ -1,7 +1,7 @@
-"""A listing as items, as pages, from a bookmark.
+"""Listings as items, as pages, or from a bookmark.
 
-Whole answers are read before anything is yielded: a consumer may stop at any item and leaves nothing open. What
-fetches ahead is an `async with` the user can see.
+Complete responses are read before anything is yielded, so a consumer can stop at any item and nothing stays open. Only
+a `Stream` holds a task, and it is an `async with` in the caller's own code.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ from stride_async._net.call import Tally
 from stride_async._net.session import Session
 from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async._wire.bookmark import Bookmark, check_listing
-from stride_async._wire.pages import Listing, Page, Undecodable, Walk
+from stride_async._wire.pages import Listing, Page, Undecodable, Walk, shortened
 from stride_async._wire.secrets import forget_frames, redact
 
 T = TypeVar("T")
 
+# The status of a request that names a deleted message. The protocol does not state it; 404 is likely (protocol 5.15).
 _GONE = frozenset({400, 404, 410})
-"""Answers to a call that names a message which is no more (protocol 5.15: 404 is a guess)."""
 
 
 @attrs.define
 class Stats(Tally):
-    """What a stream has cost so far.
+    """The cost of a stream so far.
 
-    Beside the requests: pages and items given, pages that were empty, elements that could not be decoded.
+    In addition to requests, retries and waits, it counts pages, items, empty pages, and elements that could not be
+    decoded.
     """
 
     pages: int = 0
@@ -42,7 +43,7 @@ class Stats(Tally):
 
 @attrs.frozen(eq=False)
 class Plan(Generic[T]):
-    """What a pager is to list, and with what."""
+    """What a pager lists, and how."""
 
     session: Session
     listing: Listing[T]
@@ -52,29 +53,59 @@ class Plan(Generic[T]):
 
     @property
     def start(self) -> Bookmark:
-        """Where it begins."""
+        """The position where the listing begins."""
         return self.bookmark or Bookmark(self.listing.query, {})
 
 
 def planned(session: Session, listing: Listing[T], page_size: int | None, max_items: int | None) -> Pager[T]:
-    """A pager over a listing; the page size of the settings where none is given.
+    """Return a pager over a listing. Without a page size, the one of the settings is used.
 
     Raises:
-        ValueError: the page size is not 1 to 75, or the bound is negative.
+        ValueError: `page_size` is not 1 to 75, or `max_items` is negative.
     """
     size = session.settings.page_size if page_size is None else page_size
     if not 1 <= size <= MOST_ITEMS_A_PAGE:
         raise ValueError(f"page_size is {size}; expected 1 to {MOST_ITEMS_A_PAGE}")
     if max_items is not None and max_items < 0:
-        raise ValueError(f"max_items is {max_items}; expected 0 or more, or None for all")
+        raise ValueError(f"max_items is {max_items}; expected 0 or more, or None for no limit")
     return Pager(Plan(session, listing, size, max_items))
 
 
 @attrs.frozen(eq=False, repr=False)
 class Pager(Generic[T]):
-    """A listing that has not begun; iterating twice starts twice.
+    """A listing of conversations, messages, members or modules that has not begun.
 
-    `async for item in pager` gives the items; see also `pages`, `stream`, `first`, `collect` and `resume`.
+    Creating a pager sends nothing. Each iteration starts from the beginning and requests a page only when it needs
+    one. There are four ways to use it.
+
+    Iterate over the items. The loop can end at any item; nothing runs in the background and nothing stays open.
+
+        async for message in room.history():
+            print(message.text)
+
+    Iterate over the pages, for their raw bytes or to process many items at once.
+
+        async for page in room.history().pages():
+            print(len(page.items), len(page.raw))
+
+    Open a stream. It can fetch pages ahead while the loop works, and it knows the bookmark after each item.
+
+        async with room.history(oldest_first=True).stream(prefetch=2) as messages:
+            async for message in messages:
+                print(message.text)
+                checkpoint = messages.bookmark.dumps()
+                if message.text == "stop":
+                    break
+
+    Resume from a bookmark, or collect items in a list.
+
+        rest = await room.history(oldest_first=True).resume(Bookmark.loads(checkpoint)).collect(limit=None)
+        newest = await room.history().first()
+        latest = await room.history().collect(limit=10)
+
+    Iterating raises the errors of any call, and `DecodeError` for an element that cannot be decoded, `PaginationLoop`
+    or `TooManyEmptyPages`. The error's `bookmark` is the position after the last item, so that the listing can be
+    resumed.
     """
 
     _plan: Plan[T]
@@ -87,13 +118,13 @@ class Pager(Generic[T]):
         while (page := await fetch.page()) is not None:
             for item in page.items:
                 yield item
-            del page  # Its memory is free while the next one is fetched.
+            del page  # Free its memory while the next page is fetched.
 
     async def pages(self, *, on_undecodable: Undecodable | None = None) -> AsyncIterator[Page[T]]:
-        """Page by page as they come; empty ones are passed over. `on_undecodable` as for `stream`.
+        """Iterate over the pages as they arrive. Empty pages are skipped; `on_undecodable` works as in `stream`.
 
         Raises:
-            StrideError: a page could not be had; its `bookmark` is behind the last page given.
+            StrideError: A page could not be fetched. The error's `bookmark` is the position after the last page.
         """
         fetch = _Fetch(self._plan, on_undecodable)
         while (page := await fetch.page()) is not None:
@@ -102,65 +133,74 @@ class Pager(Generic[T]):
             del page
 
     def stream(self, *, prefetch: int = 0, on_undecodable: Undecodable | None = None) -> Stream[T]:
-        """An `async with` that gives the items, knows the bookmark behind each and what it cost.
+        """Return a `Stream` over the items, to be used with `async with`.
 
-        `prefetch` pages at most are fetched ahead while the consumer works. `on_undecodable` is given the error of
-        each element that cannot be decoded, and the listing goes on without it.
+        Up to `prefetch` pages are fetched ahead. `on_undecodable` is called with the `DecodeError` of each element that
+        cannot be decoded, and the listing continues without it; by default the error is raised.
+
+        Raises:
+            ValueError: `prefetch` is negative.
         """
         if prefetch < 0:
             raise ValueError(f"prefetch is {prefetch}; expected 0 or more")
         return Stream(self._plan, prefetch, on_undecodable)
 
     async def first(self) -> T | None:
-        """The first item, None when there is none."""
+        """Return the first item, or None if the listing is empty."""
         return next(iter(await self.collect(limit=1)), None)
 
     async def collect(self, *, limit: int | None) -> list[T]:
-        """The first `limit` items in a list; None, which must be written out, means all.
+        """Return a list of the first `limit` items. The argument is required; None means all items.
 
         Raises:
-            StrideError: a page could not be had; its `bookmark` is where this pager starts, for no item was given.
+            StrideError: A page could not be fetched. The error's `bookmark` is where this pager starts, because no item
+                was returned.
         """
         if limit is not None and limit < 0:
             raise ValueError(f"limit is {limit}; expected 0 or more, or None for all")
-        bounds = [bound for bound in (limit, self._plan.max_items) if bound is not None]
-        bounded = Pager(attrs.evolve(self._plan, max_items=min(bounds, default=None)))
+        limits = [most for most in (limit, self._plan.max_items) if most is not None]
+        limited = Pager(attrs.evolve(self._plan, max_items=min(limits, default=None)))
         items: list[T] = []
         try:
-            async for page in bounded.pages():
+            async for page in limited.pages():
                 items += page.items
         except StrideError as error:
-            error.with_facts(bookmark=self._plan.start)
+            error.bookmark = self._plan.start
             raise
         return items
 
     def resume(self, bookmark: Bookmark) -> Pager[T]:
-        """This listing from right behind the bookmarked item on; `max_items` counts from there.
+        """Return a pager over the same listing that starts directly after the bookmarked item.
+
+        `max_items` counts from there.
 
         Raises:
-            StaleBookmark: the bookmark is of another listing; says what differs.
+            StaleBookmark: The bookmark belongs to another listing; the message names what differs.
         """
         plan = self._plan
         check_listing(bookmark, plan.listing.query)
-        plan.listing.walk(plan.page_size, bookmark)  # Reads the place, so that a broken one is told here.
+        plan.listing.walk(plan.page_size, bookmark)  # Reads the position, so that a malformed one is reported here.
         return Pager(attrs.evolve(plan, bookmark=bookmark))
 
     def __repr__(self) -> str:
-        words = ", ".join(f"{name}={value!r}" for name, value in self._plan.listing.query.items() if value is not None)
-        return f"Pager({words})"
+        parts = ", ".join(f"{name}={value!r}" for name, value in self._plan.listing.query.items() if value is not None)
+        return f"Pager({parts})"
 
 
 class _Fetch(Generic[T]):
-    """The loop: ask the walk, send, give what came. A failed page leaves it where it was."""
+    """The loop of a listing: take the next step of the walk, send its request, return the page.
+
+    A page that fails leaves the walk unchanged, so that the next call requests the same page again.
+    """
 
     def __init__(self, plan: Plan[T], on_undecodable: Undecodable | None) -> None:
         self.stats = Stats()
         self._session = plan.session
         self._walk: Walk[T] = plan.listing.walk(plan.page_size, plan.bookmark)
-        self._left = plan.max_items
-        self._at = plan.start
+        self._wanted = plan.max_items
+        self._bookmark = plan.start
         self._callback = on_undecodable
-        self._told: Undecodable | None = None if on_undecodable is None else self._count_undecodable
+        self._on_undecodable: Undecodable | None = None if on_undecodable is None else self._count_undecodable
 
     def _count_undecodable(self, error: DecodeError) -> None:
         self.stats.undecodable += 1
@@ -169,64 +209,68 @@ class _Fetch(Generic[T]):
             self._callback(redact(error, self._session.pool.secrets))
 
     async def page(self) -> Page[T] | None:
-        """The next page, perhaps an empty one; None at the end."""
-        while self._left != 0:
+        """Return the next page, which may be empty, or None at the end."""
+        while self._wanted != 0:
             try:
-                step = self._walk.next(self._left)
+                step = self._walk.next(self._wanted)
                 if step is None:
                     return None
                 if isinstance(step, Page):
-                    return self._given(step)
-                self._walk.take(await self._session.send(step, self.stats), self._told)
+                    return self._counted(step)
+                self._walk.receive(await self._session.send(step, self.stats), self._on_undecodable)
             except StrideError as error:
-                if not (isinstance(error, ApiError) and error.status in _GONE and self._walk.place_is_gone()):
+                if not (isinstance(error, ApiError) and error.status in _GONE and self._walk.recover_from_gone()):
                     if isinstance(error, DecodeError):
                         forget_frames(error)
                         error.__cause__ = None
-                    redact(error.with_facts(bookmark=self._at), self._session.pool.secrets)
+                    error.bookmark = self._bookmark
+                    redact(error, self._session.pool.secrets)
                     raise
         return None
 
-    def _given(self, page: Page[T]) -> Page[T]:
-        if self._left is not None:
-            page = page.cut(self._left)
-            self._left -= len(page.items)
+    def _counted(self, page: Page[T]) -> Page[T]:
+        if self._wanted is not None:
+            page = shortened(page, self._wanted)
+            self._wanted -= len(page.items)
         self.stats.pages += 1
         self.stats.items += len(page.items)
         self.stats.empty_pages += not page.items
-        self._at = page.bookmark
+        self._bookmark = page.bookmark
         if self._session.settings.on_event is not None:
-            path = str(self._at.query.get("path"))
+            path = str(self._bookmark.query.get("path"))
             self._session.tell(PageFetched(path, len(page.items), len(page.raw)))
         return page
 
 
 class Stream(Generic[T]):
-    """The items of a listing inside an `async with`; leaving it leaves no task and no connection behind."""
+    """The items of a listing, to be iterated inside its `async with`.
+
+    After an error the same stream can be iterated again; it requests the failed page once more. Leaving the
+    `async with` leaves no task and no connection behind.
+    """
 
     def __init__(self, plan: Plan[T], prefetch: int, on_undecodable: Undecodable | None) -> None:
         self._fetch = _Fetch(plan, on_undecodable)
         self._ahead = _Ahead(self._fetch, prefetch) if prefetch else None
-        self._bookmark_of: Callable[[int], Bookmark] = lambda _: plan.start
+        self._bookmark_after: Callable[[int], Bookmark] = lambda _: plan.start
         self._items: Iterator[T] = iter(())
-        self._given = 0
-        self._open: bool | None = None
-        """None before the `async with`."""
+        self._yielded = 0  # of the current page
+        self._open: bool | None = None  # None before the `async with`
         self._waiting = False
 
     @property
     def stats(self) -> Stats:
-        """What it has cost so far; pages fetched ahead are counted."""
+        """The cost so far, including the pages that were fetched ahead."""
         return self._fetch.stats
 
     @property
     def bookmark(self) -> Bookmark:
-        """Behind the very item given last."""
-        return self._bookmark_of(self._given)
+        """The position directly after the last item that was yielded."""
+        return self._bookmark_after(self._yielded)
 
     async def __aenter__(self) -> Self:
         if self._open is not None:
-            raise RuntimeError("a stream is entered once; resume the pager from its bookmark")
+            raise RuntimeError("a stream can be entered only once; resume the pager from its bookmark")
         self._open = True
         return self
 
@@ -240,19 +284,19 @@ class Stream(Generic[T]):
 
     async def __anext__(self) -> T:
         if not self._open:
-            raise RuntimeError("a stream is read inside its `async with`")
+            raise RuntimeError("a stream can be iterated only inside its `async with`")
         for item in self._items:
-            self._given += 1
+            self._yielded += 1
             return item
         while (page := await self._next_page()) is not None:
             if page.items:
-                self._bookmark_of, self._items, self._given = page.place_after, iter(page.items), 1
+                self._bookmark_after, self._items, self._yielded = page.bookmark_after, iter(page.items), 1
                 return next(self._items)
         raise StopAsyncIteration
 
     async def _next_page(self) -> Page[T] | None:
         if self._waiting:
-            raise RuntimeError("a stream is read by one task at a time")
+            raise RuntimeError("a stream can be iterated by only one task at a time")
         self._waiting = True
         try:
             return await (self._fetch.page() if self._ahead is None else self._ahead.page())
@@ -261,18 +305,17 @@ class Stream(Generic[T]):
 
 
 class _Ahead(Generic[T]):
-    """Pages fetched before they are asked for, by one task; an error waits its turn behind them."""
+    """Pages that one task fetches ahead of the consumer. An error is raised after the pages before it."""
 
     def __init__(self, fetch: _Fetch[T], most: int) -> None:
         self._fetch = fetch
         self._most = most
-        self._pages: asyncio.Queue[Page[T] | None] = asyncio.Queue()
-        """None stands for the end of the task, whose outcome says why."""
+        self._pages: asyncio.Queue[Page[T] | None] = asyncio.Queue()  # None: the task ended; its outcome says why
         self._room = asyncio.Semaphore(most)
         self._task: asyncio.Task[None] | None = None
 
     async def page(self) -> Page[T] | None:
-        """The next page that is not empty; None at the end. After an error the next call goes on where it was."""
+        """Return the next page that is not empty, or None at the end. After an error, the next call resumes."""
         if self._task is None:
             self._room = asyncio.Semaphore(self._most)
             self._task = asyncio.create_task(self._run(), name="stride_async prefetch")
@@ -287,7 +330,7 @@ class _Ahead(Generic[T]):
     async def _run(self) -> None:
         try:
             while True:
-                # The page the consumer works on is not counted: it was taken out.
+                # The page that the consumer works on is not counted: it has left the queue.
                 await self._room.acquire()
                 while (page := await self._fetch.page()) is not None and not page.items:
                     pass
@@ -298,10 +341,10 @@ class _Ahead(Generic[T]):
             self._pages.put_nowait(None)
 
     async def stop(self) -> None:
-        """End the task, whatever it is doing."""
+        """Cancel the task and wait until it has ended."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
             if not task.cancelled():
-                task.exception()  # Known to nobody, and to be known by nobody: the consumer has left.
+                task.exception()  # Retrieve it, so that asyncio does not log it; the consumer is gone.

@@ -1,8 +1,12 @@
 """Every listing through the client: items, pages, bookmarks, and what goes wrong."""
 
 import asyncio
+import inspect
 import json
+import re
 import sys
+import textwrap
+from ast import PyCF_ALLOW_TOP_LEVEL_AWAIT
 from datetime import UTC, datetime
 
 import pytest
@@ -10,6 +14,7 @@ import pytest
 from stride_async import (
     Bookmark,
     DecodeError,
+    Pager,
     PaginationLoop,
     ServerError,
     StaleBookmark,
@@ -55,6 +60,28 @@ def pager_of(client, room, kind, **options):
 def name(item) -> str:
     """What tells the items of a listing apart."""
     return item if isinstance(item, str) else getattr(item, "id", None) or item.key
+
+
+async def test_the_examples_in_the_docstring_of_a_pager_run(client, server, capsys):
+    """They show the four ways to use it: items, pages, a stream, and a bookmark or a list."""
+    here = client.conversation(server.add_conversation("Talk"))
+    for text in ("begin", "stop", "end"):
+        server.add_message(here.id, text)
+    examples = re.findall(r"(?:^    .*\n?)+", inspect.getdoc(Pager) or "", re.MULTILINE)
+    scope = {"room": here, "Bookmark": Bookmark}
+
+    printed = []
+    for example in examples:
+        code = compile(textwrap.dedent(example), "Pager", "exec", flags=PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        await eval(code, scope)
+        printed.append(capsys.readouterr().out.split())
+
+    assert ["end", "stop", "begin"] == printed[0]
+    assert "3" == printed[1][0]
+    assert ["begin", "stop"] == printed[2]
+    assert ["end"] == [message.text for message in scope["rest"]]
+    assert "end" == scope["newest"].text
+    assert ["end", "stop", "begin"] == [message.text for message in scope["latest"]]
 
 
 async def names(pager) -> list[str]:

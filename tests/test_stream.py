@@ -353,7 +353,7 @@ async def test_a_stream_is_read_by_one_task_at_a_time(client, server, room, pref
     async with client.conversation(room).history(page_size=3).stream(prefetch=prefetch) as messages:
         waiting = asyncio.create_task(anext(messages))
         await gate.came.acquire()
-        with pytest.raises(RuntimeError, match="by one task at a time"):
+        with pytest.raises(RuntimeError, match="by only one task at a time"):
             await anext(messages)
         gate.go.release()
         given = [await waiting, *[message async for message in messages]]
@@ -370,7 +370,7 @@ async def test_a_stream_is_entered_once_and_read_inside(client, room):
         first = await anext(stream)
     with pytest.raises(RuntimeError, match="inside its `async with`"):
         await anext(stream)
-    with pytest.raises(RuntimeError, match="entered once"):
+    with pytest.raises(RuntimeError, match="entered only once"):
         await stream.__aenter__()
 
     rest = await client.conversation(room).history().resume(stream.bookmark).collect(limit=None)

@@ -74,7 +74,7 @@ def text_in(bookmark: Bookmark, name: str) -> str:
         StaleBookmark: It is missing, is not a string, or cannot be encoded as UTF-8.
     """
     value = bookmark.place.get(name)
-    if not isinstance(value, str) or not can_be_written(value):
+    if not isinstance(value, str) or not can_be_encoded(value):
         raise StaleBookmark(f"the bookmark has {name} {value!r}; expected a string")
     return value
 
@@ -91,7 +91,7 @@ def number_in(bookmark: Bookmark, name: str, low: int, high: int) -> int:
     return value
 
 
-def can_be_written(text: str) -> bool:
+def can_be_encoded(text: str) -> bool:
     """Return whether the text can be encoded as UTF-8, as everything that is sent must be."""
     try:
         text.encode()

@@ -1,8 +1,50 @@
-"""A conversation's messages, newest or oldest first, without loss. Pure.
+"""The walk through the history of a conversation, in both orders. Pure.
 
-The service gives at most `limit` of the *latest* messages that fit the bounds (protocol 5.15): walking forward with
-`afterMessage` skips whatever lies between. The only safe walk goes backwards from the oldest message seen, until a
-page is empty. Order is by `(ts, id)`, made here and never taken from the service.
+The service answers a request for messages with at most `limit` of the *newest* ones between the bounds (protocol 5.15).
+It promises no order within a page, and it may return fewer than `limit` although there are more. A message is
+identified by its key, `(ts, id)`; keys are unique and give the order.
+
+**Newest first** (`HistoryWalk`). "After k2" returns k7 k8 k9 and skips what follows k2, so a walk that steps forward
+loses messages. "Before k7" returns k4 k5 k6, which adjoin k7. So each request names the oldest message of the page
+before it, its *anchor*:
+
+            k1   k2   k3   k4   k5   k6   k7   k8   k9
+    1                                    [ no bound  ]      anchor k7
+    2                     [ before k7  ]                    anchor k4
+    3      [ before k4  ]                                   anchor k1
+    4   [ ] before k1: empty, the end
+
+- Everything from the anchor up has been received. The *window* is the range of keys that may still be returned; its
+  upper end falls to the anchor with each page. What the service repeats lies above it and is dropped, so nothing is
+  returned twice.
+- Only an empty page ends the walk, or a page that reaches below the lower bound. A short page does not.
+- Anchors strictly fall; a page that holds nothing older than its anchor is a `PaginationLoop`. So the walk terminates.
+
+**A deleted anchor.** If the anchor has been deleted, the service refuses its id. The same page is then requested by
+time: before the next whole second, because the service documents no finer time. That page may begin above the anchor
+again, even more than a page above it if that second is crowded. The window drops what was returned before, and the walk
+continues below the oldest message of the page, again by id. Each id is replaced by its time only once, so this
+terminates too. A bound that is only an id has no time; if it is refused, the error is raised.
+
+**Oldest first** (`OldestFirstWalk`). It must reach the beginning before it can return anything, so it walks back first
+and remembers each page as a *span*: its oldest key, and the oldest key of the page above it. Of all but 17 pages it
+forgets the content.
+
+    beginning                                                      end
+    │ held: 16 pages │ spans: two keys for each page │ newest page │
+    ◁─────────────────────────────── 1 walk back ──────────────────┤
+    ├─ 2 return ────▷├─ 3 request again, return ────▷├─ 4 return ─▷│
+
+- Spans adjoin each other, so together they cover the history. The newest page is kept, which fixes the upper end:
+  messages that arrive later belong to the next listing.
+- A span is requested again as a walk back from its upper end, until its old lower end is reached, because by now it may
+  hold more than a page. No lower bound is sent: that message may have been deleted.
+- The lower end of the window rises with each page, so nothing is returned twice. Every step handles one page or
+  span, so the walk terminates. It makes at most twice the requests of a walk back.
+
+**An element that cannot be decoded** is reported once, at its key. Often its key is readable and it can be the anchor.
+If no element of a page has a readable time, the walk stands on an id alone. If there is no readable id either, the same
+page is requested again; a short page that comes back equal is the end, and otherwise the error is raised.
 """
 
 from __future__ import annotations
@@ -18,13 +60,13 @@ import msgspec
 from stride_async._errors import DecodeError, PaginationLoop, StaleBookmark
 from stride_async._models import Key, Message, just_above, key_of
 from stride_async._moments import NANOSECONDS, format_nanoseconds, to_nanoseconds
-from stride_async._wire.bookmark import Bookmark, Scalar, can_be_written, number_in, text_in
+from stride_async._wire.bookmark import Bookmark, Scalar, can_be_encoded, number_in, text_in
 from stride_async._wire.convert import key_at, message_at, undecodable
-from stride_async._wire.pages import Page, Undecodable, read_each, split_history, tell, whole
+from stride_async._wire.pages import Page, Undecodable, raw_body, read_each, report, split_history
 from stride_async._wire.request import Request
 
 HELD_PAGES = 16
-"""Pages an oldest-first walk keeps whole on its way back, so that catching up costs no second asking."""
+"""Pages that an oldest-first walk keeps, besides the newest one, so that catching up costs no second request."""
 
 _KIND = "history"
 _DAY = 86_400 * NANOSECONDS
@@ -36,7 +78,7 @@ Bound = str | Message | datetime | Key | Bookmark
 """Where a history begins or ends, exclusive.
 
 - A message id, or a `Message`.
-- An aware datetime. Messages of that very microsecond are excluded.
+- An aware datetime. It excludes a message of exactly that moment.
 - A key, `(ts, id)`: the position of a message that need not exist. With an empty id it is the position before every
   message of that nanosecond, so `after=(ts, "")` includes them and `before=(ts, "")` does not.
 - A `Bookmark` of a history of the same conversation, whatever its bounds and order: the position of the bookmarked
@@ -44,46 +86,46 @@ Bound = str | Message | datetime | Key | Bookmark
 """
 
 
-class _Named(msgspec.Struct):
+class _OnlyId(msgspec.Struct):
     id: str
 
 
-_named = msgspec.json.Decoder(_Named).decode
+_only_id = msgspec.json.Decoder(_OnlyId).decode
 
 
-def _name_of(raw: msgspec.Raw) -> str | None:
-    """The id of a message of which nothing else may be readable."""
+def _id_at(raw: msgspec.Raw) -> str | None:
+    """Return the id of a message of which nothing else may be readable."""
     try:
-        return _named(raw).id
+        return _only_id(raw).id
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
 @attrs.frozen(eq=False, repr=False)
 class _Edge:
-    """A bound as far as it is known: the message to ask with, and its place in time."""
+    """One bound of a request, as far as it is known: a message id, a time, or both."""
 
     id: str | None
     ts: int | None
 
     @property
     def key(self) -> Key | None:
-        """The place of the message, where both parts of it are known."""
+        """The key of the message, if both parts are known."""
         return None if self.ts is None or self.id is None else (self.ts, self.id)
 
     @property
-    def word(self) -> Scalar:
-        """For the fingerprint of a listing: the id where there is one, else the moment."""
+    def scalar(self) -> Scalar:
+        """The edge in the query of a bookmark: the id if there is one, else the time."""
         return self.id if self.id is not None else format_nanoseconds(self.ts or 0)
 
     def floor(self) -> Key | None:
-        """The least key above this lower bound."""
+        """The least key above this lower bound, if its time is known."""
         if self.ts is None:
             return None
         return (self.ts + 1, "") if self.id is None else just_above((self.ts, self.id))
 
     def ceiling(self) -> Key | None:
-        """All keys below this upper bound are less than this one."""
+        """The least key that this upper bound excludes, if its time is known."""
         return None if self.ts is None else (self.ts, self.id or "")
 
 
@@ -104,8 +146,8 @@ def _edge_of(bound: Bound | None, name: Literal["after", "before"], path: str) -
     ts, id = bound if isinstance(bound, tuple) else (None, bound)
     if ts is not None and not _EARLIEST - _DAY <= ts <= _LATEST + _DAY:
         raise ValueError(f"{name}={bound!r} is outside the years 1 to 9999; expected (nanoseconds, message id)")
-    if not can_be_written(id):
-        raise ValueError(f"{name}={bound!r} cannot be written in UTF-8")
+    if not can_be_encoded(id):
+        raise ValueError(f"{name}={bound!r} cannot be encoded as UTF-8")
     if id:
         return _Edge(id, ts)
     if ts is None:
@@ -124,7 +166,7 @@ def _bookmarked(bookmark: Bookmark, name: str, path: str) -> Key:
 
 
 def _key_in(bookmark: Bookmark) -> Key:
-    # Its offset from UTC may put a message up to a day outside the years that can be written.
+    # An offset from UTC may put a message up to a day outside the years that can be written.
     ts, id = number_in(bookmark, "ts", _EARLIEST - _DAY, _LATEST + _DAY), text_in(bookmark, "id")
     if not id:
         raise StaleBookmark("the bookmark has an empty id")
@@ -147,13 +189,13 @@ class HistoryListing:
         return {
             "kind": _KIND,
             "path": self.path,
-            "after": self.after.word if self.after else None,
-            "before": self.before.word if self.before else None,
+            "after": self.after.scalar if self.after else None,
+            "before": self.before.scalar if self.before else None,
             "order": "oldest first" if self.oldest_first else "newest first",
         }
 
     def walk(self, page_size: int, bookmark: Bookmark | None) -> HistoryWalk | OldestFirstWalk:
-        """From the end the order names, or from behind the bookmarked message."""
+        """Return a walk from the end that the order names, or from directly after the bookmarked message."""
         at = None
         if bookmark is not None and bookmark.place:
             ts, id = _key_in(bookmark)
@@ -162,26 +204,26 @@ class HistoryListing:
             return OldestFirstWalk(self, page_size, at)
         return HistoryWalk(self, page_size, at)
 
-    def places(self, items: Sequence[Message], last: Key | None) -> Callable[[int], Bookmark]:
-        """The bookmark behind the first n items of a page; behind none of them it is that of the `last` before it."""
+    def bookmarks(self, items: Sequence[Message], last: Key | None) -> Callable[[int], Bookmark]:
+        """Return what gives the bookmark after the first n items of a page; `last` is the key before the page."""
         query = self.query
 
-        def place_after(count: int) -> Bookmark:
+        def bookmark_after(count: int) -> Bookmark:
             key = key_of(items[count - 1]) if count else last
             return Bookmark(query, {} if key is None else {"ts": key[0], "id": key[1]})
 
-        return place_after
+        return bookmark_after
 
 
 def history(
     path: str, limit_key: str, after: Bound | None, before: Bound | None, *, oldest_first: bool
 ) -> HistoryListing:
-    """A listing of the messages between two bounds.
+    """Return a listing of the messages between two bounds.
 
     Raises:
         ValueError: A bound is a naive datetime, an empty id, a key outside the years 1 to 9999, or a bookmark without
-            a message, or `after` is later than `before`.
-        StaleBookmark: A bound is a bookmark of another conversation.
+            a message; or `after` is later than `before`.
+        StaleBookmark: A bound is a bookmark of another listing.
     """
     low, high = _edge_of(after, "after", path), _edge_of(before, "before", path)
     if low and high and low.ts is not None and high.ts is not None and low.ts > high.ts:
@@ -192,12 +234,11 @@ def history(
 
 @attrs.frozen(eq=False, repr=False)
 class _Window:
-    """What may be given: from `floor` on, below `ceiling`, as far as these are known."""
+    """The range of keys that may still be returned: from `floor` to below `ceiling`, where these are known."""
 
     floor: Key | None
     ceiling: Key | None
-    edges: frozenset[str]
-    """Ids of the bounds themselves, which are excluded whatever their time."""
+    edges: frozenset[str]  # ids of the bounds, which are excluded even if their time is unknown
 
     @classmethod
     def of(cls, listing: HistoryListing) -> _Window:
@@ -206,11 +247,11 @@ class _Window:
         return cls(after.floor() if after else None, before.ceiling() if before else None, edges)
 
     def above(self, floor: Key) -> _Window:
-        """Its part from a key on."""
+        """Return the part from a key up."""
         return self if self.floor is not None and self.floor >= floor else _Window(floor, self.ceiling, self.edges)
 
     def below(self, ceiling: Key) -> _Window:
-        """Its part below a key."""
+        """Return the part below a key."""
         if self.ceiling is not None and self.ceiling <= ceiling:
             return self
         return _Window(self.floor, ceiling, self.edges)
@@ -223,7 +264,7 @@ class _Window:
         )
 
     def part(self, messages: list[Message]) -> list[Message]:
-        """Those of sorted messages that lie within, each once."""
+        """Return those of the sorted messages that lie within, without repeated ones."""
         if not messages:
             return messages
         within = not self.edges and self.holds(key_of(messages[0])) and self.holds(key_of(messages[-1]))
@@ -232,21 +273,18 @@ class _Window:
         return list({message.id: message for message in messages if self.holds(key_of(message))}.values())
 
 
-class _Backwards:
-    """Asks for one page after the other, each older than the last, between two edges."""
+class _WalkBack:
+    """The requests of a walk back: each names the anchor that the page before it yielded."""
 
     def __init__(self, listing: HistoryListing, page_size: int, *, after: _Edge | None, before: _Edge | None) -> None:
         self._listing = listing
         self._page_size = page_size
         self._after = after
         self._before = before
-        self._by_id = (True, True)
-        """Whether the lower and the upper edge are asked for by message id; a deleted one is asked for by time."""
-        self._left: set[str] = set()
-        """Ids that led nowhere: of messages that were gone, or stood on without knowing their time."""
-        self._asked = page_size
-        self._unreadable: bytes | None = None
-        """The last page, if there was nothing in it to stand on."""
+        self._by_id = (True, True)  # whether the lower and the upper edge are requested by id, or else by time
+        self._used: set[str] = set()  # ids that were deleted, or were the anchor without a known time
+        self._limit = page_size  # of the last request
+        self._unreadable: bytes | None = None  # the last page, if it had no readable id
         self.ended = False
 
     def request(self, limit: int) -> Request[bytes]:
@@ -263,90 +301,89 @@ class _Backwards:
                 query.append(("beforeMessage", high.id))
             elif high.ts is not None:
                 query.append(("beforeTimestamp", format_nanoseconds(_second_after(high))))
-                # A whole second takes in more than was asked for: a small page might hold nothing but that.
+                # A whole second includes more than was wanted: a small page might hold nothing else.
                 limit = self._page_size
         query.append(("limit", str(limit)))
-        self._asked = limit
+        self._limit = limit
         return Request(
             method="GET",
             path=self._listing.path,
             query=tuple(query),
-            read=whole,
+            read=raw_body,
             limit_key=self._listing.limit_key,
         )
 
-    def edge_is_gone(self) -> bool:
-        """Ask by time from now on for every edge whose time is known; False when that changes nothing."""
+    def recover_from_gone(self) -> bool:
+        """Request every edge by time whose time is known. Return False if that changes nothing."""
         low, high = self._after, self._before
         by_id = (
             self._by_id[0] and not (low and low.key),
-            self._by_id[1] and not (high and high.key and high.id not in self._left),
+            self._by_id[1] and not (high and high.key and high.id not in self._used),
         )
         if high and high.id and not by_id[1]:
-            self._left.add(high.id)
+            self._used.add(high.id)
         changed, self._by_id = by_id != self._by_id, by_id
         return changed
 
-    def oldest(self, elements: Sequence[msgspec.Raw], path: str, body: bytes) -> _Edge | None:
-        """The oldest message of a page, from whatever part of its elements can be read; None at the end.
+    def anchor(self, elements: Sequence[msgspec.Raw], path: str, body: bytes) -> _Edge | None:
+        """Return the oldest message of a page, judged by what is readable of it, or None at the end.
 
-        Where no time can be read, it is the first message not stood on yet, of which only the id is known. Where no
-        id can be read either, it is nowhere, and the same page is asked for once more: a short one that comes again
-        is the end.
+        Where no time is readable, it is the first message that was not the anchor yet, of which only the id is known.
+        Where no id is readable either, it is `_NOWHERE`, and the same page is requested once more.
 
         Raises:
-            DecodeError: nothing can be stood on for the second time.
+            DecodeError: No id is readable for the second time.
         """
         key = min((key for raw in elements if (key := key_at(bytes(raw))) is not None), default=None)
         if key is not None:
             return _Edge(key[1], key[0])
         for raw in elements:
-            name = _name_of(raw)
-            if name and name not in self._left:
-                return _Edge(name, None)
-        if not elements or (body == self._unreadable and len(elements) < self._asked):
+            id = _id_at(raw)
+            if id and id not in self._used:
+                return _Edge(id, None)
+        if not elements or (body == self._unreadable and len(elements) < self._limit):
             return None
         if self._unreadable is None:
             return _NOWHERE
-        raise undecodable(path, body, "no message of this page has a readable id, so the walk cannot go on")
+        raise undecodable(path, body, "no message of this page has a readable id, so the history cannot continue")
 
-    def check(self, oldest: _Edge | None) -> None:
-        """A page must hold something older than what it was asked with.
+    def check(self, anchor: _Edge | None) -> None:
+        """Check that a page holds something older than the message that it was requested with.
 
         Raises:
-            PaginationLoop: it does not, so going on would never end.
+            PaginationLoop: It does not, so the walk would never end.
         """
         edge = self._before.key if self._before and self._by_id[1] else None
-        found = oldest.key if oldest else None
+        found = anchor.key if anchor else None
         if edge is not None and found is not None and found >= edge:
             raise PaginationLoop(
-                f"GET {self._listing.path}: asked for messages before {edge[1]}, the service gave none that is older"
+                f"GET {self._listing.path}: the page before message {edge[1]} contains no older message"
             )
 
-    def go_on_below(self, oldest: _Edge | None, body: bytes) -> None:
-        """The next page is the one below the oldest message of this one."""
-        self._unreadable = body if oldest == _NOWHERE else None
-        if oldest == _NOWHERE:
+    def continue_below(self, anchor: _Edge | None, body: bytes) -> None:
+        """Let the next request ask for the page below this one."""
+        self._unreadable = body if anchor == _NOWHERE else None
+        if anchor == _NOWHERE:
             return
         floor = self._after.floor() if self._after else None
-        if oldest is None or (oldest.key is not None and floor is not None and oldest.key < floor):
+        if anchor is None or (anchor.key is not None and floor is not None and anchor.key < floor):
             self.ended = True
             return
-        if oldest.ts is None and oldest.id is not None:
-            self._left.add(oldest.id)
-        self._before = oldest
+        if anchor.ts is None and anchor.id is not None:
+            self._used.add(anchor.id)
+        self._before = anchor
         self._by_id = (self._by_id[0], True)
 
 
 def _second_before(edge: _Edge) -> int:
-    """A whole second not above the edge, strictly below it where messages of that very moment count."""
+    """Return a whole second that is not above the edge, and is below it if messages of that moment are included."""
     assert edge.ts is not None
     ts = edge.ts - 1 if edge.id is not None else edge.ts
     return _writable(ts // NANOSECONDS * NANOSECONDS)
 
 
 def _second_after(edge: _Edge) -> int:
-    """A whole second not below the edge, strictly above it where messages of that very moment count."""
+    """Return a whole second that is not below the edge, and is above it if messages of that moment are included."""
     assert edge.ts is not None
     ts = edge.ts + 1 if edge.id is not None else edge.ts
     return _writable(-(-ts // NANOSECONDS) * NANOSECONDS)
@@ -356,44 +393,42 @@ def _writable(ts: int) -> int:
     return min(max(ts, _EARLIEST), _LATEST)
 
 
-class _Unplaced:
-    """Elements without a readable time, which a page and the next may both have: each is told once."""
+class _WithoutKey:
+    """Undecodable elements without a readable key. Two adjacent pages may hold the same one; it is reported once."""
 
     def __init__(self) -> None:
         self._before: frozenset[bytes] = frozenset()
 
-    def of(self, errors: Sequence[tuple[int, DecodeError]]) -> list[DecodeError]:
-        """Those that the page before did not have."""
+    def new(self, errors: Sequence[tuple[int, DecodeError]]) -> list[DecodeError]:
+        """Return the errors of those that the page before did not hold."""
         return [error for _, error in errors if key_at(error.raw) is None and error.raw not in self._before]
 
-    def passed(self, errors: Sequence[tuple[int, DecodeError]]) -> None:
-        """The page with these is done."""
+    def reported(self, errors: Sequence[tuple[int, DecodeError]]) -> None:
+        """Remember those of the page that is complete now."""
         self._before = frozenset(error.raw for _, error in errors if key_at(error.raw) is None)
 
 
 def _within(errors: Sequence[tuple[int, DecodeError]], window: _Window) -> list[DecodeError]:
-    """Those of messages whose place can be read and lies in the window."""
+    """Return the errors of elements whose key is readable and lies in the window."""
     return [error for _, error in errors if (key := key_at(error.raw)) is not None and window.holds(key)]
 
 
 class HistoryWalk:
-    """Newest first: page by page backwards, until an empty one."""
+    """The walk newest first; see the head of the module."""
 
     def __init__(self, listing: HistoryListing, page_size: int, at: _Edge | None) -> None:
         self._listing = listing
         self._page_size = page_size
-        self._back = _Backwards(listing, page_size, after=listing.after, before=at or listing.before)
-        self._last = at.key if at else None
-        """The last message given."""
+        self._back = _WalkBack(listing, page_size, after=listing.after, before=at or listing.before)
+        self._last = at.key if at else None  # the last message returned
         self._window = _Window.of(listing) if self._last is None else _Window.of(listing).below(self._last)
-        """What is still to come."""
+        # The last page held nothing new. Many such pages may follow a deleted anchor, so they are requested in full.
         self._catching_up = False
-        """The last page held nothing that was not given before: its like may fill many pages."""
-        self._unplaced = _Unplaced()
+        self._without_key = _WithoutKey()
         self._ready: Page[Message] | None = None
 
     def next(self, wanted: int | None) -> Request[bytes] | Page[Message] | None:
-        """The ready page, else the request for the next one back."""
+        """Return the page that is ready, else the request for the next page back, else None at the end."""
         if self._ready is not None:
             page, self._ready = self._ready, None
             return page
@@ -402,75 +437,70 @@ class HistoryWalk:
         limit = self._page_size if wanted is None or self._catching_up else min(self._page_size, wanted)
         return self._back.request(limit)
 
-    def place_is_gone(self) -> bool:
-        """The message the walk stands on was deleted: go on by time."""
-        return self._back.edge_is_gone()
+    def recover_from_gone(self) -> bool:
+        """Replace a deleted anchor by its time. Return False if it has none."""
+        return self._back.recover_from_gone()
 
-    def take(self, body: bytes, on_undecodable: Undecodable | None) -> None:
-        """One page back, given newest first."""
+    def receive(self, body: bytes, on_undecodable: Undecodable | None) -> None:
+        """Process one page of the walk back.
+
+        Raises:
+            PaginationLoop: The page contains nothing older than what it was requested with.
+            DecodeError: The page, or without a callback one of its messages, cannot be decoded.
+        """
         elements, path = split_history(body)
         decoded = read_each(elements, path, message_at)
         messages = decoded.items
         messages.sort(key=key_of, reverse=True)
         if decoded.errors:
-            tell([*self._unplaced.of(decoded.errors), *_within(decoded.errors, self._window)], on_undecodable)
-            oldest = self._back.oldest(elements, path, body)
+            report([*self._without_key.new(decoded.errors), *_within(decoded.errors, self._window)], on_undecodable)
+            anchor = self._back.anchor(elements, path, body)
         else:
-            oldest = _Edge(messages[-1].id, messages[-1].ts) if messages else None
-        self._back.check(oldest)
-        self._unplaced.passed(decoded.errors)
+            anchor = _Edge(messages[-1].id, messages[-1].ts) if messages else None
+        self._back.check(anchor)
+        self._without_key.reported(decoded.errors)
         items = self._window.part(messages)
         self._catching_up = not items
-        self._ready = Page(items, body, self._listing.places(items, self._last))
+        self._ready = Page(items, body, self._listing.bookmarks(items, self._last))
         if items:
             self._last = key_of(items[-1])
-        if oldest is not None and oldest.key is not None:
-            self._window = self._window.below(oldest.key)
-        self._back.go_on_below(oldest, body)
+        if anchor is not None and anchor.key is not None:
+            self._window = self._window.below(anchor.key)
+        self._back.continue_below(anchor, body)
 
 
 @attrs.frozen(eq=False, repr=False)
 class _Span:
-    """Where a page lay on the way back: below `upper` (None: it was the newest), from `oldest` on."""
+    """The range of keys of one page on the way back: from `oldest` to below `upper`. The newest one has no `upper`."""
 
     upper: Key | None
     oldest: Key
 
 
 class OldestFirstWalk:
-    """The same messages in the other order, in bounded memory.
-
-    On the way back one anchor a page is kept, the first page and the last `HELD_PAGES` whole. Then the held pages are
-    given, oldest first, and those between are asked for again from anchor to anchor: at most twice the calls. The
-    upper end is fixed by the first page.
-    """
+    """The walk oldest first; see the head of the module."""
 
     def __init__(self, listing: HistoryListing, page_size: int, at: _Edge | None) -> None:
         self._listing = listing
         self._page_size = page_size
-        self._back = _Backwards(listing, page_size, after=at or listing.after, before=listing.before)
+        self._back = _WalkBack(listing, page_size, after=at or listing.after, before=listing.before)
         self._newest: tuple[_Span, bytes] | None = None
-        self._held: deque[tuple[_Span, bytes]] = deque()
-        """Newest first, as are the spans."""
+        self._held: deque[tuple[_Span, bytes]] = deque()  # newest first, as are the spans
         self._spans: list[_Span] = []
-        """Pages not held."""
-        self._lowest: Key | None = None
-        """The oldest message seen on the way back."""
+        self._lowest: Key | None = None  # the oldest message of the way back
         self._window = _Window.of(listing)
-        """What is still to come."""
         floor = at.floor() if at else None
         if floor is not None:
             self._window = self._window.above(floor)
-        self._last = at.key if at else None
-        """The last message given."""
-        self._again: _Again | None = None
+        self._last = at.key if at else None  # the last message returned
+        self._again: _SpanWalk | None = None
         self._ready: Page[Message] | None = None
-        self._unplaced = _Unplaced()
+        self._without_key = _WithoutKey()
         self._on_undecodable: Undecodable | None = None
 
     def next(self, wanted: int | None) -> Request[bytes] | Page[Message] | None:
-        """Back to the beginning first; then the held pages, then those asked for again, then the newest."""
-        del wanted  # The walk back must reach the beginning whatever is wanted.
+        """Return the next step: walk back first, then the held pages, then the spans, then the newest page."""
+        del wanted  # The walk back must reach the beginning, however few messages are wanted.
         if self._ready is not None:
             page, self._ready = self._ready, None
             return page
@@ -482,7 +512,7 @@ class OldestFirstWalk:
             return page
         if self._spans:
             if self._again is None:
-                self._again = _Again(self._listing, self._page_size, self._spans[-1], self._window)
+                self._again = _SpanWalk(self._listing, self._page_size, self._spans[-1], self._window)
             return self._again.back.request(self._page_size)
         if self._newest is not None:
             page = self._held_page(*self._newest)
@@ -490,32 +520,37 @@ class OldestFirstWalk:
             return page
         return None
 
-    def place_is_gone(self) -> bool:
-        """A message the walk stands on was deleted: go on by time."""
-        return (self._again.back if self._again else self._back).edge_is_gone()
+    def recover_from_gone(self) -> bool:
+        """Replace a deleted anchor by its time. Return False if it has none."""
+        return (self._again.back if self._again else self._back).recover_from_gone()
 
-    def take(self, body: bytes, on_undecodable: Undecodable | None) -> None:
-        """A page of the way back, or one asked for again."""
+    def receive(self, body: bytes, on_undecodable: Undecodable | None) -> None:
+        """Process one page of the walk back, or of a span that was requested again.
+
+        Raises:
+            PaginationLoop: The page contains nothing older than what it was requested with.
+            DecodeError: The page, or without a callback one of its messages, cannot be decoded.
+        """
         self._on_undecodable = on_undecodable
         if self._again is None:
-            self._take_back(body)
-        elif self._again.take(body, on_undecodable):
+            self._receive_back(body)
+        elif self._again.receive(body, on_undecodable):
             self._ready = self._page(self._again.span, self._again.found, body)
             self._again = None
             self._spans.pop()
 
-    def _take_back(self, body: bytes) -> None:
+    def _receive_back(self, body: bytes) -> None:
         elements, path = split_history(body)
-        oldest = self._back.oldest(elements, path, body)
-        self._back.check(oldest)
+        anchor = self._back.anchor(elements, path, body)
+        self._back.check(anchor)
         if any(key_at(bytes(raw)) is None for raw in elements):
-            # What has no time has no place to be told at later.
+            # Without a key an element belongs to no span, so it is reported now.
             errors = read_each(elements, path, message_at).errors
-            tell(self._unplaced.of(errors), self._on_undecodable)
-            self._unplaced.passed(errors)
-        if oldest is not None and oldest.key is not None:
-            self._keep(oldest.key, body)
-        self._back.go_on_below(oldest, body)
+            report(self._without_key.new(errors), self._on_undecodable)
+            self._without_key.reported(errors)
+        if anchor is not None and anchor.key is not None:
+            self._keep(anchor.key, body)
+        self._back.continue_below(anchor, body)
 
     def _keep(self, oldest: Key, body: bytes) -> None:
         if self._newest is None:
@@ -525,19 +560,19 @@ class OldestFirstWalk:
             if len(self._held) > HELD_PAGES:
                 self._spans.append(self._held.popleft()[0])
         else:
-            return  # Asked for by time, this page brought nothing older.
+            return  # A page requested by time brought nothing older.
         self._lowest = oldest
 
     def _held_page(self, span: _Span, body: bytes) -> Page[Message]:
         elements, path = split_history(body)
         decoded = read_each(elements, path, message_at)
         window = self._window if span.upper is None else self._window.below(span.upper)
-        tell(_within(decoded.errors, window), self._on_undecodable)
+        report(_within(decoded.errors, window), self._on_undecodable)
         return self._page(span, [m for m in decoded.items if window.holds(key_of(m))], body)
 
     def _page(self, span: _Span, messages: list[Message], body: bytes) -> Page[Message]:
         items = sorted({m.id: m for m in messages}.values(), key=key_of)
-        page = Page(items, body, self._listing.places(items, self._last))
+        page = Page(items, body, self._listing.bookmarks(items, self._last))
         if items:
             self._last = key_of(items[-1])
         if span.upper is not None:
@@ -545,27 +580,27 @@ class OldestFirstWalk:
         return page
 
 
-class _Again:
-    """A span of the way back that was not held, asked for once more."""
+class _SpanWalk:
+    """The walk back through one span that is requested again."""
 
     def __init__(self, listing: HistoryListing, page_size: int, span: _Span, window: _Window) -> None:
         assert span.upper is not None
-        # No lower bound is asked with: that could be a message deleted by now. What lies too low is dropped.
-        self.back = _Backwards(listing, page_size, after=None, before=_Edge(span.upper[1], span.upper[0]))
+        # No lower bound is requested: that message may have been deleted. What lies below the span is dropped.
+        self.back = _WalkBack(listing, page_size, after=None, before=_Edge(span.upper[1], span.upper[0]))
         self.span = span
         self.found: list[Message] = []
         self._window = window.below(span.upper)
 
-    def take(self, body: bytes, on_undecodable: Undecodable | None) -> bool:
-        """Whether the span is whole: its old lower end was reached, since more than a page may lie in it by now."""
+    def receive(self, body: bytes, on_undecodable: Undecodable | None) -> bool:
+        """Process one page. Return whether the span is complete, that is, its old lower end was reached."""
         elements, path = split_history(body)
-        oldest = self.back.oldest(elements, path, body)
-        self.back.check(oldest)
+        anchor = self.back.anchor(elements, path, body)
+        self.back.check(anchor)
         decoded = read_each(elements, path, message_at)
-        tell(_within(decoded.errors, self._window), on_undecodable)
+        report(_within(decoded.errors, self._window), on_undecodable)
         self.found += [m for m in decoded.items if self._window.holds(key_of(m))]
-        self.back.go_on_below(oldest, body)
-        if oldest is not None and oldest.key is not None:
-            self._window = self._window.below(oldest.key)
-            return oldest.key <= self.span.oldest
+        self.back.continue_below(anchor, body)
+        if anchor is not None and anchor.key is not None:
+            self._window = self._window.below(anchor.key)
+            return anchor.key <= self.span.oldest
         return self.back.ended

@@ -1,7 +1,40 @@
-"""The kinds of page, the request that follows each, and the place behind each item. Pure.
+"""Listings page by page: the states of a walk, and the two walks that follow cursors or offsets. Pure.
 
-A `Walk` is asked for its next step: a request to send, a page that is ready, or None at the end. What comes in
-for a request is given to `take`; a walk that raises there has not moved, so the same request may be sent again.
+A `Walk` reads one listing from one end to the other. It sends nothing itself. Its caller runs this loop:
+
+    next() ──> Request ──(send it)──> receive(body) ──> next() ──> Page ──> next() ──> … ──> None
+                  │
+                  └──(the service no longer has what the request names)──> recover_from_gone()
+
+- `next` returns the page that is ready, else the request for the following page, else None at the end. Without a
+  `receive` in between it returns the same request again.
+- `receive` takes the body of the response. It checks and decodes everything first and changes the walk last. If it
+  raises, the walk is where it was, and sending the same request again loses nothing. An element that cannot be decoded
+  is handed to a callback; without a callback its error is raised.
+- `recover_from_gone` only matters for a history, which names a message that may be deleted (see `history.py`).
+
+Each page can tell the bookmark after any of its items, because it remembers what the request and the elements before
+the item were. A new walk begins at a bookmark.
+
+**Cursors** (`CursorWalk`). Each page carries the cursor of the next one.
+
+- The end is a missing, null or empty cursor, or the cursor that was just requested. A short or an empty page is not the
+  end.
+- Any other cursor that was seen before would lead in a circle: `PaginationLoop`. Over 100 consecutive empty pages, each
+  with a new cursor, are `TooManyEmptyPages`. So a walk over a finite list terminates.
+- An item that appears twice, because the list shifted, is returned once.
+- A bookmark is the cursor of a page, the number of elements up to the item, and the id of the item. To resume, the page
+  is requested again and the item is searched by id. If it is not in that page, it may have moved to the next one, so
+  the elements after its old position are withheld until that page has been searched too. Only then does the count
+  decide: with the bookmarked item gone, the elements before it are skipped, and the one in its place is returned.
+
+**Offsets** (`OffsetWalk`). Each request names the offset of its first element.
+
+- The end is an empty page, a page shorter than the smaller of the requested limit and the one in the response, or a
+  page with nothing new. The last rule also ends the walk of a service that ignores the offset and repeats one page.
+- An item that appears twice is returned once. When the list shifts, others may be missed; offsets cannot prevent that.
+- A bookmark is the offset after the item, and its id. To resume, the item is searched at its offset, then from the
+  beginning of the list. If it is nowhere, the offset decides.
 """
 
 from __future__ import annotations
@@ -22,66 +55,74 @@ from stride_async._wire.request import Query, Request, Response
 
 T = TypeVar("T")
 
-MOST_EMPTY_PAGES = 100
-"""Empty pages in a row that are followed while the service still gives a cursor."""
-
-MOST_COUNTED = 2**31 - 1
-"""The largest count or offset that a bookmark may hold."""
+MOST_EMPTY_PAGES = 100  # in a row, each with a new cursor
+MOST_COUNTED = 2**31 - 1  # the largest count or offset in a bookmark
 
 Undecodable = Callable[[DecodeError], None]
-"""Is given the error of each element that cannot be decoded, so that the listing goes on."""
+"""Called with the error of an element that cannot be decoded; the listing then continues without the element."""
 
 
 @attrs.frozen(eq=False)
 class Page(Generic[T]):
-    """One page of a listing as it came."""
+    """One page of a listing."""
 
     items: Sequence[T]
-    """In the listing's order; elements that could not be decoded, and repeats, are left out."""
+    """The items in the order of the listing, without repeated and undecodable ones."""
     raw: bytes = attrs.field(repr=False)
-    """The service's own answer."""
-    place_after: Callable[[int], Bookmark] = attrs.field(repr=False)
-    """The bookmark behind the first n items."""
+    """The body of the response, as the service sent it."""
+    bookmark_after: Callable[[int], Bookmark] = attrs.field(repr=False)
+    """Return the bookmark after the first n items of this page."""
 
     @property
     def bookmark(self) -> Bookmark:
-        """Behind the last item of this page."""
-        return self.place_after(len(self.items))
+        """The position after the last item of this page."""
+        return self.bookmark_after(len(self.items))
 
-    def cut(self, most: int) -> Page[T]:
-        """This page with its first `most` items at most."""
-        return self if len(self.items) <= most else Page(self.items[:most], self.raw, self.place_after)
+
+def shortened(page: Page[T], most: int) -> Page[T]:
+    """Return a page with at most the first `most` items."""
+    return page if len(page.items) <= most else Page(page.items[:most], page.raw, page.bookmark_after)
 
 
 class Walk(Protocol[T]):
-    """A listing under way."""
+    """The reading of one listing from one end to the other."""
 
     @abstractmethod
     def next(self, wanted: int | None) -> Request[bytes] | Page[T] | None:
-        """The next step; `wanted` is how many more items are asked for at most, None: all."""
+        """Return a page that is ready, else the next request, else None at the end.
+
+        `wanted` is the largest number of items that the consumer still wants; None means all.
+        """
 
     @abstractmethod
-    def take(self, body: bytes, on_undecodable: Undecodable | None) -> None:
-        """The answer to the last request."""
+    def receive(self, body: bytes, on_undecodable: Undecodable | None) -> None:
+        """Process the response to the last request.
+
+        Raises:
+            StrideError: The walk is unchanged, and the request can be sent again.
+        """
 
     @abstractmethod
-    def place_is_gone(self) -> bool:
-        """What the last request named is not there; True when another way to go on will now be asked."""
+    def recover_from_gone(self) -> bool:
+        """Handle that the service no longer has what the last request named.
+
+        Return whether the next request asks for the same page in another way.
+        """
 
 
 class Listing(Protocol[T]):
-    """What is listed: starts walks and knows what a bookmark of it must say."""
+    """Something that can be listed. It starts walks, and its query identifies its bookmarks."""
 
     @property
     def query(self) -> Mapping[str, Scalar]:
-        """Kind, path, filters, bounds and order: what a bookmark carries."""
+        """Kind, path, filters, bounds and order."""
 
     def walk(self, page_size: int, bookmark: Bookmark | None) -> Walk[T]:
-        """A walk from the start, or from behind a bookmark of this listing."""
+        """Return a walk from the start, or from a bookmark of this listing."""
 
 
-def whole(response: Response) -> bytes:
-    """The body of a page, to be split by the walk that asked for it."""
+def raw_body(response: Response) -> bytes:
+    """Read a response as its body, for the walk to split."""
     return response.body
 
 
@@ -98,59 +139,57 @@ _unwrap = msgspec.json.Decoder(_Wrapper).decode
 @attrs.frozen(eq=False, repr=False)
 class _Split:
     elements: list[msgspec.Raw]
-    path: str
-    """Of the list: `$.values` or `$.messages`."""
+    path: str  # of the list, `$.values` or `$.messages`
     cursor: str | None
     limit: object
 
 
-def _split(body: bytes, first: str, second: str) -> _Split:
-    """The elements of a page, undecoded, from the key `first` or else `second` (protocol 4.4); null is empty."""
+def _split(body: bytes, name: str, other: str) -> _Split:
+    """Split a page into its undecoded elements, which are under one of two names (protocol 4.4). Null is empty."""
     try:
         wrapper = _unwrap(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        words, _, where = str(error).partition(" - at `")
-        raise undecodable(where.rstrip("`") or "$", body, words) from error
-    for name in (first, second):
-        elements = getattr(wrapper, name)
+        message, _, where = str(error).partition(" - at `")
+        raise undecodable(where.rstrip("`") or "$", body, message) from error
+    for key in (name, other):
+        elements = getattr(wrapper, key)
         if elements is not msgspec.UNSET:
-            return _Split(elements or [], f"$.{name}", wrapper.cursor or None, wrapper.limit)
-    raise undecodable("$", body, f"required field {first} missing")
+            return _Split(elements or [], f"$.{key}", wrapper.cursor or None, wrapper.limit)
+    raise undecodable("$", body, f"required field {name} missing")
 
 
 def split_history(body: bytes) -> tuple[list[msgspec.Raw], str]:
-    """The undecoded messages of a history page and the path of their list."""
+    """Return the undecoded messages of a history page, and the path of their list."""
     page = _split(body, "messages", "values")
     return page.elements, page.path
 
 
 def split_values(body: bytes) -> tuple[list[msgspec.Raw], str]:
-    """The undecoded elements of a list and their path."""
+    """Return the undecoded elements of a list, and its path."""
     page = _split(body, "values", "messages")
     return page.elements, page.path
 
 
 Read = Callable[[bytes, str], T]
-"""Decodes one element at a path."""
+"""Decode one element at a path."""
 
 
 @attrs.frozen(eq=False, repr=False)
 class Decoded(Generic[T]):
-    """The elements of a page, each as an item or as the error that says why it is none."""
+    """The decoded elements of a page. `numbers` are the indexes of the items among the elements."""
 
     items: list[T]
     numbers: Sequence[int]
-    """Where each item stood among the elements."""
     errors: Sequence[tuple[int, DecodeError]] = ()
-    """The others, with where they stood."""
+    """The index and the error of each element that could not be decoded."""
 
 
 def read_each(elements: Sequence[msgspec.Raw], path: str, read: Read[T]) -> Decoded[T]:
-    """Each element decoded on its own."""
+    """Decode each element by itself, so that an error costs one element."""
     try:
         return Decoded([read(bytes(raw), path) for raw in elements], range(len(elements)))
     except DecodeError:
-        # Only now is it worth the time to write down the path of every element.
+        # Composing the path of every element takes time, which is spent only now.
         items, numbers, errors = [], [], []
         for number, raw in enumerate(elements):
             try:
@@ -162,10 +201,10 @@ def read_each(elements: Sequence[msgspec.Raw], path: str, read: Read[T]) -> Deco
 
 
 def read_all(elements: Sequence[msgspec.Raw], path: str, read: Read[T]) -> list[T]:
-    """Each element decoded, in order.
+    """Decode all elements, in order.
 
     Raises:
-        DecodeError: of the first that cannot be decoded.
+        DecodeError: The error of the first element that cannot be decoded.
     """
     decoded = read_each(elements, path, read)
     for _, error in decoded.errors:
@@ -173,8 +212,8 @@ def read_all(elements: Sequence[msgspec.Raw], path: str, read: Read[T]) -> list[
     return decoded.items
 
 
-def tell(errors: Iterable[DecodeError], on_undecodable: Undecodable | None) -> None:
-    """Hand each error to the callback; without one the first is raised."""
+def report(errors: Iterable[DecodeError], on_undecodable: Undecodable | None) -> None:
+    """Call the callback with each error. Without a callback, raise the first one."""
     for error in errors:
         if on_undecodable is None:
             raise error
@@ -183,7 +222,7 @@ def tell(errors: Iterable[DecodeError], on_undecodable: Undecodable | None) -> N
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class CursorListing(Generic[T]):
-    """A listing whose pages name the cursor of the next (protocol 5.2)."""
+    """A listing whose pages carry the cursor of the next one (protocol 5.2)."""
 
     kind: str
     path: str
@@ -197,24 +236,23 @@ class CursorListing(Generic[T]):
         return {"kind": self.kind, "path": self.path, **dict(self.filters)}
 
     def walk(self, page_size: int, bookmark: Bookmark | None) -> CursorWalk[T]:
-        """From the first page, or from the page the bookmark points into."""
+        """Return a walk from the first page, or from the page of the bookmark."""
         return CursorWalk(self, page_size, bookmark)
 
 
 @attrs.frozen(eq=False, repr=False)
 class _CursorPage(Generic[T]):
-    """What a cursor gave, or what of it lies behind an element."""
+    """One page as decoded, or the rest of it after some element."""
 
     cursor: str | None
-    following: str | None
-    """The next page's cursor; None at the end."""
+    following: str | None  # the cursor of the next page; None at the end
     items: Sequence[tuple[int, T]]
     errors: Sequence[tuple[int, DecodeError]]
     size: int
     body: bytes
 
-    def behind(self, count: int) -> _CursorPage[T]:
-        """This page without its first `count` elements."""
+    def without_first(self, count: int) -> _CursorPage[T]:
+        """Return the page without its first `count` elements."""
         return attrs.evolve(
             self,
             items=[(n, item) for n, item in self.items if n >= count],
@@ -224,130 +262,127 @@ class _CursorPage(Generic[T]):
 
 @attrs.frozen(eq=False, repr=False)
 class _Search(Generic[T]):
-    """For the bookmarked item, which a list that moved may have pushed a page on, or lost."""
+    """The search for the bookmarked item, which may have moved to another page or may be gone."""
 
     last: str
-    count: int
-    """Elements still to be passed over when the item is not found."""
-    withheld: tuple[_CursorPage[T], ...] = ()
-    """What is to be given if the page behind it does not have the item either."""
+    count: int  # elements still to skip if the item is not found
+    withheld: tuple[_CursorPage[T], ...] = ()  # to be returned if the item is not found in the next page either
 
     def look_in(
         self, page: _CursorPage[T], identify: Callable[[T], str]
     ) -> tuple[_Search[T] | None, tuple[_CursorPage[T], ...]]:
-        """The search that goes on from here, None when it is over, and what may be given by now."""
+        """Search one page. Return how to search on, or None if the search is over, and the pages that are ready."""
         found = next((n for n, item in page.items if identify(item) == self.last), None)
         if found is not None:
-            return None, (page.behind(found + 1),)
-        left, rest = self.count - page.size, self.withheld
-        if left < 0:
-            rest = (*rest, page.behind(self.count))
-        if page.following is None or (left < 0 and self.withheld):
-            return None, rest
-        return _Search(self.last, max(left, 0), rest), ()
+            return None, (page.without_first(found + 1),)
+        remaining, pages = self.count - page.size, self.withheld
+        if remaining < 0:
+            pages = (*pages, page.without_first(self.count))
+        if page.following is None or (remaining < 0 and self.withheld):
+            return None, pages
+        return _Search(self.last, max(remaining, 0), pages), ()
 
 
 class CursorWalk(Generic[T]):
-    """Follows cursors, finds cycles, gives no item twice."""
+    """A walk that follows cursors; see the head of the module."""
 
     def __init__(self, listing: CursorListing[T], page_size: int, bookmark: Bookmark | None) -> None:
         self._listing = listing
         self._page_size = page_size
         self._cursor: str | None = None
         self._known_cursors: set[bytes] = set()
-        self._given: set[str] = set()
+        self._seen: set[str] = set()
         self._empty = 0
         self._search: _Search[T] | None = None
-        self._place: Mapping[str, Scalar] = {}
-        """Behind the last item given."""
+        self._position: Mapping[str, Scalar] = {}  # after the last item returned
         self._ready: deque[Page[T]] = deque()
         self._ended = False
         if bookmark is not None and bookmark.place:
-            self._place = bookmark.place
+            self._position = bookmark.place
             self._cursor = text_in(bookmark, "cursor") or None
             count, last = number_in(bookmark, "count", 0, MOST_COUNTED), text_in(bookmark, "last")
-            # When the item is not found it is none of those counted: better one again than one missed.
+            # If the item is gone, it no longer counts. Returning one item again is better than missing one.
             self._search = _Search(last, count - 1) if count else None
 
     def next(self, wanted: int | None) -> Request[bytes] | Page[T] | None:
-        """The ready page, else the request for the next one."""
+        """Return a page that is ready, else the next request, else None at the end."""
         if self._ready:
             return self._ready.popleft()
         if self._ended:
             return None
         limit = self._page_size if wanted is None or self._search else min(self._page_size, wanted)
-        at = (("cursor", self._cursor),) if self._cursor else ()
+        cursor = (("cursor", self._cursor),) if self._cursor else ()
         return Request(
             method="GET",
             path=self._listing.path,
-            query=(*self._listing.filters, ("limit", str(limit)), *at),
-            read=whole,
+            query=(*self._listing.filters, ("limit", str(limit)), *cursor),
+            read=raw_body,
         )
 
-    def place_is_gone(self) -> bool:
-        """A cursor has no second way."""
+    def recover_from_gone(self) -> bool:
+        """Return False: a page can be requested only by its cursor."""
         return False
 
-    def take(self, body: bytes, on_undecodable: Undecodable | None) -> None:
-        """One page; ends on an absent, null or empty cursor, or on the very cursor asked with.
+    def receive(self, body: bytes, on_undecodable: Undecodable | None) -> None:
+        """Process one page.
 
         Raises:
-            PaginationLoop: any other cursor that was given before.
-            TooManyEmptyPages: each of more than 100 pages in a row was empty and promised another.
+            PaginationLoop: The cursor of the next page occurred before.
+            TooManyEmptyPages: More than 100 consecutive pages were empty, and each had a new cursor.
+            DecodeError: The page, or without a callback one of its elements, cannot be decoded.
         """
         split = _split(body, "values", "messages")
         following = None if split.cursor == self._cursor else split.cursor
         empty = 0 if split.elements else self._empty + 1
-        mark = _mark(following)
+        mark = _digest(following)
         if following is not None and mark in self._known_cursors:
-            raise PaginationLoop(f"GET {self._listing.path}: the service gave a cursor it had given before")
+            raise PaginationLoop(f"GET {self._listing.path}: the service returned a cursor for the second time")
         if following is not None and empty > MOST_EMPTY_PAGES:
             raise TooManyEmptyPages(
-                f"GET {self._listing.path}: more than {MOST_EMPTY_PAGES} empty pages in a row, each with a new cursor"
+                f"GET {self._listing.path}: over {MOST_EMPTY_PAGES} consecutive empty pages, each with a new cursor"
             )
         decoded = read_each(split.elements, split.path, self._listing.read)
         numbered = list(zip(decoded.numbers, decoded.items, strict=True))
         page = _CursorPage(self._cursor, following, numbered, decoded.errors, len(split.elements), body)
         search, pages = self._search.look_in(page, self._listing.identify) if self._search else (None, (page,))
-        tell((error for page in pages for _, error in page.errors), on_undecodable)
+        report((error for page in pages for _, error in page.errors), on_undecodable)
         self._search = search
         self._ready.extend(self._page(page) for page in pages)
         self._empty = empty
-        self._known_cursors.update((mark, _mark(self._cursor)))
+        self._known_cursors.update((mark, _digest(self._cursor)))
         self._cursor, self._ended = following, following is None
 
     def _page(self, page: _CursorPage[T]) -> Page[T]:
-        """What of a page was not given yet; its places."""
-        query, identify, before = self._listing.query, self._listing.identify, self._place
-        kept = []
+        query, identify, before = self._listing.query, self._listing.identify, self._position
+        new = []
         for n, item in page.items:
             name = identify(item)
-            if name not in self._given:
-                self._given.add(name)
-                kept.append((n, item))
+            if name not in self._seen:
+                self._seen.add(name)
+                new.append((n, item))
 
-        def behind(n: int, item: T) -> dict[str, Scalar]:
+        def after(n: int, item: T) -> dict[str, Scalar]:
             return {"cursor": page.cursor or "", "count": n + 1, "last": identify(item)}
 
-        if kept:
-            self._place = behind(*kept[-1])
+        if new:
+            self._position = after(*new[-1])
         elif page.following is not None:
-            before = self._place = {"cursor": page.following, "count": 0, "last": ""}
+            before = self._position = {"cursor": page.following, "count": 0, "last": ""}
         return Page(
-            [item for _, item in kept],
+            [item for _, item in new],
             page.body,
-            lambda count: Bookmark(query, behind(*kept[count - 1]) if count else before),
+            lambda count: Bookmark(query, after(*new[count - 1]) if count else before),
         )
 
 
-def _mark(cursor: str | None) -> bytes:
-    """Sixteen bytes that stand for a cursor: listings may have many thousands."""
+def _digest(cursor: str | None) -> bytes:
+    """Return 16 bytes that stand for a cursor, because a listing may have many thousands of them."""
     return blake2b((cursor or "").encode(), digest_size=16).digest()
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class OffsetListing(Generic[T]):
-    """A listing by `start` and `limit` (protocol 5.7, 5.19)."""
+    """A listing whose pages are requested by `start` and `limit` (protocol 5.7, 5.19)."""
 
     kind: str
     path: str
@@ -361,85 +396,80 @@ class OffsetListing(Generic[T]):
         return {"kind": self.kind, "path": self.path}
 
     def walk(self, page_size: int, bookmark: Bookmark | None) -> OffsetWalk[T]:
-        """From offset 0, or from behind the bookmarked item."""
+        """Return a walk from offset 0, or from a bookmark of this listing."""
         return OffsetWalk(self, page_size, bookmark)
 
 
 @attrs.frozen(eq=False, repr=False)
 class _OffsetPage(Generic[T]):
-    """What an offset gave."""
+    """One page as decoded. It is `short` if it has fewer elements than requested, or than the service's own limit."""
 
     start: int
     decoded: Decoded[T]
-    names: Sequence[str]
-    """Of the decoded items."""
+    names: Sequence[str]  # the ids of the decoded items
     size: int
     short: bool
-    """Fewer than were asked for, or than the service says it gives at most."""
     body: bytes
 
 
 class OffsetWalk(Generic[T]):
-    """Counts on, gives no item twice; offsets cannot promise more when the list moves.
-
-    A bookmarked item is looked for where it stood, then from the beginning on; only when it is nowhere is its offset
-    trusted.
-    """
+    """A walk by offset; see the head of the module."""
 
     def __init__(self, listing: OffsetListing[T], page_size: int, bookmark: Bookmark | None) -> None:
         self._listing = listing
         self._page_size = page_size
         self._start = 0
-        self._asked = page_size
-        self._sought: str | None = None
-        """The bookmarked item, until it was looked for."""
-        self._withheld: _OffsetPage[T] | None = None
-        """The page where it stood, while it is looked for elsewhere."""
-        self._given: set[str] = set()
-        self._undecodable: set[bytes] = set()
-        """Elements that were no items, as 16 bytes each."""
-        self._place: Mapping[str, Scalar] = {}
-        """Behind the last item given."""
+        self._requested = page_size
+        self._sought: str | None = None  # the bookmarked item, until its search is over
+        self._withheld: _OffsetPage[T] | None = None  # the page at its offset, while it is searched elsewhere
+        self._seen: set[str] = set()
+        self._undecodable: set[bytes] = set()  # digests of elements that could not be decoded
+        self._position: Mapping[str, Scalar] = {}  # after the last item returned
         self._ready: Page[T] | None = None
         self._ended = False
         if bookmark is not None and bookmark.place:
-            self._place = bookmark.place
+            self._position = bookmark.place
             self._sought = text_in(bookmark, "last")
-            # One item back, so that the bookmarked one is found again where it stood.
+            # One less, so that the page begins with the bookmarked item if nothing has changed.
             self._start = number_in(bookmark, "offset", 1, MOST_COUNTED) - 1
 
     def next(self, wanted: int | None) -> Request[bytes] | Page[T] | None:
-        """The ready page, else the request for the next one."""
+        """Return a page that is ready, else the next request, else None at the end."""
         if self._ready is not None:
             page, self._ready = self._ready, None
             return page
         if self._ended:
             return None
-        self._asked = self._page_size if wanted is None or self._sought is not None else min(self._page_size, wanted)
+        few = self._page_size if wanted is None else wanted
+        self._requested = self._page_size if self._sought is not None else min(self._page_size, few)
         return Request(
             method="GET",
             path=self._listing.path,
-            query=(("start", str(self._start)), ("limit", str(self._asked))),
-            read=whole,
+            query=(("start", str(self._start)), ("limit", str(self._requested))),
+            read=raw_body,
             limit_key=self._listing.limit_key,
         )
 
-    def place_is_gone(self) -> bool:
-        """An offset has no second way."""
+    def recover_from_gone(self) -> bool:
+        """Return False: an offset names nothing that could be deleted."""
         return False
 
-    def take(self, body: bytes, on_undecodable: Undecodable | None) -> None:
-        """One page; the list ends at one with nothing new, or shorter than was asked or answered."""
+    def receive(self, body: bytes, on_undecodable: Undecodable | None) -> None:
+        """Process one page.
+
+        Raises:
+            DecodeError: The page, or without a callback one of its elements, cannot be decoded.
+        """
         split = _split(body, "values", "messages")
         decoded = read_each(split.elements, split.path, self._listing.read)
         names = [self._listing.identify(item) for item in decoded.items]
         size = len(split.elements)
-        most = split.limit if isinstance(split.limit, int) and split.limit > 0 else self._asked
-        page = _OffsetPage(self._start, decoded, names, size, size < min(self._asked, most), body)
+        most = split.limit if isinstance(split.limit, int) and split.limit > 0 else self._requested
+        page = _OffsetPage(self._start, decoded, names, size, size < min(self._requested, most), body)
         if self._sought is None:
-            self._give(page, 0, on_undecodable)
+            self._accept(page, 0, on_undecodable)
         elif self._sought in names:
-            self._give(page, decoded.numbers[names.index(self._sought)] + 1, on_undecodable)
+            self._accept(page, decoded.numbers[names.index(self._sought)] + 1, on_undecodable)
         else:
             self._search_on(page, on_undecodable)
 
@@ -449,46 +479,46 @@ class OffsetWalk(Generic[T]):
             if page.start:
                 self._start = 0
                 return
-        if page.short or self._given.issuperset(page.names):
-            self._given.clear()
-            self._give(self._withheld, 0, on_undecodable)
+        if page.short or self._seen.issuperset(page.names):
+            self._seen.clear()
+            self._accept(self._withheld, 0, on_undecodable)
         else:
-            self._given.update(page.names)
+            self._seen.update(page.names)
             self._start += page.size
 
-    def _give(self, page: _OffsetPage[T], skip: int, on_undecodable: Undecodable | None) -> None:
-        """A page without its first `skip` elements and without what was given before."""
+    def _accept(self, page: _OffsetPage[T], skip: int, on_undecodable: Undecodable | None) -> None:
+        """Make a page ready, without its first `skip` elements and without items that were returned before."""
         decoded = page.decoded
-        passed = {name for n, name in zip(decoded.numbers, page.names, strict=True) if n < skip}
-        fresh: dict[str, tuple[int, T]] = {}
+        skipped = {name for n, name in zip(decoded.numbers, page.names, strict=True) if n < skip}
+        new: dict[str, tuple[int, T]] = {}
         for n, name, item in zip(decoded.numbers, page.names, decoded.items, strict=True):
-            if name not in self._given and name not in passed:
-                fresh.setdefault(name, (n, item))
+            if name not in self._seen and name not in skipped:
+                new.setdefault(name, (n, item))
         errors = [error for n, error in decoded.errors if n >= skip]
         undecodable = {blake2b(error.raw, digest_size=16).digest() for error in errors}
-        # A service that ignores `start` gives the same page for ever: what cannot be decoded counts as new only once.
-        anything_new = bool(fresh) or not undecodable <= self._undecodable
+        # A service that ignores `start` repeats one page: an undecodable element counts as new only once.
+        anything_new = bool(new) or not undecodable <= self._undecodable
         if anything_new:
-            tell(errors, on_undecodable)
-        self._given |= passed | fresh.keys()
+            report(errors, on_undecodable)
+        self._seen |= skipped | new.keys()
         self._undecodable |= undecodable
         self._sought = self._withheld = None
-        self._ready = self._page(page, list(fresh.items()))
-        # A resumed page may hold nothing but the bookmarked item.
+        self._ready = self._page(page, list(new.items()))
+        # After resuming, a page may hold nothing but the bookmarked item.
         self._ended = page.short or not page.size or not (anything_new or skip)
         self._start = page.start + page.size
 
-    def _page(self, page: _OffsetPage[T], kept: list[tuple[str, tuple[int, T]]]) -> Page[T]:
-        query, before = self._listing.query, self._place
+    def _page(self, page: _OffsetPage[T], new: list[tuple[str, tuple[int, T]]]) -> Page[T]:
+        query, before = self._listing.query, self._position
 
-        def behind(count: int) -> dict[str, Scalar]:
-            name, (n, _) = kept[count - 1]
+        def after(count: int) -> dict[str, Scalar]:
+            name, (n, _) = new[count - 1]
             return {"offset": page.start + n + 1, "last": name}
 
-        if kept:
-            self._place = behind(len(kept))
+        if new:
+            self._position = after(len(new))
         return Page(
-            [item for _, (_, item) in kept],
+            [item for _, (_, item) in new],
             page.body,
-            lambda count: Bookmark(query, behind(count) if count else before),
+            lambda count: Bookmark(query, after(count) if count else before),
         )

@@ -34,10 +34,10 @@ def walked(walk, service, *, wanted=None, on_undecodable=None) -> Iterator[Page]
         try:
             body = service.answer(step)
         except Refused:
-            if not walk.place_is_gone():
+            if not walk.recover_from_gone():
                 raise
             continue
-        walk.take(body, on_undecodable)
+        walk.receive(body, on_undecodable)
     raise AssertionError("the walk does not end")
 
 
@@ -52,7 +52,7 @@ def cut(pages, count):
     for page in pages:
         taken = min(count - len(items), len(page.items))
         items += page.items[:taken]
-        bookmark = page.place_after(taken)
+        bookmark = page.bookmark_after(taken)
         if len(items) == count:
             break
     return items, bookmark

@@ -140,7 +140,7 @@ def test_the_place_before_anything_new_is_behind_the_one_resumed_from():
 
         first = next(walked(listing.walk(3, bookmark), service))
 
-        assert list("def") == ids(walked(listing.walk(3, first.place_after(0)), service))
+        assert list("def") == ids(walked(listing.walk(3, first.bookmark_after(0)), service))
 
 
 def test_a_last_page_of_nothing_but_the_bookmarked_person_is_not_given_again():
