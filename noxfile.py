@@ -1,4 +1,4 @@
-"""The words for every check; CONTRIBUTING.md explains them, .ci/run uses them."""
+"""Sessions for every check. CONTRIBUTING.md describes them, and .ci/run runs them."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ CODE = ("stride_async", "tests", "benchmarks", "noxfile.py")
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The tests on the running Python, on all cores, with branch coverage and its floor; without the slow ones."""
+    """Run all tests except the slow ones on the current Python, on all cores, and check the branch coverage."""
     _run_tests(session, "-m", "not slow", "--cov", "--cov-report=term:skip-covered")
 
 
 @nox.session(name="tests-slow")
 def tests_slow(session: nox.Session) -> None:
-    """The tests that take more than ten seconds each."""
+    """Run the tests that take more than ten seconds each."""
     _run_tests(session, "-m", "slow", "--verbose")
 
 
 @nox.session(name="tests-all", python=["3.11", "3.12", "3.13"])
 def tests_all(session: nox.Session) -> None:
-    """Every test on every supported Python that is found."""
+    """Run every test on every supported Python that is installed."""
     _run_tests(session)
 
 
@@ -40,7 +40,7 @@ def _run_tests(session: nox.Session, *options: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Ruff: rules and format."""
+    """Check the rules and the format with Ruff."""
     session.install(".[lint]")
     session.run("ruff", "check", *CODE)
     session.run("ruff", "format", "--check", *CODE)
@@ -48,42 +48,42 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Strict mypy over the package and the typing tests."""
+    """Check the package and the typing tests with strict mypy."""
     session.install("-e", ".[all,testing,types]")
     session.run("mypy")
 
 
 @nox.session
 def imports(session: nox.Session) -> None:
-    """Who may import whom."""
+    """Check which module may import which."""
     session.install("-e", ".[all,imports]")
     session.run("lint-imports")
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The ratios that are ready within five minutes."""
+    """Run the benchmarks that finish within about five minutes."""
     session.install("-e", ".[bench]")
     session.run("python", "-m", "benchmarks.run", *session.posargs)
 
 
 @nox.session(name="bench-long")
 def bench_long(session: nox.Session) -> None:
-    """The ratios that take longer."""
+    """Run the benchmarks that take longer."""
     session.install("-e", ".[bench]")
     session.run("python", "-m", "benchmarks.run", "--long", *session.posargs)
 
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """100 000 calls through random faults: nothing lost, nothing doubled, memory flat (`-- --calls N` for fewer)."""
+    """Make 100 000 calls through random faults; nothing is lost or duplicated, memory stays flat (`-- --calls N`)."""
     session.install("-e", ".[dev]")
     session.run("python", "-m", "tests.soak", *session.posargs)
 
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Sdist and wheel; the wheel alone must run in a clean environment."""
+    """Build the sdist and the wheel, and run the wheel in a clean environment."""
     session.install("build", "twine")
     made = Path(session.create_tmp()) / "dist"
     for old in made.glob("*"):

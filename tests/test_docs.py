@@ -1,10 +1,9 @@
-"""The code in the pages runs, and gives what the pages say.
+"""The code in the documentation runs and prints what the pages say.
 
-A page is one program: its `python` blocks share their names and may await at the top, as at the prompt of
-`python -m asyncio`; its `console` blocks run the command where they can. A block that begins with `# name.py` is that
-file. A `text` block right behind another block is what that block prints, with `...` for what differs each time. Every
-page has a local server of its own, generated as the page's first `stride server --generate` says, and finds it in the
-environment.
+A page is one program. Its `python` blocks share their names and may use `await` at the top level, as at the prompt of
+`python -m asyncio`. Its `console` blocks run the command where possible. A block that begins with `# name.py` is saved
+as that file. A `text` block directly after another block is the output of that block; `...` matches any text. Each page
+has a local server, generated as the first `stride server --generate` of the page says, and finds it in the environment.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 @attrs.frozen
 class Block:
-    """A fenced block: its language, its text, its line in the page, and what it is said to print."""
+    """A fenced block: its language, its text, its line in the page, and the output that the page shows."""
 
     language: str
     text: str
@@ -50,13 +49,13 @@ class Block:
 
     @property
     def file(self) -> str | None:
-        """The file it is, when its first line names one."""
+        """The file that its first line names, if any."""
         named = re.match(r"# ([\w/]+\.py)\n", self.text)
         return named[1] if named else None
 
 
 def blocks(page: Path) -> list[Block]:
-    """The blocks of a page in order; the output of each is with the block it belongs to."""
+    """Return the blocks of a page in order, each with its output."""
     text = page.read_text()
     found: list[Block] = []
     end = -1
@@ -78,7 +77,7 @@ PROGRAMS = {name_of(page): page for page in PAGES if any(block.language == "pyth
 
 @pytest.fixture
 async def site(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LocalServer]:
-    """The server a page speaks of, in the environment; the current folder is an empty one."""
+    """Start the server of a page, put it in the environment, and change to an empty folder."""
     async with LocalServer(generate=plan_of(page)) as server:
         for name, value in environment(server).items():
             monkeypatch.setenv(name, value)
@@ -89,7 +88,7 @@ async def site(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
 
 
 def plan_of(page: Path) -> str | None:
-    """What the page's server is to generate."""
+    """Return the plan from which the server of the page generates its site."""
     named = re.search(r"stride server .*?--generate (\S+)", page.read_text())
     return named[1] if named else None
 
@@ -103,23 +102,23 @@ def environment(server: LocalServer) -> dict[str, str]:
     }
 
 
-def test_the_pages_meant_to_run_do_have_code():
-    """The pattern that finds blocks finds them."""
+def test_pages_with_code_are_found():
+    """The pattern for blocks finds the code of the main pages."""
     assert {"README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/howto/catch-up.md"} <= PROGRAMS.keys()
 
 
 @pytest.mark.parametrize("page", list(PROGRAMS.values()), ids=list(PROGRAMS))
-async def test_the_code_of_a_page_runs(site: LocalServer, client: StrideClient, server: LocalServer, page: Path):
-    """A reader may type a page from top to bottom and see what it says."""
+async def test_code_of_page_runs(site: LocalServer, client: StrideClient, server: LocalServer, page: Path):
+    """A reader can enter a page from top to bottom and gets the output that it shows."""
     names = await asyncio.to_thread(run_page, page)
 
     examples = [value for name, value in names.items() if name.startswith("test_")]
-    for example in examples:  # written for the fixtures every test here has
+    for example in examples:  # written for the fixtures that every test has
         await example(client=client, server=server)
 
 
 def run_page(page: Path) -> dict[str, Any]:
-    """Run the blocks of a page in order, in a loop of their own; the names they leave."""
+    """Run the blocks of a page in order, in one event loop, and return the names that they define."""
     names: dict[str, Any] = {"__name__": page.stem}
     files = set()
     try:
@@ -152,7 +151,7 @@ def run_python(page: Path, block: Block, names: dict[str, Any], runner: asyncio.
 
 
 def use_file(name: str, text: str) -> str:
-    """Write a file; a file of tests is run as its reader would run it, another one must be importable."""
+    """Write a file. Run it with pytest if it contains tests; otherwise import it."""
     Path(name).parent.mkdir(parents=True, exist_ok=True)
     Path(name).write_text(text)
     if Path(name).name.startswith("test_"):
@@ -165,7 +164,7 @@ def use_file(name: str, text: str) -> str:
 
 
 def runs(block: Block) -> bool:
-    """Whether a console block is a use of the command that ends by itself and needs nothing installed."""
+    """Return whether a console block consists of `stride` commands that end by themselves."""
     return all(words[:1] == ["stride"] and words[1:2] not in (["server"], ["demo"]) for words in commands(block.text))
 
 
@@ -177,7 +176,7 @@ def run_console(text: str) -> str:
 
 
 def compare(page: Path, block: Block, printed: str) -> None:
-    """What was printed is what the page says."""
+    """Check that a block printed what the page shows."""
     if block.prints is None:
         return
     checker, flags = doctest.OutputChecker(), doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -187,7 +186,7 @@ def compare(page: Path, block: Block, printed: str) -> None:
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """The simple commands of a console block, as words."""
+    """Yield the simple commands of a console block, each as a list of words."""
     for line in text.replace("\\\n", " ").splitlines():
         lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>")
         lexer.whitespace_split = True
@@ -202,7 +201,7 @@ def commands(text: str) -> Iterator[list[str]]:
 
 
 def stride_commands() -> list[tuple[str, list[str]]]:
-    """Each use of the command in the pages, with its place."""
+    """Return each use of the command in the pages, with its location."""
     return [
         (f"{name_of(page)}:{block.line}", words[1:])
         for page in PAGES
@@ -213,8 +212,8 @@ def stride_commands() -> list[tuple[str, list[str]]]:
     ]
 
 
-def test_commands_in_the_pages_exist():
-    """Each `stride …` of the pages is a command with just these options."""
+def test_commands_in_pages_exist():
+    """Every `stride` command in the pages exists and accepts the options shown."""
     wrong = {f"{place}: {words}": problem for place, words in stride_commands() if (problem := refused(words))}
 
     assert len(stride_commands()) > 5
@@ -222,7 +221,7 @@ def test_commands_in_the_pages_exist():
 
 
 def refused(words: list[str]) -> str | None:
-    """What the command would say against these words before it looks at their values; None when it takes them."""
+    """Return why the command rejects these words, without converting their values; None if it accepts them."""
     command: click.Command = cli_page.stride
     context = cli_page.context_of(command, "stride", None)
     try:
@@ -241,13 +240,13 @@ def refused(words: list[str]) -> str | None:
     return None
 
 
-def test_the_page_of_the_command_is_its_help():
-    """`docs/cli.md` is what `--help` of each command says; `python -m tests.cli_page` writes it anew."""
+def test_page_of_command_matches_its_help():
+    """`docs/cli.md` contains the `--help` of each command; `python -m tests.cli_page` updates it."""
     assert cli_page.rendered() == cli_page.PAGE.read_text()
 
 
-async def test_the_samples_of_the_reference_load(tmp_path: Path):
-    """The seed and the faults that the reference shows are taken as they stand."""
+async def test_samples_in_reference_can_be_loaded(tmp_path: Path):
+    """The server accepts the seed and the faults exactly as the reference shows them."""
     seed, faults = [block.text for block in blocks(ROOT / "docs/reference.md") if block.language == "json"]
     (tmp_path / "media").mkdir()
     (tmp_path / "media/plan.txt").write_bytes(b"plan")
@@ -263,8 +262,8 @@ async def test_the_samples_of_the_reference_load(tmp_path: Path):
 
 
 @pytest.mark.parametrize("page", [ROOT / "docs/howto/catch-up.md"], ids=name_of)
-async def test_the_bot_of_the_guide_loses_nothing_when_killed(site: LocalServer, tmp_path: Path, page: Path):
-    """Killed in the middle and started again, it has handled every message, in order, at most one of them twice."""
+async def test_bot_of_guide_loses_no_message_when_killed(site: LocalServer, tmp_path: Path, page: Path):
+    """When it is killed and restarted, it handles every message in order, and at most one of them twice."""
     bot = next(block for block in blocks(page) if block.file == "bot.py")
     (tmp_path / "bot.py").write_text(bot.text)
     person = site.add_user("Ann Adler")
@@ -285,16 +284,17 @@ async def test_the_bot_of_the_guide_loses_nothing_when_killed(site: LocalServer,
 
 
 @pytest.mark.parametrize("page", [ROOT / "docs/howto/catch-up.md"], ids=name_of)
-async def test_a_look_of_the_bot_costs_what_the_guide_says(site: LocalServer, server: LocalServer, client: StrideClient,
-                                                           page: Path):  # fmt: skip
-    """Nothing new is one call; less than a page is two."""
+async def test_poll_of_bot_makes_as_many_calls_as_guide_says(
+    site: LocalServer, server: LocalServer, client: StrideClient, page: Path
+):
+    """A poll makes one call if nothing is new, and two calls for less than a page."""
     bot: dict[str, Any] = {"__name__": "bot"}
     exec(next(block.text for block in blocks(page) if block.file == "bot.py"), bot)
     room = server.add_conversation("bots")
     server.fill(room, 160)
     texts: list[str] = []
 
-    async def calls_of_a_look() -> int:
+    async def calls_of_poll() -> int:
         server.calls.clear()
         await bot["catch_up"](client.conversation(room), handle)
         return len(server.calls.matching("GET", "*/message"))
@@ -302,17 +302,17 @@ async def test_a_look_of_the_bot_costs_what_the_guide_says(site: LocalServer, se
     async def handle(message: Message) -> None:
         texts.append(message.text)
 
-    await calls_of_a_look()
-    quiet = await calls_of_a_look()
+    await calls_of_poll()
+    quiet = await calls_of_poll()
     server.add_message(room, "news")
-    busy = await calls_of_a_look()
+    busy = await calls_of_poll()
 
     assert (1, 2) == (quiet, busy)
     assert (161, "news") == (len(texts), texts[-1])
 
 
 async def lines_of_bot(folder: Path, room: str, *, until: str) -> list[str]:
-    """Texts the bot has handled up to a certain one, after which it is killed."""
+    """Kill the bot after it has handled the text `until`, and return all texts that it handled."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "bot.py", room, cwd=folder, stdout=asyncio.subprocess.PIPE
     )

@@ -1,4 +1,4 @@
-"""A real chat history, read whole through the client and held against digests made without it."""
+"""A real chat history, read completely by the client and compared with digests that were computed without it."""
 
 import hashlib
 import json
@@ -22,13 +22,13 @@ def expected(meetup):
 
 @pytest.fixture
 def files(meetup):
-    """Every media record of the seed, by id."""
+    """Return every media record of the seed, by id."""
     records = map(json.loads, (meetup / "site.jsonl").read_bytes().splitlines())
     return {record["id"]: record for record in records if record["type"] == "media"}
 
 
 def digest(messages):
-    """Of messages oldest first, each as JSON with sorted keys, without spaces, and a newline behind it."""
+    """Return the digest of messages, each as JSON with sorted keys, without spaces, and followed by a newline."""
     total = hashlib.sha256()
     for message in messages:
         text = json.dumps(json.loads(message.raw), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -40,8 +40,8 @@ async def rooms_of(site):
     return [site.conversation(found.id) async for found in site.conversations(include_archived=True, page_size=5)]
 
 
-async def test_every_room_is_listed_the_archived_ones_when_asked_for(site, expected):
-    """Names and states are as recorded; without being asked for, archived rooms are left out."""
+async def test_every_room_is_listed_and_archived_ones_only_on_request(site, expected):
+    """Names and states match the record; archived rooms are excluded by default."""
     every = {room.id: room async for room in site.conversations(include_archived=True, page_size=3)}
     in_use = [room.id async for room in site.conversations(page_size=3)]
 
@@ -53,8 +53,8 @@ async def test_every_room_is_listed_the_archived_ones_when_asked_for(site, expec
 
 
 @pytest.mark.parametrize(("oldest_first", "page_size"), [(False, 75), (False, 7), (True, 75), (True, 7)])
-async def test_every_history_has_the_recorded_digest_in_both_orders(site, expected, oldest_first, page_size):
-    """Not one message is lost, doubled, changed or out of order, whatever the page size."""
+async def test_every_history_has_recorded_digest_in_both_orders(site, expected, oldest_first, page_size):
+    """No message is lost, duplicated, changed or out of order, with any page size."""
     got = {}
     for room in await rooms_of(site):
         messages = await room.history(oldest_first=oldest_first, page_size=page_size).collect(limit=None)
@@ -69,22 +69,22 @@ async def test_every_history_has_the_recorded_digest_in_both_orders(site, expect
     assert expected["messages"] == sum(about["messages"] for about in got.values())
 
 
-async def test_every_roster_is_whole(site, expected, meetup):
-    """The people of each room, page by page, are those recorded and each of them has a profile."""
+async def test_every_roster_is_complete(site, expected, meetup):
+    """The members of each room match the record, across pages, and each of them has a profile."""
     got = {room.id: await room.roster(page_size=9).collect(limit=None) for room in await rooms_of(site)}
 
     assert {room_id: about["roster"] for room_id, about in expected["by_conversation"].items()} == {
         room_id: len(set(people)) for room_id, people in got.items()
     }
-    everybody = set().union(*got.values())
-    assert expected["users"] == len(everybody)
+    everyone = set().union(*got.values())
+    assert expected["users"] == len(everyone)
     records = map(json.loads, (meetup / "site.jsonl").read_bytes().splitlines())
     named = {record["user"]["id"]: record["user"]["displayName"] for record in records if record["type"] == "user"}
-    assert named == {user_id: (await site.user(user_id).profile()).display_name for user_id in everybody}
+    assert named == {user_id: (await site.user(user_id).profile()).display_name for user_id in everyone}
 
 
-async def test_every_file_arrives_whole_streamed_and_downloaded(site, expected, files, tmp_path):
-    """The files that messages show, in archived rooms too: same digest, size and name both ways."""
+async def test_every_file_is_complete_when_streamed_and_downloaded(site, expected, files, tmp_path):
+    """Files that messages display, including in archived rooms, have the recorded digest, size and name both ways."""
     shown, streamed, downloaded = {}, {}, {}
     for room in await rooms_of(site):
         async for message in room.history():
