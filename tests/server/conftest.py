@@ -13,7 +13,7 @@ from .calling import Api, Start, log_in
 
 @pytest.fixture
 async def start() -> AsyncIterator[Start]:
-    """Start a server with options of the test's own and log its app in; all are closed afterwards."""
+    """A function that starts a server with the given options and logs its app in; all are closed afterwards."""
     async with AsyncExitStack() as stack:
 
         async def start_one(**options: object) -> Api:
@@ -26,7 +26,7 @@ async def start() -> AsyncIterator[Start]:
 
 @pytest.fixture
 async def api(start: Start) -> Api:
-    """An empty site, and calls to it as its app."""
+    """Calls of the app to a server with an empty site."""
     return await start(rate_limit=None)
 
 

@@ -34,16 +34,16 @@ def test_every_choice_is_tested_with_another_value():
     assert [] == [field.name for field in attrs.fields(Choices) if field.name not in changed]
 
 
-async def test_the_client_names_the_audience_that_the_old_token_host_requires():
-    """A server that refuses other audiences gives the client a token."""
+async def test_the_client_sends_the_audience_that_the_old_token_host_requires():
+    """It gets a token from a server that refuses other audiences."""
     choices = Choices(audiences=frozenset({"api.atlassian.com"}))
     async with LocalServer(choices=choices) as server, client_of(server) as client:
         assert server.app_account_id == (await client.me()).account_id
 
 
 @pytest.mark.parametrize("form", ["oauth", "text", "html", "empty"])
-async def test_the_client_recognizes_an_error_by_its_status_whatever_the_body(form):
-    """A 404 is `NotFound` and a 403 is `Forbidden`, also when the body is not the gateway's JSON."""
+async def test_the_client_classifies_an_error_by_its_status_whatever_the_body(form):
+    """A 404 is `NotFound` and a 403 is `Forbidden`, even if the body is not the gateway's JSON."""
     async with LocalServer(choices=Choices(error_body=form)) as server, client_of(server) as client:
         closed = server.add_conversation("closed", app_is_member=False)
 
@@ -54,7 +54,7 @@ async def test_the_client_recognizes_an_error_by_its_status_whatever_the_body(fo
 
 
 async def test_the_client_needs_no_rate_limit_headers_on_success():
-    """The limiter counts by itself; a history is read to its end."""
+    """Its limiter counts on its own."""
     choices = Choices(rate_headers_on_success=False)
     async with LocalServer(choices=choices) as server, client_of(server, calls_per_minute=100) as client:
         room = server.add_conversation("general")
@@ -66,8 +66,8 @@ async def test_the_client_needs_no_rate_limit_headers_on_success():
 
 
 @pytest.mark.parametrize("form", ["none", "seconds", "date"])
-async def test_the_client_finds_the_stated_wait_in_either_header(form):
-    """Without `Retry-After` the reset of the limit says how long to wait."""
+async def test_the_client_reads_the_stated_wait_from_either_header(form):
+    """Without `Retry-After`, the reset of the limit says how long to wait."""
     choices = Choices(retry_after=form)
     async with (
         LocalServer(rate_limit=0, window=100.0, choices=choices) as server,
@@ -87,8 +87,8 @@ async def test_the_client_finds_the_stated_wait_in_either_header(form):
     ],
     ids=["elsewhere", "token"],
 )
-async def test_the_client_reports_a_limit_outside_conversations(choices, refused):
-    """The token endpoint states its reset in epoch seconds, the others as an instant; both become a wait."""
+async def test_the_client_reports_a_rate_limit_outside_conversations(choices, refused):
+    """The reset of the token endpoint is in epoch seconds and that of other calls an RFC 3339 time."""
     async with (
         LocalServer(window=100.0, choices=choices) as server,
         client_of(server, longest_wait=1.0) as client,
@@ -101,8 +101,8 @@ async def test_the_client_reports_a_limit_outside_conversations(choices, refused
         assert 90 < raised.value.retry_after <= 103
 
 
-async def test_a_room_just_created_may_be_forbidden_to_the_client():
-    """The service installs the app a moment after it answered; the first calls then raise `Forbidden`."""
+async def test_a_room_that_the_client_just_created_may_be_forbidden():
+    """The service installs the app some time later; until then, calls raise `Forbidden`."""
     choices = Choices(install_delay=600.0)
     async with LocalServer(choices=choices) as server, client_of(server) as client:
         room = await client.create_conversation("soon")
@@ -111,8 +111,8 @@ async def test_a_room_just_created_may_be_forbidden_to_the_client():
             await room.send("hello")
 
 
-async def test_the_client_returns_nobody_twice_from_a_roster_ordered_by_id():
-    """Someone who joins in front of the page moves the last one returned onto the next page."""
+async def test_the_client_returns_no_one_twice_from_a_roster_ordered_by_id():
+    """Someone who joins ahead of the page moves the last id of one page to the next."""
     async with LocalServer(choices=Choices(roster_order="id")) as server, client_of(server) as client:
         people = [server.add_user(name, id=f"557058:{name}") for name in ("b", "c", "d", "e")]
         first = server.add_user("a", id="557058:a")
@@ -127,7 +127,7 @@ async def test_the_client_returns_nobody_twice_from_a_roster_ordered_by_id():
 
 
 async def test_the_client_reads_a_history_in_which_a_deleted_message_stays():
-    """A message that was deleted may keep its place, without text and without content."""
+    """The message keeps its place and has no content."""
     async with LocalServer(choices=Choices(deleted_vanish=False)) as server, client_of(server) as client:
         room = client.conversation(server.add_conversation("general"))
         kept, deleted = await room.send("kept"), await room.send("deleted")
@@ -139,8 +139,8 @@ async def test_the_client_reads_a_history_in_which_a_deleted_message_stays():
 
 
 @pytest.mark.parametrize("redirect", [False, True], ids=["direct", "redirected"])
-async def test_the_client_downloads_the_file_again_when_ranges_are_not_served(tmp_path, redirect):
-    """A download that was cut starts over; the parts are never joined."""
+async def test_the_client_starts_a_download_over_when_ranges_are_not_honored(tmp_path, redirect):
+    """Its result is the complete file."""
     choices = Choices(media_ranges=False)
     async with LocalServer(media_redirect=redirect, choices=choices) as server, client_of(server) as client:
         room = server.add_conversation("general")
@@ -153,8 +153,8 @@ async def test_the_client_downloads_the_file_again_when_ranges_are_not_served(tm
         assert BODY == (tmp_path / "a.bin").read_bytes()
 
 
-async def test_the_client_asks_for_a_new_address_with_each_attempt_of_a_download(tmp_path):
-    """Signed addresses expire, so a download that was cut does not reuse the one it had."""
+async def test_the_client_requests_a_new_url_for_each_attempt_of_a_download(tmp_path):
+    """A signed URL may have expired by the next attempt."""
     async with LocalServer(media_redirect=True) as server, client_of(server) as client:
         room = server.add_conversation("general")
         media = server.add_media(room, "a.bin", BODY)
@@ -165,8 +165,8 @@ async def test_the_client_asks_for_a_new_address_with_each_attempt_of_a_download
         assert ["api", "media"] * 2 == [call.origin for call in server.calls if call.path != "/oauth/token"]
 
 
-async def test_the_client_reports_an_address_that_has_expired_already():
-    """The 403 of the second origin is `Forbidden`, and no attempt is repeated."""
+async def test_the_client_reports_a_url_that_has_expired():
+    """The 403 of the second origin is `Forbidden`, and the request is not retried."""
     choices = Choices(media_url_seconds=-1.0)
     async with LocalServer(media_redirect=True, choices=choices) as server, client_of(server) as client:
         room = server.add_conversation("general")
@@ -179,8 +179,8 @@ async def test_the_client_reports_an_address_that_has_expired_already():
         assert 1 == len(server.calls.matching("GET", "/file/*"))
 
 
-async def test_the_client_reads_documents_that_break_the_schema():
-    """A service that checks little stores nodes that the schema does not know."""
+async def test_the_client_reads_documents_that_violate_the_schema():
+    """A service with a lenient check stores unknown nodes."""
     document = {"type": "doc", "content": [{"type": "novel", "attrs": {}, "content": None}]}
     async with LocalServer(choices=Choices(lenient_documents=True)) as server, client_of(server) as client:
         room = server.add_conversation("general")

@@ -6,7 +6,7 @@ from stride_async.server import Choices
 
 
 async def listed(api, **query):
-    """Names in the list, following cursors to the end, and the sizes of the pages."""
+    """Return the names in the list, following cursors to its end, and the sizes of the pages."""
     names, sizes, cursor = [], [], None
     while cursor != "":
         reply = await api.get(api.site, params=query | ({"cursor": cursor} if cursor else {}))
@@ -17,8 +17,8 @@ async def listed(api, **query):
     return names, sizes
 
 
-async def test_the_list_goes_on_by_cursor_until_an_empty_one(api, server):
-    """Pages are cut by limit; the last one's cursor is empty."""
+async def test_the_list_continues_by_cursor_until_the_cursor_is_empty(api, server):
+    """`limit` is the size of a page, and the last page has an empty cursor."""
     for number in range(7):
         server.add_conversation(f"room {number}")
 
@@ -28,8 +28,8 @@ async def test_the_list_goes_on_by_cursor_until_an_empty_one(api, server):
     assert [3, 3, 1] == sizes
 
 
-async def test_a_cursor_survives_changes_of_the_list(api, server):
-    """Conversations that come and go before the cursor neither repeat nor hide any behind it."""
+async def test_a_cursor_stays_valid_when_the_list_changes(api, server):
+    """A conversation that is added before the cursor neither repeats nor hides the ones after it."""
     for name in "bdf":
         server.add_conversation(name)
     first = await api.get(api.site, params={"limit": 1})
@@ -52,8 +52,8 @@ async def test_a_cursor_survives_changes_of_the_list(api, server):
         ({"query": ""}, ["Alpha", "beta", "direct", "private"]),
     ],
 )
-async def test_the_list_is_sorted_searched_and_filtered(api, server, query, expected):
-    """By name in any case; archived ones only when asked for."""
+async def test_the_list_can_be_sorted_searched_and_filtered(api, server, query, expected):
+    """It is ordered by name without regard to case, and has archived conversations only on request."""
     server.add_conversation("beta")
     server.add_conversation("Alpha")
     server.add_conversation("archived", archived=True)
@@ -77,8 +77,8 @@ async def test_the_list_is_sorted_searched_and_filtered(api, server, query, expe
         {"include-private": "perhaps"},
     ],
 )
-async def test_a_bad_parameter_of_the_list_is_refused(api, query):
-    """400 names the parameter."""
+async def test_an_invalid_parameter_of_the_list_is_a_bad_request(api, query):
+    """The message of the 400 starts with the name of the parameter."""
     reply = await api.get(api.site, params=query)
 
     assert 400 == reply.status
@@ -86,8 +86,8 @@ async def test_a_bad_parameter_of_the_list_is_refused(api, query):
 
 
 @pytest.mark.parametrize(("form", "expected"), [("null", {"cursor": None}), ("absent", {}), ("same", {"cursor": ""})])
-async def test_the_end_of_the_list_can_be_told_otherwise(start, form, expected):
-    """How the service ended its lists is unknown; a client must stand all readings."""
+async def test_the_last_page_can_have_a_null_absent_or_repeated_cursor(start, form, expected):
+    """How the service ended its lists is unknown; `Choices.last_cursor` has the other forms."""
     api = await start(choices=Choices(last_cursor=form))
 
     reply = await api.get(api.site)
@@ -95,8 +95,8 @@ async def test_the_end_of_the_list_can_be_told_otherwise(start, form, expected):
     assert expected == {name: value for name, value in reply.json.items() if name == "cursor"}
 
 
-async def test_a_created_conversation_has_what_was_asked(api, server):
-    """Its object is whole, links to itself, and lists the app."""
+async def test_a_created_conversation_has_the_requested_fields(api, server):
+    """Its object is complete and links to itself, and its roster lists the app."""
     created = await api.call("POST", api.site, json={"name": "Plans", "privacy": "private", "topic": "soon"})
     room = created.json["id"]
 
@@ -113,13 +113,13 @@ async def test_a_created_conversation_has_what_was_asked(api, server):
 @pytest.mark.parametrize(
     "content", [{}, {"name": ""}, {"name": 5}, {"name": "x", "privacy": "secret"}, {"name": "x", "topic": None}]
 )
-async def test_a_conversation_needs_a_name_and_known_privacy(api, content):
-    """What cannot be a conversation is refused."""
+async def test_a_conversation_needs_a_name_and_a_known_privacy(api, content):
+    """Anything else is a 400."""
     assert 400 == (await api.call("POST", api.site, json=content)).status
 
 
-async def test_a_new_conversation_may_be_closed_for_a_moment(start):
-    """Apps are installed into what they create a little later."""
+async def test_a_new_conversation_is_forbidden_until_the_install_delay_has_passed(start):
+    """The service installed apps some time after they created a conversation."""
     api = await start(choices=Choices(install_delay=600.0))
 
     created = await api.call("POST", api.site, json={"name": "soon"})
@@ -128,8 +128,8 @@ async def test_a_new_conversation_may_be_closed_for_a_moment(start):
     assert 403 == (await api.get(api.room(created.json["id"]))).status
 
 
-async def test_an_update_changes_only_what_it_names(api, server, room):
-    """Name, topic and privacy, any of them; the answer is the whole object."""
+async def test_an_update_changes_only_the_given_fields(api, server, room):
+    """It takes any of name, topic and privacy, ignores other fields, and returns the complete object."""
     before = (await api.get(api.room(room))).json
 
     after = (await api.call("PATCH", api.room(room), json={"topic": "news", "colour": "red"})).json
@@ -139,8 +139,8 @@ async def test_an_update_changes_only_what_it_names(api, server, room):
     assert 400 == (await api.call("PATCH", api.room(room), json={"privacy": "x"})).status
 
 
-async def test_archiving_closes_a_conversation_until_it_is_brought_back(api, server, room):
-    """An empty body or an empty object will do; sending there is refused meanwhile."""
+async def test_an_archived_conversation_rejects_messages_until_it_is_unarchived(api, server, room):
+    """Both calls accept an empty body or an empty object, and archiving twice is allowed."""
     say = {"data": "hello", "headers": {"Content-Type": "text/plain"}}
 
     statuses = [
@@ -156,8 +156,8 @@ async def test_archiving_closes_a_conversation_until_it_is_brought_back(api, ser
     assert [204, 204, 403, 403, 200, 204, 201] == statuses
 
 
-async def test_unknown_places_are_not_found(api, server, room):
-    """A wrong site, conversation or path says what it does not know."""
+async def test_an_unknown_site_conversation_or_path_is_not_found(api, server, room):
+    """The message names the unknown id."""
     site = await api.get(f"/site/elsewhere/conversation/{room}")
     conversation = await api.get(api.room("nowhere"))
     path = await api.get("/site/a/b/c")
@@ -167,41 +167,41 @@ async def test_unknown_places_are_not_found(api, server, room):
     assert "nowhere" in conversation.json["message"]
 
 
-async def test_a_method_that_is_not_there_names_those_that_are(api, room):
-    """405 carries Allow."""
+async def test_the_error_for_an_unknown_method_names_the_allowed_methods(api, room):
+    """The 405 has an `Allow` header."""
     reply = await api.call("DELETE", api.room(room))
 
     assert (405, "GET, PATCH") == (reply.status, reply.headers["Allow"])
 
 
-async def test_the_roster_can_come_by_id(start):
-    """In which order the service gave it is not known; a stretch is one of that order."""
+async def test_the_roster_can_be_ordered_by_id(start):
+    """The order of the service is unknown; `start` and `limit` apply to the order that is chosen."""
     api = await start(choices=Choices(roster_order="id"))
     people = sorted(api.server.add_user(name) for name in ("Ann", "Bob", "Cleo", "Dora"))
     roster = f"{api.room(api.server.add_conversation('general', roster=people[::-1]))}/roster"
 
-    whole, part = [(await api.get(roster, params=asked)).json for asked in ({}, {"start": 1, "limit": 2})]
+    everyone, part = [(await api.get(roster, params=asked)).json for asked in ({}, {"start": 1, "limit": 2})]
 
-    assert people == whole["values"]
+    assert people == everyone["values"]
     assert people[1:3] == part["values"]
 
 
-async def test_the_roster_is_whole_or_a_stretch(api, server):
-    """In join order; garbage in start and limit counts as not given."""
+async def test_the_roster_is_complete_unless_start_and_limit_select_a_part(api, server):
+    """It is in the order people joined; invalid values of `start` and `limit` are ignored."""
     people = [server.add_user(f"Person {number}") for number in range(5)]
     roster = f"{api.room(server.add_conversation('general', roster=people))}/roster"
 
-    whole = (await api.get(roster)).json
+    complete = (await api.get(roster)).json
 
-    assert people == whole["values"]
-    assert f"{server.url}/scim/site/{server.cloud_id}/Users/{people[0]}" == whole["_links"][people[0]]
+    assert people == complete["values"]
+    assert f"{server.url}/scim/site/{server.cloud_id}/Users/{people[0]}" == complete["_links"][people[0]]
     assert people[1:3] == (await api.get(roster, params={"start": 1, "limit": 2})).json["values"]
     assert people == (await api.get(roster, params={"start": "x", "limit": "-1"})).json["values"]
     assert [] == (await api.get(roster, params={"start": "9" * 4000})).json["values"]
 
 
-async def test_people_are_invited_and_removed_all_or_nobody(api, server, room):
-    """An unknown person keeps the others out too; adding twice keeps the place."""
+async def test_a_roster_change_is_applied_completely_or_not_at_all(api, server, room):
+    """An unknown person makes the call a 404; adding someone again keeps their place."""
     ann, bob = server.add_user("Ann"), server.add_user("Bob")
     roster = f"{api.room(room)}/roster"
 
@@ -221,8 +221,8 @@ async def test_people_are_invited_and_removed_all_or_nobody(api, server, room):
 
 
 @pytest.mark.parametrize("colon", [":", "%3A"])
-async def test_a_direct_conversation_is_opened_once(api, server, colon):
-    """The same one each time, named after the person, for raw and for escaped ids."""
+async def test_a_direct_conversation_is_created_only_once(api, server, colon):
+    """It has the name of the person, and the id in the path may be escaped or not."""
     person = server.add_user("Ann")
     path = f"{api.site}/user/{person.replace(':', colon)}"
 
@@ -232,16 +232,16 @@ async def test_a_direct_conversation_is_opened_once(api, server, colon):
     assert ("Ann", "direct", "private") == (first["name"], first["type"], first["privacy"])
 
 
-async def test_a_direct_conversation_may_be_there_already(api, server):
-    """A seeded or scripted one with a single person is found by that person."""
+async def test_an_existing_direct_conversation_is_found_by_its_person(api, server):
+    """A seeded or added direct conversation with one person is the app's with that person."""
     person = server.add_user("Ann")
     room = server.add_conversation("Ann", type="direct", roster=[person])
 
     assert room == (await api.get(f"{api.site}/user/{person}")).json["id"]
 
 
-async def test_a_direct_conversation_may_need_several_calls(start):
-    """Opening one can take the service too long; it is to be asked again."""
+async def test_opening_a_direct_conversation_may_need_several_calls(start):
+    """The service may time out at first, and expects the call to be repeated."""
     api = await start(choices=Choices(direct_open_failures=2))
     path = f"{api.site}/user/{api.server.add_user('Ann')}"
 
@@ -251,8 +251,8 @@ async def test_a_direct_conversation_may_need_several_calls(start):
     assert "try again" in replies[0].json["message"]
 
 
-async def test_nobody_has_no_direct_conversation(api):
-    """An id of no person is not found, whatever is asked of it."""
+async def test_a_direct_conversation_with_an_unknown_user_is_not_found(api):
+    """The same holds for a direct message."""
     say = {"data": "hello", "headers": {"Content-Type": "text/plain"}}
 
     assert 404 == (await api.get(f"{api.site}/user/nobody")).status

@@ -13,8 +13,8 @@ from .calling import ended, seen
 SAY = {"data": "hello", "headers": {"Content-Type": "text/plain"}}
 
 
-async def test_a_status_fault_comes_as_often_as_told(api, server, room):
-    """After the first n pass, so many times; the calls that were faulted are seen too."""
+async def test_a_status_fault_applies_as_often_as_requested(api, server, room):
+    """The first `after` requests pass, then `times` requests fail; `calls` has all of them."""
     fault = server.faults.add("GET", "/site/*/conversation/*", status=503, after=1, times=2)
 
     replies = [await api.get(api.room(room)) for _ in range(4)]
@@ -25,8 +25,8 @@ async def test_a_status_fault_comes_as_often_as_told(api, server, room):
     assert [200, 503, 503, 200] == [call.status for call in server.calls.matching("GET", f"*/{room}")]
 
 
-async def test_a_faulted_call_is_not_acted_on_but_its_body_is_seen(api, server, room):
-    """A 503 means nothing was stored."""
+async def test_a_request_with_a_status_fault_is_recorded_but_not_processed(api, server, room):
+    """After a 503, no message is stored, but `calls` has the body."""
     server.faults.add("POST", "*/message", status=503, times=1)
 
     reply = await api.call("POST", f"{api.room(room)}/message", **SAY)
@@ -36,10 +36,10 @@ async def test_a_faulted_call_is_not_acted_on_but_its_body_is_seen(api, server, 
     assert (b"hello", 5) == (server.calls[-1].body, server.calls[-1].body_bytes)
 
 
-@pytest.mark.parametrize(("moment", "stored"), [("before", 0), ("after", 1)])
-async def test_a_dropped_connection_may_or_may_not_have_been_acted_on(api, server, room, moment, stored):
-    """The caller cannot tell; the truth can."""
-    server.faults.add("POST", "*/message", drop=moment)
+@pytest.mark.parametrize(("when", "stored"), [("before", 0), ("after", 1)])
+async def test_a_request_is_dropped_before_or_after_it_is_processed(api, server, room, when, stored):
+    """The caller cannot tell which; the site shows it."""
+    server.faults.add("POST", "*/message", drop=when)
 
     with pytest.raises(aiohttp.ClientConnectionError):
         await api.call("POST", f"{api.room(room)}/message", **SAY)
@@ -49,32 +49,32 @@ async def test_a_dropped_connection_may_or_may_not_have_been_acted_on(api, serve
 
 
 @pytest.mark.parametrize("size", [10, 1_000_000])
-async def test_a_body_is_cut_after_so_many_bytes(api, server, room, size):
-    """Its length was promised whole; what came is exactly what the fault let through."""
+async def test_a_body_is_cut_after_a_given_number_of_bytes(api, server, room, size):
+    """The headers state the full length, and exactly the given number of bytes arrives."""
     media = server.add_media(room, "a.bin", bytes(size))
     server.faults.add("GET", "*/media/*", cut_after=7)
 
     async with api.http.get(
         f"{server.url}{api.room(room)}/media/{media}", headers={"Authorization": f"Bearer {api.token}"}
-    ) as answer:
-        got = await answer.content.readexactly(7)
+    ) as response:
+        got = await response.content.readexactly(7)
         with pytest.raises(aiohttp.ClientPayloadError):
-            await answer.content.readexactly(1)
+            await response.content.readexactly(1)
 
-    assert (bytes(7), str(size)) == (got, answer.headers["Content-Length"])
+    assert (bytes(7), str(size)) == (got, response.headers["Content-Length"])
 
 
 @pytest.mark.parametrize("stated", [5_000, 2])
-async def test_a_length_can_be_a_lie(api, server, stated):
-    """Longer than the body it ends too soon; shorter, more comes than was promised."""
+async def test_a_stated_length_can_be_wrong(api, server, stated):
+    """A length above the true one makes the body end too early; a length below it leaves extra bytes."""
     server.faults.add("GET", "/me", content_length=stated)
 
     with pytest.raises((aiohttp.ClientPayloadError, aiohttp.ClientResponseError)):
         await api.get("/me")
 
 
-async def test_a_body_and_headers_can_be_replaced(api, server):
-    """Malformed JSON, an HTML page, extra headers, and headers taken away."""
+async def test_a_fault_can_replace_the_body_and_the_headers(api, server):
+    """The body may be malformed JSON or HTML, and headers are added and removed."""
     server.faults.add("GET", "/me", body='{"account', times=1)
     server.faults.add("GET", "/me", status=502, body=b"<html>", headers={"Content-Type": "text/html"}, times=1)
     server.faults.add("GET", "/me", headers={"Date": None, "Content-Length": None, "Retry-After": "3"}, times=1)
@@ -89,8 +89,8 @@ async def test_a_body_and_headers_can_be_replaced(api, server):
 
 
 @pytest.mark.parametrize("where", ["headers", "body"])
-async def test_a_stall_lasts_until_the_server_closes(api, server, where):
-    """And the server does not wait for those it keeps waiting."""
+async def test_a_stall_ends_when_the_server_closes(api, server, where):
+    """The server does not wait for stalled requests when it closes."""
     server.faults.add("GET", "/me", stall=where)
     async with asyncio.timeout(5):
         waiting = asyncio.create_task(api.get("/me"))
@@ -101,8 +101,8 @@ async def test_a_stall_lasts_until_the_server_closes(api, server, where):
             await waiting
 
 
-async def test_a_stall_ends_when_the_client_leaves(api, server):
-    """Nothing is left behind on the server's side."""
+async def test_a_stall_ends_when_the_client_disconnects(api, server):
+    """No task is left on the side of the server."""
     server.faults.add("GET", "/me", stall="headers")
     tasks = asyncio.all_tasks()
 
@@ -113,8 +113,8 @@ async def test_a_stall_ends_when_the_client_leaves(api, server):
     assert 1 == len(server.calls.matching("GET", "/me"))
 
 
-async def test_a_fault_can_change_the_site_before_the_call_is_acted_on(api, server, room):
-    """Scripted change: what the call sees is the site after it; coroutines are awaited."""
+async def test_a_fault_can_change_the_site_before_the_request_is_processed(api, server, room):
+    """The response shows the changed site; an awaitable result is awaited."""
     server.faults.add("GET", "*/message", do=lambda site: site.add_message(room, "just now"), times=1)
     server.faults.add("GET", "/me", do=lambda site: site.expire_tokens(), times=1)
 
@@ -125,8 +125,8 @@ async def test_a_fault_can_change_the_site_before_the_call_is_acted_on(api, serv
     assert 401 == expired.status
 
 
-async def test_chance_is_the_same_each_time(api, server):
-    """A seed makes a flaky service repeatable."""
+async def test_a_fault_with_a_probability_is_repeatable(api, server):
+    """The same seed gives the same sequence of failures."""
     runs = []
     for _ in range(2):
         fault = server.faults.add("GET", "/me", status=500, probability=0.5, seed=3)
@@ -137,8 +137,8 @@ async def test_chance_is_the_same_each_time(api, server):
     assert {200, 500} == set(runs[0])
 
 
-async def test_a_delay_holds_the_answer_back(api, server):
-    """The call is seen at once and answered later."""
+async def test_a_delay_postpones_the_response(api, server):
+    """The response arrives no earlier than the delay."""
     server.faults.add("GET", "/me", delay=0.05)
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -149,8 +149,8 @@ async def test_a_delay_holds_the_answer_back(api, server):
     assert loop.time() - began >= 0.05
 
 
-async def test_faults_reach_the_second_origin(start):
-    """Media bodies fail there as anywhere."""
+async def test_faults_apply_at_the_second_origin(start):
+    """A fault for the path of a media body applies there."""
     api = await start(media_redirect=True)
     room = api.server.add_conversation("general")
     media = api.server.add_media(room, "a.bin", b"x")
@@ -161,8 +161,8 @@ async def test_faults_reach_the_second_origin(start):
     assert 503 == reply.status
 
 
-async def test_faults_are_read_from_a_file(tmp_path, start):
-    """A JSON list of the same words; the method in any case."""
+async def test_faults_can_be_loaded_from_a_file(tmp_path, start):
+    """The file is a JSON list with the options of `add`; the method is case-insensitive."""
     script = tmp_path / "faults.json"
     script.write_text(json.dumps([{"method": "get", "path": "/me", "status": 500, "times": 1}]))
 
@@ -186,8 +186,8 @@ async def test_faults_are_read_from_a_file(tmp_path, start):
         ('[{"headers": {"X": "a\\r\\nY: b"}}]', "entry 1: header 'X': a line break"),
     ],
 )
-def test_a_broken_script_says_where(tmp_path, text, reason):
-    """Entry and word; and no rule of it is in force."""
+def test_an_invalid_file_of_faults_is_rejected_with_its_location(tmp_path, text, reason):
+    """The error names the entry and the option, and no fault of the file is added."""
     script = tmp_path / "faults.json"
     script.write_text(text)
     faults = Faults()

@@ -1,4 +1,4 @@
-"""Thousands of requests made up from right ones, and bytes that are no HTTP: never a failure, never silence."""
+"""Thousands of altered requests, and bytes that are not HTTP: the server never fails and never hangs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from attrs import define, evolve
 from stride_async.server import Choices, LocalServer
 
 REQUESTS = 5_000
-LANES = 4
-PATIENCE = 10.0
-"""Seconds after which a request counts as hanging."""
+CONNECTIONS = 4
+TIMEOUT = 10.0  # seconds after which a request counts as hanging
 
 TEXT = {"type": "text", "text": "hi", "marks": [{"type": "link", "attrs": {"href": "https://example.invalid"}}]}
 MENTION = {"type": "mention", "attrs": {"id": "{user}", "text": "@Ann"}}
@@ -47,7 +46,8 @@ CREDENTIALS = {"grant_type": "client_credentials", "client_id": "{client_id}", "
 CONTEXT = {"cloudId": "{site}", "conversationId": "{room}", "userId": "{user}"}
 ROOM, USER = "/site/{site}/conversation/{room}", "/site/{site}/conversation/user/{user}"
 
-RIGHT_ONES = [
+# A valid request for each operation of protocol 5, in its order; braces stand for ids of the site.
+VALID_REQUESTS = [
     ("POST", "/oauth/token", CREDENTIALS),
     ("GET", "/site/", None),
     ("GET", "/site/{site}/conversation?limit=2&query=e&sort=desc&include-archived=true&exclude-direct=false", None),
@@ -85,9 +85,8 @@ RIGHT_ONES = [
     ("POST", "/pf-editor-service/convert?from=markdown&to=adf", {"input": MARKDOWN}),
     ("POST", "/pf-editor-service/render", DOCUMENT),
 ]
-"""A right request for each operation of protocol 5, in its order; braces name ids of the site."""
 
-ODD_TEXTS = [
+UNUSUAL_TEXTS = [
     "",
     " ",
     "\x00",
@@ -116,8 +115,8 @@ ODD_TEXTS = [
     "{user}",
     "{message}",
 ]
-ODD_VALUES = [None, True, 0, -1, 1 << 80, 1.5, 1e300, [], {}, [[]], {"": None}, {"type": "doc"}, DOCUMENT, TEXT]
-ODD_BODIES = [
+UNUSUAL_VALUES = [None, True, 0, -1, 1 << 80, 1.5, 1e300, [], {}, [[]], {"": None}, {"type": "doc"}, DOCUMENT, TEXT]
+UNUSUAL_BODIES = [
     b"",
     b" ",
     b"null",
@@ -136,7 +135,7 @@ ODD_BODIES = [
     b"> " * 2_000,
     b"x" * 1_048_577,
 ]
-ODD_HEADERS = {
+UNUSUAL_HEADERS = {
     "Content-Type": [
         "",
         "application/json;;",
@@ -160,8 +159,8 @@ METHODS = ["GET", "PUT", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", 
 
 
 @define
-class Question:
-    """A request before it is written: text may hold names of ids in braces, replaced at the end."""
+class Draft:
+    """A request that is not encoded yet: its text may have names of ids in braces."""
 
     method: str
     segments: list[str]
@@ -169,8 +168,8 @@ class Question:
     headers: dict[str, str]
     body: object
 
-    def written(self, known: dict[str, list[str]], chance: Random) -> bytes:
-        """The bytes that go out."""
+    def encoded(self, known: dict[str, list[str]], chance: Random) -> bytes:
+        """Return the bytes to send, with an id for each name in braces."""
 
         def filled(text: str) -> str:
             for name, values in known.items():
@@ -193,13 +192,13 @@ def _text_of(body: object) -> str:
     return body if isinstance(body, str) else "" if body is None else json.dumps(body)
 
 
-def right(number: int) -> Question:
-    method, target, body = RIGHT_ONES[number]
+def valid(number: int) -> Draft:
+    method, target, body = VALID_REQUESTS[number]
     path, _, query = target.partition("?")
     kind = "application/json"
     if isinstance(body, str):
         kind = "text/markdown" if body is MARKDOWN else "application/octet-stream"
-    return Question(
+    return Draft(
         method=method,
         segments=path.split("/"),
         query=[(name, value) for name, _, value in (pair.partition("=") for pair in query.split("&") if pair)],
@@ -208,36 +207,36 @@ def right(number: int) -> Question:
     )
 
 
-def bent(question: Question, chance: Random) -> Question:
-    """The request with one thing about it wrong, or odd."""
+def altered(draft: Draft, chance: Random) -> Draft:
+    """Return the request with one invalid or unusual part."""
     match chance.randrange(8):
         case 0:
-            return evolve(question, method=chance.choice(METHODS))
+            return evolve(draft, method=chance.choice(METHODS))
         case 1:
-            segments = list(question.segments)
-            segments[chance.randrange(1, len(segments))] = chance.choice(ODD_TEXTS)
-            return evolve(question, segments=segments)
+            segments = list(draft.segments)
+            segments[chance.randrange(1, len(segments))] = chance.choice(UNUSUAL_TEXTS)
+            return evolve(draft, segments=segments)
         case 2:
             more = chance.choice([["", ""], ["archive"], ["message"], ["%2e%2e", "me"], ["user"], ["state"]])
-            kept = question.segments[: chance.randrange(2, len(question.segments) + 1)]
-            return evolve(question, segments=[*kept, *more])
+            kept = draft.segments[: chance.randrange(2, len(draft.segments) + 1)]
+            return evolve(draft, segments=[*kept, *more])
         case 3:
-            names = [name for name, _ in question.query] + ["limit", "cursor", "start", "afterMessage", "before", ""]
-            return evolve(question, query=[*question.query[1:], (chance.choice(names), chance.choice(ODD_TEXTS))])
+            names = [name for name, _ in draft.query] + ["limit", "cursor", "start", "afterMessage", "before", ""]
+            return evolve(draft, query=[*draft.query[1:], (chance.choice(names), chance.choice(UNUSUAL_TEXTS))])
         case 4:
-            name = chance.choice(list(ODD_HEADERS))
-            return evolve(question, headers=question.headers | {name: chance.choice(ODD_HEADERS[name])})
+            name = chance.choice(list(UNUSUAL_HEADERS))
+            return evolve(draft, headers=draft.headers | {name: chance.choice(UNUSUAL_HEADERS[name])})
         case 5:
-            return evolve(question, body=chance.choice(ODD_BODIES))
+            return evolve(draft, body=chance.choice(UNUSUAL_BODIES))
         case 6:
-            text = _text_of(question.body)
-            return evolve(question, body=text[: chance.randrange(len(text) + 1)])
+            text = _text_of(draft.body)
+            return evolve(draft, body=text[: chance.randrange(len(text) + 1)])
         case _:
-            return evolve(question, body=_changed(question.body, chance))
+            return evolve(draft, body=_changed(draft.body, chance))
 
 
 def _changed(body: object, chance: Random) -> object:
-    """The JSON value with something in its depths replaced, or left out."""
+    """Return the JSON value with a nested value replaced or removed."""
     if isinstance(body, dict | list) and body and chance.random() < 0.8:
         key = chance.choice(list(body) if isinstance(body, dict) else range(len(body)))
         copied = body.copy()
@@ -246,31 +245,31 @@ def _changed(body: object, chance: Random) -> object:
         else:
             copied[key] = _changed(body[key], chance)
         return copied
-    return chance.choice([*ODD_VALUES, *ODD_TEXTS])
+    return chance.choice([*UNUSUAL_VALUES, *UNUSUAL_TEXTS])
 
 
 class Connection:
-    """One connection that is opened again whenever the server closes it."""
+    """A connection that is opened again when the server has closed it."""
 
     def __init__(self, server: LocalServer) -> None:
         self._port = int(server.url.rpartition(":")[2])
         self._writer: asyncio.StreamWriter | None = None
 
-    async def ask(self, request: bytes, *, head: bool = False) -> tuple[int, bytes]:
-        """Status and body of the answer; a connection the server closed between two requests is opened anew."""
-        async with asyncio.timeout(PATIENCE):
+    async def send(self, request: bytes, *, head: bool = False) -> tuple[int, bytes]:
+        """Return status and body of the response; reconnect if the server has closed the connection."""
+        async with asyncio.timeout(TIMEOUT):
             for _ in range(2):
                 if self._writer is None:
                     self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
                 try:
                     self._writer.write(request)
                     await self._writer.drain()
-                    return await self._answer(head)
+                    return await self._read_response(head)
                 except (asyncio.IncompleteReadError, ConnectionError):
                     await self.close()
-        raise AssertionError(f"no answer: {request[:300]!r}")
+        raise AssertionError(f"no response: {request[:300]!r}")
 
-    async def _answer(self, head: bool) -> tuple[int, bytes]:
+    async def _read_response(self, head: bool) -> tuple[int, bytes]:
         while True:
             lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             status = int(lines[0].split()[1])
@@ -298,13 +297,13 @@ class Connection:
 
 @pytest.fixture
 async def site():
-    """A generated site with a room of our own in it."""
+    """A server with a generated site."""
     async with LocalServer(generate="conversations=4,messages=20,seed=3", rate_limit=None, calls_kept=10) as server:
         yield server
 
 
 async def known_of(server: LocalServer, connection: Connection) -> dict[str, list[str]]:
-    """Ids of the site by the names that stand in braces, enough of them for many to be deleted."""
+    """Return ids of the site by their names in braces, enough of them that many can be deleted."""
     room, ann = server.add_conversation("here"), server.add_user("Ann", email="ann@example.invalid")
     known = {
         "site": [server.cloud_id],
@@ -317,26 +316,26 @@ async def known_of(server: LocalServer, connection: Connection) -> dict[str, lis
         "client_secret": [server.client_secret],
     }
     chance = Random(0)
-    _, told = await connection.ask(right(0).written(known, chance))
-    known["token"] = [json.loads(told)["access_token"]]
+    _, body = await connection.send(valid(0).encoded(known, chance))
+    known["token"] = [json.loads(body)["access_token"]]
     known["note"] = []
     for _ in range(100):
-        _, told = await connection.ask(right(12).written(known, chance))
-        known["note"].append(json.loads(told)["id"])
+        _, body = await connection.send(valid(12).encoded(known, chance))
+        known["note"].append(json.loads(body)["id"])
     return known
 
 
-@pytest.mark.parametrize("odd", [{}, [], None, True, 5, "news", {"type": {}}, "9" * 4_000])
-async def test_documents_of_any_shape_are_shown(odd):
-    """The lenient form lets everything through below the root; rendering and sending still answer."""
+@pytest.mark.parametrize("value", [{}, [], None, True, 5, "news", {"type": {}}, "9" * 4_000])
+async def test_documents_of_any_shape_are_accepted_by_the_lenient_check(value):
+    """Below the root the lenient check accepts anything, and sending and rendering still work."""
     document = {
         "type": "doc",
         "content": [
-            {"type": odd, "content": [{"type": odd, "attrs": odd, "text": odd, "marks": odd}, odd]},
-            {"type": "orderedList", "attrs": {"order": odd}, "content": [{"type": "listItem", "content": odd}]},
+            {"type": value, "content": [{"type": value, "attrs": value, "text": value, "marks": value}, value]},
+            {"type": "orderedList", "attrs": {"order": value}, "content": [{"type": "listItem", "content": value}]},
             {
                 "type": "paragraph",
-                "content": [{"type": "mention", "attrs": {"id": odd}}, {"type": "text", "text": odd}],
+                "content": [{"type": "mention", "attrs": {"id": value}}, {"type": "text", "text": value}],
             },
         ],
     }
@@ -345,7 +344,7 @@ async def test_documents_of_any_shape_are_shown(odd):
         known = {"site": [server.cloud_id], "room": [room], "token": [token]}
         async with Connection(server) as connection:
             statuses = {
-                (await connection.ask(evolve(right(number), body=document).written(known, Random(0))))[0]
+                (await connection.send(evolve(valid(number), body=document).encoded(known, Random(0))))[0]
                 for number in (11, 35)
             }
 
@@ -353,47 +352,47 @@ async def test_documents_of_any_shape_are_shown(odd):
 
 
 async def test_no_request_makes_the_server_fail_or_hang(site, caplog):
-    """Every operation is asked rightly and wrongly; each answer is below 500 and each refusal says why, in JSON."""
+    """Each operation gets valid and invalid requests; no status is above 499, and each error has a reason in JSON."""
     caplog.set_level(logging.WARNING)
     statuses: Counter[int] = Counter()
     reached: set[int] = set()
 
-    async def lane(numbers: Iterator[int], known: dict[str, list[str]]) -> None:
+    async def send_all(numbers: Iterator[int], known: dict[str, list[str]]) -> None:
         async with Connection(site) as connection:
             for seed in numbers:
                 chance = Random(seed)
-                number = chance.randrange(len(RIGHT_ONES))
-                question = right(number)
+                number = chance.randrange(len(VALID_REQUESTS))
+                draft = valid(number)
                 for _ in range(chance.choice([0, 1, 1, 1, 2, 3])):
-                    question = bent(question, chance)
-                request = question.written(known, chance)
-                status, body = await connection.ask(request, head=question.method == "HEAD")
+                    draft = altered(draft, chance)
+                request = draft.encoded(known, chance)
+                status, body = await connection.send(request, head=draft.method == "HEAD")
                 statuses[status] += 1
                 assert status < 500, (seed, request[:500], body)
                 if status < 300:
                     reached.add(number)
-                elif question.method != "HEAD":
+                elif draft.method != "HEAD":
                     assert _REASONS & json.loads(body).keys(), (seed, request[:500], body)
 
     async with Connection(site) as connection:
         known = await known_of(site, connection)
     numbers = iter(range(REQUESTS))
-    async with asyncio.TaskGroup() as lanes:
-        for _ in range(LANES):
-            lanes.create_task(lane(numbers, known))
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(CONNECTIONS):
+            tasks.create_task(send_all(numbers, known))
 
-    assert set(range(len(RIGHT_ONES))) == reached
+    assert set(range(len(VALID_REQUESTS))) == reached
     assert {200, 201, 204, 400, 401, 403, 404, 405, 413, 415} <= set(statuses)
     assert REQUESTS == statuses.total()
     assert [] == [record.getMessage() for record in caplog.records]
 
 
-ENTER = b"\r\n"
+CRLF = b"\r\n"
 POST = b"POST /oauth/token HTTP/1.1\r\nHost: x\r\n"
-NO_HTTP = {
+NOT_HTTP = {
     "nothing": b"",
-    "a blank line": ENTER,
-    "words": b"hello there\r\n\r\n",
+    "a blank line": CRLF,
+    "text": b"hello there\r\n\r\n",
     "binary": bytes(range(256)) * 40,
     "TLS": bytes.fromhex("16030100c8010000c40303") + bytes(190),
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -404,79 +403,79 @@ NO_HTTP = {
     "a path of bytes": b"GET /site/\xff\xfe\x80 HTTP/1.1\r\nHost: x\r\n\r\n",
     "a NUL in the path": b"GET /me\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
     "a star": b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
-    "a whole address": b"GET http://elsewhere.invalid/me HTTP/1.1\r\nHost: x\r\n\r\n",
-    "a broken address": b"GET http://[::1/me HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a complete URL": b"GET http://elsewhere.invalid/me HTTP/1.1\r\nHost: x\r\n\r\n",
+    "an invalid URL": b"GET http://[::1/me HTTP/1.1\r\nHost: x\r\n\r\n",
     "CONNECT": b"CONNECT elsewhere.invalid:443 HTTP/1.1\r\nHost: x\r\n\r\n",
-    "CONNECT to no port": b"CONNECT a:b:c HTTP/1.1\r\nHost: x\r\n\r\n",
-    "a small method": b"get /me HTTP/1.1\r\nHost: x\r\n\r\n",
+    "CONNECT without a port": b"CONNECT a:b:c HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a lowercase method": b"get /me HTTP/1.1\r\nHost: x\r\n\r\n",
     "a long method": b"G" * 9_000 + b" /me HTTP/1.1\r\nHost: x\r\n\r\n",
     "a long path": b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
     "a long header": b"GET /me HTTP/1.1\r\nX: " + b"y" * 70_000 + b"\r\n\r\n",
-    "many headers": b"GET /me HTTP/1.1\r\n" + b"X: y\r\n" * 20_000 + ENTER,
+    "many headers": b"GET /me HTTP/1.1\r\n" + b"X: y\r\n" * 20_000 + CRLF,
     "no host": b"GET /me HTTP/1.1\r\n\r\n",
     "a header without a colon": b"GET /me HTTP/1.1\r\nHost\r\n\r\n",
     "a header without a name": b"GET /me HTTP/1.1\r\n: x\r\n\r\n",
-    "a header that goes on": b"GET /me HTTP/1.1\r\nHost: x\r\n y: z\r\n\r\n",
+    "a folded header": b"GET /me HTTP/1.1\r\nHost: x\r\n y: z\r\n\r\n",
     "control characters": b"GET /me HTTP/1.1\r\nHost: x\r\nX: \x00\x01\x7f\r\n\r\n",
     "bare line feeds": b"GET /me HTTP/1.1\nHost: x\n\n",
     "bare returns": b"GET /me HTTP/1.1\rHost: x\r\r",
     "a negative length": b"POST /me HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
-    "a length in words": b"POST /me HTTP/1.1\r\nHost: x\r\nContent-Length: five\r\n\r\n",
+    "a length in letters": b"POST /me HTTP/1.1\r\nHost: x\r\nContent-Length: five\r\n\r\n",
     "a huge length": POST + b"Content-Length: " + b"9" * 40 + b"\r\n\r\n{}",
     "two lengths": b"POST /me HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxy",
     "a length and chunks": (POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
     "an unknown coding": POST + b"Transfer-Encoding: gzip\r\n\r\nxyz",
-    "chunks of no size": POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
-    "a chunk too short": POST + b"Transfer-Encoding: chunked\r\n\r\n9\r\n{}\r\n0\r\n\r\n",
-    "a huge chunk": POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 40 + ENTER,
+    "chunks without a size": POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+    "a chunk that is too short": POST + b"Transfer-Encoding: chunked\r\n\r\n9\r\n{}\r\n0\r\n\r\n",
+    "a huge chunk": POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 40 + CRLF,
     "a body that ends early": POST + b"Content-Length: 100\r\n\r\n{",
     "an upload that ends early": b"POST {upload} HTTP/1.1\r\nHost: x\r\n{auth}Content-Length: 100\r\n\r\nhello",
     "chunks that end early": b"POST {upload} HTTP/1.1\r\nHost: x\r\n{auth}Transfer-Encoding: chunked\r\n\r\n5\r\nhel",
     "an upgrade": b"GET /me HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x80",
     "a request in a body": b"GET /me HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\nGET / HTTP/1.1\r\n\r\n",
-    "requests in a row": b"GET /me HTTP/1.1\r\nHost: x\r\n\r\n" * 50,
-    "an unasked expectation": POST + b"Expect: miracles\r\nContent-Length: 2\r\n\r\n{}",
+    "pipelined requests": b"GET /me HTTP/1.1\r\nHost: x\r\n\r\n" * 50,
+    "an unknown expectation": POST + b"Expect: miracles\r\nContent-Length: 2\r\n\r\n{}",
 }
 
 
 @pytest.fixture
 async def upload(site) -> dict[bytes, bytes]:
-    """Where and on whose behalf something can be uploaded, for the bytes in braces."""
+    """The path and the header of an upload, by their names in braces."""
     room = site.add_conversation("here")
     path = f"/site/{site.cloud_id}/conversation/{room}/media?name=x"
     token = site.room_token(room)
     return {b"{upload}": path.encode(), b"{auth}": f"Authorization: Bearer {token}\r\n".encode()}
 
 
-@pytest.mark.parametrize("sent", NO_HTTP.values(), ids=NO_HTTP)
-async def test_bytes_that_are_no_request_do_no_harm(site, upload, sent):
-    """They are refused or the connection is closed, at once; the next one is served, and nothing half is kept."""
+@pytest.mark.parametrize("sent", NOT_HTTP.values(), ids=NOT_HTTP)
+async def test_bytes_that_are_not_a_request_do_no_harm(site, upload, sent):
+    """They get a 400 or the connection is closed at once; the next request is served, and nothing is stored."""
     before = site.truth()
     for name, value in upload.items():
         sent = sent.replace(name, value)
 
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         reader, writer = await asyncio.open_connection("127.0.0.1", int(site.url.rpartition(":")[2]))
         writer.write(sent)
         writer.write_eof()
         try:
-            answer = await reader.read()
+            response = await reader.read()
         except ConnectionError:
-            answer = b""
+            response = b""
         writer.close()
         await asyncio.gather(writer.wait_closed(), return_exceptions=True)
 
-    assert {int(line.split()[1]) // 100 for line in answer.split(ENTER) if line.startswith(b"HTTP/1.")} <= {4}
+    assert {int(line.split()[1]) // 100 for line in response.split(CRLF) if line.startswith(b"HTTP/1.")} <= {4}
     async with Connection(site) as connection:
-        assert (401, b'{"code":401,"message":"Unauthorized"}') == await connection.ask(
+        assert (401, b'{"code":401,"message":"Unauthorized"}') == await connection.send(
             b"GET /me HTTP/1.1\r\nHost: x\r\n\r\n"
         )
     assert before == site.truth()
 
 
-async def test_requests_that_never_end_do_not_keep_the_server_from_closing():
-    """Whoever is in the middle of a line, a header, a body or a chunk is cut off."""
-    begun = [
+async def test_incomplete_requests_do_not_keep_the_server_from_closing():
+    """A client in the middle of a line, a header, a body or a chunk is cut off."""
+    incomplete = [
         b"GE",
         b"GET /me HTTP/1.1\r\nHos",
         POST + b"Content-Length: 100\r\n\r\n{",
@@ -486,17 +485,17 @@ async def test_requests_that_never_end_do_not_keep_the_server_from_closing():
     server, arrived = LocalServer(), asyncio.Barrier(2)
     server.faults.add("POST", "*", do=lambda _: arrived.wait())
     await server.start()
-    opened = [await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2])) for _ in begun]
-    for (_, writer), sent in zip(opened, begun, strict=True):
+    opened = [await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2])) for _ in incomplete]
+    for (_, writer), sent in zip(opened, incomplete, strict=True):
         writer.write(sent)
         await writer.drain()
-    for _ in range(2):  # Those whose headers are through are being answered by now.
+    for _ in range(2):  # The two with complete headers are being processed.
         await arrived.wait()
 
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         await server.close()
         ended = await asyncio.gather(*(reader.read() for reader, _ in opened), return_exceptions=True)
 
-    assert len(begun) == len(ended)
+    assert len(incomplete) == len(ended)
     for _, writer in opened:
         writer.close()

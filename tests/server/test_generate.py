@@ -1,4 +1,4 @@
-"""Generated sites: the same each time, as large as asked, with everything a real site may hold."""
+"""Generated sites: repeatable, of the requested size, with everything that a real site may contain."""
 
 import hashlib
 import itertools
@@ -27,7 +27,7 @@ DAY = 86_400 * 10**9
 
 @pytest.fixture(scope="module")
 def demo():
-    """The site of the usual plan."""
+    """The records of the default plan with small files."""
     return list(generate(Plan(media_max=20_000)))
 
 
@@ -36,8 +36,8 @@ def of(kind, records):
 
 
 def by_conversation(records):
-    spoken = itertools.groupby(of(Message, records), lambda message: message.conversation_id)
-    return {conversation_id: list(messages) for conversation_id, messages in spoken}
+    groups = itertools.groupby(of(Message, records), lambda message: message.conversation_id)
+    return {conversation_id: list(messages) for conversation_id, messages in groups}
 
 
 def nodes(node):
@@ -47,8 +47,8 @@ def nodes(node):
             yield from nodes(child)
 
 
-def test_plan_is_read_from_text():
-    """What is left out is as usual."""
+def test_a_plan_is_parsed_from_text():
+    """Fields that the text does not name have their defaults."""
     assert Plan(conversations=1000, messages=10, seed=7, even=True) == Plan.parse(
         "conversations=1000, messages=10,even=true"
     )
@@ -67,23 +67,23 @@ def test_plan_is_read_from_text():
         ("users=0", "'users' must be >= 1: 0"),
     ],
 )
-def test_a_plan_that_cannot_be_read_is_refused(text, problem):
-    """The error repeats the part that is wrong and says what would be right."""
+def test_an_invalid_plan_is_rejected(text, problem):
+    """The error quotes the invalid part and says what is expected."""
     with pytest.raises(ValueError) as caught:
         Plan.parse(text)
 
     assert problem == str(caught.value)
 
 
-def test_the_same_plan_gives_the_same_site(demo):
-    """Ids, times, texts and bytes of files agree; another seed changes them."""
+def test_the_same_plan_generates_the_same_site(demo):
+    """Ids, times, texts and bodies are equal; another seed changes them."""
     again = list(generate(Plan(media_max=20_000)))
 
-    assert [_told(record) for record in demo] == [_told(record) for record in again]
+    assert [_comparable(record) for record in demo] == [_comparable(record) for record in again]
     assert of(Message, demo)[0] != of(Message, generate(Plan(seed=8, media_max=20_000)))[0]
 
 
-def _told(record):
+def _comparable(record):
     return (record.id, record.size, record.sha256) if isinstance(record, Media) else record
 
 
@@ -97,8 +97,8 @@ def _told(record):
         "conversations=0",
     ],
 )
-def test_the_total_is_conversations_times_messages(text):
-    """However unevenly they fall, no message is lost to rounding."""
+def test_the_number_of_messages_is_conversations_times_messages(text):
+    """No message is lost to rounding."""
     plan = Plan.parse(text + ",media=0")
 
     records = list(generate(plan))
@@ -107,15 +107,15 @@ def test_the_total_is_conversations_times_messages(text):
     assert plan.conversations * plan.messages == len(of(Message, records))
 
 
-def test_an_even_plan_gives_each_conversation_the_same():
-    """No conversation is empty and none is longer."""
+def test_an_even_plan_gives_each_conversation_the_same_number_of_messages():
+    """No conversation is empty."""
     records = list(generate(Plan(conversations=12, messages=9, even=True, media=0)))
 
     assert [9] * 12 == [len(messages) for messages in by_conversation(records).values()]
 
 
-def test_records_come_in_an_order_a_store_can_take(demo):
-    """The site, the users, then each conversation before what belongs to it, messages oldest first."""
+def test_records_come_before_the_records_that_refer_to_them(demo):
+    """First the site, then the users, then each conversation with its files and messages, oldest first."""
     assert isinstance(demo[0], Site)
     assert [User] * 40 == [type(record) for record in demo[1:41]]
     current = None
@@ -128,16 +128,16 @@ def test_records_come_in_an_order_a_store_can_take(demo):
         assert sorted(messages, key=lambda message: (message.ts, message.id)) == messages
 
 
-def test_conversations_are_of_every_sort(demo):
-    """Archived, private, direct and empty ones are there; JSON and record say the same."""
+def test_there_are_conversations_of_every_kind(demo):
+    """Some are archived, private, direct or empty; the JSON agrees with the record."""
     conversations = of(Conversation, demo)
-    spoken = by_conversation(demo)
+    messages = by_conversation(demo)
     people = {user.id for user in of(User, demo)}
 
     assert {True, False} == {conversation.archived for conversation in conversations}
     assert {"public", "private"} == {conversation.privacy for conversation in conversations}
     assert {"group", "direct"} == {conversation.type for conversation in conversations}
-    assert {conversation.id for conversation in conversations} > set(spoken)
+    assert {conversation.id for conversation in conversations} > set(messages)
     directs = [conversation for conversation in conversations if conversation.type == "direct"]
     assert len(directs) == len({conversation.roster for conversation in directs})
     for conversation in conversations:
@@ -145,11 +145,11 @@ def test_conversations_are_of_every_sort(demo):
         assert (conversation.id, conversation.name, conversation.type) == (about["id"], about["name"], about["type"])
         assert (conversation.privacy, conversation.archived) == (about["privacy"], about["isArchived"])
         assert people >= set(conversation.roster)
-        assert {message.sender_id for message in spoken.get(conversation.id, ())} <= set(conversation.roster)
+        assert {message.sender_id for message in messages.get(conversation.id, ())} <= set(conversation.roster)
 
 
 def test_users_have_ids_of_both_forms(demo):
-    """Old accounts have a colon, newer ones 24 hexadecimal digits (protocol 1.2); nobody is there twice."""
+    """Old accounts have a colon, newer ones 24 hexadecimal digits (protocol 1.2); ids and names are unique."""
     users = of(User, demo)
 
     assert {True, False} == {user.id.startswith("557058:") for user in users}
@@ -157,8 +157,8 @@ def test_users_have_ids_of_both_forms(demo):
     assert 40 == len({user.id for user in users}) == len({json.loads(user.json)["displayName"] for user in users})
 
 
-def test_message_json_agrees_with_its_record(demo):
-    """Id, sender and time stand in both; `text` is what the document says; keys are those of the service."""
+def test_the_json_of_a_message_agrees_with_its_record(demo):
+    """Id, sender and time are equal, `text` is the text of the document, and the keys are those of the service."""
     for message in of(Message, demo):
         about = json.loads(message.json)
 
@@ -169,7 +169,7 @@ def test_message_json_agrees_with_its_record(demo):
 
 
 def test_message_ids_are_time_based_and_unique(demo):
-    """Each is a version 1 UUID of the message's own time, to its tick of 100 ns."""
+    """Each is a version 1 UUID of the time of its message, with a resolution of 100 ns."""
     messages = of(Message, demo)
 
     assert len(messages) == len({message.id for message in messages})
@@ -179,8 +179,8 @@ def test_message_ids_are_time_based_and_unique(demo):
         assert message.ts // 100 == uuid.time - 0x01B21DD213814000
 
 
-def test_times_have_all_the_oddities(demo):
-    """0 to 9 digits, runs and a burst of one time, silences of a month and more."""
+def test_times_are_as_irregular_as_real_ones(demo):
+    """They have 0 to 9 fraction digits, short runs and one burst of equal times, and pauses of a month and more."""
     texts = [json.loads(message.json)["ts"] for message in of(Message, demo)]
     longest = max(by_conversation(demo).values(), key=len)
 
@@ -192,8 +192,8 @@ def test_times_have_all_the_oddities(demo):
     assert 2 <= len([gap for gap in gaps if gap > 29 * DAY])
 
 
-def test_documents_hold_every_kind_of_node_and_mark(demo):
-    """Each is on show somewhere, and bodies are clean but for what the service itself adds to media."""
+def test_documents_contain_every_kind_of_node_and_mark(demo):
+    """The bodies are valid, except for what the service itself adds to media."""
     kinds = set()
     oddities = Counter()
     for number, message in enumerate(of(Message, demo)):
@@ -206,8 +206,8 @@ def test_documents_hold_every_kind_of_node_and_mark(demo):
     assert {"'attrs' is not part of it", "'content' is not part of it"} == set(oddities)
 
 
-def test_files_are_shown_in_the_conversation_they_are_of(demo):
-    """Each file is referenced by a message beside it, some as sent and some as delivered (protocol 6.3)."""
+def test_each_file_is_shown_in_its_own_conversation(demo):
+    """A message refers to each file, in the form of sending or of delivery (protocol 6.3)."""
     shown = Counter()
     for message in of(Message, demo):
         for node in nodes(json.loads(message.json)["body"]):
@@ -221,8 +221,8 @@ def test_files_are_shown_in_the_conversation_they_are_of(demo):
     assert {True, False} == {clean for _, clean in shown}
 
 
-def test_files_are_of_every_size_and_read_the_same_each_time(demo):
-    """One empty, one of a byte, one as large as may be; size and digest are those of the bytes."""
+def test_files_have_all_sizes_and_the_same_bytes_every_time(demo):
+    """One is empty, one has a single byte, one the largest size; size and digest are those of the bytes."""
     files = of(Media, demo)
 
     assert {0, 1, 20_000} <= {file.size for file in files}
@@ -232,8 +232,8 @@ def test_files_are_of_every_size_and_read_the_same_each_time(demo):
         assert (file.size, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
 
 
-def test_a_part_of_a_file_is_read_without_the_rest():
-    """What is read after seeking is what stands there in the whole."""
+def test_a_part_of_a_file_can_be_read_alone():
+    """The bytes after a seek are the same as in the complete file."""
     *_, file = of(Media, generate(Plan(conversations=1, messages=0, media=3, media_max=200_000)))
     with file.open() as body:
         whole = body.read()
@@ -248,8 +248,8 @@ def test_a_part_of_a_file_is_read_without_the_rest():
 
 
 @pytest.mark.parametrize("wanted", [600, 900, 2000])
-def test_messages_have_the_size_asked_for_on_average(wanted):
-    """The mean of their JSON in UTF-8 is within a tenth."""
+def test_messages_have_the_requested_size_on_average(wanted):
+    """The average size of their JSON in UTF-8 is within a tenth."""
     sizes = [
         len(message.json.encode()) for message in of(Message, generate(Plan(bytes=wanted, media=0, conversations=8)))
     ]
@@ -257,8 +257,8 @@ def test_messages_have_the_size_asked_for_on_average(wanted):
     assert wanted == pytest.approx(fmean(sizes), rel=0.1)
 
 
-def test_memory_does_not_grow_with_the_messages():
-    """Three thousand more messages leave no trace."""
+def test_memory_does_not_grow_with_the_number_of_messages():
+    """Another three thousand messages add less than 50 kB."""
     records = generate(Plan(conversations=1, messages=20_000, media=0))
     for _ in itertools.islice(records, 1_000):
         pass
@@ -271,8 +271,8 @@ def test_memory_does_not_grow_with_the_messages():
     assert 50_000 > grown
 
 
-def test_a_conversation_beyond_a_clock_sequence_keeps_its_ids_apart():
-    """Thousands of messages of one time have as many ids, in rising order."""
+def test_ids_stay_unique_when_a_conversation_exceeds_the_clock_sequence():
+    """Thousands of messages with the same time have different ids."""
     messages = of(Message, generate(Plan(conversations=1, messages=13_000, media=0)))
     (_, burst) = Counter(message.ts for message in messages).most_common(1)[0]
 

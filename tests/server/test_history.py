@@ -9,12 +9,12 @@ from .calling import ids
 
 @pytest.fixture
 def filled(server, room):
-    """Ids of 200 messages, oldest first."""
+    """The ids of 200 messages, oldest first."""
     return server.fill(room, 200)
 
 
-async def test_history_without_bounds_gives_the_latest(api, room, filled):
-    """At most 75, oldest first within the page; recent is the same."""
+async def test_a_history_without_bounds_has_the_latest_messages(api, room, filled):
+    """It has at most 75, oldest first; `recent` returns the same."""
     history = await api.get(f"{api.room(room)}/message")
     recent = await api.get(f"{api.room(room)}/message/recent", params={"limit": 3})
 
@@ -23,8 +23,8 @@ async def test_history_without_bounds_gives_the_latest(api, room, filled):
     assert {"messages"} == history.json.keys()
 
 
-async def test_walking_backwards_sees_every_message_once(api, room, filled):
-    """The one safe walk: before the oldest seen, until a page is empty."""
+async def test_a_backward_walk_returns_every_message_once(api, room, filled):
+    """It asks for the messages before the oldest one seen, until a page is empty."""
     seen, page = [], ids(await api.get(f"{api.room(room)}/message"))
     while page:
         seen = page + seen
@@ -33,17 +33,17 @@ async def test_walking_backwards_sees_every_message_once(api, room, filled):
     assert filled == seen
 
 
-async def test_an_after_bound_alone_gives_the_latest_not_the_next(api, room, filled):
-    """The trap: a walk forward by the newest seen would lose what lies between."""
+async def test_an_after_bound_alone_returns_the_latest_messages_not_the_next(api, room, filled):
+    """A forward walk by the newest message seen would miss the messages in between."""
     page = ids(await api.get(f"{api.room(room)}/message", params={"afterMessage": filled[9]}))
 
     assert filled[-75:] == page
 
 
-async def test_both_bounds_make_a_window_without_its_edges(api, room, filled):
-    """By message and by time alike, and mixed; the narrower of two bounds of one side counts."""
+async def test_bounds_are_exclusive_and_can_be_combined(api, room, filled):
+    """They are messages or times; of two bounds on the same side, the narrower one applies."""
     by_message = {"afterMessage": filled[10], "beforeMessage": filled[20]}
-    # Messages are a second apart, from eight o'clock on.
+    # Messages are one second apart, starting at eight o'clock.
     by_time = {"afterTimestamp": "2018-06-01T08:00:10Z", "beforeTimestamp": "2018-06-01T10:00:20+02:00"}
     path = f"{api.room(room)}/message"
 
@@ -54,8 +54,8 @@ async def test_both_bounds_make_a_window_without_its_edges(api, room, filled):
     assert [] == ids(await api.get(path, params={"afterMessage": filled[20], "beforeMessage": filled[20]}))
 
 
-async def test_equal_times_are_ordered_by_id(api, server, room):
-    """A page may end among messages of one time without losing any."""
+async def test_messages_with_equal_times_are_ordered_by_id(api, server, room):
+    """A page that ends between them loses none."""
     burst = server.fill(room, 10, same_ts=True)
     path = f"{api.room(room)}/message"
 
@@ -81,13 +81,13 @@ async def test_equal_times_are_ordered_by_id(api, server, room):
         ({"beforeTimestamp": "9999-12-31T23:59:59.999999999Z"}, 200),
     ],
 )
-async def test_bounds_are_checked(api, room, query, status):
-    """An unknown message is not found, an unreadable bound refused, any year taken."""
+async def test_an_invalid_bound_is_rejected(api, room, query, status):
+    """An unknown message is a 404 and an invalid time a 400; times of any year are accepted."""
     assert status == (await api.get(f"{api.room(room)}/message", params=query)).status
 
 
-async def test_nameless_and_repeated_parameters_do_no_harm(api, room, filled):
-    """One published client sends `&10` for its limit; the first of two counts."""
+async def test_parameters_without_a_name_and_repeated_parameters_are_ignored(api, room, filled):
+    """A published client sends `&10` for its limit; of two values, the first applies."""
     reply = await api.get(f"{api.room(room)}/message?limit=2&10&=&limit=5&%ff")
 
     assert filled[-2:] == ids(reply)
@@ -104,15 +104,15 @@ async def test_nameless_and_repeated_parameters_do_no_harm(api, room, filled):
         ({"after": 74}, 100, 174),
     ],
 )
-async def test_a_context_holds_its_message_and_at_most_74_others(api, room, filled, query, first, last):
-    """In order; what is before is kept first when both are too many."""
+async def test_a_context_has_its_message_and_at_most_74_others(api, room, filled, query, first, last):
+    """If both sides together exceed the limit, the messages before are kept."""
     reply = await api.get(f"{api.room(room)}/message/{filled[100]}/context", params=query)
 
     assert filled[first : last + 1] == ids(reply)
 
 
-async def test_order_and_key_of_a_page_can_be_otherwise(start):
-    """Both are unknown of the real service."""
+async def test_a_page_can_have_another_order_and_another_key(start):
+    """Both are unknown of the service."""
     api = await start(choices=Choices(newest_first=True, history_key="values"))
     room = api.server.add_conversation("general")
     filled = api.server.fill(room, 5)

@@ -12,8 +12,8 @@ from stride_async.server._limits import RateLimit
 from .calling import log_in
 
 
-async def test_each_conversation_takes_a_hundred_calls_a_window(start):
-    """The 101st answers 429 with the service's own body; other conversations are not concerned."""
+async def test_each_conversation_accepts_a_hundred_calls_in_a_window(start):
+    """The next call gets a 429 with the body of the service; other conversations are not affected."""
     api = await start(window=3600.0)
     room, other = (api.server.add_conversation(name) for name in ("a", "b"))
 
@@ -29,8 +29,8 @@ async def test_each_conversation_takes_a_hundred_calls_a_window(start):
     assert (200, "99") == (free.status, free.headers["X-RateLimit-Remaining"])
 
 
-async def test_the_reset_is_an_instant_within_the_window(start):
-    """RFC 3339 in whole seconds, no earlier than the window's end by the answer's own Date."""
+async def test_the_reset_is_the_end_of_the_window(start):
+    """It is an RFC 3339 time in whole seconds; the `Date` header of the response has the current time."""
     api = await start(window=50.0, rate_limit=5)
     room = api.server.add_conversation("a")
 
@@ -40,8 +40,8 @@ async def test_the_reset_is_an_instant_within_the_window(start):
     assert 50 <= (reset - parsedate_to_datetime(reply.headers["Date"])).total_seconds() <= 52
 
 
-def test_a_window_that_ended_leaves_the_whole_limit():
-    """Fixed windows: all at once, not one by one."""
+def test_the_full_limit_is_back_after_a_window():
+    """The windows are fixed, not sliding."""
     limit = RateLimit(2, window=-1.0)
 
     standings = [limit.count("app", "room") for _ in range(5)]
@@ -49,8 +49,8 @@ def test_a_window_that_ended_leaves_the_whole_limit():
     assert [(True, 1)] * 5 == [(standing.allowed, standing.remaining) for standing in standings]
 
 
-def test_ended_windows_are_forgotten():
-    """Callers that come once do not fill the memory."""
+def test_windows_that_have_ended_are_forgotten():
+    """Callers that call only once do not fill the memory."""
     limit = RateLimit(2, window=-1.0)
 
     for number in range(25_000):
@@ -59,8 +59,8 @@ def test_ended_windows_are_forgotten():
     assert len(limit._windows) <= 10_000
 
 
-async def test_apps_and_people_are_counted_apart(start):
-    """Another app has its own hundred; a person's direct calls count by person; lists do not count."""
+async def test_each_app_and_each_person_has_a_limit_of_its_own(start):
+    """Calls for a direct conversation count by person, and calls outside conversations do not count."""
     api = await start(rate_limit=1)
     room, ann, bob = api.server.add_conversation("a"), api.server.add_user("Ann"), api.server.add_user("Bob")
     other = await log_in(api.http, api.server, *api.server.add_app())
@@ -84,8 +84,8 @@ async def test_apps_and_people_are_counted_apart(start):
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
-async def test_a_refused_call_can_say_when_to_come_back(start, form):
-    """Retry-After in either form, within the window."""
+async def test_a_429_can_have_a_retry_after_header(start, form):
+    """The header has seconds or a date, within the window."""
     api = await start(rate_limit=0, window=100.0, choices=Choices(retry_after=form))
 
     header = (await api.get(api.room(api.server.add_conversation("a")))).headers["Retry-After"]
@@ -94,8 +94,8 @@ async def test_a_refused_call_can_say_when_to_come_back(start, form):
     assert 90 < wait <= 101
 
 
-async def test_headers_can_be_kept_to_refusals_and_lists_can_be_limited(start):
-    """Both are unknown of the real service."""
+async def test_rate_limit_headers_can_be_left_out_and_other_calls_can_be_limited(start):
+    """Both are unknown of the service."""
     api = await start(choices=Choices(rate_headers_on_success=False, rate_limit_elsewhere=1))
     room = api.server.add_conversation("a")
 

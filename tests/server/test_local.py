@@ -38,9 +38,9 @@ def seed_file(folder, *lines):
     return path
 
 
-@pytest.mark.skipif(not MEETUP.is_dir(), reason="the meet-up's data is not here")
-async def test_the_meetup_is_served_as_it_was_written():
-    """Counts, rosters and digests of every conversation, and every file by its sha256."""
+@pytest.mark.skipif(not MEETUP.is_dir(), reason="the meet-up's data is not available")
+async def test_a_real_site_is_served_as_it_was_seeded():
+    """Counts, rosters and digests of all conversations agree, and the digests of all files."""
     expected = json.loads((MEETUP / "expected.json").read_text())
 
     async with LocalServer(seed=MEETUP / "site.jsonl") as server:
@@ -65,8 +65,8 @@ async def test_the_meetup_is_served_as_it_was_written():
     }
 
 
-async def test_a_seeded_conversation_keeps_fields_of_its_own(start, tmp_path):
-    """What the server does not know of is served all the same."""
+async def test_a_seeded_conversation_keeps_unknown_fields(start, tmp_path):
+    """Fields that the server does not know are returned unchanged."""
     api = await start(seed=seed_file(tmp_path, SITE, ROOM))
 
     found = (await api.get("/site/c/conversation/r")).json
@@ -74,8 +74,8 @@ async def test_a_seeded_conversation_keeps_fields_of_its_own(start, tmp_path):
     assert ("kept", "c") == (found["motto"], found["cloudId"])
 
 
-async def test_a_broken_seed_leaves_nothing(tmp_path):
-    """No database, no folder of media, and the seed's line in the message."""
+async def test_an_invalid_seed_leaves_nothing_on_disk(tmp_path):
+    """There is no database and no folder of media, and the error names the line."""
     seed = seed_file(tmp_path, SITE, ROOM, {"type": "message", "conversationId": "elsewhere", "message": {}})
     db = tmp_path / "site.db"
 
@@ -85,8 +85,8 @@ async def test_a_broken_seed_leaves_nothing(tmp_path):
     assert [seed] == list(tmp_path.iterdir())
 
 
-async def test_media_that_is_not_what_the_seed_says_is_refused(tmp_path):
-    """The bytes are digested as they are loaded; nothing is left of the ones before either."""
+async def test_media_with_a_wrong_digest_is_rejected(tmp_path):
+    """The digest is checked while the body is stored, and nothing is left of the files before it."""
     (tmp_path / "good").write_bytes(b"abc")
     (tmp_path / "bad").write_bytes(b"abd")
     digest = hashlib.sha256(b"abc").hexdigest()
@@ -103,14 +103,14 @@ async def test_media_that_is_not_what_the_seed_says_is_refused(tmp_path):
     assert {"good", "bad", seed.name} == {path.name for path in tmp_path.iterdir()}
 
 
-async def test_a_database_in_no_folder_is_said_plainly(tmp_path):
+async def test_a_database_in_a_missing_folder_is_rejected(tmp_path):
     """The error names the file."""
     with pytest.raises(ValueError, match=r"cannot open .*site\.db"):
         await LocalServer(db=tmp_path / "nowhere" / "site.db").start()
 
 
-async def test_a_database_is_served_again_as_it_is(start, tmp_path):
-    """Messages, media and the app's credentials outlive the server; tokens do not."""
+async def test_a_restarted_server_continues_its_database(start, tmp_path):
+    """Messages, media and credentials are the same as before."""
     db = tmp_path / "site.db"
     async with LocalServer(db=db, generate="conversations=3,messages=20,media=4,media_max=1000") as server:
         room = server.add_conversation("later")
@@ -126,8 +126,8 @@ async def test_a_database_is_served_again_as_it_is(start, tmp_path):
     assert b"bytes" == (await api.get(f"{api.room(room)}/media/{media}")).body
 
 
-async def test_a_seed_needs_a_new_database(tmp_path):
-    """An existing site is neither mixed nor overwritten."""
+async def test_a_database_with_a_site_cannot_be_filled_again(tmp_path):
+    """The site in it is neither mixed with another one nor overwritten."""
     db = tmp_path / "site.db"
     async with LocalServer(db=db):
         pass
@@ -139,8 +139,8 @@ async def test_a_seed_needs_a_new_database(tmp_path):
         assert {} == server.truth().conversations
 
 
-async def test_a_database_serves_one_server_at_a_time(tmp_path):
-    """The second one says so, and the first goes on."""
+async def test_a_database_can_be_used_by_one_server_at_a_time(tmp_path):
+    """The second server fails to start, and the first is not affected."""
     db = tmp_path / "site.db"
     async with LocalServer(db=db) as server:
         with pytest.raises(ValueError, match="in use"):
@@ -149,9 +149,9 @@ async def test_a_database_serves_one_server_at_a_time(tmp_path):
         assert () == server.truth().users
 
 
-@pytest.mark.parametrize("content", [b"this is no database, though it is long enough" * 50, b""])
-async def test_a_file_that_is_no_database_is_left_alone(tmp_path, content):
-    """It is named in the message; an empty one is as good as none."""
+@pytest.mark.parametrize("content", [b"this is not a database, but it is long enough" * 50, b""])
+async def test_a_file_that_is_not_a_database_is_not_changed(tmp_path, content):
+    """The error names the file. An empty file becomes a new database."""
     db = tmp_path / "site.db"
     db.write_bytes(content)
 
@@ -164,22 +164,22 @@ async def test_a_file_that_is_no_database_is_left_alone(tmp_path, content):
             assert "local" == server.truth().name
 
 
-async def test_a_taken_port_is_said_plainly(server):
-    """The error names the port, and is the kind the system raised."""
+async def test_a_port_in_use_is_an_oserror_that_names_it(server):
+    """It is the class of error that the system raised."""
     port = int(server.url.rpartition(":")[2])
 
     with pytest.raises(OSError, match=f"port {port} is taken"):
         await LocalServer(port=port).start()
 
 
-def test_a_site_comes_from_one_place_only():
-    """A seed and a plan together make no sense."""
+def test_a_seed_and_a_plan_exclude_each_other():
+    """The constructor raises ValueError."""
     with pytest.raises(ValueError, match="not from both"):
         LocalServer(seed="a", generate="conversations=1")
 
 
-async def test_a_closed_server_may_be_started_again(tmp_path):
-    """Closing twice is fine; a server that is not running says so."""
+async def test_a_closed_server_can_be_started_again(tmp_path):
+    """Closing twice is allowed, and a server that is not running says so."""
     server = LocalServer()
     async with server:
         first = server.cloud_id
@@ -194,8 +194,8 @@ async def test_a_closed_server_may_be_started_again(tmp_path):
 @pytest.mark.parametrize(
     "part", [b"GET /me HTT", b"POST /oauth/token HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\nabc"]
 )
-async def test_a_client_that_leaves_midway_leaves_nothing_behind(server, part, caplog):
-    """No task, no warning, no word in the log."""
+async def test_a_client_that_disconnects_during_a_request_leaves_nothing_behind(server, part, caplog):
+    """There is no task, no warning and no log record."""
     asyncio.get_running_loop().set_debug(True)
     tasks = asyncio.all_tasks()
 
@@ -212,7 +212,7 @@ async def test_a_client_that_leaves_midway_leaves_nothing_behind(server, part, c
 
 
 async def test_closing_does_not_wait_for_slow_readers(start):
-    """A reader that takes nothing is cut off; the close is a matter of less than a second or two."""
+    """A response to a client that reads nothing is cut off."""
     api = await start()
     room = api.server.add_conversation("general")
     media = api.server.add_media(room, "a.bin", bytes(50_000_000))
@@ -220,17 +220,17 @@ async def test_closing_does_not_wait_for_slow_readers(start):
 
     async with (
         asyncio.timeout(5),
-        api.http.get(f"{api.server.url}{api.room(room)}/media/{media}", headers=headers) as answer,
+        api.http.get(f"{api.server.url}{api.room(room)}/media/{media}", headers=headers) as response,
     ):
-        await answer.content.readexactly(1)
+        await response.content.readexactly(1)
         await api.server.close()
 
         with pytest.raises(aiohttp.ClientError):
-            await answer.read()
+            await response.read()
 
 
 async def test_latency_ends_when_the_server_closes(start):
-    """Nobody waits for an answer that will not come."""
+    """A request that is still being delayed is cut off."""
     server = LocalServer(latency=600.0)
     async with asyncio.timeout(5), aiohttp.ClientSession() as http:
         await server.start()
@@ -242,8 +242,8 @@ async def test_latency_ends_when_the_server_closes(start):
             await waiting
 
 
-async def test_calls_tell_what_was_asked(api, server, room):
-    """Decoded path, query in order, headers in any case, body, status; the oldest are forgotten beyond the bound."""
+async def test_a_call_records_its_request(api, server, room):
+    """Path, query, headers, body and status are recorded; the token is not part of the repr."""
     server.calls.clear()
     await api.call("PUT", f"{api.room(room)}/app/module/chat%3Abot/k?a=1&b=2&a=3", json={"url": "/x"})
 
@@ -255,8 +255,8 @@ async def test_calls_tell_what_was_asked(api, server, room):
     assert api.token not in repr(call)
 
 
-async def test_old_calls_are_forgotten(start):
-    """A server that runs for long does not grow."""
+async def test_the_oldest_calls_are_forgotten(start):
+    """The server remembers the last `calls_kept` calls."""
     api = await start(calls_kept=3)
 
     for number in range(5):
@@ -266,7 +266,7 @@ async def test_old_calls_are_forgotten(start):
 
 
 async def test_the_site_can_be_changed_from_outside(api, server, room):
-    """What scripts change is what callers see next."""
+    """The next call shows the change."""
     ann = server.add_user("Ann")
     sent = server.add_message(room, "first", sender_id=ann, ts="2018-01-01T00:00:00.5Z")
     server.edit_message(room, sent, "second")
@@ -283,8 +283,8 @@ async def test_the_site_can_be_changed_from_outside(api, server, room):
         server.delete_message(room, sent)
 
 
-async def test_json_can_go_out_chunked(start):
-    """As it did behind the gateway: no length, the same body."""
+async def test_json_can_be_sent_chunked(start):
+    """The gateway sent it without a length; the body is the same."""
     api = await start(choices=Choices(chunked_json=True))
 
     reply = await api.get("/me")
@@ -293,16 +293,16 @@ async def test_json_can_go_out_chunked(start):
     assert api.server.app_account_id == reply.json["account_id"]
 
 
-async def test_answers_carry_the_gateways_headers(api):
-    """JSON by its content type, not to be sniffed, with a Date."""
+async def test_responses_have_the_headers_of_the_gateway(api):
+    """Among them are the content type, a ban on sniffing it, and a date."""
     reply = await api.get("/me")
 
     assert ("application/json", "nosniff") == (reply.headers["Content-Type"], reply.headers["X-Content-Type-Options"])
     assert "Date" in reply.headers
 
 
-async def test_apps_do_not_see_each_others_direct_conversations(api, server):
-    """One conversation for each app and person."""
+async def test_each_app_has_its_own_direct_conversation_with_a_person(api, server):
+    """Two apps get different conversations for the same person."""
     path = f"{api.site}/user/{server.add_user('Ann')}"
     other = await log_in(api.http, server, *server.add_app())
 

@@ -12,7 +12,7 @@ BODY = bytes(range(256)) * 2000
 
 @pytest.fixture(params=["memory", "file"])
 async def api(request, start, tmp_path):
-    """A site in memory, and one in a file with media beside it."""
+    """Calls to a site in memory, and to one in a file with media next to it."""
     return await start(rate_limit=None, db=tmp_path / "site.db" if request.param == "file" else None)
 
 
@@ -21,8 +21,8 @@ async def chunks(count):
         yield bytes(100_000)
 
 
-async def test_an_upload_comes_back_as_it_went(api, server, room):
-    """Bytes, name and type; a text that looks like JSON stays the bytes it is."""
+async def test_a_download_returns_what_was_uploaded(api, server, room):
+    """Bytes, name and type are the same."""
     sent = await api.call("POST", f"{api.room(room)}/media", params={"name": "Übersicht 1.png"}, data=BODY)
     media = sent.json["data"]["id"]
 
@@ -36,8 +36,8 @@ async def test_an_upload_comes_back_as_it_went(api, server, room):
     )
 
 
-async def test_an_upload_may_be_chunked_or_empty(api, server, room):
-    """Streams without a length, and files without bytes."""
+async def test_an_upload_can_be_chunked_or_empty(api, server, room):
+    """A stream without a length is accepted, and a file without bytes."""
     streamed = await api.call("POST", f"{api.room(room)}/media?name=a.bin", data=chunks(5))
     empty = await api.call("POST", f"{api.room(room)}/media?name=b.bin", data=b"")
     back = await api.get(f"{api.room(room)}/media/{empty.json['data']['id']}")
@@ -61,8 +61,8 @@ async def test_an_upload_may_be_chunked_or_empty(api, server, room):
         ("lines=0-1", 200, None, BODY),
     ],
 )
-async def test_a_single_range_is_served(api, server, room, wanted, status, content_range, expected):
-    """206 with the bytes, 416 beyond the end, the whole for what is not understood."""
+async def test_a_request_for_a_single_range_is_honored(api, server, room, wanted, status, content_range, expected):
+    """It gets a 206, or a 416 beyond the end; a range that is not understood is ignored."""
     path = f"{api.room(room)}/media/{server.add_media(room, 'a.bin', BODY)}"
 
     reply = await api.get(path, headers={"Range": wanted})
@@ -72,8 +72,8 @@ async def test_a_single_range_is_served(api, server, room, wanted, status, conte
     assert expected is None or expected == reply.body
 
 
-async def test_a_range_of_another_version_gives_the_whole(api, server, room):
-    """If-Range compares strong validators; one that differs makes the range void."""
+async def test_a_range_of_another_version_returns_the_complete_body(api, server, room):
+    """`If-Range` with another validator makes the server ignore the range."""
     path = f"{api.room(room)}/media/{server.add_media(room, 'a.bin', BODY)}"
     etag = (await api.get(path)).headers["ETag"]
 
@@ -84,8 +84,8 @@ async def test_a_range_of_another_version_gives_the_whole(api, server, room):
     assert (200, BODY) == (other.status, other.body)
 
 
-async def test_head_tells_size_and_validator_without_a_body(api, server, room):
-    """The same headers as GET."""
+async def test_head_returns_the_headers_of_get_without_a_body(api, server, room):
+    """Length, validator and support for ranges are the same."""
     path = f"{api.room(room)}/media/{server.add_media(room, 'a.bin', BODY)}"
 
     head, got = await api.call("HEAD", path), await api.get(path)
@@ -96,8 +96,8 @@ async def test_head_tells_size_and_validator_without_a_body(api, server, room):
     ]
 
 
-async def test_deleted_and_foreign_media_are_not_found(api, server, room):
-    """An id is good in its own conversation only, until it is deleted."""
+async def test_media_is_found_only_in_its_own_conversation_until_it_is_deleted(api, server, room):
+    """In another conversation it can be neither read nor deleted."""
     media = server.add_media(room, "a.bin", b"x")
     foreign = f"{api.room(server.add_conversation('other'))}/media/{media}"
 
@@ -111,14 +111,14 @@ async def test_deleted_and_foreign_media_are_not_found(api, server, room):
     assert [404, 404, 204, 404] == statuses
 
 
-async def test_an_upload_needs_a_name(api, server, room):
-    """400, and nothing is kept."""
+async def test_an_upload_without_a_name_is_a_bad_request(api, server, room):
+    """Nothing is stored."""
     assert 400 == (await api.call("POST", f"{api.room(room)}/media", data=b"x")).status
     assert {} == server.truth().conversations[room].media
 
 
-async def test_a_name_cannot_break_the_headers(api, server, room):
-    """Line breaks and quotes in a name are written so that a header stays one."""
+async def test_the_name_of_a_file_cannot_add_a_header(api, server, room):
+    """Line breaks and quotes in a name or type are replaced or escaped."""
     media = server.add_media(room, 'a"\r\nX-Evil: 1\\ü.txt', b"x", mime_type="text/plain\r\nX: y")
 
     reply = await api.get(f"{api.room(room)}/media/{media}")
@@ -129,8 +129,8 @@ async def test_a_name_cannot_break_the_headers(api, server, room):
 
 
 @pytest.mark.parametrize("data", [bytes(2_000), chunks(1)])
-async def test_an_upload_too_large_is_answered_early(start, data):
-    """413 with and without a stated length; nothing is kept of it."""
+async def test_an_upload_that_is_too_large_is_rejected(start, data):
+    """It gets a 413, with and without a stated length, and nothing is stored."""
     api = await start(choices=Choices(upload_bytes=1_000))
     room = api.server.add_conversation("general")
 
@@ -140,27 +140,27 @@ async def test_an_upload_too_large_is_answered_early(start, data):
     assert {} == api.server.truth().conversations[room].media
 
 
-async def test_media_can_live_at_a_second_origin(start):
-    """302 to a signed address at another port, which asks for no token and serves ranges too."""
+async def test_a_download_can_redirect_to_a_second_origin(start):
+    """The signed URL needs no token and supports ranges."""
     api = await start(media_redirect=True)
     room = api.server.add_conversation("general")
     media = api.server.add_media(room, "a.bin", BODY)
 
     redirect = await api.get(f"{api.room(room)}/media/{media}")
     location = redirect.headers["Location"]
-    async with api.http.get(location, headers={"Range": "bytes=1-2"}) as answer:
-        part = await answer.read()
+    async with api.http.get(location, headers={"Range": "bytes=1-2"}) as response:
+        part = await response.read()
 
     assert (302, b"") == (redirect.status, redirect.body)
     assert location.startswith(f"{api.server.media_url}/")
     assert api.server.media_url != api.server.url
-    assert (206, BODY[1:3]) == (answer.status, part)
+    assert (206, BODY[1:3]) == (response.status, part)
     last = api.server.calls[-1]
     assert ("media", urlsplit(location).path, False) == (last.origin, last.path, "Authorization" in last.headers)
 
 
-async def test_a_signed_address_is_good_for_its_file_and_time_only(start):
-    """A changed or expired one is forbidden."""
+async def test_a_signed_url_is_valid_only_for_its_file_and_until_it_expires(start):
+    """A changed or expired URL is forbidden."""
     api = await start(media_redirect=True)
     room = api.server.add_conversation("general")
     first, second = (api.server.add_media(room, name, b"x") for name in ("a", "b"))
@@ -170,11 +170,11 @@ async def test_a_signed_address_is_good_for_its_file_and_time_only(start):
 
     location = (await api.get(f"{api.room(room)}/media/{first}")).headers["Location"]
     old_location = (await expired.get(f"{expired.room(old_room)}/media/{old}")).headers["Location"]
-    addresses = [location.replace(first, second), location[:-1], location.split("?")[0], old_location]
+    urls = [location.replace(first, second), location[:-1], location.split("?")[0], old_location]
 
     statuses = []
-    for address in addresses:
-        async with api.http.get(address) as answer:
-            statuses.append(answer.status)
+    for url in urls:
+        async with api.http.get(url) as response:
+            statuses.append(response.status)
 
     assert [403, 403, 403, 403] == statuses

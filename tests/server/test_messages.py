@@ -34,8 +34,8 @@ def words(text, kind="text/plain"):
         words("one two\n\nthree", "text/markdown"),
     ],
 )
-async def test_a_document_may_be_sent_in_every_form_of_the_time(api, server, room, options):
-    """Bare or wrapped, with or without version, or as markdown: what is stored is one document."""
+async def test_a_document_can_be_sent_in_every_form_that_clients_used(api, server, room, options):
+    """It is bare or wrapped, with or without a version, or Markdown; one and the same document is stored."""
     sent = await api.call("POST", f"{api.room(room)}/message", **options)
     message = (await api.get(f"{api.room(room)}/message/{sent.json['id']}")).json
 
@@ -47,7 +47,7 @@ async def test_a_document_may_be_sent_in_every_form_of_the_time(api, server, roo
 
 
 async def test_plain_text_becomes_one_paragraph(api, room):
-    """Nothing in it is markup."""
+    """Markup in it has no meaning."""
     sent = await api.call("POST", f"{api.room(room)}/message", **words("**42** und Grüße"))
     message = (await api.get(f"{api.room(room)}/message/{sent.json['id']}")).json
 
@@ -57,8 +57,8 @@ async def test_plain_text_becomes_one_paragraph(api, room):
     ]
 
 
-async def test_ids_are_time_based_and_times_only_grow(api, room):
-    """The id is a version 1 UUID of the message's own time, which no two messages share."""
+async def test_message_ids_are_time_based_and_their_times_ascend(api, room):
+    """Each id is a version 1 UUID of the time of its message, which no other message has."""
     sent = [(await api.call("POST", f"{api.room(room)}/message", **words("x"))).json["id"] for _ in range(20)]
     messages = (await api.get(f"{api.room(room)}/message")).json["messages"]
 
@@ -93,8 +93,8 @@ async def test_ids_are_time_based_and_times_only_grow(api, room):
         ),
     ],
 )
-async def test_what_is_no_message_is_refused(api, server, room, options, status):
-    """Nothing is stored of it, and the body says why."""
+async def test_an_invalid_message_is_rejected(api, server, room, options, status):
+    """Nothing is stored, and the body has a reason."""
     reply = await api.call("POST", f"{api.room(room)}/message", **options)
 
     assert status == reply.status
@@ -102,8 +102,8 @@ async def test_what_is_no_message_is_refused(api, server, room, options, status)
     assert 0 == server.truth().conversations[room].messages
 
 
-async def test_an_invalid_document_is_told_where(api, room):
-    """The message names the path of the problem."""
+async def test_the_error_for_an_invalid_document_has_the_path_of_the_problem(api, room):
+    """The path leads from the root of the document to the field."""
     document = {
         "version": 1,
         "type": "doc",
@@ -115,7 +115,7 @@ async def test_an_invalid_document_is_told_where(api, room):
     assert "$.content[0].content[0].text" in reply.json["message"]
 
 
-async def test_validation_can_be_lenient(start):
+async def test_the_check_of_documents_can_be_lenient(start):
     """How strict the service was is unknown."""
     api = await start(choices=Choices(lenient_documents=True))
     room = api.server.add_conversation("general")
@@ -126,8 +126,8 @@ async def test_validation_can_be_lenient(start):
     assert [201, 400] == [taken.status, refused.status]
 
 
-async def test_a_mention_is_named_and_brings_the_person_in(api, server, room):
-    """A mention without text gets the person's name."""
+async def test_a_mention_adds_the_person_to_the_roster(api, server, room):
+    """A mention without text gets the name of the person."""
     ann = server.add_user("Ann Example")
     mention = {"type": "mention", "attrs": {"id": ann}}
     document = {"version": 1, "type": "doc", "content": [{"type": "paragraph", "content": [mention]}]}
@@ -138,8 +138,8 @@ async def test_a_mention_is_named_and_brings_the_person_in(api, server, room):
     assert (ann,) == server.truth().conversations[room].roster
 
 
-async def test_an_edit_keeps_id_time_and_place(api, server, room):
-    """Only body and text are new."""
+async def test_an_edit_changes_only_the_content(api, server, room):
+    """Id, time, sender and position stay the same."""
     first, _ = server.fill(room, 2)
     before = (await api.get(f"{api.room(room)}/message/{first}")).json
 
@@ -151,8 +151,8 @@ async def test_an_edit_keeps_id_time_and_place(api, server, room):
     assert (before["id"], before["ts"], before["sender"]) == (after["id"], after["ts"], after["sender"])
 
 
-async def test_a_deleted_message_is_gone(api, server, room):
-    """It leaves the history and is not found any more."""
+async def test_a_deleted_message_is_not_found(api, server, room):
+    """It is no longer part of the history."""
     gone = server.add_message(room, "x")
 
     statuses = [
@@ -163,8 +163,8 @@ async def test_a_deleted_message_is_gone(api, server, room):
     assert [] == (await api.get(f"{api.room(room)}/message")).json["messages"]
 
 
-async def test_only_the_author_edits_and_deletes(api, server, room):
-    """A message of a person, and one of another app, are not to be touched."""
+async def test_only_the_author_can_edit_and_delete_a_message(api, server, room):
+    """Messages of a person or of another app are forbidden."""
     other = await log_in(api.http, server, *server.add_app())
     theirs = (await other.call("POST", f"{api.room(room)}/message", **words("mine"))).json["id"]
     persons = server.add_message(room, "hello", sender_id=server.add_user("Ann"))
@@ -179,8 +179,8 @@ async def test_only_the_author_edits_and_deletes(api, server, room):
     assert 2 == server.truth().conversations[room].messages
 
 
-async def test_direct_messages_are_sent_edited_and_deleted_by_person(api, server):
-    """The conversation is opened by the first; the edit shows in it."""
+async def test_direct_messages_are_sent_edited_and_deleted_by_user_id(api, server):
+    """The first one creates the direct conversation, which shows the edit."""
     path = f"{api.site}/user/{server.add_user('Ann')}"
 
     sent = await api.call("POST", f"{path}/message", **words("hello"))
@@ -194,8 +194,8 @@ async def test_direct_messages_are_sent_edited_and_deleted_by_person(api, server
     assert 0 == server.truth().conversations[room].messages
 
 
-async def test_a_message_belongs_to_its_conversation(api, server, room):
-    """Asked for in another one it is not found."""
+async def test_a_message_is_found_only_in_its_own_conversation(api, server, room):
+    """In another one it can be neither read nor changed."""
     elsewhere = server.add_message(server.add_conversation("other"), "x")
 
     statuses = {
@@ -213,7 +213,7 @@ async def test_a_message_belongs_to_its_conversation(api, server, room):
 
 @pytest.mark.parametrize(("form", "path"), [("message", ["message"]), ("messages", ["messages", 0])])
 async def test_a_single_message_can_be_wrapped(start, form, path):
-    """The shape of this answer is unknown; a client must stand all readings."""
+    """Which form the service used is unknown."""
     api = await start(choices=Choices(single_message=form))
     room = api.server.add_conversation("general")
     sent = api.server.add_message(room, "x")
@@ -226,8 +226,8 @@ async def test_a_single_message_can_be_wrapped(start, form, path):
 
 
 @pytest.mark.parametrize("form", ["oauth", "text", "html", "empty"])
-async def test_errors_can_take_other_forms(start, form):
-    """A client must survive any body on an error; the status stays."""
+async def test_error_bodies_can_have_other_forms(start, form):
+    """The status stays the same."""
     api = await start(choices=Choices(error_body=form))
 
     reply = await api.get("/nowhere")

@@ -16,8 +16,8 @@ TYPES = [
 
 @pytest.mark.parametrize("type", TYPES)
 @pytest.mark.parametrize("colon", [":", "%3A"])
-async def test_modules_of_every_type_are_put_listed_and_deleted(api, room, type, colon):
-    """Colons may stand raw or escaped; a second put replaces the first."""
+async def test_modules_of_every_type_can_be_put_listed_and_deleted(api, room, type, colon):
+    """Colons in the path may be escaped or not, and a second put replaces the first."""
     path = f"{api.room(room)}/app/module/{type.replace(':', colon)}"
 
     statuses = [
@@ -32,7 +32,7 @@ async def test_modules_of_every_type_are_put_listed_and_deleted(api, room, type,
 
 
 async def test_modules_are_listed_ten_at_a_time(api, room):
-    """By key; start and limit cut the stretch."""
+    """They are ordered by key; `start` and `limit` select others."""
     path = f"{api.room(room)}/app/module/chat:bot"
     for number in range(12):
         await api.call("PUT", f"{path}/k{number:02}", json={})
@@ -52,8 +52,8 @@ async def test_an_unknown_module_type_is_not_found(api, room):
 
 
 @pytest.mark.parametrize("label", ["5 open", {"value": "5 open"}])
-async def test_a_glance_is_set_in_both_generations(api, server, room, label):
-    """The label is a text or an object with a value; the earlier form can be about one person."""
+async def test_a_glance_can_be_set_in_both_generations_of_the_api(api, server, room, label):
+    """The label is a string or an object with a value; in the first generation, a state can be for one person."""
     ann = server.add_user("Ann")
     context = {"cloudId": server.cloud_id, "conversationId": room, "userId": ann}
 
@@ -73,8 +73,8 @@ async def test_a_glance_is_set_in_both_generations(api, server, room, label):
     )
 
 
-async def test_a_glance_may_be_about_the_whole_site(api, server):
-    """Conversation and person may be null."""
+async def test_the_state_of_a_glance_can_be_for_the_site(api, server):
+    """Conversation and user are null."""
     context = {"cloudId": server.cloud_id, "conversationId": None, "userId": None}
 
     path = "/app/module/chat/conversation/chat:glance/g/state"
@@ -84,8 +84,8 @@ async def test_a_glance_may_be_about_the_whole_site(api, server):
     assert {"label": {"value": "x"}, "metadata": {}} == server.module_state("chat:glance", "g")
 
 
-async def test_a_configuration_is_set_in_both_generations(api, server, room):
-    """True or false, nothing else."""
+async def test_a_configuration_can_be_set_in_both_generations_of_the_api(api, server, room):
+    """The value is true or false; anything else is a 400."""
     later = f"{api.room(room)}/app/module/chat:configuration/c/state"
     earlier = "/app/module/chat/conversation/chat:configuration/c/state"
     context = {"cloudId": server.cloud_id, "conversationId": room}
@@ -111,7 +111,7 @@ async def test_a_configuration_is_set_in_both_generations(api, server, room):
     ],
 )
 async def test_the_context_of_a_state_must_exist(api, server, context, status):
-    """Site, conversation and person are looked up."""
+    """An unknown site, conversation or user is a 404."""
     content = {"context": context and {"cloudId": server.cloud_id} | context, "label": "x"}
 
     reply = await api.call("POST", "/app/module/chat/conversation/chat:glance/g/state", json=content)

@@ -5,8 +5,8 @@ import pytest
 from stride_async.server import Choices
 
 
-async def test_sites_and_the_own_account_are_told(api, server):
-    """With and without the slash; the account is the one that signs messages."""
+async def test_the_site_and_the_account_of_the_app_can_be_read(api, server):
+    """The path of the sites may end in a slash or not; the account is the sender of the app's messages."""
     slashed, plain = await api.get("/site/"), await api.get("/site")
     me = (await api.get("/me")).json
 
@@ -16,8 +16,8 @@ async def test_sites_and_the_own_account_are_told(api, server):
     assert server.app_account_id == me["account_id"]
 
 
-async def test_a_person_is_found_by_address_and_by_id(api, server):
-    """The address in any case of letters."""
+async def test_a_person_is_found_by_email_address_and_by_id(api, server):
+    """The address is not case-sensitive."""
     ann = server.add_user("Ann Example", email="Ann@Example.com")
 
     found = await api.get(
@@ -29,15 +29,15 @@ async def test_a_person_is_found_by_address_and_by_id(api, server):
     assert (ann, "Ann Example", "Ann@Example.com") == (user["id"], user["displayName"], user["userName"])
 
 
-async def test_the_app_itself_has_a_profile(api, server):
-    """Its account is a user of the site too."""
+async def test_the_app_has_a_profile(api, server):
+    """Its account is a user of the site."""
     user = (await api.get(f"/scim/site/{server.cloud_id}/Users/{server.app_account_id}")).json
 
     assert (await api.get("/me")).json["name"] == user["displayName"]
 
 
-async def test_an_unknown_person_is_told_in_the_words_of_scim(api, server):
-    """404 with SCIM's schema."""
+async def test_the_error_for_an_unknown_user_has_the_form_of_scim(api, server):
+    """The 404 has the schema of a SCIM error."""
     reply = await api.get(f"/scim/site/{server.cloud_id}/Users/nobody")
 
     assert 404 == reply.status
@@ -48,13 +48,13 @@ async def test_an_unknown_person_is_told_in_the_words_of_scim(api, server):
 @pytest.mark.parametrize(
     ("query", "status"), [({}, 400), ({"email": "x@y.z"}, 404), ({"email": "x@y.z", "site": "elsewhere"}, 404)]
 )
-async def test_an_unknown_address_is_not_found(api, query, status):
-    """And a look-up without one is refused."""
+async def test_an_unknown_email_address_is_not_found(api, query, status):
+    """A lookup without an address is a 400."""
     assert status == (await api.get("/users/lookup", params=query)).status
 
 
-async def test_an_unknown_address_can_answer_without_an_id(start):
-    """One published client expects that."""
+async def test_a_lookup_of_an_unknown_address_can_return_no_id(start):
+    """A published client expects this."""
     api = await start(choices=Choices(unknown_email_status=200))
 
     reply = await api.get("/users/lookup", params={"email": "x@y.z"})
@@ -62,8 +62,8 @@ async def test_an_unknown_address_can_answer_without_an_id(start):
     assert (200, {}) == (reply.status, reply.json)
 
 
-async def test_markdown_is_converted(api):
-    """The answer is the document itself."""
+async def test_markdown_is_converted_to_a_document(api):
+    """The body of the response is the document itself."""
     path = "/pf-editor-service/convert?from=markdown&to=adf"
 
     reply = await api.call("POST", path, json={"input": "# Hello"})
@@ -77,7 +77,7 @@ async def test_markdown_is_converted(api):
 
 @pytest.mark.parametrize("service", ["pf-editor-service", "pf-adf-service"])
 async def test_a_document_is_rendered_as_plain_text(api, service):
-    """Under both names, also as the service itself delivers documents; no JSON even if it looks like it."""
+    """Both paths accept documents as the service delivers them."""
     document = {
         "version": 1,
         "type": "doc",

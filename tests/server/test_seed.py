@@ -1,4 +1,4 @@
-"""Seeds: a site read from JSON lines, and the times that stand in it."""
+"""Seeds: a site read from JSON lines, and its times."""
 
 import hashlib
 import json
@@ -75,7 +75,7 @@ def media(**fields):
 
 @pytest.fixture
 def seed(tmp_path):
-    """Writes lines (objects, or text as it stands) to a seed with one file of three bytes beside it."""
+    """A function that writes lines (objects or text) to a seed, next to which there is a file of three bytes."""
     (tmp_path / "site" / "media").mkdir(parents=True)
     (tmp_path / "site" / "media" / "a").write_bytes(b"abc")
     (tmp_path / "outside").write_bytes(b"abc")
@@ -90,8 +90,8 @@ def seed(tmp_path):
     return write
 
 
-def test_seed_gives_a_record_a_line(seed):
-    """Records come in the order of the lines; empty lines say nothing."""
+def test_each_line_of_a_seed_becomes_a_record(seed):
+    """Records have the order of the lines; empty lines are skipped."""
     path = seed(site(), "", user(), conversation(), message(), " ", media())
 
     records = list(read_seed(path))
@@ -104,8 +104,8 @@ def test_seed_gives_a_record_a_line(seed):
         assert b"abc" == body.read()
 
 
-def test_message_json_is_kept_whole(seed):
-    """Unknown fields, null and the order of keys come through; only the spaces go."""
+def test_the_json_of_a_message_is_kept(seed):
+    """Unknown fields, null and the order of keys are kept; only spaces are removed."""
     line = message(body={"type": "doc", "content": None, "x": [1.50, {"é": "\ud83d\ude00"}]}, later=None)
 
     *_, record = read_seed(seed(site(), conversation(), json.dumps(line, indent=None)))
@@ -115,8 +115,8 @@ def test_message_json_is_kept_whole(seed):
     assert '"content":null,"x":[1.5,{"é":"😀"}]' in record.json
 
 
-def test_half_a_surrogate_pair_can_be_stored(seed):
-    """Text that UTF-8 cannot hold stays escaped, so that a database takes it."""
+def test_half_a_surrogate_pair_stays_escaped(seed):
+    """UTF-8 cannot represent it, and the database stores UTF-8."""
     *_, record = read_seed(seed(site(), conversation(), message(text="\ud83d")))
 
     assert b'"\\ud83d"' in record.json.encode()
@@ -210,8 +210,8 @@ def test_half_a_surrogate_pair_can_be_stored(seed):
         ),
     ],
 )
-def test_a_broken_line_is_named(seed, lines, number, problem):
-    """The error tells the file, the line, what was expected and what stands there."""
+def test_an_invalid_line_is_rejected_with_its_location(seed, lines, number, problem):
+    """The error has the file, the line, what was expected and what was found."""
     path = seed(*lines)
 
     with pytest.raises(SeedError) as caught:
@@ -220,16 +220,16 @@ def test_a_broken_line_is_named(seed, lines, number, problem):
     assert str(caught.value).startswith(f"{path}, line {number}: {problem}")
 
 
-def test_a_link_out_of_the_folder_is_refused(seed, tmp_path):
-    """What counts is where the path leads, not how it is spelt."""
+def test_a_link_out_of_the_folder_is_rejected(seed, tmp_path):
+    """The folder that counts is the one of the target."""
     (tmp_path / "site" / "link").symlink_to(tmp_path / "outside")
 
     with pytest.raises(SeedError, match="within the seed's folder"):
         list(read_seed(seed(site(), conversation(), media(path="link"))))
 
 
-def test_bytes_that_are_no_text_are_named(seed):
-    """A line in another encoding is told like any other broken line."""
+def test_a_line_that_is_not_utf8_is_rejected_with_its_location(seed):
+    """It is an invalid line like any other."""
     path = seed(site())
     path.write_bytes(path.read_bytes() + b'{"type":"user","user":"\xff"}\n')
 
@@ -237,16 +237,16 @@ def test_bytes_that_are_no_text_are_named(seed):
         list(read_seed(path))
 
 
-def test_seed_error_travels_between_processes():
-    """Pickled and back it says the same."""
+def test_a_seed_error_can_be_pickled():
+    """Its message is the same afterwards."""
     error = SeedError(Path("site.jsonl"), 7, "expected a, found b")
 
     assert str(error) == str(pickle.loads(pickle.dumps(error)))
 
 
-@pytest.mark.skipif(not MEETUP.is_dir(), reason="the meet-up's seed is not here")
-def test_a_real_site_is_read_whole():
-    """Counts, rosters, digests of messages and of files are those computed apart."""
+@pytest.mark.skipif(not MEETUP.is_dir(), reason="the meet-up's data is not available")
+def test_a_real_site_is_read_completely():
+    """Counts, rosters and digests agree with those computed elsewhere."""
     expected = json.loads((MEETUP / "expected.json").read_text("utf-8"))
 
     counts: Counter[str] = Counter()
@@ -281,8 +281,8 @@ def _digest(messages):
 
 
 @given(st.integers(YEAR_1, YEAR_9999))
-def test_a_time_comes_back_from_its_text(ns):
-    """Not a nanosecond is lost in either direction."""
+def test_a_time_is_the_same_after_formatting_and_parsing(ns):
+    """No nanosecond is lost."""
     assert ns == parse_ts(format_ts(ns))
 
 
@@ -290,8 +290,8 @@ def test_a_time_comes_back_from_its_text(ns):
     st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31)),
     st.integers(-1439, 1439),
 )
-def test_any_offset_is_taken(moment, minutes):
-    """The time meant is the one the standard library means."""
+def test_any_utc_offset_is_accepted(moment, minutes):
+    """The result agrees with the standard library."""
     moment = moment.replace(tzinfo=timezone(timedelta(minutes=minutes)))
 
     microseconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
@@ -307,8 +307,8 @@ def test_any_offset_is_taken(moment, minutes):
         (1_508_883_390_240_000_000, "2017-10-24T22:16:30.24Z"),
     ],
 )
-def test_times_are_written_as_the_service_does(ns, text):
-    """UTC, trailing zeros of the second's fraction dropped (protocol 1.3)."""
+def test_times_are_formatted_as_the_service_does(ns, text):
+    """They are in UTC, without trailing zeros in the fraction (protocol 1.3)."""
     assert text == format_ts(ns)
 
 
@@ -331,8 +331,8 @@ def test_times_are_written_as_the_service_does(ns, text):
         "2018-02-27T08:54:23Z\n",
     ],
 )
-def test_what_is_no_time_is_refused(text):
-    """The error repeats what was found."""
+def test_an_invalid_time_is_rejected(text):
+    """The error quotes it."""
     with pytest.raises(ValueError, match="time") as caught:
         parse_ts(text)
 
@@ -340,7 +340,7 @@ def test_what_is_no_time_is_refused(text):
 
 
 @pytest.mark.parametrize("ns", [YEAR_1 - 1, YEAR_9999 + 1])
-def test_a_time_beyond_the_calendar_is_refused(ns):
-    """There is no year 0 and no year 10000 to write."""
+def test_a_time_outside_the_calendar_is_rejected(ns):
+    """There is no year 0 and no year 10000."""
     with pytest.raises(ValueError, match="years 1 to 9999"):
         format_ts(ns)

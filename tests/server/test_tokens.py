@@ -13,8 +13,8 @@ def credentials(server, **changed):
 
 
 @pytest.mark.parametrize("encoding", ["json", "data"])
-async def test_a_token_is_given_for_json_and_for_form_bodies(api, server, encoding):
-    """Clients of the time sent either; the answer names all four fields."""
+async def test_a_token_call_accepts_json_and_form_bodies(api, server, encoding):
+    """Clients sent either; the response has all four fields."""
     reply = await api.call("POST", "/oauth/token", **{encoding: credentials(server, audience="http://127.0.0.1:9")})
 
     assert 200 == reply.status
@@ -23,15 +23,15 @@ async def test_a_token_is_given_for_json_and_for_form_bodies(api, server, encodi
     assert "participate:conversation" in reply.json["scope"].split()
 
 
-async def test_a_null_authorization_does_no_harm(api, server):
-    """One published client sends the literal word null with its token call."""
+async def test_a_token_call_ignores_a_null_authorization(api, server):
+    """A published client sends the literal word null."""
     reply = await api.call("POST", "/oauth/token", json=credentials(server), headers={"Authorization": "null"})
 
     assert 200 == reply.status
 
 
-async def test_earlier_tokens_stay_good(api, server):
-    """A client that fetches a token per call must not lock itself out."""
+async def test_earlier_tokens_stay_valid(api, server):
+    """A client that fetches a token for each call does not lock itself out."""
     again = await log_in(api.http, server, server.client_id, server.client_secret)
 
     assert again.token != api.token
@@ -50,16 +50,16 @@ async def test_earlier_tokens_stay_good(api, server):
         ({"client_secret": None}, 400, "invalid_request"),
     ],
 )
-async def test_a_token_call_is_refused_in_the_words_of_oauth(api, server, changed, status, error):
-    """Refusals carry error and description, and are not to be stored."""
+async def test_an_invalid_token_call_gets_an_oauth_error(api, server, changed, status, error):
+    """The response has an error and a description, and must not be cached."""
     reply = await api.call("POST", "/oauth/token", json=credentials(server, **changed))
 
     assert (status, error) == (reply.status, reply.json["error"])
     assert "no-store" in reply.headers["Cache-Control"]
 
 
-async def test_an_audience_can_be_demanded(start):
-    """The old token host refused calls for another audience."""
+async def test_an_audience_can_be_required(start):
+    """The old token host refused other audiences."""
     api = await start(choices=Choices(audiences=frozenset({"api.atlassian.com", None})))
 
     taken = await api.call("POST", "/oauth/token", json=credentials(api.server, audience="api.atlassian.com"))
@@ -68,8 +68,8 @@ async def test_an_audience_can_be_demanded(start):
     assert [200, 403] == [taken.status, refused.status]
 
 
-async def test_the_token_limit_resets_in_epoch_seconds(start):
-    """The token endpoint counts by itself and words its reset differently from the rest."""
+async def test_the_reset_of_the_token_limit_is_in_epoch_seconds(start):
+    """The token endpoint has a limit of its own."""
     api = await start(choices=Choices(token_limit=2))
 
     second, third = [await api.call("POST", "/oauth/token", json=credentials(api.server)) for _ in range(2)]
@@ -80,23 +80,23 @@ async def test_the_token_limit_resets_in_epoch_seconds(start):
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer nonsense", "Basic abc", "null"])
-async def test_a_call_without_a_good_token_is_unauthorized(api, authorization):
-    """Whatever stands in the header instead of a token, the answer is the gateway's 401."""
+async def test_a_call_without_a_valid_token_is_unauthorized(api, authorization):
+    """The response is the 401 of the gateway."""
     reply = await api.get("/me", headers={"Authorization": authorization})
 
     assert 401 == reply.status
     assert {"code": 401, "message": "Unauthorized"} == reply.json
 
 
-async def test_the_word_bearer_may_be_in_any_case(api):
-    """Clients build the word from the token's type."""
+async def test_the_word_bearer_is_case_insensitive(api):
+    """Clients take it from the type of the token."""
     reply = await api.get("/me", headers={"Authorization": f"bearer {api.token}"})
 
     assert 200 == reply.status
 
 
-async def test_expired_tokens_answer_401_and_a_new_one_works(api, server):
-    """The one thing a client has to recover from by itself."""
+async def test_an_expired_token_is_unauthorized_and_a_new_one_works(api, server):
+    """`expire_tokens` invalidates all tokens."""
     await server.expire_tokens()
     refused = await api.get("/me")
     again = await log_in(api.http, server, server.client_id, server.client_secret)
@@ -105,15 +105,15 @@ async def test_expired_tokens_answer_401_and_a_new_one_works(api, server):
     assert 200 == (await again.get("/me")).status
 
 
-async def test_a_token_ends_by_itself(start):
-    """A life of no seconds is over when the first call comes."""
+async def test_a_token_expires_after_its_lifetime(start):
+    """With a lifetime of 0 seconds, the first call is unauthorized."""
     api = await start(choices=Choices(token_seconds=0))
 
     assert 401 == (await api.get("/me")).status
 
 
-async def test_a_room_token_works_in_its_room_only(api, server, room):
-    """It may read and write there, and neither elsewhere nor to people nor change the room."""
+async def test_a_room_token_works_only_in_its_room(api, server, room):
+    """It can read and write there, but neither manage the room nor send direct messages."""
     other, person = server.add_conversation("other"), server.add_user("Ann")
     token = server.room_token(room)
     say = {"data": "hello", "headers": {"Content-Type": "text/plain"}}
@@ -145,8 +145,8 @@ async def test_a_room_token_works_in_its_room_only(api, server, room):
         (["view:userprofile"], [403, 403, 403, 200]),
     ],
 )
-async def test_each_scope_opens_its_own_calls(api, server, scopes, statuses):
-    """Sites take either conversation scope; listing, creating and people need one each."""
+async def test_each_scope_allows_its_own_calls(api, server, scopes, statuses):
+    """Sites need either conversation scope; lists, creation and people need one scope each."""
     person = server.add_user("Ann")
     limited = await log_in(api.http, server, *server.add_app(scopes=scopes))
 
@@ -160,8 +160,8 @@ async def test_each_scope_opens_its_own_calls(api, server, scopes, statuses):
     assert statuses == [reply.status for reply in replies]
 
 
-async def test_an_app_sees_only_conversations_it_is_in(api, server, room):
-    """An app added to one room neither lists nor reads the other."""
+async def test_an_app_sees_only_its_own_conversations(api, server, room):
+    """A member of one room can neither list nor read the other."""
     other = server.add_conversation("other")
     limited = await log_in(api.http, server, *server.add_app(conversations=[room]))
 
