@@ -1,6 +1,6 @@
-"""The entry point of the command: `stride`, and `python -m stride_async`.
+"""The entry point of `stride` and of `python -m stride_async`.
 
-Nothing heavy is imported before Ctrl-C has an answer.
+It handles Ctrl-C before it imports anything that takes long.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import NoReturn
 def run() -> None:
     """Run the command and exit."""
     usual = signal.getsignal(signal.SIGINT)
-    if usual is signal.default_int_handler:  # else it is ignored, as in the background of a script, and stays so
+    if usual is signal.default_int_handler:  # Otherwise it is ignored, as for a script's background job.
         signal.signal(signal.SIGINT, _leave)
-    from stride_async._cli.main import run_command  # noqa: PLC0415 -- takes a while, and may be interrupted
+    from stride_async._cli.main import run_command  # noqa: PLC0415 -- takes a while, and can be interrupted
 
     signal.signal(signal.SIGINT, usual)
     run_command()
 
 
 def _leave(*_: object) -> NoReturn:
-    """End at once. An exception would surface somewhere within an import, with a traceback or unheard."""
+    """Exit at once: an exception raised during an import would show a traceback or get lost."""
     with suppress(OSError):
         os.write(2, b"Interrupted.\n")
     os._exit(130)

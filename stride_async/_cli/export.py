@@ -51,7 +51,7 @@ _SPAN = re.compile(r"(\d{1,9})([dhm])")
 _SPAN_UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
 
 
-def _media(_: click.Context, __: click.Parameter, value: str) -> Literal["all", "none"] | int:
+def _parse_media(_: click.Context, __: click.Parameter, value: str) -> Literal["all", "none"] | int:
     if value == "all":
         return "all"
     if value == "none":
@@ -64,7 +64,7 @@ def _media(_: click.Context, __: click.Parameter, value: str) -> Literal["all", 
     return max(0, int(float(number) * (1024 if binary else 1000) ** power) - 1)
 
 
-def _rescan(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | Literal["all"] | None:
+def _parse_rescan(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | Literal["all"] | None:
     if value is None:
         return None
     if value == "all":
@@ -75,7 +75,7 @@ def _rescan(_: click.Context, __: click.Parameter, value: str | None) -> timedel
     return int(match[1]) * _SPAN_UNITS[match[2]]
 
 
-def _zone(_: click.Context, __: click.Parameter, value: str | None) -> ZoneInfo | None:
+def _parse_zone(_: click.Context, __: click.Parameter, value: str | None) -> ZoneInfo | None:
     try:
         return None if value is None else ZoneInfo(value)
     except (KeyError, ValueError, OSError) as error:
@@ -94,10 +94,12 @@ def _zone(_: click.Context, __: click.Parameter, value: str | None) -> ZoneInfo 
 )
 @click.option("--since", metavar="TIME", help="Only messages sent at or after this time.")
 @click.option("--until", metavar="TIME", help="Only messages sent before this time.")
-@click.option("--tz", "zone", metavar="ZONE", callback=_zone, help="Time zone of a TIME that has none.")
-@click.option("--media", default="all", show_default=True, callback=_media, help="Files: all, none, or '<SIZE'.")
+@click.option("--tz", "zone", metavar="ZONE", callback=_parse_zone, help="Time zone of a TIME that has none.")
+@click.option("--media", default="all", show_default=True, callback=_parse_media, help="Files: all, none, or '<SIZE'.")
 @click.option("--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Conversations at once.")
-@click.option("--rescan", metavar="SPAN|all", callback=_rescan, help="Fetch held messages again: all, or the last 30d.")
+@click.option(
+    "--rescan", metavar="SPAN|all", callback=_parse_rescan, help="Fetch held messages again: all, or the last 30d."
+)
 @click.option("--dry-run", is_flag=True, help="Only show what would be done, and how long it takes.")
 @click.option("--retry-failed", is_flag=True, help="Fetch only what earlier runs missed.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
@@ -144,8 +146,8 @@ def command(
     try:
         options = ExportOptions(
             selection=Selection(tuple(_read_selectors(selectors)), frozenset(kinds)),
-            since=_time("--since", since, zone),
-            until=_time("--until", until, zone),
+            since=_parse_time("--since", since, zone),
+            until=_parse_time("--until", until, zone),
             media=media,
             rescan=rescan,
             concurrency=concurrency,
@@ -197,7 +199,7 @@ def _in_file(given: str) -> list[str]:
     return [sign + selector for selector in selectors]
 
 
-def _time(option: str, value: str | None, zone: ZoneInfo | None) -> datetime | None:
+def _parse_time(option: str, value: str | None, zone: ZoneInfo | None) -> datetime | None:
     if value is None:
         return None
     try:

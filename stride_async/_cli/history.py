@@ -28,7 +28,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d(?!\d)")
 _SIDE_BY_SIDE_COLUMNS = 64
 
 
-def _bound(_: click.Context, __: click.Parameter, value: str | None) -> Bound | None:
+def _parse_bound(_: click.Context, __: click.Parameter, value: str | None) -> Bound | None:
     """Parse a bound: a time if it looks like one, otherwise the id of a message."""
     if value is None:
         return None
@@ -45,8 +45,8 @@ def _bound(_: click.Context, __: click.Parameter, value: str | None) -> Bound | 
 
 @click.command(name="history")
 @conversation_argument
-@click.option("--after", metavar="ID|TIME", callback=_bound, help="Only messages after this message or time.")
-@click.option("--before", metavar="ID|TIME", callback=_bound, help="Only messages before this message or time.")
+@click.option("--after", metavar="ID|TIME", callback=_parse_bound, help="Only messages after this message or time.")
+@click.option("--before", metavar="ID|TIME", callback=_parse_bound, help="Only messages before this message or time.")
 @click.option("--oldest-first", is_flag=True, help="Show the oldest message first instead of the newest.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Show at most N messages.")
 @json_option
