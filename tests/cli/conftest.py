@@ -1,4 +1,4 @@
-"""The command, run against the local server of a test: in this process, or as a process of its own."""
+"""Run the command against a test's local server, in this process, in one of its own, or on a terminal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOTHING_SET = dict.fromkeys(
 
 @pytest.fixture
 def environment(server: LocalServer) -> dict[str, str]:
-    """What a user of the server has set."""
+    """Return the variables that a user of the server sets."""
     return {
         "STRIDE_BASE_URL": server.url,
         "STRIDE_CLOUD_ID": server.cloud_id,
@@ -39,9 +39,9 @@ def environment(server: LocalServer) -> dict[str, str]:
 
 @pytest.fixture
 def run(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the command in a thread, while the server answers in this one; keywords change the environment.
+    """Return a function that runs the command in a thread, while the server responds in this one.
 
-    Retries happen, waits do not.
+    Keyword arguments change the environment. Retries do not wait.
     """
     monkeypatch.setattr(connect, "Settings", partial(Settings, backoff=0.0))
 
@@ -54,7 +54,10 @@ def run(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Run:
 
 @pytest.fixture
 async def start(environment: dict[str, str]) -> AsyncIterator[Started]:
-    """Start the command as a process; keywords are those of `create_subprocess_exec`. None outlives its test."""
+    """Return a function that starts the command as a process, which ends with the test at the latest.
+
+    Its keyword arguments are those of `create_subprocess_exec`.
+    """
     started: list[asyncio.subprocess.Process] = []
     kept = {name: value for name, value in os.environ.items() if name not in NOTHING_SET}
 

@@ -1,4 +1,4 @@
-"""stride status and stride verify on archives that are not as they should be."""
+"""Test `stride status` and `stride verify` on archives that are damaged or incomplete."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.cli.conftest import Run, Started, on_terminal
 
 @pytest.fixture
 async def archive(run: Run, server: LocalServer, tmp_path: Path) -> Path:
-    """A room with a file, exported twice."""
+    """Export a room with a message, and export it again after more messages."""
     room = server.add_conversation("general", roster=[server.add_user("Ann")])
     server.fill(room, 80)
     for _ in range(2):
@@ -37,21 +37,21 @@ REMEDIES = {
 
 
 @pytest.mark.parametrize("part", REMEDIES)
-async def test_verify_tells_what_can_be_done(run: Run, archive: Path, part: str):
-    """In one line a kind, after what is known and before the sentence it ends with."""
+async def test_verify_names_the_remedy(run: Run, archive: Path, part: str):
+    """The remedy stands on a line before the final error."""
     file = files(archive, part)[-1]
     file.write_bytes(file.read_bytes()[:-5])
 
     result = await run("verify", str(archive))
 
-    *_, told, last = result.stderr.splitlines()
+    *_, remedy, last = result.stderr.splitlines()
     assert 6 == result.exit_code
-    assert REMEDIES[part].format(archive=shlex.quote(str(archive))) in told
+    assert REMEDIES[part].format(archive=shlex.quote(str(archive))) in remedy
     assert file.relative_to(archive).as_posix() in last
 
 
-async def test_verify_breaks_no_path(start: Started, environment: dict[str, str], archive: Path):
-    """On a terminal that is narrower than a path, it can still be copied in one piece."""
+async def test_verify_keeps_paths_in_one_piece(start: Started, environment: dict[str, str], archive: Path):
+    """On a terminal that is narrower than a path, the path can still be copied."""
     file = files(archive, "data/conversations/*/sealed/*/*")[-1]
     file.write_bytes(file.read_bytes()[:-5])
     variables = dict(os.environ) | environment | {"COLUMNS": "80", "TERM": "xterm"}
@@ -62,8 +62,8 @@ async def test_verify_breaks_no_path(start: Started, environment: dict[str, str]
     assert f"FILE     {file.relative_to(archive).as_posix()}" in click.unstyle(shown).splitlines()
 
 
-async def test_verify_tells_programs_the_remedy(run: Run, archive: Path):
-    """Beside each thing that is wrong."""
+async def test_verify_gives_the_remedy_in_json(run: Run, archive: Path):
+    """Each finding has its remedy as a field."""
     profiles = files(archive, "data/users/sealed/*")[-1]
     profiles.unlink()
 
@@ -73,8 +73,8 @@ async def test_verify_tells_programs_the_remedy(run: Run, archive: Path):
     assert (profiles.relative_to(archive).as_posix(), "rescan") == (found["path"], found["remedy"])
 
 
-async def test_a_damaged_list_of_failures_stops_nobody(run: Run, server: LocalServer, archive: Path):
-    """Status shows what of it can be read; verify tells that there is less than was counted."""
+async def test_a_damaged_list_of_failures_is_reported(run: Run, server: LocalServer, archive: Path):
+    """Status shows the failures that can be read; verify reports how many are missing from the list."""
     server.faults.add("GET", "*/roster", status=403)
     assert 5 == (await run("export", "-o", str(archive))).exit_code
     [listed] = files(archive, "runs/*/failures.jsonl")
@@ -87,8 +87,8 @@ async def test_a_damaged_list_of_failures_stops_nobody(run: Run, server: LocalSe
     assert "failures.jsonl lists 0 of 1" in verified.stderr
 
 
-async def test_files_of_others_are_named_and_left_alone(run: Run, archive: Path):
-    """They are no damage."""
+async def test_foreign_files_are_named_but_are_not_damage(run: Run, archive: Path):
+    """Neither command fails because of them."""
     [commits] = files(archive, "data/conversations/*/commit")
     (commits / "00000001 (1).json").write_bytes(b"{}")
 
@@ -98,8 +98,8 @@ async def test_files_of_others_are_named_and_left_alone(run: Run, archive: Path)
     assert "commit/00000001 (1).json" in verified.stderr
 
 
-async def test_an_interrupted_export_is_told_by_both(run: Run, server: LocalServer, archive: Path):
-    """Whatever was left: verify ends with 6 and how to go on, status says that the run did not finish."""
+async def test_status_and_verify_report_an_interrupted_export(run: Run, server: LocalServer, archive: Path):
+    """Verify exits with 6 and names the command that resumes; status says that the run did not finish."""
     server.add_conversation("new")
     server.faults.add("GET", "*/roster", status=401)
     assert 4 == (await run("export", "-o", str(archive), "--rescan", "all")).exit_code

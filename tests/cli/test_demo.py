@@ -1,4 +1,4 @@
-"""stride demo: the whole way through, and what it does when something is wrong."""
+"""Test `stride demo`: all of it, and its exit code when something differs."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from stride_async.server import LocalServer, Truth
 SMALL = ["demo", "--rooms", "4", "--messages", "120"]
 
 
-def test_what_it_reads_is_what_the_server_holds():
-    """Each row has both sides, and they agree; numbers are those asked for, and what the demo adds itself."""
+def test_the_archive_matches_the_server():
+    """Each row has equal values; the totals are those requested plus what the demo adds."""
     result = CliRunner().invoke(stride, SMALL)
 
     assert 0 == result.exit_code, result.stderr
@@ -29,8 +29,8 @@ def test_what_it_reads_is_what_the_server_holds():
     assert "stride server --generate conversations=4,messages=30,seed=7" in result.stderr
 
 
-def test_it_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Its folders are gone when it ends."""
+def test_the_demo_removes_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its temporary folders are gone when it ends."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     result = CliRunner().invoke(stride, SMALL)
@@ -39,15 +39,15 @@ def test_it_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [] == list(tmp_path.iterdir())
 
 
-def test_a_site_without_messages_is_read_as_well():
-    """The least there can be."""
+def test_a_demo_without_messages_succeeds():
+    """The smallest site is a single empty conversation."""
     result = CliRunner().invoke(stride, ["demo", "--rooms", "1", "--messages", "0"])
 
     assert 0 == result.exit_code, result.stderr
 
 
 def test_a_difference_is_exit_6(monkeypatch: pytest.MonkeyPatch):
-    """A message too few in one conversation is told in the rows about messages, and nowhere else."""
+    """One missing message shows in the rows about messages, and in no other."""
     whole = LocalServer.truth
 
     def lies(server: LocalServer) -> Truth:

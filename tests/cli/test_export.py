@@ -1,4 +1,4 @@
-"""stride export, stride status and stride verify."""
+"""Test `stride export`, `stride status` and `stride verify`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.cli.conftest import Run, Started
 
 @pytest.fixture
 def rooms(server: LocalServer) -> dict[str, str]:
-    """Four conversations by name, one archived, one private, one direct, each with some messages."""
+    """Return the ids of four conversations by name: a public, a private, an archived and a direct one."""
     made = {
         "general": server.add_conversation("general"),
         "team-red": server.add_conversation("team-red", privacy="private"),
@@ -36,7 +36,7 @@ def rooms(server: LocalServer) -> dict[str, str]:
 
 
 def show_file(server: LocalServer, room: str, data: bytes) -> str:
-    """A file and a message that shows it; the file's id."""
+    """Add a file and a message that shows it; return the id of the file."""
     file = server.add_media(room, "file.bin", data)
     node = {"type": "media", "attrs": {"id": file, "collection": room, "type": "file"}}
     server.add_message(
@@ -59,8 +59,8 @@ def files_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
 
-async def test_everything_comes_by_default(run: Run, rooms: dict[str, str], tmp_path: Path):
-    """JSON lines tell what happens and end with the summary; words give the verdict first, in few lines."""
+async def test_everything_is_exported_by_default(run: Run, rooms: dict[str, str], tmp_path: Path):
+    """JSON lines report the events, and the summary is short and begins with the verdict."""
     result = await run("export", "-o", str(tmp_path / "site"))
 
     assert 0 == result.exit_code, result.stderr
@@ -94,10 +94,10 @@ async def test_everything_comes_by_default(run: Run, rooms: dict[str, str], tmp_
     ],
     ids=str,
 )
-async def test_selectors_pick(
+async def test_selectors_select_by_id_url_name_or_pattern(
     run: Run, server: LocalServer, rooms: dict[str, str], tmp_path: Path, words: list[str], picked: list[str]
 ):
-    """By id, address, name or glob; `^` leaves out; a file has a selector a line."""
+    """`^` excludes; a file holds one selector per line."""
     (tmp_path / "rooms.txt").write_text("general\n\n team-red \n")
     (tmp_path / "empty.txt").write_text("\n")
     files = {name.removesuffix(".txt"): str(tmp_path / name) for name in ("rooms.txt", "empty.txt")}
@@ -110,7 +110,7 @@ async def test_selectors_pick(
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "message"),
     [
         (["genral"], 3, ". Did you mean 'general'"),
         (["nosuchroom"], 3, "Did you mean '"),
@@ -133,18 +133,18 @@ async def test_selectors_pick(
     ],
     ids=str,
 )
-async def test_what_cannot_be_meant_is_told(
-    run: Run, rooms: dict[str, str], tmp_path: Path, words: list[str], code: int, told: str
+async def test_bad_input_is_reported_and_nothing_is_fetched(
+    run: Run, rooms: dict[str, str], tmp_path: Path, words: list[str], code: int, message: str
 ):
-    """Nothing selected is exit 3 and names what is near; nothing understood is exit 2. Nothing is fetched."""
+    """Exit 3 means that nothing matches, exit 2 that the input is invalid."""
     result = await run("export", *words, "-o", str(tmp_path / "site"))
 
     assert (code, []) == (result.exit_code, [line for line in lines(result.stdout) if line["event"] != "RunStarted"])
-    assert told in result.stderr
+    assert message in result.stderr
 
 
 @pytest.mark.parametrize(
-    ("words", "content", "code", "told"),
+    ("words", "content", "code", "message"),
     [
         (["@{file}"], "", 3, "There are no selectors in {file}"),
         (["@{file}", "^team-*"], "\n \n", 3, "There are no selectors in {file}"),
@@ -153,8 +153,8 @@ async def test_what_cannot_be_meant_is_told(
     ],
     ids=str,
 )
-async def test_a_file_that_says_nothing_does_not_mean_everything(
-    run: Run, rooms: dict[str, str], tmp_path: Path, words: list[str], content: str, code: int, told: str
+async def test_an_empty_selector_file_does_not_select_everything(
+    run: Run, rooms: dict[str, str], tmp_path: Path, words: list[str], content: str, code: int, message: str
 ):
     """A file that is empty by mistake must not export the whole site."""
     file = tmp_path / "rooms.txt"
@@ -163,12 +163,12 @@ async def test_a_file_that_says_nothing_does_not_mean_everything(
     result = await run("export", *(word.format(file=file) for word in words), "-o", str(tmp_path / "site"))
 
     assert (code, "") == (result.exit_code, result.stdout)
-    assert told.format(file=file) in result.stderr
+    assert message.format(file=file) in result.stderr
     assert ["rooms.txt"] == files_in(tmp_path)
 
 
-async def test_a_selector_that_means_nothing_is_listed_as_missing(run: Run, rooms: dict[str, str], tmp_path: Path):
-    """The others are exported; exit 5. One that would leave out is allowed to find nothing."""
+async def test_a_selector_without_a_match_is_reported_as_missing(run: Run, rooms: dict[str, str], tmp_path: Path):
+    """The others are exported, with exit 5. An exclusion need not match anything."""
     result = await run("export", "general", "genral", "^no-such-*", "-o", str(tmp_path / "site"))
 
     assert 5 == result.exit_code
@@ -179,7 +179,7 @@ async def test_a_selector_that_means_nothing_is_listed_as_missing(run: Run, room
     assert {"general"} == names_in(tmp_path / "site")
 
 
-async def test_moments_are_read_in_the_zone_that_is_named(run: Run, server: LocalServer, tmp_path: Path):
+async def test_times_are_read_in_the_given_time_zone(run: Run, server: LocalServer, tmp_path: Path):
     """A day in Berlin begins two hours before the day in UTC."""
     room = server.add_conversation("general")
     for ts in ("2018-06-01T21:59:00Z", "2018-06-01T22:01:00Z", "2018-06-02T22:01:00Z"):
@@ -195,8 +195,8 @@ async def test_moments_are_read_in_the_zone_that_is_named(run: Run, server: Loca
 @pytest.mark.parametrize(
     ("media", "sizes"), [("all", [999, 1000]), ("<1kB", [999]), ("<1KiB", [999, 1000]), ("none", [])]
 )
-async def test_files_by_size(run: Run, server: LocalServer, tmp_path: Path, media: str, sizes: list[int]):
-    """All, none, or those smaller than that."""
+async def test_files_are_selected_by_size(run: Run, server: LocalServer, tmp_path: Path, media: str, sizes: list[int]):
+    """The choices are all, none, and smaller than a size."""
     room = server.add_conversation("general")
     for size in (999, 1000):
         show_file(server, room, bytes(size))
@@ -207,8 +207,8 @@ async def test_files_by_size(run: Run, server: LocalServer, tmp_path: Path, medi
     assert sizes == sorted(file.size for file in read(tmp_path / "site").media())
 
 
-async def test_a_dry_run_asks_for_the_list_alone(run: Run, server: LocalServer, rooms: dict[str, str], tmp_path: Path):
-    """It says which conversations, how many calls at least and how long; nothing is written."""
+async def test_a_dry_run_fetches_only_the_list(run: Run, server: LocalServer, rooms: dict[str, str], tmp_path: Path):
+    """It shows the conversations, the calls they take at least and the pace, and writes nothing."""
     folder = tmp_path / "site"
 
     first = await run("export", "-o", str(folder), "--dry-run")
@@ -228,10 +228,10 @@ async def test_a_dry_run_asks_for_the_list_alone(run: Run, server: LocalServer, 
     )
 
 
-async def test_a_dry_run_counts_files_that_are_known_to_be_missing(
+async def test_a_dry_run_counts_the_files_known_to_be_missing(
     run: Run, server: LocalServer, rooms: dict[str, str], tmp_path: Path
 ):
-    """Those that were not wanted before, those that are small enough now, and with --retry-failed those that failed."""
+    """They are files excluded before, files below the new size, and with --retry-failed those that failed."""
     folder = str(tmp_path / "site")
     files = [show_file(server, rooms["Ann"], bytes(size)) for size in (10, 1000)]
 
@@ -255,18 +255,18 @@ async def test_a_dry_run_counts_files_that_are_known_to_be_missing(
     assert [roster + page, roster + 1] == failed
 
 
-async def test_what_is_missing_is_listed_and_can_be_had_later(
+async def test_failures_are_listed_and_can_be_retried(
     run: Run, server: LocalServer, rooms: dict[str, str], tmp_path: Path
 ):
-    """A closed room and a file that is gone: exit 5, both named; with --retry-failed, exit 0 when they are back."""
+    """A closed room and a missing file are named, with exit 5; --retry-failed fetches them when they are back."""
     file = show_file(server, rooms["Ann"], b"x" * 100)
     folder = str(tmp_path / "site")
     server.faults.add("GET", f"*/{rooms['general']}/message", status=403, times=1)
     server.faults.add("GET", f"*/media/{file}", status=404, times=1)
 
     partial = await run("export", "-o", folder)
-    told = await run("status", folder)
-    mended = await run("export", "-o", folder, "--retry-failed")
+    status = await run("status", folder)
+    retried = await run("export", "-o", folder, "--retry-failed")
 
     assert 5 == partial.exit_code
     assert partial.stderr.startswith("Partial: 2 items are missing")
@@ -275,14 +275,14 @@ async def test_what_is_missing_is_listed_and_can_be_had_later(
     assert len(partial.stderr.splitlines()) <= 15
     assert "Hint: run again with --retry-failed." in partial.stderr
     assert "To fetch what is missing, run:\n  stride " in partial.stderr
-    [held] = lines(told.stdout)
+    [held] = lines(status.stdout)
     assert {"history", "media"} == {failure["what"] for failure in held["failures"]}
-    assert 0 == mended.exit_code, mended.stderr
+    assert 0 == retried.exit_code, retried.stderr
     assert 0 == (await run("verify", folder)).exit_code
 
 
-async def test_many_failures_stay_few_lines(run: Run, server: LocalServer, tmp_path: Path):
-    """The summary says where the rest is listed, and behind each what to do where that differs."""
+async def test_many_failures_make_a_short_summary(run: Run, server: LocalServer, tmp_path: Path):
+    """It says where all of them are listed, and gives each its hint if the hints differ."""
     for number in range(20):
         server.add_conversation(f"room {number}")
     server.faults.add("GET", "*/roster", status=403)
@@ -298,10 +298,10 @@ async def test_many_failures_stay_few_lines(run: Run, server: LocalServer, tmp_p
     assert 21 == len(listed.read_text().splitlines())
 
 
-async def test_nothing_at_all_is_not_called_a_part(
+async def test_an_export_without_any_content_is_not_called_partial(
     run: Run, server: LocalServer, rooms: dict[str, str], tmp_path: Path
 ):
-    """Where every call is refused, nothing else is here."""
+    """Every call is refused."""
     server.faults.add("GET", "*/roster", status=403)
     server.faults.add("GET", "*/message", status=403)
 
@@ -311,8 +311,8 @@ async def test_nothing_at_all_is_not_called_a_part(
     assert result.stderr.startswith("Nothing was fetched: 8 items are missing.\n")
 
 
-async def test_a_name_is_never_more_than_one_line(run: Run, server: LocalServer, tmp_path: Path):
-    """Nor does it reach the terminal's controls: whoever names a room must not write the summary."""
+async def test_a_name_cannot_forge_the_summary(run: Run, server: LocalServer, tmp_path: Path):
+    """Its line breaks and control characters do not reach the terminal."""
     room = server.add_conversation("plain\n\x1b[31mred\r\nComplete: all is here")
     server.faults.add("GET", f"*/{room}/roster", status=403)
 
@@ -321,10 +321,10 @@ async def test_a_name_is_never_more_than_one_line(run: Run, server: LocalServer,
     assert "roster of plain \N{REPLACEMENT CHARACTER}[31mred Complete: all is here: " in result.stderr
 
 
-async def test_a_line_tells_how_far_it_is_where_there_is_no_terminal(
+async def test_progress_is_a_line_where_there_is_no_terminal(
     run: Run, server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Every so often, on stderr."""
+    """It is repeated on stderr."""
     monkeypatch.setattr(export_progress, "SECONDS_BETWEEN_LINES", 0.01)
     room = server.add_conversation("general")
     server.fill(room, 300)
@@ -332,14 +332,14 @@ async def test_a_line_tells_how_far_it_is_where_there_is_no_terminal(
 
     result = await run("export", "-o", str(tmp_path / "site"))
 
-    told = result.stderr.partition("Complete")[0].splitlines()
+    progress = result.stderr.partition("Complete")[0].splitlines()
     assert any(
-        re.fullmatch(r"0 of 1 conversations; \d+ messages; .* of 100 allowed per minute", line) for line in told
-    ), told
+        re.fullmatch(r"0 of 1 conversations; \d+ messages; .* of 100 allowed per minute", line) for line in progress
+    ), progress
 
 
-def test_the_time_left_is_known_from_conversations_that_took_calls():
-    """Those a run that goes on had done already say nothing; those that need more than a minute's calls must wait."""
+def test_the_time_left_is_estimated_from_the_calls_per_conversation():
+    """Conversations finished by an earlier run do not count; more calls than the limit allows have to wait."""
     progress = export_progress.ExportProgress(100, 2)
 
     def work(id: str, calls: int) -> None:
@@ -367,28 +367,28 @@ def test_the_time_left_is_known_from_conversations_that_took_calls():
     assert minutes_to_wait_for_300 * 60 * 3 / 2 == after_long
 
 
-async def test_a_service_that_goes_away_ends_it_with_what_came(
+async def test_an_unavailable_service_ends_the_export(
     run: Run, server: LocalServer, rooms: dict[str, str], tmp_path: Path
 ):
-    """Exit 7, what came is kept, and how to go on; the same command does when the service is back."""
+    """What was fetched is kept, and the same command resumes when the service is back."""
     folder = str(tmp_path / "site")
     server.faults.add("GET", "*", status=503, after=8)
 
     stopped = await run("export", "-o", folder, "--concurrency", "1")
     server.faults.clear()
-    gone_on = await run("export", "-o", folder)
+    resumed = await run("export", "-o", folder)
 
     assert 7 == stopped.exit_code
     assert re.match(
         r"Stopped\. What was fetched is kept \([1-3] of 4 conversations done\)\. To resume, run:", stopped.stderr
     )
     assert "Error: " in stopped.stderr.splitlines()[-1]
-    assert 0 == gone_on.exit_code
-    assert gone_on.stderr.startswith("Resuming the interrupted run of 20")
+    assert 0 == resumed.exit_code
+    assert resumed.stderr.startswith("Resuming the interrupted run of 20")
 
 
-async def test_a_place_where_nothing_can_be_written_is_said_so(run: Run, rooms: dict[str, str], tmp_path: Path):
-    """One sentence; to run it again would not help."""
+async def test_an_unusable_folder_is_reported_in_one_line(run: Run, rooms: dict[str, str], tmp_path: Path):
+    """Running the command again would not help, so it is not suggested."""
     where = str(tmp_path / ("x" * 300) / "site")
 
     result = await run("export", "-o", where)
@@ -398,8 +398,8 @@ async def test_a_place_where_nothing_can_be_written_is_said_so(run: Run, rooms: 
     assert "again" not in result.stderr
 
 
-async def test_who_reads_only_the_first_line_ends_it_in_silence(start: Started, server: LocalServer, tmp_path: Path):
-    """As in `stride export --json … | head -1`; what came is kept."""
+async def test_a_closed_pipe_ends_the_export_silently(start: Started, server: LocalServer, tmp_path: Path):
+    """What was fetched is kept, as in `stride export --json … | head -1`."""
     room = server.add_conversation("general")
     server.fill(room, 1500)
     folder = tmp_path / "site"
@@ -409,14 +409,14 @@ async def test_who_reads_only_the_first_line_ends_it_in_silence(start: Started, 
     os.close(writing)
     first = await asyncio.to_thread(os.read, reading, 10)
     os.close(reading)
-    _, told = await asyncio.wait_for(process.communicate(), 20)
+    _, stderr = await asyncio.wait_for(process.communicate(), 20)
 
-    assert (b'{"event":"', 0, b"") == (first, process.returncode, told)
+    assert (b'{"event":"', 0, b"") == (first, process.returncode, stderr)
     assert (folder / "archive.json").exists()
 
 
-async def test_ctrl_c_before_anything_is_listed_does_not_count(start: Started, server: LocalServer, tmp_path: Path):
-    """There is nothing yet of which so many could be done."""
+async def test_ctrl_c_before_the_list_reports_no_count(start: Started, server: LocalServer, tmp_path: Path):
+    """The number of conversations is not known yet."""
     server.add_conversation("general")
     asked = asyncio.Event()
     server.faults.add("GET", "/site/*/conversation", stall="headers", do=lambda _: asked.set())
@@ -424,16 +424,16 @@ async def test_ctrl_c_before_anything_is_listed_does_not_count(start: Started, s
     process = await start("export", "-o", str(tmp_path / "site"))
     await asyncio.wait_for(asked.wait(), 20)
     process.send_signal(signal.SIGINT)
-    _, told = await asyncio.wait_for(process.communicate(), 20)
+    _, stderr = await asyncio.wait_for(process.communicate(), 20)
 
     assert 130 == process.returncode
-    assert "Interrupted before the first conversation. To start again, run:\n  stride export" in told.decode()
+    assert "Interrupted before the first conversation. To start again, run:\n  stride export" in stderr.decode()
 
 
 async def test_fail_fast_ends_at_the_first_failure(
     run: Run, server: LocalServer, rooms: dict[str, str], tmp_path: Path
 ):
-    """With the sentence and the exit code of that failure."""
+    """The message and the exit code are those of the failure."""
     server.faults.add("GET", f"*/{rooms['general']}/message", status=403)
 
     result = await run("export", "-o", str(tmp_path / "site"), "--fail-fast")
@@ -442,8 +442,8 @@ async def test_fail_fast_ends_at_the_first_failure(
     assert "answered 403" in result.stderr
 
 
-async def test_a_folder_that_is_no_archive_is_untouched(run: Run, rooms: dict[str, str], tmp_path: Path):
-    """Exit 8, for each of the commands."""
+async def test_a_folder_that_is_not_an_archive_stays_unchanged(run: Run, rooms: dict[str, str], tmp_path: Path):
+    """Each command exits with 8."""
     (tmp_path / "notes.txt").write_text("mine")
 
     results = [
@@ -458,8 +458,8 @@ async def test_a_folder_that_is_no_archive_is_untouched(run: Run, rooms: dict[st
     assert ["notes.txt"] == files_in(tmp_path)
 
 
-async def test_an_archive_that_is_in_use_or_newer_is_exit_8(run: Run, rooms: dict[str, str], tmp_path: Path):
-    """Each says which it is."""
+async def test_an_archive_that_is_in_use_or_too_new_is_exit_8(run: Run, rooms: dict[str, str], tmp_path: Path):
+    """The message says which of the two it is."""
     folder = tmp_path / "site"
     assert 0 == (await run("export", "-o", str(folder))).exit_code
     other = Archive.open(folder)
@@ -476,10 +476,10 @@ async def test_an_archive_that_is_in_use_or_newer_is_exit_8(run: Run, rooms: dic
     assert "format 99" in newer.stderr
 
 
-async def test_a_full_disk_is_one_sentence(
+async def test_a_full_disk_is_reported_in_one_line(
     run: Run, rooms: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """It says what is wrong and how to go on; the same command later completes the archive."""
+    """The message says how to resume, and the same command later completes the archive."""
     folder, link = tmp_path / "site", os.link
     left = [6]
 
@@ -492,18 +492,18 @@ async def test_a_full_disk_is_one_sentence(
     monkeypatch.setattr(os, "link", full)
     stopped = await run("export", "-o", str(folder))
     monkeypatch.undo()
-    gone_on = await run("export", "-o", str(folder))
+    resumed = await run("export", "-o", str(folder))
 
     assert 1 == stopped.exit_code
     assert "No space left on device" in stopped.stderr
     assert "run the same command again" in stopped.stderr
     assert 1 == len(stopped.stderr.splitlines())
-    assert 0 == gone_on.exit_code
+    assert 0 == resumed.exit_code
     assert 0 == (await run("verify", str(folder))).exit_code
 
 
-async def test_ctrl_c_keeps_what_came(start: Started, run: Run, server: LocalServer, tmp_path: Path):
-    """Exit 130 and how to go on; the same command does, and nothing that came is fetched again."""
+async def test_ctrl_c_keeps_what_was_fetched(start: Started, run: Run, server: LocalServer, tmp_path: Path):
+    """The same command resumes, and fetches at most one page again."""
     room = server.add_conversation("general")
     server.fill(room, 1500)
     server.faults.add("GET", f"*/{room}/message", delay=0.05)
@@ -514,13 +514,13 @@ async def test_ctrl_c_keeps_what_came(start: Started, run: Run, server: LocalSer
         while json.loads(await process.stdout.readline())["event"] != "PagesFetched":
             pass
     process.send_signal(signal.SIGINT)
-    _, told = await asyncio.wait_for(process.communicate(), 20)
+    _, stderr = await asyncio.wait_for(process.communicate(), 20)
     server.faults.clear()
     asked = [call.query for call in server.calls.matching("GET", f"*/{room}/message")]
     again = await run("export", "-o", str(folder))
 
     assert 130 == process.returncode
-    assert f"stride export -o {folder}" in told.decode()
+    assert f"stride export -o {folder}" in stderr.decode()
     assert 0 == again.exit_code
     assert re.match(r"Resuming the interrupted run of 20\d\d-\d\d-\d\d \d\d:\d\d UTC\.\n", again.stderr)
     later = [call.query for call in server.calls.matching("GET", f"*/{room}/message")][len(asked) :]
@@ -529,8 +529,8 @@ async def test_ctrl_c_keeps_what_came(start: Started, run: Run, server: LocalSer
     assert 0 == (await run("verify", str(folder))).exit_code
 
 
-async def test_a_second_ctrl_c_ends_it_at_once(start: Started, run: Run, server: LocalServer, tmp_path: Path):
-    """However it ends then, the archive can be gone on with."""
+async def test_a_second_ctrl_c_ends_the_export_at_once(start: Started, run: Run, server: LocalServer, tmp_path: Path):
+    """The archive can still be resumed."""
     room = server.add_conversation("general")
     server.fill(room, 1500)
     server.faults.add("GET", f"*/{room}/message", delay=0.05)
@@ -549,8 +549,8 @@ async def test_a_second_ctrl_c_ends_it_at_once(start: Started, run: Run, server:
     assert 0 == (await run("verify", str(folder))).exit_code
 
 
-async def test_on_a_terminal_there_is_a_bar_and_no_json(start: Started, server: LocalServer, tmp_path: Path):
-    """Counts move while it works, and calls stay within what is told to be allowed; the summary stays."""
+async def test_a_terminal_shows_a_progress_bar_and_no_json(start: Started, server: LocalServer, tmp_path: Path):
+    """The calls shown never exceed those allowed, and the summary stays on the screen."""
     room = server.add_conversation("gen\neral")
     server.fill(room, 1500)
     server.faults.add("GET", f"*/{room}/message", delay=0.03)
@@ -571,8 +571,8 @@ async def test_on_a_terminal_there_is_a_bar_and_no_json(start: Started, server: 
     assert '"event"' not in shown
 
 
-async def test_what_is_said_beside_the_bar_stays(start: Started, server: LocalServer, tmp_path: Path):
-    """Words come above the display, which is wiped away line by line when it ends."""
+async def test_messages_during_the_progress_display_stay(start: Started, server: LocalServer, tmp_path: Path):
+    """They are printed above the display, which is erased when it ends."""
     room = server.add_conversation("general")
     server.fill(room, 1500)
     server.faults.add("GET", f"*/{room}/message", stall="headers", after=3)
@@ -592,27 +592,27 @@ async def test_what_is_said_beside_the_bar_stays(start: Started, server: LocalSe
 
 
 def read_until(terminal: int, words: bytes) -> None:
-    """Read what a process shows until it shows these words."""
+    """Read what a process shows until it shows this text."""
     shown = b""
     while words not in shown:
         shown += os.read(terminal, 65_536)
 
 
 def read_all(terminal: int) -> str:
-    """What a process shows until it ends."""
+    """Read what a process shows until it ends."""
     shown = b""
     while True:
         try:
             piece = os.read(terminal, 65_536)
-        except OSError:  # Linux: nobody has the other side open any more.
+        except OSError:  # Linux: the other side is closed.
             return shown.decode()
         if not piece:
             return shown.decode()
         shown += piece
 
 
-async def test_status_tells_numbers(run: Run, rooms: dict[str, str], tmp_path: Path):
-    """One JSON object."""
+async def test_status_gives_counts(run: Run, rooms: dict[str, str], tmp_path: Path):
+    """They are one JSON object."""
     await run("export", "-o", str(tmp_path / "site"))
 
     result = await run("status", str(tmp_path / "site"))
@@ -627,8 +627,8 @@ async def test_status_tells_numbers(run: Run, rooms: dict[str, str], tmp_path: P
     )
 
 
-async def test_verify_gives_a_verdict_a_conversation(run: Run, rooms: dict[str, str], tmp_path: Path):
-    """Exit 0 for a sound archive, also when the service is asked for a sample; what cannot be known is said."""
+async def test_verify_gives_a_verdict_for_each_conversation(run: Run, rooms: dict[str, str], tmp_path: Path):
+    """An intact archive is exit 0, with or without a comparison with the service."""
     await run("export", "-o", str(tmp_path / "site"))
 
     alone = await run("verify", str(tmp_path / "site"))
@@ -642,8 +642,8 @@ async def test_verify_gives_a_verdict_a_conversation(run: Run, rooms: dict[str, 
     assert "Compared 5 pages" in against.stderr
 
 
-async def test_verify_names_what_is_damaged(run: Run, rooms: dict[str, str], tmp_path: Path):
-    """Exit 6; the file is on a line of its own and in the last sentence."""
+async def test_verify_names_the_damaged_file(run: Run, rooms: dict[str, str], tmp_path: Path):
+    """The file is in a JSON line and in the final message; the exit code is 6."""
     await run("export", "-o", str(tmp_path / "site"))
     [segment, *_] = sorted((tmp_path / "site").glob("data/conversations/*/sealed/*/*"))
     segment.write_bytes(segment.read_bytes()[:-5])

@@ -1,6 +1,6 @@
-"""stride export onto a disk that is really full, and onto one that is read-only.
+"""Test `stride export` on a disk that is really full, and on one that is read-only.
 
-A small file system is mounted in a name space of its own, where that is allowed.
+The tests mount a small file system in a namespace of their own, where that is allowed.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ pytestmark = pytest.mark.skipif(MAY_NOT_MOUNT, reason="a file system of our own 
 
 
 @attrs.frozen
-class Ended:
-    """How a process ended, and what it said."""
+class Finished:
+    """How a process ended, and what it printed."""
 
     code: int
     out: str
@@ -39,41 +39,41 @@ class Ended:
 
 
 class SmallDisk:
-    """A shell that sees a file system of 200 kB at `folder`; nobody else does."""
+    """A shell that has a file system of 200 kB at `folder`, invisible to other processes."""
 
     def __init__(self, shell: asyncio.subprocess.Process, scratch: Path) -> None:
         self._shell = shell
         self._scratch = scratch
         self.folder = scratch / "disk"
 
-    async def run(self, *words: str) -> Ended:
-        """Run a command there."""
+    async def run(self, *words: str) -> Finished:
+        """Run a command in the shell."""
         out, err = self._scratch / "out", self._scratch / "err"
         line = f"{shlex.join(words)} >{shlex.quote(str(out))} 2>{shlex.quote(str(err))} </dev/null; echo $?\n"
         self._shell.stdin.write(line.encode())
         code = int(await asyncio.wait_for(self._shell.stdout.readline(), 60))
-        return Ended(code, out.read_text(), err.read_text())
+        return Finished(code, out.read_text(), err.read_text())
 
-    async def stride(self, *words: str) -> Ended:
-        """Run the command there."""
+    async def stride(self, *words: str) -> Finished:
+        """Run `stride` in the shell."""
         return await self.run(*STRIDE, *words)
 
     async def remount(self, options: str) -> None:
-        """Make it larger, or read-only."""
+        """Mount the file system again, with another size or read-only."""
         assert 0 == (await self.run("mount", "-o", f"remount,{options}", str(self.folder))).code
 
     async def digests(self) -> str:
-        """Every file and what is in it."""
+        """Return the path and digest of every file."""
         return (await self.run("find", str(self.folder), "-type", "f", "-exec", "sha256sum", "{}", "+")).out
 
     async def strays(self) -> str:
-        """Temporary files that were left."""
+        """Return the temporary files that are left."""
         return (await self.run("find", str(self.folder), "-name", ".tmp-*")).out
 
 
 @pytest.fixture
 async def disk(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[SmallDisk]:
-    """With the environment of a user of the server."""
+    """Mount a small disk for a user of the server."""
     kept = {name: value for name, value in os.environ.items() if name not in NOTHING_SET}
     pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
     shell = await asyncio.create_subprocess_exec("unshare", "-rm", "sh", env=kept | environment, **pipes)
@@ -87,36 +87,36 @@ async def disk(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[Sma
 
 @pytest.fixture
 def much(server: LocalServer) -> list[str]:
-    """Three rooms with more messages than the disk has room for."""
+    """Add three rooms with more messages than fit on the disk."""
     rooms = [server.add_conversation(f"room {number}") for number in range(3)]
     for room in rooms:
         server.fill(room, 1500)
     return rooms
 
 
-async def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(disk: SmallDisk, much: list[str]):
-    """No half file is left; with room again the archive gets whole."""
+async def test_a_full_disk_is_reported_and_the_same_command_resumes(disk: SmallDisk, much: list[str]):
+    """No temporary file is left, and with more space the archive becomes complete."""
     site = str(disk.folder / "site")
 
     full = await disk.stride("export", "-o", site)
     still = await disk.stride("export", "-o", site)
     strays = await disk.strays()
     await disk.remount("size=64m")
-    gone_on = await disk.stride("export", "-o", site)
-    proved = await disk.stride("verify", site)
+    resumed = await disk.stride("export", "-o", site)
+    verified = await disk.stride("verify", site)
 
     assert (1, 1, "") == (full.code, still.code, strays)
     assert full.err == still.err.splitlines(keepends=True)[-1]
     assert "Resuming the interrupted run of" in still.err
     assert full.err.startswith("Error: Cannot write the archive: No space left on device. What was written is kept")
-    assert 0 == gone_on.code, gone_on.err
-    assert "Complete" in gone_on.err
-    assert "4,500 messages" in gone_on.err
-    assert (0, "") == (proved.code, await disk.strays()), proved.err
+    assert 0 == resumed.code, resumed.err
+    assert "Complete" in resumed.err
+    assert "4,500 messages" in resumed.err
+    assert (0, "") == (verified.code, await disk.strays()), verified.err
 
 
-async def test_a_read_only_disk_is_one_sentence_and_nothing_changes(disk: SmallDisk, much: list[str]):
-    """Neither where an archive would begin nor in one that is complete, which can be read and proved still."""
+async def test_a_read_only_disk_is_reported_and_nothing_changes(disk: SmallDisk, much: list[str]):
+    """No new archive is begun; a complete one can still be read and verified."""
     site = str(disk.folder / "site")
     await disk.remount("size=64m")
     await disk.stride("export", "-o", site)
@@ -125,12 +125,12 @@ async def test_a_read_only_disk_is_one_sentence_and_nothing_changes(disk: SmallD
 
     begun = await disk.stride("export", "-o", str(disk.folder / "new"))
     updated = await disk.stride("export", "-o", site)
-    proved = await disk.stride("verify", site)
+    verified = await disk.stride("verify", site)
 
     assert (2, 2) == (begun.code, updated.code)
-    for ended in (begun, updated):
-        assert 1 == len(ended.err.splitlines()), ended.err
-        assert "Read-only file system" in ended.err
-        assert "again" not in ended.err
+    for finished in (begun, updated):
+        assert 1 == len(finished.err.splitlines()), finished.err
+        assert "Read-only file system" in finished.err
+        assert "again" not in finished.err
     assert before == await disk.digests()
-    assert 0 == proved.code, proved.err
+    assert 0 == verified.code, verified.err

@@ -1,4 +1,4 @@
-"""stride list and stride history."""
+"""Test `stride list` and `stride history`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def lines(text: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-async def test_list_conversations_gives_one_json_line_each(run: Run, server: LocalServer):
-    """In a pipe a conversation is a line, in the service's words."""
+async def test_list_conversations_prints_a_json_line_each(run: Run, server: LocalServer):
+    """In a pipe, a conversation is a line with the service's field names."""
     server.add_conversation("general")
     server.add_conversation("attic", archived=True)
 
@@ -28,8 +28,8 @@ async def test_list_conversations_gives_one_json_line_each(run: Run, server: Loc
     assert ("general", "group", False) == (only["name"], only["type"], only["isArchived"])
 
 
-async def test_list_conversations_selects_what_the_options_say(run: Run, server: LocalServer):
-    """Each option reaches the service."""
+async def test_list_conversations_passes_its_options_on(run: Run, server: LocalServer):
+    """The service filters and sorts."""
     for name in ("b-room", "a-room"):
         server.add_conversation(name)
     server.add_conversation("room in the attic", archived=True)
@@ -43,8 +43,8 @@ async def test_list_conversations_selects_what_the_options_say(run: Run, server:
     assert ["room in the attic", "b-room", "a-room"] == [one["name"] for one in lines(result.stdout)]
 
 
-async def test_a_query_that_matches_nothing_is_exit_3(run: Run, server: LocalServer):
-    """A script can tell an empty answer from a full one."""
+async def test_a_query_without_a_match_is_exit_3(run: Run, server: LocalServer):
+    """A script can tell an empty result from others."""
     server.add_conversation("general")
 
     result = await run("list", "conversations", "--query", "zzz")
@@ -53,8 +53,8 @@ async def test_a_query_that_matches_nothing_is_exit_3(run: Run, server: LocalSer
     assert "'zzz'" in result.stderr
 
 
-async def test_list_users_meets_everybody_once(run: Run, server: LocalServer):
-    """People are those of all reachable rosters, archived rooms included, however many rooms they are in."""
+async def test_list_users_lists_every_member_once(run: Run, server: LocalServer):
+    """Members of archived rooms count, and members of several rooms are not repeated."""
     ann, ben, eve = (server.add_user(name) for name in ("Ann", "Ben", "Eve"))
     server.add_user("Nobody's guest")
     server.add_conversation("general", roster=[ann, ben])
@@ -67,8 +67,8 @@ async def test_list_users_meets_everybody_once(run: Run, server: LocalServer):
     assert {"Ann": "ann@example.invalid", "Ben": "ben@example.invalid", "Eve": "eve@example.invalid"} == people
 
 
-async def test_a_roster_that_may_not_be_read_is_named_and_exit_5(run: Run, server: LocalServer):
-    """What is there is given, what is missing is listed."""
+async def test_a_roster_that_cannot_be_read_is_named(run: Run, server: LocalServer):
+    """The members of the other rosters are listed, and the exit code is 5."""
     ann, ben = server.add_user("Ann"), server.add_user("Ben")
     server.add_conversation("general", roster=[ann])
     closed = server.add_conversation("closed", roster=[ben])
@@ -81,8 +81,8 @@ async def test_a_roster_that_may_not_be_read_is_named_and_exit_5(run: Run, serve
     assert f"closed ({closed})" in result.stderr
 
 
-async def test_list_roster_gives_people_with_their_names(run: Run, server: LocalServer):
-    """Somebody without a profile is there with the id."""
+async def test_list_roster_looks_up_names(run: Run, server: LocalServer):
+    """A member without a profile has only an id."""
     ann = server.add_user("Ann")
     server.add_conversation("general", roster=[ann, "557058:gone"])
 
@@ -94,8 +94,8 @@ async def test_list_roster_gives_people_with_their_names(run: Run, server: Local
     ] == lines(result.stdout)
 
 
-async def test_history_gives_the_services_own_bytes(run: Run, server: LocalServer):
-    """Not one byte of a message is the command's own: what it does not know is there too."""
+async def test_history_prints_the_services_own_bytes(run: Run, server: LocalServer):
+    """Fields that the client does not know are kept, and numbers keep their spelling."""
     room = server.add_conversation("general")
     server.fill(room, 3)
     raw = b'{"id":"m","sender":{"id":"x"},"ts":"2018-01-01T00:00:00.000000001Z","text":"t",\n "body":null,"new":1.50}'
@@ -106,8 +106,8 @@ async def test_history_gives_the_services_own_bytes(run: Run, server: LocalServe
     assert raw.replace(b"\n", b" ") + b"\n" == result.stdout_bytes
 
 
-async def test_history_goes_either_way_between_two_bounds(run: Run, server: LocalServer):
-    """Bounds are message ids or moments, both exclusive."""
+async def test_history_reads_between_two_bounds(run: Run, server: LocalServer):
+    """A bound is a message id or a time, and both are exclusive."""
     room = server.add_conversation("general")
     ids = server.fill(room, 100, ts="2018-06-01T08:00:00Z")
 
@@ -118,8 +118,8 @@ async def test_history_goes_either_way_between_two_bounds(run: Run, server: Loca
     assert ids[10:90] == [message["id"] for message in lines(result.stdout)]
 
 
-async def test_a_conversation_is_found_by_address_too(run: Run, server: LocalServer):
-    """What a browser's address bar shows can be pasted."""
+async def test_a_conversation_can_be_named_by_its_url(run: Run, server: LocalServer):
+    """The URL may come from a browser or from a mail."""
     room = server.add_conversation("general")
     server.fill(room, 1)
     app = f"https://app.stride.com/{server.cloud_id}/chat/{room}/info"
@@ -130,8 +130,8 @@ async def test_a_conversation_is_found_by_address_too(run: Run, server: LocalSer
     assert [1, 1] == [len(lines(text)) for text in found]
 
 
-async def test_a_misspelt_name_is_exit_3_and_tells_near_ones(run: Run, server: LocalServer):
-    """The names of archived rooms count as well."""
+async def test_a_misspelled_name_suggests_similar_ones(run: Run, server: LocalServer):
+    """Names of archived rooms count too; the exit code is 3."""
     server.add_conversation("general")
     server.add_conversation("General affairs", archived=True)
     server.add_conversation("zoo")
@@ -143,8 +143,8 @@ async def test_a_misspelt_name_is_exit_3_and_tells_near_ones(run: Run, server: L
     assert "zoo" not in result.stderr
 
 
-async def test_a_name_that_two_rooms_have_is_refused_with_their_ids(run: Run, server: LocalServer):
-    """Which of them is meant only the user knows."""
+async def test_an_ambiguous_name_is_refused_with_the_ids(run: Run, server: LocalServer):
+    """Nothing is sent to either room."""
     rooms = [server.add_conversation("general") for _ in range(2)]
 
     result = await run("send", "general", "hi")
@@ -154,8 +154,8 @@ async def test_a_name_that_two_rooms_have_is_refused_with_their_ids(run: Run, se
     assert [] == server.calls.matching("POST", "*/message")
 
 
-async def test_a_terminal_gets_a_table(start: Started, server: LocalServer, environment: dict[str, str]):
-    """People are shown rows, without colours if they asked for none."""
+async def test_a_terminal_shows_a_table(start: Started, server: LocalServer, environment: dict[str, str]):
+    """There are no colors if NO_COLOR is set."""
     server.add_conversation("general", privacy="private")
     variables = dict(os.environ) | environment | {"NO_COLOR": "1", "COLUMNS": "100", "TERM": "xterm"}
 
@@ -167,7 +167,7 @@ async def test_a_terminal_gets_a_table(start: Started, server: LocalServer, envi
 
 
 async def test_a_table_breaks_no_words(start: Started, server: LocalServer, environment: dict[str, str]):
-    """A person takes a block of lines where the row would not fit."""
+    """A row that does not fit becomes a block of lines."""
     ann = server.add_user("Ann", id="557058:5878707f-ef97-4b6a-ad77-f526fd6f22c4", email="ann.adler@mail.example.com")
     server.add_conversation("general", roster=[ann])
     variables = dict(os.environ) | environment | {"NO_COLOR": "1", "COLUMNS": "80", "TERM": "xterm"}
@@ -181,10 +181,10 @@ async def test_a_table_breaks_no_words(start: Started, server: LocalServer, envi
 @pytest.mark.parametrize(
     ("words", "lost"), [(("history", "general"), "as plain as day"), (("list", "conversations"), "general")]
 )
-async def test_a_narrow_terminal_loses_nothing(
+async def test_a_narrow_terminal_shows_everything(
     start: Started, server: LocalServer, environment: dict[str, str], words: tuple[str, ...], lost: str
 ):
-    """What has no room beside the rest goes below it."""
+    """What does not fit next to the rest goes below it."""
     server.add_message(server.add_conversation("general"), "as plain as day")
     variables = dict(os.environ) | environment | {"NO_COLOR": "1", "COLUMNS": "40", "TERM": "xterm"}
 
@@ -194,8 +194,8 @@ async def test_a_narrow_terminal_loses_nothing(
     assert lost in shown
 
 
-async def test_a_message_cannot_steer_the_terminal(start: Started, server: LocalServer):
-    """Control characters of a message are shown as a replacement, its brackets as they are."""
+async def test_a_message_cannot_control_the_terminal(start: Started, server: LocalServer):
+    """Its control characters are replaced, and its brackets are not markup."""
     ann = server.add_user("Ann [red]")
     room = server.add_conversation("general", roster=[ann])
     server.add_message(room, "clear \x1b[2J [bold]it", sender_id=ann, ts="2018-06-01T08:00:00Z")
@@ -208,8 +208,8 @@ async def test_a_message_cannot_steer_the_terminal(start: Started, server: Local
     assert "Ann [red]" in shown
 
 
-async def test_a_missing_secret_is_asked_for_unseen(start: Started, server: LocalServer, environment: dict[str, str]):
-    """On a terminal one need not put the secret into the environment."""
+async def test_a_missing_secret_is_prompted_for(start: Started, server: LocalServer, environment: dict[str, str]):
+    """What is typed does not appear on the terminal."""
     server.add_conversation("general")
     variables = dict(os.environ) | environment
     del variables["STRIDE_CLIENT_SECRET"]

@@ -1,4 +1,4 @@
-"""stride server: it answers, it stops, it says why it does not start."""
+"""Test `stride server`: that it responds, that it stops, and what it reports if it cannot start."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from tests.cli.conftest import Started
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM], ids=lambda end: end.name)
-async def test_it_answers_from_its_first_line_on_until_told_to_stop(start: Started, end: signal.Signals):
-    """The line has all that a client needs; either signal is a regular end."""
+async def test_the_server_responds_until_a_signal_stops_it(start: Started, end: signal.Signals):
+    """Its first line holds everything a client needs; either signal is a regular end."""
     process = await start("server", "--json", "--generate", "conversations=3,messages=5,media=0")
     assert process.stdout is not None
 
-    told = json.loads(await process.stdout.readline())
-    credentials = ClientCredentials(told["client_id"], told["client_secret"])
-    settings = Settings(base_url=told["url"])
-    async with StrideClient(credentials, cloud_id=told["cloud_id"], settings=settings) as client:
+    facts = json.loads(await process.stdout.readline())
+    credentials = ClientCredentials(facts["client_id"], facts["client_secret"])
+    settings = Settings(base_url=facts["url"])
+    async with StrideClient(credentials, cloud_id=facts["cloud_id"], settings=settings) as client:
         rooms = await client.conversations(include_archived=True).collect(limit=None)
     process.send_signal(end)
-    rest, words = await process.communicate()
+    rest, messages = await process.communicate()
 
-    assert {"url", "cloud_id", "client_id", "client_secret"} == told.keys()
-    assert told["url"].startswith("http://127.0.0.1:")
+    assert {"url", "cloud_id", "client_id", "client_secret"} == facts.keys()
+    assert facts["url"].startswith("http://127.0.0.1:")
     assert 3 == len(rooms)
-    assert (0, b"", b"Stopped.\n") == (process.returncode, rest, words)
+    assert (0, b"", b"Stopped.\n") == (process.returncode, rest, messages)
 
 
-async def test_it_warns_when_others_can_reach_it(start: Started):
-    """Loopback is the rule; anything else is said."""
+async def test_the_server_warns_when_others_can_reach_it(start: Started):
+    """Any address but a loopback one has a warning."""
     process = await start("server", "--host", "0.0.0.0")
     assert process.stdout is not None
     await process.stdout.readline()
     process.send_signal(signal.SIGTERM)
-    _, words = await process.communicate()
+    _, messages = await process.communicate()
 
-    assert b"Warning: listening on 0.0.0.0" in words
+    assert b"Warning: listening on 0.0.0.0" in messages
 
 
-def test_a_taken_port_is_named():
-    """One sentence and exit 2."""
+def test_a_port_in_use_is_reported():
+    """The message is one line, with exit 2."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
 
@@ -57,7 +57,7 @@ def test_a_taken_port_is_named():
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--seed", "site.jsonl"], "site.jsonl, line 2: expected"),
         (["--seed", "absent.jsonl"], "absent.jsonl"),
@@ -70,8 +70,10 @@ def test_a_taken_port_is_named():
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_it_says_why_it_does_not_start(words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Whatever an option brings, it is a sentence about it and exit 2."""
+def test_the_server_reports_why_it_cannot_start(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Any invalid option is a message about it, with exit 2."""
     monkeypatch.chdir(tmp_path)
     Path("site.jsonl").write_text('{"type":"site","cloudId":"c","name":"n"}\n{"type":"user"}\n')
     Path("faults.json").write_text('[{"method": "GET", "sleep": 1}]')
@@ -79,5 +81,5 @@ def test_it_says_why_it_does_not_start(words: list[str], told: str, tmp_path: Pa
     result = CliRunner().invoke(stride, ["server", *words])
 
     assert (2, "") == (result.exit_code, result.stdout)
-    assert told in result.stderr
+    assert message in result.stderr
     assert "Traceback" not in result.stderr

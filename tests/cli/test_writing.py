@@ -1,4 +1,4 @@
-"""stride send, stride upload and stride download."""
+"""Test `stride send`, `stride upload` and `stride download`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.cli.conftest import Run, Started
 
 
 async def test_send_prints_the_id_of_the_message(run: Run, server: LocalServer):
-    """Text comes from the argument, else from stdin without its last line break."""
+    """The text comes from the argument, or from stdin without the last line break."""
     server.add_conversation("general")
 
     ids = [
@@ -31,8 +31,8 @@ async def test_send_prints_the_id_of_the_message(run: Run, server: LocalServer):
     assert [(ids[0], "from here"), (ids[1], "two\nlines")] == [(one["id"], one["text"]) for one in history]
 
 
-async def test_send_takes_markdown_and_documents(run: Run, server: LocalServer, tmp_path: Path):
-    """Each goes out as what it is."""
+async def test_send_accepts_markdown_and_documents(run: Run, server: LocalServer, tmp_path: Path):
+    """Each is sent in its own format."""
     server.add_conversation("general")
     document = tmp_path / "document.json"
     document.write_text(json.dumps(doc(paragraph("from a file")).to_json()))
@@ -46,8 +46,8 @@ async def test_send_takes_markdown_and_documents(run: Run, server: LocalServer, 
     assert b'"from a file"' in rich.body
 
 
-async def test_send_reaches_a_person_by_id_or_address(run: Run, server: LocalServer):
-    """--user makes the first word a person."""
+async def test_send_reaches_a_person_by_id_or_email_address(run: Run, server: LocalServer):
+    """--user makes the first argument a person."""
     ann = server.add_user("Ann", email="ann@example.com")
 
     codes = [(await run("send", "--user", who, "Lunch?")).exit_code for who in (ann, "ann@example.com")]
@@ -58,7 +58,7 @@ async def test_send_reaches_a_person_by_id_or_address(run: Run, server: LocalSer
 
 @pytest.fixture
 def documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with documents that are none."""
+    """Make a current folder with invalid documents."""
     (tmp_path / "broken.json").write_text('{"type": "doc"')
     (tmp_path / "unknown.json").write_text('{"type": "doc", "version": 1, "content": [{"type": "spell"}]}')
     monkeypatch.chdir(tmp_path)
@@ -66,7 +66,7 @@ def documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ((), "Nothing was sent: the message is empty"),
         (("--document", "broken.json"), "Cannot read the message"),
@@ -75,21 +75,21 @@ def documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("--document", "absent.json"), "absent.json"),
     ],
 )
-async def test_what_cannot_be_sent_is_exit_2(
-    run: Run, server: LocalServer, documents: Path, content: tuple[str, ...], told: str
+async def test_invalid_messages_are_not_sent(
+    run: Run, server: LocalServer, documents: Path, content: tuple[str, ...], message: str
 ):
-    """Nothing is sent, and the place of the mistake is told."""
+    """The exit code is 2, and the message says where the error is."""
     server.add_conversation("general")
 
     result = await run("send", "general", *content, input="")
 
     assert (2, "") == (result.exit_code, result.stdout)
-    assert told in result.stderr
+    assert message in result.stderr
     assert [] == server.calls.matching("POST", "*/message")
 
 
-async def test_what_is_uploaded_can_be_downloaded(run: Run, server: LocalServer, tmp_path: Path):
-    """The same bytes come back, under the name they were given, and both sides tell the same digest."""
+async def test_an_uploaded_file_can_be_downloaded(run: Run, server: LocalServer, tmp_path: Path):
+    """The content, its digest and the given name are the same."""
     room = server.add_conversation("general")
     data = os.urandom(300_000)
     (tmp_path / "x1").write_bytes(data)
@@ -110,19 +110,19 @@ async def test_what_is_uploaded_can_be_downloaded(run: Run, server: LocalServer,
 
 
 async def test_upload_can_show_the_file_in_a_message(run: Run, server: LocalServer, tmp_path: Path):
-    """Without a message nobody would see it."""
+    """People see a file only in a message."""
     server.add_conversation("general")
     (tmp_path / "plan.txt").write_text("the plan")
 
-    told = json.loads((await run("upload", "general", str(tmp_path / "plan.txt"), "--send")).stdout)
+    uploaded = json.loads((await run("upload", "general", str(tmp_path / "plan.txt"), "--send")).stdout)
 
     (message,) = map(json.loads, (await run("history", "general")).stdout.splitlines())
-    assert told["messageId"] == message["id"]
-    assert told["id"] in json.dumps(message["body"])
+    assert uploaded["messageId"] == message["id"]
+    assert uploaded["id"] in json.dumps(message["body"])
 
 
-async def test_a_file_that_is_there_is_replaced_by_force_only(run: Run, server: LocalServer, tmp_path: Path):
-    """What somebody has on disk is not overwritten by accident."""
+async def test_an_existing_file_is_overwritten_only_with_force(run: Run, server: LocalServer, tmp_path: Path):
+    """The exit code is 2 without it."""
     room = server.add_conversation("general")
     media = server.add_media(room, "plan.txt", b"new")
     target = tmp_path / "plan.txt"
@@ -137,8 +137,8 @@ async def test_a_file_that_is_there_is_replaced_by_force_only(run: Run, server: 
     assert (0, "new") == (replaced.exit_code, target.read_text())
 
 
-async def test_a_folder_that_is_not_there_is_exit_2(run: Run, server: LocalServer, tmp_path: Path):
-    """The folder is named, and nothing is written elsewhere."""
+async def test_a_missing_folder_is_reported(run: Run, server: LocalServer, tmp_path: Path):
+    """The folder is named and not created."""
     room = server.add_conversation("general")
     media = server.add_media(room, "plan.txt", b"new")
 
@@ -149,14 +149,14 @@ async def test_a_folder_that_is_not_there_is_exit_2(run: Run, server: LocalServe
     assert not (tmp_path / "absent").exists()
 
 
-async def test_a_file_whose_name_is_no_text_needs_another(run: Run, server: LocalServer, tmp_path: Path):
-    """A name that cannot be sent is a word about --name, not a defect."""
+async def test_a_file_name_that_is_not_utf_8_is_refused(run: Run, server: LocalServer, tmp_path: Path):
+    """--name gives the file a name that can be sent."""
     server.add_conversation("general")
     file = os.fsencode(tmp_path) + b"/\xff.bin"
     try:
         os.close(os.open(file, os.O_CREAT))
     except OSError:
-        pytest.skip("this file system takes no such name")
+        pytest.skip("the file system does not accept such a name")
 
     refused = await run("upload", "general", os.fsdecode(file))
     named = await run("upload", "general", os.fsdecode(file), "--name", "plan.bin")
@@ -167,8 +167,8 @@ async def test_a_file_whose_name_is_no_text_needs_another(run: Run, server: Loca
 
 
 @pytest.mark.parametrize("file", ["absent.txt", ".", os.devnull])
-async def test_only_a_file_can_be_uploaded(run: Run, server: LocalServer, file: str):
-    """Neither what is not there, nor a folder, nor what has no length."""
+async def test_only_regular_files_can_be_uploaded(run: Run, server: LocalServer, file: str):
+    """Missing files, folders and devices are refused."""
     server.add_conversation("general")
 
     result = await run("upload", "general", file)
@@ -181,10 +181,8 @@ async def test_only_a_file_can_be_uploaded(run: Run, server: LocalServer, file: 
     ("name", "safe"),
     [("../../etc/passwd", "passwd"), ("a\x1b[2J\u202egpj.exe", "a_[2J_gpj.exe"), ("COM¹.txt", "_COM¹.txt")],
 )
-async def test_a_name_of_the_service_becomes_a_plain_file_name(
-    run: Run, server: LocalServer, tmp_path: Path, name: str, safe: str
-):
-    """Never a path, never hidden, never a device."""
+async def test_the_name_of_a_download_is_made_safe(run: Run, server: LocalServer, tmp_path: Path, name: str, safe: str):
+    """It is never a path, hidden, or reserved for a device."""
     room = server.add_conversation("general")
 
     result = await run("download", room, server.add_media(room, name, b"x"), "-o", str(tmp_path))
@@ -193,8 +191,8 @@ async def test_a_name_of_the_service_becomes_a_plain_file_name(
     assert [safe] == names_in(tmp_path)
 
 
-def test_the_pace_is_of_what_came_now():
-    """Bytes that an earlier run left do not make this one fast."""
+def test_the_rate_counts_only_what_this_run_did():
+    """Bytes that an earlier run downloaded do not make this one look fast."""
     gauge = Gauge("film", total=1_000, in_bytes=True, done=600, before=500)
 
     assert ("50 bytes/s", "about 0:09 left") == (gauge.rate(2.0), gauge.time_left(2.0))
@@ -204,8 +202,8 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-async def test_an_interrupted_download_says_what_it_keeps(start: Started, server: LocalServer, tmp_path: Path):
-    """Ctrl-C is exit 130; the next run goes on with the bytes that are there."""
+async def test_an_interrupted_download_keeps_its_bytes(start: Started, server: LocalServer, tmp_path: Path):
+    """Ctrl-C is exit 130, and the next run resumes after the bytes that are kept."""
     room = server.add_conversation("general")
     data = os.urandom(4_000_000)
     media = server.add_media(room, "film.bin", data)
@@ -221,16 +219,16 @@ async def test_an_interrupted_download_says_what_it_keeps(start: Started, server
             shown += await asyncio.to_thread(screen.read, 65_536)
         process.send_signal(signal.SIGINT)
         await process.communicate()
-        # All that was said while it ended is waiting in the terminal.
+        # Everything it printed at its end is waiting in the terminal.
         shown = os.read(screen.fileno(), 65_536)
     kept = (tmp_path / "film.bin.part").stat().st_size
     again = await start(*words)
-    _, told = await again.communicate()
+    _, stderr = await again.communicate()
 
     assert 130 == process.returncode
     assert b"The first 3,000,000 bytes are kept." in shown
     assert b"film.bin.part\r\n" in shown
     assert b"Interrupted." in shown
     assert 0 < kept < len(data)
-    assert (0, data) == (again.returncode, (tmp_path / "film.bin").read_bytes()), told
+    assert (0, data) == (again.returncode, (tmp_path / "film.bin").read_bytes()), stderr
     assert f"bytes={kept}-" == server.calls.matching("GET", f"*/media/{media}")[-1].headers["Range"]
