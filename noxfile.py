@@ -40,10 +40,11 @@ def _run_tests(session: nox.Session, *options: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check the rules and the format with Ruff."""
-    session.install(".[lint]")
+    """Check the rules and the format with Ruff, and the prose with a test."""
+    session.install("-e", ".[lint,testing]")
     session.run("ruff", "check", *CODE)
     session.run("ruff", "format", "--check", *CODE)
+    session.run("pytest", "tests/test_prose.py")
 
 
 @nox.session
