@@ -41,10 +41,10 @@ def _run_tests(session: nox.Session, *options: str) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check the rules and the format with Ruff, and the prose with a test."""
-    session.install("-e", ".[lint,testing]")
+    session.install(".[lint,testing]")
     session.run("ruff", "check", *CODE)
     session.run("ruff", "format", "--check", *CODE)
-    session.run("pytest", "tests/test_prose.py")
+    session.run("pytest", "--noconftest", "tests/test_prose.py")
 
 
 @nox.session
