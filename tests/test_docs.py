@@ -20,6 +20,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from ast import PyCF_ALLOW_TOP_LEVEL_AWAIT
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -238,6 +239,17 @@ def refused(words: list[str]) -> str | None:
     except click.UsageError as error:
         return error.format_message()
     return None
+
+
+def test_layers_in_contributing_match_import_contract():
+    """CONTRIBUTING.md draws the layers as `pyproject.toml` enforces them."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    enforced = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    drawn = next(block.text for block in blocks(ROOT / "CONTRIBUTING.md") if block.text.startswith("__main__"))
+
+    optional = re.compile(r"\(\w+\) \| ")
+    layers = [re.split(r" {2,}", line)[0].replace("│", "|") for line in drawn.splitlines()]
+    assert [optional.sub("", layer) for layer in enforced] == layers
 
 
 def test_page_of_command_matches_its_help():
