@@ -3,83 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import shlex
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing, contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
 import attrs
 import click
-from rich import filesize
 
 from stride_async import StrideClient, StrideError
 from stride_async._cli import show
 from stride_async._cli.archives import archive_errors, json_fields
 from stride_async._cli.connect import with_client
 from stride_async._cli.exits import CommandError, Exit, os_exit_code
+from stride_async._cli.export_input import parse_media, parse_rescan, parse_time, parse_zone, read_selectors
 from stride_async._cli.export_progress import ExportProgress
+from stride_async._cli.export_summary import RunReport, stopped_message
 from stride_async._cli.options import json_option, verbose_option
 from stride_async._settings import MOST_ITEMS_A_PAGE
-from stride_async.export import (
-    ConversationStarted,
-    Estimate,
-    ExportEvent,
-    ExportOptions,
-    Failure,
-    RunStarted,
-    Selection,
-    Summary,
-    estimate,
-    export,
-    room_in_address,
-)
-
-# At most so many, to keep the summary short; the run's failures.jsonl lists all of them.
-_FAILURES_SHOWN = 5
-_LONGEST_SHOWN_ERROR = 160
-# Kinds of failures that another run with `--retry-failed` does not fix.
-_NOT_RETRIED = frozenset({"selector", "archive", "conversation"})
-_SIZE = re.compile(r"(\d{1,15}(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
-_SPAN = re.compile(r"(\d{1,9})([dhm])")
-_SPAN_UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
-
-
-def _parse_media(_: click.Context, __: click.Parameter, value: str) -> Literal["all", "none"] | int:
-    if value == "all":
-        return "all"
-    if value == "none":
-        return "none"
-    match = _SIZE.fullmatch(value.removeprefix("<"))
-    if not value.startswith("<") or match is None:
-        raise click.BadParameter(f"{value!r} is not all, none or a size such as '<10MB'.")
-    number, unit, binary = match.groups()
-    power = " kmgt".index(unit.lower() or " ")
-    return max(0, int(float(number) * (1024 if binary else 1000) ** power) - 1)
-
-
-def _parse_rescan(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | Literal["all"] | None:
-    if value is None:
-        return None
-    if value == "all":
-        return "all"
-    match = _SPAN.fullmatch(value)
-    if match is None:
-        raise click.BadParameter(f"{value!r} is not all or a time span such as 30d, 12h or 90m.")
-    return int(match[1]) * _SPAN_UNITS[match[2]]
-
-
-def _parse_zone(_: click.Context, __: click.Parameter, value: str | None) -> ZoneInfo | None:
-    try:
-        return None if value is None else ZoneInfo(value)
-    except (KeyError, ValueError, OSError) as error:
-        raise click.BadParameter(f"{value!r} is not a time zone such as Europe/Berlin.") from error
+from stride_async.export import Estimate, ExportEvent, ExportOptions, Selection, estimate, export, room_in_address
 
 
 @click.command(name="export")
@@ -94,11 +41,11 @@ def _parse_zone(_: click.Context, __: click.Parameter, value: str | None) -> Zon
 )
 @click.option("--since", metavar="TIME", help="Only messages sent at or after this time.")
 @click.option("--until", metavar="TIME", help="Only messages sent before this time.")
-@click.option("--tz", "zone", metavar="ZONE", callback=_parse_zone, help="Time zone of a TIME that has none.")
-@click.option("--media", default="all", show_default=True, callback=_parse_media, help="Files: all, none, or '<SIZE'.")
+@click.option("--tz", "zone", metavar="ZONE", callback=parse_zone, help="Time zone of a TIME that has none.")
+@click.option("--media", default="all", show_default=True, callback=parse_media, help="Files: all, none, or '<SIZE'.")
 @click.option("--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Conversations at once.")
 @click.option(
-    "--rescan", metavar="SPAN|all", callback=_parse_rescan, help="Fetch held messages again: all, or the last 30d."
+    "--rescan", metavar="SPAN|all", callback=parse_rescan, help="Fetch held messages again: all, or the last 30d."
 )
 @click.option("--dry-run", is_flag=True, help="Only show what would be done, and how long it takes.")
 @click.option("--retry-failed", is_flag=True, help="Fetch only what earlier runs missed.")
@@ -145,9 +92,9 @@ def command(
     """
     try:
         options = ExportOptions(
-            selection=Selection(tuple(_read_selectors(selectors)), frozenset(kinds)),
-            since=_parse_time("--since", since, zone),
-            until=_parse_time("--until", until, zone),
+            selection=Selection(tuple(read_selectors(selectors)), frozenset(kinds)),
+            since=parse_time("--since", since, zone),
+            until=parse_time("--until", until, zone),
             media=media,
             rescan=rescan,
             concurrency=concurrency,
@@ -168,51 +115,6 @@ def command(
         code = with_client(work)
     if code != Exit.DONE:
         raise click.exceptions.Exit(code)
-
-
-def _read_selectors(given: Sequence[str]) -> Iterator[str]:
-    """Yield the selectors, with those of each `@FILE` in its place.
-
-    Raises:
-        CommandError: A file cannot be used, or all files that were to select something are empty.
-    """
-    expanded = {each: [each] if not each.removeprefix("^").startswith("@") else _in_file(each) for each in given}
-    including = [each for each in expanded if not each.startswith("^")]
-    if including and not any(expanded[each] for each in including):
-        files = ", ".join(each[1:] for each in including)
-        raise CommandError(Exit.NOTHING_SELECTED, f"There are no selectors in {files}.")
-    for each in given:
-        yield from expanded[each]
-
-
-def _in_file(given: str) -> list[str]:
-    """Return the selectors of an `@FILE` or `^@FILE`, the latter each with its `^`."""
-    sign, _, file = given.partition("@")
-    try:
-        lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise CommandError(Exit.USAGE, f"{file} is not a UTF-8 text file: {error}") from error
-    selectors = list(filter(None, map(str.strip, lines)))
-    if sign and (excluding := next((each for each in selectors if each.startswith("^")), None)):
-        message = f"{given} excludes everything in {file}, so no selector in it can begin with ^, as {excluding} does."
-        raise CommandError(Exit.USAGE, message)
-    return [sign + selector for selector in selectors]
-
-
-def _parse_time(option: str, value: str | None, zone: ZoneInfo | None) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        time = datetime.fromisoformat(value)
-    except ValueError:
-        message = f"{option}: {value!r} is not a valid time, such as 2018-06-01T08:00:00Z."
-        raise CommandError(Exit.USAGE, message) from None
-    if time.tzinfo is not None:
-        return time
-    if zone is None:
-        message = f"{option}: {value!r} has no time zone. Write {time.isoformat()}Z, or add --tz."
-        raise CommandError(Exit.USAGE, message)
-    return time.replace(tzinfo=zone)
 
 
 def _check_site(client: StrideClient, selection: Selection) -> None:
@@ -255,39 +157,15 @@ def _pace(found: Sequence[Estimate], limit: int, concurrency: int) -> str:
     )
 
 
-@attrs.define
-class _Events:
-    """What the messages at the end of a run need of its events."""
-
-    started: bool = False
-    names: dict[str, str] = attrs.field(factory=dict)
-    """Names of conversations by id."""
-    failures: list[Failure] = attrs.field(factory=list)
-    summary: Summary | None = None
-
-    def take(self, event: ExportEvent) -> None:
-        match event:
-            case RunStarted():
-                self.started = True
-                if event.continued:
-                    show.message(f"Resuming the interrupted run of {_started_at(event.run)}.")
-            case ConversationStarted():
-                self.names[event.conversation_id] = event.name
-            case Failure():
-                self.failures.append(event)
-            case Summary():
-                self.summary = event
-
-
 async def _export(client: StrideClient, archive: Path, options: ExportOptions, *, as_json: bool) -> int:
-    progress, taken = ExportProgress(client.settings.calls_per_minute, options.concurrency), _Events()
+    progress, report = ExportProgress(client.settings.calls_per_minute, options.concurrency), RunReport()
     watched = client.with_settings(attrs.evolve(client.settings, on_event=progress.on_client_event))
     try:
         with _cancelling_on_signals() as stopped:
             async with progress.shown(), aclosing(export(watched, archive, options)) as events:
                 async for event in events:
                     progress.on_export_event(event)
-                    taken.take(event)
+                    report.take(event)
                     if not show.for_people(as_json=as_json):
                         _print(event)
     except asyncio.CancelledError:
@@ -295,22 +173,21 @@ async def _export(client: StrideClient, archive: Path, options: ExportOptions, *
             raise
         if (task := asyncio.current_task()) is not None:
             task.uncancel()
-        show.message(_stopped("Interrupted", progress))
+        show.message(stopped_message("Interrupted", progress))
         return Exit.INTERRUPTED
     except StrideError:
-        if taken.started:
-            show.message(_stopped("Stopped", progress))
+        if report.started:
+            show.message(stopped_message("Stopped", progress))
         raise
     except BrokenPipeError:
         raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        resume = ". What was written is kept: run the same command again to resume." if taken.started else ""
+        resume = ". What was written is kept: run the same command again to resume." if report.started else ""
         message = f"Cannot write the archive: {where}{error.strerror or error}{resume}"
         raise CommandError(os_exit_code(error), message) from error
-    assert taken.summary is not None
-    show.message("\n".join(_summary(taken.summary, taken, progress, archive)))
-    return Exit.PARTIAL if taken.failures else Exit.DONE
+    show.message("\n".join(report.summary_lines(progress, archive)))
+    return Exit.PARTIAL if report.failures else Exit.DONE
 
 
 def _print(event: ExportEvent) -> None:
@@ -320,19 +197,6 @@ def _print(event: ExportEvent) -> None:
         raise
     except OSError as error:
         raise CommandError(os_exit_code(error), f"Cannot write to stdout: {error.strerror or error}") from error
-
-
-def _started_at(run: str) -> str:
-    """Return when a run started, which its name says."""
-    started = datetime.strptime(run.partition(".")[0], "%Y%m%dT%H%M%S")
-    return f"{started:%Y-%m-%d %H:%M} UTC"
-
-
-def _stopped(how: str, progress: ExportProgress) -> str:
-    if progress.total is None:
-        return f"{how} before the first conversation. To start again, run:\n  {_command_line()}"
-    done = f"{progress.conversations:,} of {show.counted(progress.total, 'conversation')} done"
-    return f"{how}. What was fetched is kept ({done}). To resume, run:\n  {_command_line()}"
 
 
 @contextmanager
@@ -363,43 +227,3 @@ def _cancelling_on_signals() -> Iterator[threading.Event]:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
-
-
-def _command_line() -> str:
-    return shlex.join(["stride", *sys.argv[1:]])
-
-
-def _summary(summary: Summary, taken: _Events, progress: ExportProgress, archive: Path) -> Iterator[str]:
-    """Yield the lines of the summary, the verdict first."""
-    failures = taken.failures
-    hints = {failure.hint for failure in failures}
-    fetched = bool(summary.messages or progress.messages or summary.media or summary.users)
-    yield _verdict(len(failures), fetched=fetched)
-    for failure in failures[:_FAILURES_SHOWN]:
-        room = taken.names.get(failure.conversation_id, failure.conversation_id)
-        what = " ".join(filter(None, (failure.what, failure.id, room and f"of {room}")))
-        hint = f" ({failure.hint})" if len(hints) > 1 else ""
-        yield show.printable(f"- {what}: {failure.error[:_LONGEST_SHOWN_ERROR]}{hint}")
-    if len(failures) > _FAILURES_SHOWN:
-        more = len(failures) - _FAILURES_SHOWN
-        yield f"  ... and {more:,} more, all listed in {archive}/runs/{summary.run}/failures.jsonl"
-    conversations = show.counted(summary.conversations, "conversation")
-    changes = f"{summary.new:,} new, {summary.changed:,} changed, {summary.gone:,} deleted"
-    yield f"{conversations}, {summary.messages:,} messages ({changes}), {summary.users:,} people."
-    files = f"{show.counted(summary.media, 'file')} ({filesize.decimal(summary.media_bytes)})"
-    yield f"Fetched {files} in this run. It took {progress.calls:,} calls and {summary.seconds:.1f} s."
-    yield f"Content digest {summary.content_digest}"
-    if len(hints) == 1:
-        yield show.printable(f"Hint: {hints.pop()}.")
-    if any(failure.what not in _NOT_RETRIED for failure in failures):
-        yield "To fetch what is missing, run:"
-        yield f"  {_command_line()}{'' if '--retry-failed' in sys.argv else ' --retry-failed'}"
-    yield "To check the archive, run:"
-    yield f"  stride verify {shlex.quote(str(archive))}"
-
-
-def _verdict(missing: int, *, fetched: bool) -> str:
-    if not missing:
-        return "Complete: everything that was selected is in the archive."
-    items = f"{show.counted(missing, 'item')} {'is' if missing == 1 else 'are'} missing"
-    return f"Partial: {items}, everything else is in the archive." if fetched else f"Nothing was fetched: {items}."
