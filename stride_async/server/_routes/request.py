@@ -17,8 +17,8 @@ from stride_async.server._responses import HttpError
 from stride_async.server._store import StoredConversation
 from stride_async.server._world import World
 
+# Largest `limit` of a listing, and its default in most of them (protocol 5).
 PAGE_LIMIT = 75
-"""Largest `limit` of a listing, and its default in most of them (protocol 5)."""
 
 _BODY_BYTES = 1_048_576  # of a body that is neither a message nor an upload
 _INTEGER = re.compile(r"-?[0-9]+", re.ASCII)
