@@ -19,6 +19,7 @@ _SPAN_UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(m
 
 
 def parse_media(_: click.Context, __: click.Parameter, value: str) -> Literal["all", "none"] | int:
+    """Parse `--media`: `all`, `none`, or the largest number of bytes below `<SIZE`."""
     if value == "all":
         return "all"
     if value == "none":
@@ -32,6 +33,7 @@ def parse_media(_: click.Context, __: click.Parameter, value: str) -> Literal["a
 
 
 def parse_rescan(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | Literal["all"] | None:
+    """Parse `--rescan`: `all`, or a time span."""
     if value is None:
         return None
     if value == "all":
@@ -43,6 +45,7 @@ def parse_rescan(_: click.Context, __: click.Parameter, value: str | None) -> ti
 
 
 def parse_zone(_: click.Context, __: click.Parameter, value: str | None) -> ZoneInfo | None:
+    """Parse `--tz`."""
     try:
         return None if value is None else ZoneInfo(value)
     except (KeyError, ValueError, OSError) as error:
@@ -79,6 +82,11 @@ def _in_file(given: str) -> list[str]:
 
 
 def parse_time(option: str, value: str | None, zone: ZoneInfo | None) -> datetime | None:
+    """Parse a TIME, which is in this zone if it has none of its own.
+
+    Raises:
+        CommandError: It is not a time, or no zone is given.
+    """
     if value is None:
         return None
     try:

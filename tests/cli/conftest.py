@@ -45,9 +45,9 @@ def run(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """
     monkeypatch.setattr(connect, "Settings", partial(Settings, backoff=0.0))
 
-    async def run(*words: str, input: str | bytes | None = None, **changes: str | None) -> Result:
+    async def run(*args: str, input: str | bytes | None = None, **changes: str | None) -> Result:
         variables = NOTHING_SET | environment | changes
-        return await asyncio.to_thread(CliRunner().invoke, stride, words, input=input, env=variables)
+        return await asyncio.to_thread(CliRunner().invoke, stride, args, input=input, env=variables)
 
     return run
 
@@ -61,11 +61,11 @@ async def start(environment: dict[str, str]) -> AsyncIterator[Started]:
     started: list[asyncio.subprocess.Process] = []
     kept = {name: value for name, value in os.environ.items() if name not in NOTHING_SET}
 
-    async def start(*words: str, **how: object) -> asyncio.subprocess.Process:
+    async def start(*args: str, **how: object) -> asyncio.subprocess.Process:
         streams = {"stdin": asyncio.subprocess.DEVNULL, "stdout": asyncio.subprocess.PIPE}
         streams["stderr"] = asyncio.subprocess.PIPE
         how = {"env": kept | environment, **streams, **how}
-        started.append(await asyncio.create_subprocess_exec(*STRIDE, *words, **how))
+        started.append(await asyncio.create_subprocess_exec(*STRIDE, *args, **how))
         return started[-1]
 
     yield start
@@ -76,12 +76,12 @@ async def start(environment: dict[str, str]) -> AsyncIterator[Started]:
 
 
 async def on_terminal(
-    start: Started, *words: str, asked: bytes = b"", typed: bytes = b"", **how: object
+    start: Started, *args: str, asked: bytes = b"", typed: bytes = b"", **how: object
 ) -> tuple[int | None, str]:
     """Run the command on a terminal and return its exit code and what it shows; `typed` answers what it `asked`."""
     ours, theirs = pty.openpty()
     try:
-        process = await start(*words, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, **how)
+        process = await start(*args, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, **how)
     finally:
         os.close(theirs)
     with os.fdopen(ours, "rb", buffering=0) as screen:

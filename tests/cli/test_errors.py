@@ -17,7 +17,7 @@ from tests.cli.conftest import NOTHING_SET, Run, Started, on_terminal
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("args", "message"),
     [
         (
             ("history", "https://example.com/"),
@@ -44,13 +44,13 @@ from tests.cli.conftest import NOTHING_SET, Run, Started, on_terminal
     ids=["an error", "a usage error", "a command in backticks"],
 )
 async def test_messages_are_wrapped_between_words(
-    start: Started, server: LocalServer, environment: dict[str, str], words: tuple[str, ...], message: list[str]
+    start: Started, server: LocalServer, environment: dict[str, str], args: tuple[str, ...], message: list[str]
 ):
     """On a terminal of 80 columns, no word and no command is broken."""
     server.add_conversation("general")
     variables = dict(os.environ) | environment | {"NO_COLOR": "1", "COLUMNS": "80", "TERM": "xterm"}
 
-    _, shown = await on_terminal(start, *words, env=variables)
+    _, shown = await on_terminal(start, *args, env=variables)
 
     assert message == shown.splitlines()[-len(message) :]
 
@@ -87,7 +87,7 @@ async def test_a_wrong_secret_does_not_blame_the_token(run: Run):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "message"),
+    ("args", "code", "message"),
     [
         (("history", "96eac726-79e5-45ae-bcbb-153089954d08"), 3, "no such conversation"),
         (("history", "https://app.stride.com/elsewhere/chat/x"), 2, "STRIDE_CLOUD_ID is"),
@@ -107,12 +107,12 @@ async def test_a_wrong_secret_does_not_blame_the_token(run: Run):
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 async def test_errors_name_what_was_not_found_or_not_understood(
-    run: Run, server: LocalServer, words: tuple[str, ...], code: int, message: str
+    run: Run, server: LocalServer, args: tuple[str, ...], code: int, message: str
 ):
     """Exit 3 means that something was not found, exit 2 that the input is invalid."""
     server.add_conversation("general")
 
-    result = await run(*words)
+    result = await run(*args)
 
     assert (code, "") == (result.exit_code, result.stdout)
     assert message in result.stderr
@@ -156,13 +156,13 @@ async def test_a_send_without_a_response_says_to_check_first(run: Run, server: L
     assert 1 == len(server.calls.matching("POST", "*/message"))
 
 
-@pytest.mark.parametrize("words", [("-v", "list", "roster"), ("list", "roster", "-v")], ids=" ".join)
-async def test_verbose_lists_every_attempt(run: Run, server: LocalServer, words: tuple[str, ...]):
+@pytest.mark.parametrize("args", [("-v", "list", "roster"), ("list", "roster", "-v")], ids=" ".join)
+async def test_verbose_lists_every_attempt(run: Run, server: LocalServer, args: tuple[str, ...]):
     """The option works before and after the name of the command."""
     room = server.add_conversation("general")
     server.faults.add("GET", "*/roster", status=404)
 
-    result = await run(*words, room)
+    result = await run(*args, room)
 
     assert 3 == result.exit_code
     assert "attempt 1 at" in result.stderr
@@ -197,14 +197,14 @@ async def test_a_closed_pipe_is_not_an_error(start: Started, server: LocalServer
     assert (0, b"") == (process.returncode, stderr)
 
 
-@pytest.mark.parametrize("words", [("send", "general", "hi"), ("list", "conversations"), ("--help",)], ids=" ".join)
+@pytest.mark.parametrize("args", [("send", "general", "hi"), ("list", "conversations"), ("--help",)], ids=" ".join)
 async def test_a_closed_stdout_is_reported_before_any_call(
-    environment: dict[str, str], server: LocalServer, words: tuple[str, ...]
+    environment: dict[str, str], server: LocalServer, args: tuple[str, ...]
 ):
     """The result could not be shown."""
     server.add_conversation("general")
 
-    result = await asyncio.to_thread(redirected, ">&-", words, environment)
+    result = await asyncio.to_thread(redirected, ">&-", args, environment)
 
     message = "Error: stdout is closed. To discard the output, write >/dev/null.\n"
     assert (2, "", message) == (result.returncode, result.stdout, result.stderr)
@@ -237,15 +237,15 @@ async def test_help_on_a_full_disk_is_reported_in_one_line(environment: dict[str
     assert (1, "Error: No space left on device\n") == (result.returncode, result.stderr)
 
 
-def redirected(how: str, words: tuple[str, ...], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def redirected(how: str, args: tuple[str, ...], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run the command with its streams redirected by a shell."""
-    shell = ["bash", "-c", f'exec "$@" {how}', "bash", sys.executable, "-m", "stride_async", *words]
+    shell = ["bash", "-c", f'exec "$@" {how}', "bash", sys.executable, "-m", "stride_async", *args]
     variables = {name: value for name, value in os.environ.items() if name not in NOTHING_SET} | environment
     return subprocess.run(shell, capture_output=True, text=True, timeout=60, env=variables, check=False)
 
 
 @pytest.mark.parametrize(
-    ("module", "words"),
+    ("module", "args"),
     [
         ("aiohttp", ["list", "users"]),
         ("click", ["list", "users"]),
@@ -254,9 +254,9 @@ def redirected(how: str, words: tuple[str, ...], environment: dict[str, str]) ->
     ],
     ids=["the client", "the command line", "one command", "the help"],
 )
-async def test_ctrl_c_during_the_imports_shows_no_traceback(module: str, words: list[str]):
+async def test_ctrl_c_during_the_imports_shows_no_traceback(module: str, args: list[str]):
     """Only one word is printed."""
-    result = await asyncio.to_thread(interrupted_at, module, words)
+    result = await asyncio.to_thread(interrupted_at, module, args)
 
     assert (130, "", "Interrupted.\n") == (result.returncode, result.stdout, result.stderr)
 
@@ -270,7 +270,7 @@ async def test_an_ignored_interrupt_stays_ignored():
     assert (0, f"stride {__version__}\n", "") == (result.returncode, result.stdout, result.stderr)
 
 
-def interrupted_at(module: str, words: list[str], before: str = "") -> subprocess.CompletedProcess[str]:
+def interrupted_at(module: str, args: list[str], before: str = "") -> subprocess.CompletedProcess[str]:
     """Run the command with SIGINT raised when a module is about to be imported."""
     code = f"""
 import runpy, signal, sys
@@ -284,12 +284,12 @@ class Interrupt:
 sys.meta_path.insert(0, Interrupt())
 runpy.run_module("stride_async", None, "__main__")
 """
-    python = [sys.executable, "-c", code, *words]
+    python = [sys.executable, "-c", code, *args]
     return subprocess.run(python, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.parametrize(
-    ("missing", "words", "message"),
+    ("missing", "args", "message"),
     [
         ("click", ["list", "users"], "pip install 'stride-async[cli]'"),
         ("rich", ["list", "users"], "pip install 'stride-async[cli]'"),
@@ -298,9 +298,9 @@ runpy.run_module("stride_async", None, "__main__")
         ("zstandard", ["export", "-o", "site"], "pip install 'stride-async[export]'"),
     ],
 )
-async def test_a_missing_extra_is_named(missing: str, words: list[str], message: str):
+async def test_a_missing_extra_is_named(missing: str, args: list[str], message: str):
     """One line says what to install."""
-    result = await asyncio.to_thread(without, missing, words)
+    result = await asyncio.to_thread(without, missing, args)
 
     assert 1 == result.returncode
     assert message in result.stderr
@@ -316,12 +316,12 @@ async def test_a_missing_extra_does_not_affect_other_commands():
     assert "  history " in result.stdout
 
 
-def without(package: str, words: list[str]) -> subprocess.CompletedProcess[str]:
+def without(package: str, args: list[str]) -> subprocess.CompletedProcess[str]:
     """Run the command as if a package were not installed."""
     code = (
         f"import sys; sys.modules[{package!r}] = None; import runpy; runpy.run_module('stride_async', None, '__main__')"
     )
     variables = {name: value for name, value in os.environ.items() if name not in NOTHING_SET}
     return subprocess.run(
-        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60, env=variables, check=False
+        [sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=60, env=variables, check=False
     )

@@ -74,7 +74,7 @@ async def test_everything_is_exported_by_default(run: Run, rooms: dict[str, str]
 
 
 @pytest.mark.parametrize(
-    ("words", "picked"),
+    ("args", "picked"),
     [
         (["general"], ["general"]),
         (["GENERAL"], ["general"]),
@@ -95,7 +95,7 @@ async def test_everything_is_exported_by_default(run: Run, rooms: dict[str, str]
     ids=str,
 )
 async def test_selectors_select_by_id_url_name_or_pattern(
-    run: Run, server: LocalServer, rooms: dict[str, str], tmp_path: Path, words: list[str], picked: list[str]
+    run: Run, server: LocalServer, rooms: dict[str, str], tmp_path: Path, args: list[str], picked: list[str]
 ):
     """`^` excludes; a file holds one selector per line."""
     (tmp_path / "rooms.txt").write_text("general\n\n team-red \n")
@@ -103,14 +103,14 @@ async def test_selectors_select_by_id_url_name_or_pattern(
     files = {name.removesuffix(".txt"): str(tmp_path / name) for name in ("rooms.txt", "empty.txt")}
     known = {**rooms, "site": server.cloud_id, "file": files["rooms"], "empty": files["empty"]}
 
-    result = await run("export", *(word.format_map(known) for word in words), "-o", str(tmp_path / "site"))
+    result = await run("export", *(word.format_map(known) for word in args), "-o", str(tmp_path / "site"))
 
     assert 0 == result.exit_code, result.stderr
     assert set(picked) == names_in(tmp_path / "site")
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "message"),
+    ("args", "code", "message"),
     [
         (["genral"], 3, ". Did you mean 'general'"),
         (["nosuchroom"], 3, "Did you mean '"),
@@ -134,17 +134,17 @@ async def test_selectors_select_by_id_url_name_or_pattern(
     ids=str,
 )
 async def test_bad_input_is_reported_and_nothing_is_fetched(
-    run: Run, rooms: dict[str, str], tmp_path: Path, words: list[str], code: int, message: str
+    run: Run, rooms: dict[str, str], tmp_path: Path, args: list[str], code: int, message: str
 ):
     """Exit 3 means that nothing matches, exit 2 that the input is invalid."""
-    result = await run("export", *words, "-o", str(tmp_path / "site"))
+    result = await run("export", *args, "-o", str(tmp_path / "site"))
 
     assert (code, []) == (result.exit_code, [line for line in lines(result.stdout) if line["event"] != "RunStarted"])
     assert message in result.stderr
 
 
 @pytest.mark.parametrize(
-    ("words", "content", "code", "message"),
+    ("args", "content", "code", "message"),
     [
         (["@{file}"], "", 3, "There are no selectors in {file}"),
         (["@{file}", "^team-*"], "\n \n", 3, "There are no selectors in {file}"),
@@ -154,13 +154,13 @@ async def test_bad_input_is_reported_and_nothing_is_fetched(
     ids=str,
 )
 async def test_an_empty_selector_file_does_not_select_everything(
-    run: Run, rooms: dict[str, str], tmp_path: Path, words: list[str], content: str, code: int, message: str
+    run: Run, rooms: dict[str, str], tmp_path: Path, args: list[str], content: str, code: int, message: str
 ):
     """A file that is empty by mistake must not export the whole site."""
     file = tmp_path / "rooms.txt"
     file.write_bytes(content.encode(errors="surrogateescape"))
 
-    result = await run("export", *(word.format(file=file) for word in words), "-o", str(tmp_path / "site"))
+    result = await run("export", *(word.format(file=file) for word in args), "-o", str(tmp_path / "site"))
 
     assert (code, "") == (result.exit_code, result.stdout)
     assert message.format(file=file) in result.stderr
@@ -235,8 +235,8 @@ async def test_a_dry_run_counts_the_files_known_to_be_missing(
     folder = str(tmp_path / "site")
     files = [show_file(server, rooms["Ann"], bytes(size)) for size in (10, 1000)]
 
-    async def calls(*words: str) -> int:
-        result = await run("export", "Ann", "-o", folder, "--dry-run", *words)
+    async def calls(*args: str) -> int:
+        result = await run("export", "Ann", "-o", folder, "--dry-run", *args)
         [line] = lines(result.stdout)
         return line["calls"]
 
@@ -591,10 +591,10 @@ async def test_messages_during_the_progress_display_stay(start: Started, server:
     assert re.search(wiped_line + r"\s*Interrupted. What was fetched is kept", shown), shown
 
 
-def read_until(terminal: int, words: bytes) -> None:
+def read_until(terminal: int, text: bytes) -> None:
     """Read what a process shows until it shows this text."""
     shown = b""
-    while words not in shown:
+    while text not in shown:
         shown += os.read(terminal, 65_536)
 
 

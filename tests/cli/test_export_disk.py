@@ -46,17 +46,17 @@ class SmallDisk:
         self._scratch = scratch
         self.folder = scratch / "disk"
 
-    async def run(self, *words: str) -> Finished:
+    async def run(self, *args: str) -> Finished:
         """Run a command in the shell."""
         out, err = self._scratch / "out", self._scratch / "err"
-        line = f"{shlex.join(words)} >{shlex.quote(str(out))} 2>{shlex.quote(str(err))} </dev/null; echo $?\n"
+        line = f"{shlex.join(args)} >{shlex.quote(str(out))} 2>{shlex.quote(str(err))} </dev/null; echo $?\n"
         self._shell.stdin.write(line.encode())
         code = int(await asyncio.wait_for(self._shell.stdout.readline(), 60))
         return Finished(code, out.read_text(), err.read_text())
 
-    async def stride(self, *words: str) -> Finished:
+    async def stride(self, *args: str) -> Finished:
         """Run `stride` in the shell."""
-        return await self.run(*STRIDE, *words)
+        return await self.run(*STRIDE, *args)
 
     async def remount(self, options: str) -> None:
         """Mount the file system again, with another size or read-only."""

@@ -18,26 +18,26 @@ def commands(group: click.Group = stride, name: str = "stride") -> list[tuple[st
         command = group.get_command(context, word)
         found.append((word,))
         if isinstance(command, click.Group):
-            found += [(word, *words) for words in commands(command, word)]
+            found += [(word, *args) for args in commands(command, word)]
     return found
 
 
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
-def test_every_help_has_an_example(words: tuple[str, ...]):
+@pytest.mark.parametrize("args", commands(), ids=" ".join)
+def test_every_help_has_an_example(args: tuple[str, ...]):
     """The first example begins with the command itself."""
-    result = CliRunner().invoke(stride, [*words, "--help"], terminal_width=120)
+    result = CliRunner().invoke(stride, [*args, "--help"], terminal_width=120)
 
     assert 0 == result.exit_code
     _, _, examples = result.stdout.partition("Examples:\n")
     first = examples.splitlines()[0].split()
-    assert ["stride", *words] == first[: len(words) + 1]
+    assert ["stride", *args] == first[: len(args) + 1]
 
 
-@pytest.mark.parametrize("words", [(), *commands()], ids=" ".join)
-def test_help_fits_80_columns(words: tuple[str, ...]):
+@pytest.mark.parametrize("args", [(), *commands()], ids=" ".join)
+def test_help_fits_80_columns(args: tuple[str, ...]):
     """No line is longer, no word is broken, and no summary in a list of commands is cut off."""
-    narrow = CliRunner().invoke(stride, [*words, "--help"], terminal_width=80)
-    wide = CliRunner().invoke(stride, [*words, "--help"], terminal_width=1000, max_content_width=1000)
+    narrow = CliRunner().invoke(stride, [*args, "--help"], terminal_width=80)
+    wide = CliRunner().invoke(stride, [*args, "--help"], terminal_width=1000, max_content_width=1000)
 
     assert wide.stdout.split() == narrow.stdout.split()
     assert max(map(len, narrow.stdout.splitlines())) <= 80

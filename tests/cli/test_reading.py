@@ -179,16 +179,16 @@ async def test_a_table_breaks_no_words(start: Started, server: LocalServer, envi
 
 
 @pytest.mark.parametrize(
-    ("words", "lost"), [(("history", "general"), "as plain as day"), (("list", "conversations"), "general")]
+    ("args", "lost"), [(("history", "general"), "as plain as day"), (("list", "conversations"), "general")]
 )
 async def test_a_narrow_terminal_shows_everything(
-    start: Started, server: LocalServer, environment: dict[str, str], words: tuple[str, ...], lost: str
+    start: Started, server: LocalServer, environment: dict[str, str], args: tuple[str, ...], lost: str
 ):
     """What does not fit next to the rest goes below it."""
     server.add_message(server.add_conversation("general"), "as plain as day")
     variables = dict(os.environ) | environment | {"NO_COLOR": "1", "COLUMNS": "40", "TERM": "xterm"}
 
-    code, shown = await on_terminal(start, *words, env=variables)
+    code, shown = await on_terminal(start, *args, env=variables)
 
     assert 0 == code
     assert lost in shown

@@ -57,7 +57,7 @@ def test_a_port_in_use_is_reported():
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("args", "message"),
     [
         (["--seed", "site.jsonl"], "site.jsonl, line 2: expected"),
         (["--seed", "absent.jsonl"], "absent.jsonl"),
@@ -71,14 +71,14 @@ def test_a_port_in_use_is_reported():
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_the_server_reports_why_it_cannot_start(
-    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    args: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Any invalid option is a message about it, with exit 2."""
     monkeypatch.chdir(tmp_path)
     Path("site.jsonl").write_text('{"type":"site","cloudId":"c","name":"n"}\n{"type":"user"}\n')
     Path("faults.json").write_text('[{"method": "GET", "sleep": 1}]')
 
-    result = CliRunner().invoke(stride, ["server", *words])
+    result = CliRunner().invoke(stride, ["server", *args])
 
     assert (2, "") == (result.exit_code, result.stdout)
     assert message in result.stderr

@@ -209,9 +209,9 @@ async def test_an_interrupted_download_keeps_its_bytes(start: Started, server: L
     media = server.add_media(room, "film.bin", data)
     server.faults.add("GET", f"*/media/{media}", stall="body", cut_after=3_000_000, times=1)
     ours, theirs = pty.openpty()
-    words = ("download", room, media, "-o", str(tmp_path / "film.bin"))
+    args = ("download", room, media, "-o", str(tmp_path / "film.bin"))
 
-    process = await start(*words, stderr=theirs)
+    process = await start(*args, stderr=theirs)
     os.close(theirs)
     with os.fdopen(ours, "rb", buffering=0) as screen:
         shown = b""
@@ -222,7 +222,7 @@ async def test_an_interrupted_download_keeps_its_bytes(start: Started, server: L
         # Everything it printed at its end is waiting in the terminal.
         shown = os.read(screen.fileno(), 65_536)
     kept = (tmp_path / "film.bin.part").stat().st_size
-    again = await start(*words)
+    again = await start(*args)
     _, stderr = await again.communicate()
 
     assert 130 == process.returncode
