@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from stride_async._public import *  # noqa: F403 -- its __all__ says which
     from stride_async._public import __all__ as __all__
 else:
-    # All names come with the first that is asked for. What stands on aiohttp takes a third of a second to import: until
-    # then the command can be interrupted in good order, and a pytest that needs nothing of this has lost nothing.
+    # The first access imports all names. Importing aiohttp takes a third of a second. Until then the command can be
+    # interrupted without a traceback, and a run of pytest that only loads the plugin loses no time.
     def __getattr__(name: str) -> object:
         if name != "__all__" and name.startswith("_"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""StrideClient: owns connections, token and limiter for one site; hands out handles."""
+"""StrideClient: the connections, the token and the rate limits for one site."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _REPEATABLE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 class StrideClient:
     """A client of one site.
 
-    Use it as `async with StrideClient(…) as client`, or call `close` yourself; the first call opens what is needed.
-    Nothing is sent and nothing is opened here.
+    Use it as `async with StrideClient(…) as client`, or call `close` when you are done. Creating a client sends and
+    opens nothing; the first call does.
 
     Args:
         credentials: `ClientCredentials`, `StaticToken`, or any `TokenProvider`.
-        cloud_id: the site's id.
-        settings: every option; `base_url` is the one that must be given.
-        session: an aiohttp session of yours (proxy, TLS), which is used and never closed.
+        cloud_id: The id of the site.
+        settings: All options. Only `base_url` is required.
+        session: Your own aiohttp session, for example for a proxy or custom TLS. The client never closes it.
 
     Raises:
-        ValueError: the cloud id is empty.
+        ValueError: The cloud id is empty.
     """
 
     def __init__(
@@ -53,19 +53,22 @@ class StrideClient:
     ) -> None:
         conversations.conversations_path(cloud_id)
         self.cloud_id = cloud_id
-        """The site's id."""
+        """The id of the site."""
         self.settings = settings
-        """The options in force."""
+        """The options of this client."""
         self._owner = True
         self._pool = Pool(credentials, session)
         self._session = Session(settings, self._pool)
 
     @classmethod
     def from_env(cls, *, settings: Settings | None = None, session: aiohttp.ClientSession | None = None) -> Self:
-        """A client from STRIDE_CLIENT_ID and STRIDE_CLIENT_SECRET (or STRIDE_TOKEN), STRIDE_CLOUD_ID, STRIDE_BASE_URL.
+        """Return a client that is configured by environment variables.
+
+        These are STRIDE_CLIENT_ID and STRIDE_CLIENT_SECRET (or STRIDE_TOKEN), STRIDE_CLOUD_ID, and, unless `settings`
+        are given, STRIDE_BASE_URL.
 
         Raises:
-            ValueError: a variable is missing; says which.
+            ValueError: A variable is missing; the message names it.
         """
         settings = settings or Settings(base_url=os.environ.get("STRIDE_BASE_URL", ""))
         cloud_id = os.environ.get("STRIDE_CLOUD_ID", "")
@@ -82,7 +85,10 @@ class StrideClient:
         await self.close()
 
     async def close(self) -> None:
-        """End calls under way with `ClientClosed` and close what this client opened; closing twice is fine."""
+        """Cancel the calls in flight, which raise `ClientClosed`, and close what the client opened.
+
+        Closing twice is allowed.
+        """
         if self._owner:
             await self._pool.close()
 
@@ -90,16 +96,18 @@ class StrideClient:
         return f"StrideClient(cloud_id={self.cloud_id!r}, base_url={self.settings.base_url!r})"
 
     def with_settings(self, settings: Settings) -> StrideClient:
-        """A client with other options over the same connections, token and limiter; closing it closes nothing.
+        """Return a client with other options that uses the same connections, token and rate limits.
+
+        Closing it closes nothing.
 
         Raises:
-            ValueError: `base_url` or `token_url` differ: the shared token belongs to these.
+            ValueError: `base_url` or `token_url` differs; the shared token is valid only for these.
         """
         for name in ("base_url", "token_url"):
             if getattr(settings, name) != getattr(self.settings, name):
                 raise ValueError(
-                    f"{name} is {getattr(settings, name)!r}, the shared token is for {getattr(self.settings, name)!r}: "
-                    "make a client of its own"
+                    f"{name} is {getattr(settings, name)!r}, but the shared token is for "
+                    f"{getattr(self.settings, name)!r}; create another client"
                 )
         derived = object.__new__(StrideClient)
         derived.cloud_id = self.cloud_id
@@ -120,10 +128,12 @@ class StrideClient:
         page_size: int | None = None,
         max_items: int | None = None,
     ) -> Pager[Conversation]:
-        """The conversations the app can reach (protocol 5.2); `query` is a part of the name.
+        """Return a pager over the conversations that the app can access (protocol 5.2).
+
+        `query` matches any part of the name. `sort` is "asc" or "desc".
 
         Raises:
-            ValueError: `page_size` is not 1 to 75, `max_items` is negative, or `sort` is neither asc nor desc.
+            ValueError: `page_size` is not 1 to 75, `max_items` is negative, or `sort` has another value.
         """
         listing = conversations.list_conversations(
             self.cloud_id,
@@ -138,43 +148,47 @@ class StrideClient:
     async def create_conversation(
         self, name: str, *, privacy: Privacy = "public", topic: str = ""
     ) -> ConversationClient:
-        """Make a room (protocol 5.3); sent again only when the service surely did not act on it.
+        """Create a room and return a handle to it (protocol 5.3).
 
-        The service installs the app into it a moment later, so its first calls may still be `Forbidden`.
+        The call is retried only if the service has certainly not acted on it. The service installs the app in the room
+        a moment later, so the first calls to the room may raise `Forbidden`.
         """
         request = conversations.create_conversation(self.cloud_id, name=name, privacy=privacy, topic=topic)
         return self.conversation(await self._session.send(request))
 
     def conversation(self, conversation_id: str) -> ConversationClient:
-        """A handle on one conversation; sends nothing.
+        """Return a handle to a conversation. This sends nothing.
 
         Raises:
-            ValueError: the id is empty.
+            ValueError: The id is empty.
         """
         return ConversationClient(self._session, self.cloud_id, conversation_id)
 
     def user(self, user_id: str) -> UserClient:
-        """A handle on one person; sends nothing.
+        """Return a handle to a person. This sends nothing.
 
         Raises:
-            ValueError: the id is empty.
+            ValueError: The id is empty.
         """
         return UserClient(self._session, self.cloud_id, user_id)
 
     def recall_call(self, conversation_id: str, seconds_ago: float) -> None:
-        """Count a call to a conversation that an earlier process made less than a minute ago against the limit."""
+        """Count a call that an earlier process made less than a minute ago.
+
+        The rate limit of the conversation then holds across a restart.
+        """
         self._pool.throttle.recall(conversation_id, seconds_ago)
 
     async def me(self) -> Account:
-        """The app's own account (protocol 4.8)."""
+        """Return the app's own account (protocol 4.8)."""
         return await self._session.send(people.get_me())
 
     async def sites(self) -> list[Site]:
-        """The sites the app may use (protocol 5.1)."""
+        """Return the sites that the app can use (protocol 5.1)."""
         return await self._session.send(people.list_sites())
 
     async def find_user(self, email: str) -> str | None:
-        """A person's id by e-mail address; None when the service knows none (protocol 5.21)."""
+        """Return the id of the person with an email address, or None if there is none (protocol 5.21)."""
         try:
             return await self._session.send(people.find_user(self.cloud_id, email))
         except NotFound:
@@ -189,40 +203,42 @@ class StrideClient:
         user_id: str | None = None,
         metadata: Mapping[str, Json] | None = None,
     ) -> None:
-        """Set what a glance shows on the whole site, in one conversation, or to one person (protocol 5.20)."""
+        """Set what a glance shows on the entire site, in one conversation, or to one person (protocol 5.20)."""
         request = modules.update_glance(
             self.cloud_id, key, label=label, conversation_id=conversation_id, user_id=user_id, metadata=metadata
         )
         await self._session.send(request)
 
     async def update_configuration(self, key: str, *, configured: bool, conversation_id: str) -> None:
-        """Say whether the app is configured in a conversation, in the earlier way (protocol 5.20)."""
+        """Set whether the app is configured in a conversation, with the older call (protocol 5.20)."""
         request = modules.update_configuration(
             self.cloud_id, key, configured=configured, conversation_id=conversation_id
         )
         await self._session.send(request)
 
     async def markdown_to_document(self, text: str) -> Document:
-        """Markdown as the service itself would read it (protocol 5.22)."""
+        """Return the document that the service converts Markdown to (protocol 5.22)."""
         return await self._session.send(people.convert_markdown(text))
 
     async def render_text(self, document: Document) -> str:
-        """A document as the service's plain text (protocol 5.22)."""
+        """Return a document as the service renders it in plain text (protocol 5.22)."""
         return await self._session.send(people.render_document(document))
 
     async def request(
         self, method: str, path: str, *, params: Mapping[str, str | int] | None = None, json: Json = None
     ) -> Json:
-        """Any other call of the service, through the same token, retry and errors; the decoded JSON, None if empty.
+        """Make any other call, with the same token, limits, retries and errors.
 
-        GET, HEAD, OPTIONS, PUT and DELETE may be sent again, POST and PATCH not.
+        Return the decoded JSON, or None if the response is empty. `path` is below `base_url`, begins with a slash and
+        is percent-encoded; a query belongs in `params`. GET, HEAD, OPTIONS, PUT and DELETE may be retried, POST and
+        PATCH may not.
 
         Raises:
-            ValueError: the path does not begin with a slash, or is not written in ASCII.
+            ValueError: The path does not begin with one slash, is not ASCII, or has a query.
         """
         if not path.startswith("/") or path.startswith("//") or not path.isascii() or set(path) & set(" ?#\\"):
             raise ValueError(
-                f"the path {path!r} must begin with one slash and be percent-encoded; the query goes into params"
+                f"the path {path!r} must begin with one slash and be percent-encoded; a query belongs in params"
             )
         verb = method.upper()
         repeatable = verb in _REPEATABLE_METHODS

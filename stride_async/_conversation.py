@@ -1,4 +1,4 @@
-"""What can be done in one conversation."""
+"""ConversationClient: the calls for one conversation."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ from stride_async._wire.history import Bound
 
 
 class ConversationClient:
-    """One conversation of one site. Making it sends nothing, and it owns nothing.
+    """A handle to one conversation. Creating a handle sends nothing, and it owns nothing.
 
-    Every method that waits raises errors of the `StrideError` tree: `NotFound` for an unknown conversation, `Forbidden`
-    where the app is not installed, and what the network brings. Bad arguments are a `ValueError` before anything is
-    sent.
+    Every method that sends raises errors of the `StrideError` tree, such as `NotFound` if the conversation is unknown
+    and `Forbidden` if the app is not installed in it. Invalid arguments raise `ValueError` before anything is sent.
     """
 
     def __init__(self, session: Session, cloud_id: str, conversation_id: str) -> None:
         self.cloud_id = cloud_id
-        """The site's id."""
+        """The id of the site."""
         self.id = conversation_id
-        """The conversation's id."""
+        """The id of the conversation."""
         self._session = session
         self._messages = f"{conversations.conversation_path(cloud_id, conversation_id)}/message"
         self._at = (cloud_id, conversation_id)
@@ -38,37 +37,42 @@ class ConversationClient:
         return f"ConversationClient({self.id!r})"
 
     async def get(self) -> Conversation:
-        """Name, topic, type and so on (protocol 5.4)."""
+        """Return the conversation: name, topic, type and so on (protocol 5.4)."""
         return await self._session.send(conversations.get_conversation(*self._at))
 
     async def update(
         self, *, name: str | None = None, topic: str | None = None, privacy: Privacy | None = None
     ) -> Conversation:
-        """Change what is given and give the conversation as it is then (protocol 5.5)."""
+        """Change what is given and return the updated conversation (protocol 5.5).
+
+        Raises:
+            ValueError: Nothing is given, the name is empty, or `privacy` is not "public" or "private".
+        """
         request = conversations.update_conversation(*self._at, name=name, topic=topic, privacy=privacy)
         return await self._session.send(request) or await self.get()
 
     async def archive(self) -> None:
-        """Put it away; nothing can be sent into it then (protocol 5.6)."""
+        """Archive the conversation. It then rejects new messages (protocol 5.6)."""
         await self._session.send(conversations.set_archived(*self._at, archived=True))
 
     async def unarchive(self) -> None:
-        """Take it back into use (protocol 5.6)."""
+        """Make an archived conversation usable again (protocol 5.6)."""
         await self._session.send(conversations.set_archived(*self._at, archived=False))
 
     def roster(self, *, page_size: int | None = None, max_items: int | None = None) -> Pager[str]:
-        """Ids of the people in it, in the service's order (protocol 5.7).
+        """Return a pager over the members' user ids, in the order of the service (protocol 5.7).
 
-        The list is counted through, so of people who join or leave meanwhile some may be missed; nobody comes twice.
+        Pages are addressed by offset, so members who join or leave during iteration may be missed. No one is returned
+        twice.
         """
         return planned(self._session, conversations.roster(*self._at), page_size, max_items)
 
     async def invite(self, *user_ids: str) -> None:
-        """Bring people in (protocol 5.8)."""
+        """Add people to the conversation (protocol 5.8)."""
         await self._session.send(conversations.change_roster(*self._at, "add", user_ids))
 
     async def remove(self, *user_ids: str) -> None:
-        """Take people out (protocol 5.8)."""
+        """Remove people from the conversation (protocol 5.8)."""
         await self._session.send(conversations.change_roster(*self._at, "remove", user_ids))
 
     def history(
@@ -98,31 +102,34 @@ class ConversationClient:
         return planned(self._session, listing, page_size, max_items)
 
     async def recent(self, limit: int = MOST_ITEMS_A_PAGE) -> list[Message]:
-        """The latest messages, 1 to 75 of them, oldest first (protocol 5.16)."""
+        """Return the latest `limit` messages, oldest first (protocol 5.16). `limit` is 1 to 75."""
         return await self._session.send(messages.recent_messages(self._messages, self.id, limit=limit))
 
     async def message(self, message_id: str) -> Message:
-        """One message (protocol 5.14)."""
+        """Return one message (protocol 5.14)."""
         return await self._session.send(messages.get_message(self._messages, self.id, message_id))
 
     async def context(self, message_id: str, *, before: int = 0, after: int = 0) -> list[Message]:
-        """A message among so many before and after it, 75 in all at most, oldest first (protocol 5.17)."""
+        """Return a message with up to `before` messages before it and `after` messages after it (protocol 5.17).
+
+        They are returned oldest first, and are at most 75 in total.
+        """
         request = messages.context_of(self._messages, self.id, message_id, before=before, after=after)
         return await self._session.send(request)
 
     async def send(self, content: Content) -> str:
-        """Send plain text, `Markdown` or a `Document`; the new message's id (protocol 5.10).
+        """Send plain text, `Markdown` or a `Document`, and return the id of the message (protocol 5.10).
 
-        Sent again only when the service surely did not act on it.
+        The call is retried only if the service has certainly not acted on it.
 
         Raises:
-            ValueError: the text is empty, or the document breaks the schema; nothing was sent.
-            Ambiguous: no answer came; `maybe_processed` is True, look before sending again.
+            ValueError: The text is empty, or the document does not match the schema. Nothing was sent.
+            Ambiguous: No response arrived, so the message may have been sent; `maybe_processed` is True.
         """
         return await self._session.send(messages.send_message(self._messages, self.id, content))
 
     async def edit(self, message_id: str, content: Content) -> None:
-        """Replace a message of the app's own (protocol 5.12)."""
+        """Replace the content of one of the app's own messages (protocol 5.12)."""
         await self._session.send(messages.edit_message(self._messages, self.id, message_id, content))
 
     async def delete(self, message_id: str) -> None:
@@ -136,15 +143,16 @@ class ConversationClient:
         name: str | None = None,
         progress: ProgressCallback | None = None,
     ) -> Media:
-        """Upload a file: a path, bytes or a `Body` (protocol 9.1).
+        """Upload a file and return its `Media` (protocol 9.1). `source` is a path, bytes or a `Body`.
 
-        `name` is what it is called at the service, by default the file's own name. Sent again only when the service
-        surely did not get it whole.
+        `name` is the file's name on the service and defaults to the name of the source. The upload is retried only if
+        the service has certainly not received it completely.
 
         Raises:
-            ValueError: the source has no name and none was given.
-            OSError: the file cannot be read.
-            SourceChanged: the source grew or shrank meanwhile.
+            ValueError: The source has no name, and none is given.
+            OSError: The file cannot be read.
+            SourceChanged: The length of the source changed during the upload.
+            NotReplayable: A retry was needed, but the source is a `Body.once`.
         """
         body = body_of(source)
         request = media.upload_media(*self._at, name or body.name or "")
@@ -152,54 +160,55 @@ class ConversationClient:
         return result
 
     def open_media(self, media_id: str) -> RemoteBody:
-        """A media body to be read in chunks, as an async context manager (protocol 9.3).
+        """Return an async context manager that reads the body of a file in chunks (protocol 9.3).
 
-        `async with room.open_media(id) as media: async for chunk in media.chunks(65_536): …`; inside, `.name`, `.size`
-        and `.content_type` are known.
+        Inside `async with room.open_media(id) as media`, iterate over `media.chunks(65_536)`; `name`, `size` and
+        `content_type` are attributes of `media`.
         """
         return RemoteBody(self._session, media.get_media(*self._at, media_id))
 
     async def download(
         self, media_id: str, to: str | os.PathLike[str], *, progress: ProgressCallback | None = None
     ) -> Download:
-        """Download a media body into the file `to`, which appears under its name only when whole (protocol 9.3).
+        """Save the body of a file as `to` (protocol 9.3).
 
-        Interruptions heal within the call; a call that fails leaves a `.part` from which the next one goes on. An
-        existing target is replaced.
+        The file appears under its name only when it is complete, and then replaces an existing one. The call resumes
+        after interruptions. If it fails, it leaves a `.part` file, from which the next call resumes.
 
         Raises:
-            BodyInterrupted: it broke off more than `attempts` times without progress.
-            LengthMismatch: it ended with another length than was told.
-            OSError: the target cannot be written.
+            BodyInterrupted: The transfer broke off more often than `Settings.attempts` without progress.
+            LengthMismatch: The body does not have the length that the service reported.
+            EncodedBody: The body arrived compressed.
+            OSError: The target cannot be written.
         """
         return await download(self._session, media.get_media(*self._at, media_id), media_id, to, progress)
 
     def download_many(
         self, media_ids: Iterable[str], *, to: str | os.PathLike[str], concurrency: int = 4
     ) -> AsyncIterator[DownloadResult]:
-        """Download media into the folder `to` under their own names, made safe and told apart; results as they come.
+        """Save files in the folder `to`, and return an async iterator of results in order of completion.
 
-        A media body that cannot be had is a result with its `error`, not raised; the others go on. Each id is fetched
-        once. An existing file of that name is replaced.
+        Files keep their own names, made safe and unique; existing files with those names are replaced. Each id is
+        fetched once. If a file could not be fetched, its result contains the error, and the other downloads continue.
 
         Raises:
-            ValueError: `concurrency` is below 1, or a media id cannot be one.
-            NotADirectoryError: `to` is no folder.
+            ValueError: `concurrency` is below 1, or a media id is invalid.
+            NotADirectoryError: `to` is not a folder.
         """
         return download_many(
             self._session, lambda media_id: media.get_media(*self._at, media_id), media_ids, to, concurrency
         )
 
     async def delete_media(self, media_id: str) -> None:
-        """Delete a media body; messages that show it stay (protocol 9.4)."""
+        """Delete a file. Messages that display it stay (protocol 9.4)."""
         await self._session.send(media.delete_media(*self._at, media_id))
 
     def modules(self, type: ModuleType, *, page_size: int | None = None, max_items: int | None = None) -> Pager[Module]:
-        """App modules of one type in this conversation (protocol 5.19)."""
+        """Return a pager over the app's modules of one type in this conversation (protocol 5.19)."""
         return planned(self._session, modules.list_modules(*self._at, type), page_size, max_items)
 
     async def put_module(self, type: ModuleType, key: str, descriptor: Mapping[str, Json]) -> None:
-        """Create or update a module; `descriptor` without its key (protocol 5.19, 6.1)."""
+        """Create or update a module. `descriptor` does not contain the key (protocol 5.19, 6.1)."""
         await self._session.send(modules.put_module(*self._at, type, key, descriptor))
 
     async def delete_module(self, type: ModuleType, key: str) -> None:
@@ -211,5 +220,5 @@ class ConversationClient:
         await self._session.send(modules.set_glance(*self._at, key, label=label, metadata=metadata))
 
     async def set_configuration(self, key: str, *, configured: bool) -> None:
-        """Say whether the app is configured in this conversation (protocol 5.20)."""
+        """Set whether the app is configured in this conversation (protocol 5.20)."""
         await self._session.send(modules.set_configuration(*self._at, key, configured=configured))

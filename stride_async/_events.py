@@ -1,7 +1,6 @@
-"""What the client tells of its work, as small frozen values.
+"""Events: what a client reports about its work, as frozen values.
 
-A receiver (`Settings(on_event=…)`) is called in place, so it should return at once. Nothing here carries a
-token, a secret or a body.
+`Settings(on_event=…)` is called inline, so it should return quickly. No event contains a token, a secret or a body.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import attrs
 
 @attrs.frozen
 class CallStarted:
-    """A call begins; `call` is a number that all its events carry."""
+    """A call begins. `call` is a number that all its events share."""
 
     call: int
     method: str
@@ -20,7 +19,7 @@ class CallStarted:
 
 @attrs.frozen
 class AttemptStarted:
-    """A request is about to be sent; `attempt` counts from 1 within its call."""
+    """An attempt begins. `attempt` counts from 1 within the call."""
 
     call: int
     method: str
@@ -30,7 +29,7 @@ class AttemptStarted:
 
 @attrs.frozen
 class AttemptEnded:
-    """An attempt was answered with `status`, or failed with `error` (its class and words); `seconds` it took."""
+    """An attempt ended with a response of `status` or with an `error` (its class and message), after `seconds`."""
 
     call: int
     method: str
@@ -43,7 +42,7 @@ class AttemptEnded:
 
 @attrs.frozen
 class Waiting:
-    """A call waits `seconds` before it is sent again; `reason` is the rule that says so."""
+    """A call waits `seconds` before a retry. `reason` names the rule that requires the wait."""
 
     call: int
     method: str
@@ -54,7 +53,7 @@ class Waiting:
 
 @attrs.frozen
 class CallEnded:
-    """A call is over after so many `attempts`: answered with `status`, or failed with `error` (its class)."""
+    """A call ended after `attempts` attempts, with a response of `status` or with an `error` (its class)."""
 
     call: int
     method: str
@@ -66,14 +65,14 @@ class CallEnded:
 
 @attrs.frozen
 class TokenRefreshed:
-    """A token was given; it is good for `expires_in` seconds, None when the provider does not say."""
+    """A new token was obtained. It expires in `expires_in` seconds, or None if the provider does not say."""
 
     expires_in: float | None
 
 
 @attrs.frozen
 class PageFetched:
-    """A page of a listing came in: how many items it held, in how many bytes."""
+    """A page of a listing arrived, with a number of `items` in `size_bytes` bytes."""
 
     path: str
     items: int
@@ -81,3 +80,4 @@ class PageFetched:
 
 
 Event = CallStarted | AttemptStarted | AttemptEnded | Waiting | CallEnded | TokenRefreshed | PageFetched
+"""Any event of a client."""

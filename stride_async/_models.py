@@ -1,8 +1,8 @@
-"""The service's nouns as frozen values (protocol 4).
+"""The objects of the service as frozen values (protocol 4).
 
-Names are the service's own, in snake_case. What the service sends beyond these fields is kept in `extra`.
+Names are the service's own, in snake_case. Fields that the service sends in addition to these are in `extra`.
 """
-# No future import of annotations: the converter reads these classes' types.
+# No `from __future__ import annotations`: cattrs reads the types of these classes.
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -16,7 +16,7 @@ from stride_async._moments import to_datetime
 from stride_async.document import Document
 
 Json = Any
-"""A decoded JSON value of a shape the protocol leaves open."""
+"""A decoded JSON value whose form the protocol does not define."""
 
 Key = tuple[int, str]
 """`(ts, id)` of a message: nanoseconds since the epoch, then the message id. Keys order a history."""
@@ -35,43 +35,43 @@ class Conversation:
     """`public` or `private`."""
     is_archived: bool = False
     created: datetime | None = None
-    """Aware; the service gives milliseconds."""
+    """When it was created, as an aware datetime with milliseconds."""
     modified: datetime | None = None
     avatar_url: str | None = None
     cloud_id: str | None = None
-    """The site; absent where the service tells it beside the conversation."""
+    """The site. None where the service sends it outside of the conversation object."""
     extra: Mapping[str, Json] = attrs.field(factory=dict, repr=False)
 
 
-class _Inner(msgspec.Struct):
+class _OnlyBody(msgspec.Struct):
     body: Any = None
 
 
-_body_of = msgspec.json.Decoder(_Inner).decode
+_body_of = msgspec.json.Decoder(_OnlyBody).decode
 _fields_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _MESSAGE_FIELDS = frozenset({"id", "sender", "ts", "text", "body"})
 
 
 @attrs.define(eq=False, repr=False)
 class _UnfrozenMessage:
-    """The fields of a message, while it is made."""
+    """The fields of a message, while it is being filled."""
 
     id: str
     sender_id: str
     ts: int
-    """Nanoseconds since the epoch: the service gives up to nine fraction digits, a `datetime` holds six."""
+    """Nanoseconds since the epoch: the service sends up to nine fraction digits, and a `datetime` holds six."""
     text: str
-    """The plain text as the service tells it."""
+    """The plain text, as the service sent it."""
     raw: bytes
-    """The service's own bytes of this message."""
+    """The exact bytes of this message, as the service sent them."""
     _document: Document | None = attrs.field(default=None, init=False)
 
 
 @attrs.frozen(eq=False, repr=False)
 class Message(_UnfrozenMessage):
-    """One message (protocol 4.3). Two are equal when their bytes are.
+    """A message (protocol 4.3). Messages are equal if their bytes are; sort them by `key`.
 
-    Order messages by `key`. The body is decoded when `body` is looked at, not before.
+    The body is decoded when `body` is first accessed, so reading many messages does not pay for it.
     """
 
     @property
@@ -86,23 +86,23 @@ class Message(_UnfrozenMessage):
 
     @property
     def body(self) -> Document:
-        """The rich document, decoded on first look and remembered.
+        """The document of the message, decoded when it is first accessed.
 
         Raises:
-            ValueError: the service sent a body that is no document; `raw` still has it.
+            ValueError: The service sent a body that is not a document. `raw` contains it.
         """
         document = self._document
         if document is None:
             try:
                 document = Document.from_json(_body_of(self.raw).body)
             except RecursionError as error:
-                raise ValueError("the body is nested too deeply to be read from here") from error
+                raise ValueError("the body is nested too deeply to be decoded") from error
             object.__setattr__(self, "_document", document)
         return document
 
     @property
     def extra(self) -> Mapping[str, Json]:
-        """What the service sent beyond the known fields, decoded on each look."""
+        """The fields that are not known, decoded on each access."""
         return {
             name: msgspec.json.decode(raw) for name, raw in _fields_of(self.raw).items() if name not in _MESSAGE_FIELDS
         }
@@ -130,26 +130,26 @@ def just_above(key: Key) -> Key:
 
 
 def new_message(id: str, sender_id: str, ts: int, text: str, raw: bytes) -> Message:
-    """`Message(…)` for listings, which make many: frozen once it is filled, at half the cost of filling it frozen."""
+    """Return `Message(…)` at half the cost, by freezing it after its fields are set. Listings create many."""
     message = _UnfrozenMessage(id, sender_id, ts, text, raw)
     message.__class__ = Message
-    return message  # type: ignore[return-value]  # the line above made it one
+    return message  # type: ignore[return-value]  # its class was changed in the line above
 
 
 @attrs.frozen
 class Markdown:
-    """Text the service shall read as markdown (protocol 5.10)."""
+    """Text to send that the service converts from Markdown (protocol 5.10)."""
 
     text: str
 
 
 Content = str | Markdown | Document
-"""What can be sent: plain text, `Markdown`, or a `Document`."""
+"""The content of a message to send: plain text, `Markdown`, or a `Document`."""
 
 
 @attrs.frozen(kw_only=True)
 class Email:
-    """An address of a user."""
+    """An email address of a user."""
 
     value: str
     primary: bool = False
@@ -157,7 +157,7 @@ class Email:
 
 @attrs.frozen(kw_only=True)
 class Photo:
-    """A picture of a user, by URL."""
+    """The URL of a picture of a user."""
 
     value: str
     primary: bool = False
@@ -165,7 +165,7 @@ class Photo:
 
 @attrs.frozen(kw_only=True)
 class PersonName:
-    """A user's name in parts."""
+    """The parts of a user's name."""
 
     given_name: str | None = None
     family_name: str | None = None
@@ -174,11 +174,11 @@ class PersonName:
 
 @attrs.frozen(kw_only=True)
 class User:
-    """A person or app as SCIM tells it (protocol 4.7)."""
+    """The SCIM profile of a person or an app (protocol 4.7)."""
 
     id: str
     user_name: str = ""
-    """The e-mail address."""
+    """The email address."""
     display_name: str = ""
     active: bool = True
     nick_name: str | None = None
@@ -196,7 +196,7 @@ class Account:
     """The app's own account (protocol 4.8)."""
 
     account_id: str
-    """What to mention it with, and how to recognise its own messages."""
+    """The id to mention the app with, and the `sender_id` of its messages."""
     name: str = ""
     email: str | None = None
     picture: str | None = None
@@ -205,7 +205,7 @@ class Account:
 
 @attrs.frozen(kw_only=True)
 class Site:
-    """A site the app may use (protocol 4.10)."""
+    """A site that the app can use (protocol 4.10)."""
 
     id: str
     """The cloud id."""
@@ -215,11 +215,11 @@ class Site:
 
 @attrs.frozen(kw_only=True)
 class Media:
-    """An uploaded file as the service knows it (protocol 4.9)."""
+    """A file that belongs to a conversation (protocol 4.9)."""
 
     id: str
     conversation_id: str
-    """The conversation it is in, which is also its collection in documents."""
+    """The id of its conversation, which is also its collection in documents."""
     name: str | None = None
     size: int | None = None
     mime_type: str | None = None
@@ -238,14 +238,14 @@ ModuleType = Literal[
     "chat:sidebar",
     "chat:webhook",
 ]
-"""The listable module types (protocol 5, operations 25 to 27)."""
+"""The module types that the service lists (protocol 5, operations 25 to 27)."""
 
 
 @attrs.frozen(kw_only=True)
 class Module:
-    """An app module of one conversation (protocol 5.19, 6.1)."""
+    """A module of an app in a conversation (protocol 5.19, 6.1)."""
 
     key: str
     type: str
     descriptor: Mapping[str, Json] = attrs.field(factory=dict)
-    """The module's descriptor without its key; its fields depend on `type`."""
+    """The descriptor of the module without its key. Its fields depend on `type`."""

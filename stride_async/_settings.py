@@ -1,4 +1,4 @@
-"""Every option of the client, in one frozen value that travels whole."""
+"""All options of the client, in one frozen value."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from stride_async._events import Event
 
 NO_SERVER = "no server given: start `stride server` and set STRIDE_BASE_URL"
 MOST_ITEMS_A_PAGE = 75
-"""The service's own maximum of a page (protocol 5.2, 5.15)."""
+"""The service's own limit for one page (protocol 5.2, 5.15)."""
 
 Priority = Literal["normal", "background"]
+"""`background` leaves a few limit slots of each conversation to `normal` callers."""
 
 
 def _checked_url(url: str, what: str) -> str:
     try:
         parts = urlsplit(url)
-        port_reads = parts.port is None or parts.port > 0
+        valid_port = parts.port is None or parts.port > 0
         (parts.hostname or "").encode("idna")
     except ValueError as error:
-        raise ValueError(f"{what} {url!r} cannot be read: {error}") from error
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_reads:
-        raise ValueError(f"{what} {url!r} is no address of a server: expected something like http://127.0.0.1:8080")
+        raise ValueError(f"{what} {url!r} is not a valid URL: {error}") from error
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not valid_port:
+        raise ValueError(f"{what} {url!r} is not a valid http(s) URL, such as http://127.0.0.1:8080")
     if parts.username is not None or parts.password is not None:
-        raise ValueError(f"{what} holds a user name or password, which would end up in logs: give credentials apart")
+        raise ValueError(f"{what} contains a user name or password, which could end up in logs; pass credentials apart")
     if parts.query or parts.fragment:
-        raise ValueError(f"{what} {url!r} has a query or fragment: a path prefix is all that is kept")
+        raise ValueError(f"{what} {url!r} has a query or fragment; only a path prefix is allowed")
     return url.rstrip("/")
 
 
@@ -52,7 +53,7 @@ def _between(low: float, high: float | None = None) -> Callable[[Any, attrs.Attr
     limits = f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
 
     def check(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
-        if value is not None and not low <= value <= (math.inf if high is None else high):  # nan is in no range
+        if value is not None and not low <= value <= (math.inf if high is None else high):  # NaN is in no range.
             raise ValueError(f"{attribute.name} is {value!r}; expected {limits}")
 
     return check
@@ -70,47 +71,56 @@ def _printable_ascii(_: object, attribute: attrs.Attribute[Any], text: str) -> N
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """What a client may be told; change it whole with `attrs.evolve(settings, …)`.
+    """All options of a client. `attrs.evolve(settings, deadline=10.0)` returns a changed copy.
 
-    Spans are seconds, sizes are bytes.
+    Durations are in seconds, sizes in bytes.
 
     Raises:
-        ValueError: an option is out of its range; `base_url` is missing or no http(s) address.
+        ValueError: An option is out of range, or `base_url` is missing or is not a valid http(s) URL.
     """
 
     base_url: str = attrs.field(default="", converter=_base_url)
-    """Where the service answers, e.g. `http://127.0.0.1:8080`; a path prefix is kept. Required: nothing is assumed."""
+    """URL of the service, e.g. `http://127.0.0.1:8080`. A path prefix is kept. Required; there is no default."""
     token_url: str | None = attrs.field(default=None, converter=_token_url)
-    """Where tokens are asked for, whole; None: `/oauth/token` below `base_url` (protocol 2.1)."""
+    """Complete URL of the token endpoint. None means `/oauth/token` below `base_url` (protocol 2.1)."""
     page_size: int = attrs.field(default=MOST_ITEMS_A_PAGE, validator=_between(1, MOST_ITEMS_A_PAGE))
-    """Items asked for at once, 1 to 75."""
+    """Items requested per page, 1 to 75."""
     attempts: int = attrs.field(default=4, validator=_between(1))
-    """How often one call may be sent in all; for media, interruptions in a row without progress."""
+    """Maximum number of attempts of one call. For media, the number of consecutive interruptions without progress."""
     deadline: float | None = attrs.field(default=120.0, validator=_between(0.0))
-    """Bound of a whole call with all attempts and waits, from when it has its place; None: no bound. Not for media."""
+    """Total time for a call, including retries and waits, measured from when it leaves the rate-limit queue.
+
+    None means unlimited. Does not apply to media.
+    """
     attempt_timeout: float = attrs.field(default=30.0, validator=_between(0.001))
-    """Bound of one attempt of an API call, from connecting to the last byte of the answer."""
+    """Time for one attempt of an API call, from connecting to the last byte of the response."""
     idle_timeout: float = attrs.field(default=60.0, validator=_between(0.001))
-    """How long a media body may stand still in either direction; media has no total bound."""
+    """Longest time without progress of a media transfer in either direction. Media has no total limit."""
     longest_wait: float = attrs.field(default=120.0, validator=_between(0.0))
-    """A wait the service states beyond this is raised as `RateLimited`, not slept."""
+    """If the service states a longer wait, `RateLimited` is raised instead of waiting."""
     backoff: float = attrs.field(default=0.5, validator=_between(0.0))
-    """The first wait nobody stated is at most this, doubling up to 20 s; 0: send again at once."""
+    """Upper bound of the first backoff; it doubles for each further retry, up to 20 s. 0 retries at once."""
     retry_ratio: float = attrs.field(default=0.2, validator=_between(0.0, 1.0))
-    """Repeats allowed per call beyond a reserve of 20, over the whole client: an outage is not multiplied."""
+    """Retries earned by each call, in addition to a reserve of 20, for the entire client.
+
+    This retry budget keeps an outage from multiplying the load.
+    """
     priority: Priority = attrs.field(default="normal", validator=_known_priority)
-    """`background` leaves a few places of each conversation's limit to callers of normal priority."""
+    """`background` leaves a few limit slots of each conversation to callers of normal priority."""
     calls_per_minute: int | None = attrs.field(default=100, validator=_between(1))
-    """Calls to one conversation in any 60 s, kept before the service must say so; None: no limit (protocol 3.4)."""
+    """Calls to one conversation in any 60 s, which the client enforces itself, before the service has to.
+
+    None means unlimited (protocol 3.4).
+    """
     concurrency: int = attrs.field(default=64, validator=_between(1))
-    """API calls that may be out at once."""
+    """Maximum number of concurrent API calls."""
     media_concurrency: int = attrs.field(default=8, validator=_between(1))
-    """Media bodies that may be under way at once; they have a lane of their own."""
+    """Maximum number of concurrent media transfers, counted separately from API calls."""
     allowed_origins: tuple[str, ...] = attrs.field(default=(), converter=_origins)
-    """Further origins that may be given the token, e.g. `("https://media.example.com",)`."""
+    """Additional origins that may receive the token, e.g. `("https://media.example.com",)`."""
     longest_answer_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_between(1024))
-    """A JSON answer longer than this is refused while it comes in."""
+    """A longer JSON response is rejected while it is being read."""
     on_event: Callable[[Event], None] | None = None
-    """Called with small frozen values about attempts, waits, tokens and pages."""
+    """Called with events: frozen values that report attempts, waits, tokens and pages."""
     user_agent: str = attrs.field(default="stride_async", validator=_printable_ascii)
-    """The `User-Agent` header: printable ASCII."""
+    """The `User-Agent` header, in printable ASCII."""

@@ -1,4 +1,4 @@
-"""What can be done with one person."""
+"""UserClient: the calls for one person."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from stride_async._wire.endpoints import conversations, messages, people
 
 
 class UserClient:
-    """One person of one site, and the direct conversation with them. Making it sends nothing.
+    """A handle to one person and to the direct conversation with that person. Creating a handle sends nothing.
 
-    Every method raises errors of the `StrideError` tree; a room token can use none of them (protocol 2.4).
+    Every method raises errors of the `StrideError` tree. None of them works with a room token (protocol 2.4).
     """
 
     def __init__(self, session: Session, cloud_id: str, user_id: str) -> None:
         self.cloud_id = cloud_id
-        """The site's id."""
+        """The id of the site."""
         self.id = user_id
-        """The person's id."""
+        """The id of the person."""
         self._session = session
         self._messages = f"{conversations.user_path(cloud_id, user_id)}/message"
         self._limit_key = f"user/{user_id}"
@@ -26,22 +26,22 @@ class UserClient:
         return f"UserClient({self.id!r})"
 
     async def profile(self) -> User:
-        """Name, address and so on, as SCIM tells them (protocol 5.21)."""
+        """Return the SCIM profile of the person (protocol 5.21)."""
         return await self._session.send(people.get_user(self.cloud_id, self.id))
 
     async def conversation(self) -> Conversation:
-        """The direct conversation, opened where there is none yet (protocol 5.9).
+        """Return the direct conversation with this person, which the service creates if there is none (protocol 5.9).
 
-        The service may take longer than one answer to open it; the call is repeated like any read.
+        This may take the service several attempts, which the client makes.
         """
         return await self._session.send(conversations.direct_conversation(self.cloud_id, self.id))
 
     async def send(self, content: Content) -> str:
-        """Send a direct message; its id (protocol 5.11). Raises as `ConversationClient.send` does."""
+        """Send a direct message and return its id (protocol 5.11). It raises what `ConversationClient.send` raises."""
         return await self._session.send(messages.send_message(self._messages, self._limit_key, content))
 
     async def edit(self, message_id: str, content: Content) -> None:
-        """Replace a direct message of the app's own (protocol 5.12)."""
+        """Replace the content of one of the app's own direct messages (protocol 5.12)."""
         await self._session.send(messages.edit_message(self._messages, self._limit_key, message_id, content))
 
     async def delete(self, message_id: str) -> None:

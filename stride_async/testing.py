@@ -1,7 +1,7 @@
-"""Fixtures for the tests of a bot: a local server, and a client of it. pytest finds them by itself.
+"""A pytest plugin with fixtures for testing a bot: a local server, and a client connected to it.
 
-Every pytest loads this module where the package is installed. What takes time or an extra is therefore imported when a
-test asks for it, and its absence harms no other test.
+Every run of pytest loads this module if the package is installed. So everything that is slow to import or needs an
+extra is imported only by the fixtures. If it is missing, no other test is affected.
 """
 
 from __future__ import annotations
@@ -17,21 +17,20 @@ if TYPE_CHECKING:
 
 try:
     from pytest_asyncio import fixture as _fixture
-except ImportError:  # also where an uninstalled package left a folder behind
-    _fixture = pytest.fixture  # type: ignore[assignment]  # of no use: _stride_server_class says what to install
+except ImportError:  # also raised if an uninstalled pytest-asyncio left an empty folder
+    _fixture = pytest.fixture  # type: ignore[assignment]  # unusable, and _stride_server_class says what to install
 
 __all__ = ["stride_client", "stride_server", "stride_server_options"]
 
 _WHAT_TO_INSTALL = "pip install 'stride-async[testing]'"
-_OF_THE_FIXTURE = {None, "", "fixture-scope"}
-"""With these, the loop of a fixture is the one of its scope."""
+_SCOPE_OF_THE_FIXTURE = {None, "", "fixture-scope"}  # values that select the event loop of the fixture's own scope
 
 
 @pytest.fixture
 def stride_server_options() -> Mapping[str, Any]:
-    """Keyword arguments of `LocalServer` for `stride_server`; define a fixture of this name to choose others.
+    """The keyword arguments that `stride_server` passes to `LocalServer`.
 
-    `rate_limit` is None unless named.
+    Override this fixture to change them. `rate_limit` defaults to None.
     """
     return {}
 
@@ -40,9 +39,9 @@ def stride_server_options() -> Mapping[str, Any]:
 async def stride_server(
     _stride_server_class: type[LocalServer], stride_server_options: Mapping[str, Any]
 ) -> AsyncIterator[LocalServer]:
-    """A `LocalServer` of this test alone, empty unless `stride_server_options` says otherwise.
+    """A running `LocalServer` for one test. It is empty unless `stride_server_options` contains a seed.
 
-    It answers in the event loop of the test.
+    It runs in the event loop of the test.
     """
     async with _stride_server_class(**{"rate_limit": None, **stride_server_options}) as server:
         yield server
@@ -50,12 +49,11 @@ async def stride_server(
 
 @_fixture
 async def stride_client(stride_server: LocalServer) -> AsyncIterator[StrideClient]:
-    """A `StrideClient` of `stride_server`, closed after the test.
+    """A `StrideClient` connected to `stride_server`, closed after the test.
 
-    It keeps no limit of its own and never waits: what failed is repeated at once, and a wait that the server states is
-    raised as `RateLimited`.
+    It has no rate limit and never waits: it retries at once, and raises `RateLimited` if the server asks it to wait.
     """
-    from stride_async import ClientCredentials, Settings, StrideClient  # noqa: PLC0415 -- as the module says
+    from stride_async import ClientCredentials, Settings, StrideClient  # noqa: PLC0415 -- see the head of the module
 
     settings = Settings(base_url=stride_server.url, backoff=0.0, longest_wait=0.0, calls_per_minute=None)
     app = ClientCredentials(stride_server.client_id, stride_server.client_secret)
@@ -65,31 +63,31 @@ async def stride_client(stride_server: LocalServer) -> AsyncIterator[StrideClien
 
 @pytest.fixture
 def _stride_server_class(request: pytest.FixtureRequest) -> type[LocalServer]:
-    """The class, where it is installed and the test lets it answer."""
+    """The class of the server, or a failed test if it is not installed or could not respond in this test."""
     if not request.config.pluginmanager.hasplugin("asyncio"):
         pytest.fail(f"stride_server needs pytest-asyncio: {_WHAT_TO_INSTALL}", pytrace=False)
     try:
-        from stride_async.server import LocalServer  # noqa: PLC0415 -- as the module says
+        from stride_async.server import LocalServer  # noqa: PLC0415 -- see the head of the module
     except ImportError as error:
         pytest.fail(f"stride_server needs {error.name}: {_WHAT_TO_INSTALL}", pytrace=False)
-    if (problem := _of_another_loop(request)) is not None:
+    if (problem := _loop_problem(request)) is not None:
         pytest.fail(problem, pytrace=False)
     return LocalServer
 
 
-def _of_another_loop(request: pytest.FixtureRequest) -> str | None:
-    """Why the server's event loop would stand still while the test runs, so that each call hangs; None: it runs."""
+def _loop_problem(request: pytest.FixtureRequest) -> str | None:
+    """Return why the server's event loop would not run during the test, so that every call would hang, or None."""
     marker = request.node.get_closest_marker("asyncio")
     if marker is None:
         return (
-            "stride_server answers in the event loop of the test, which this one does not have: "
-            "write `async def`, and mark it `pytest.mark.asyncio` unless asyncio_mode is auto"
+            "stride_server runs in the event loop of the test, but this test has none: "
+            "use `async def`, and mark it `pytest.mark.asyncio` unless asyncio_mode is auto"
         )
     test = marker.kwargs.get("loop_scope") or request.config.getini("asyncio_default_test_loop_scope")
     own = request.config.getini("asyncio_default_fixture_loop_scope")
-    if test != ("function" if own in _OF_THE_FIXTURE else own):
+    if test != ("function" if own in _SCOPE_OF_THE_FIXTURE else own):
         return (
-            f"stride_server would not answer in the {test}'s event loop, in which this test runs: "
+            f"stride_server would not run in the {test}'s event loop, in which this test runs: "
             f"set asyncio_default_fixture_loop_scope = {test}"
         )
     return None

@@ -131,15 +131,15 @@ def test_each_missing_variable_is_named(environment, missing, words):
     ("url", "words"),
     [
         ("", "no server given: start `stride server` and set STRIDE_BASE_URL"),
-        ("127.0.0.1:8080", "is no address of a server: expected something like http://127.0.0.1:8080"),
-        ("localhost", "is no address of a server"),
-        ("ftp://127.0.0.1", "is no address of a server"),
-        ("http://", "is no address of a server"),
-        ("http://127.0.0.1:0", "is no address of a server"),
-        ("http://127.0.0.1:99999", "cannot be read: Port out of range"),
-        ("http://[::1", "cannot be read"),
-        ("http://" + "x" * 64 + ".invalid", "cannot be read: "),
-        ("http://ann:word@127.0.0.1", "holds a user name or password"),
+        ("127.0.0.1:8080", "is not a valid http(s) URL, such as http://127.0.0.1:8080"),
+        ("localhost", "is not a valid http(s) URL"),
+        ("ftp://127.0.0.1", "is not a valid http(s) URL"),
+        ("http://", "is not a valid http(s) URL"),
+        ("http://127.0.0.1:0", "is not a valid http(s) URL"),
+        ("http://127.0.0.1:99999", "is not a valid URL: Port out of range"),
+        ("http://[::1", "is not a valid URL"),
+        ("http://" + "x" * 64 + ".invalid", "is not a valid URL: "),
+        ("http://ann:word@127.0.0.1", "contains a user name or password"),
         ("http://127.0.0.1/?a=b", "has a query or fragment"),
         ("http://127.0.0.1/#a", "has a query or fragment"),
     ],
@@ -178,7 +178,7 @@ def test_a_base_url_that_cannot_be_used_is_refused_in_a_sentence(url, words):
 )
 def test_options_out_of_range_are_refused_by_name(option, value):
     """At once, not at the first call."""
-    with pytest.raises(ValueError, match=f"^{option} .*(expected|is no address)"):
+    with pytest.raises(ValueError, match=f"^{option} .*(expected|is not a valid)"):
         Settings(base_url="http://127.0.0.1:8080", **{option: value})
 
 
@@ -305,7 +305,7 @@ async def test_closing_a_client_with_other_settings_closes_nothing(client):
 @pytest.mark.parametrize(("option", "url"), [("base_url", "http://127.0.0.1:1"), ("token_url", "http://127.0.0.1:1/t")])
 async def test_other_settings_cannot_lead_the_token_elsewhere(client, option, url):
     """The shared token belongs to one place."""
-    with pytest.raises(ValueError, match=f"{option} is '{url}', the shared token is for"):
+    with pytest.raises(ValueError, match=f"{option} is '{url}', but the shared token is for"):
         client.with_settings(attrs.evolve(client.settings, **{option: url}))
 
 

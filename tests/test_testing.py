@@ -145,8 +145,8 @@ def test_a_wider_loop_is_shared_when_the_project_says_so(pytester: pytest.Pytest
 @pytest.mark.parametrize(
     ("test", "told"),
     [
-        ("def test_me(stride_server): ...", "*write `async def`*pytest.mark.asyncio*"),
-        ("async def test_me(stride_client): ...", "*write `async def`*pytest.mark.asyncio*"),
+        ("def test_me(stride_server): ...", "*use `async def`*pytest.mark.asyncio*"),
+        ("async def test_me(stride_client): ...", "*use `async def`*pytest.mark.asyncio*"),
         (
             "import pytest\n@pytest.mark.asyncio(loop_scope='module')\nasync def test_me(stride_client): ...",
             "*set asyncio_default_fixture_loop_scope = module*",

@@ -1,4 +1,4 @@
-"""A place inside a listing, as text that outlives the process."""
+"""A position in a listing, as text that outlives the process. Pure."""
 
 from __future__ import annotations
 
@@ -14,45 +14,46 @@ VERSION = 1
 Scalar = str | int | bool | None
 
 
-class _Written(msgspec.Struct, forbid_unknown_fields=True):
+class _Stored(msgspec.Struct, forbid_unknown_fields=True):
     v: int
     query: dict[str, Scalar]
     place: dict[str, Scalar]
 
 
-_read = msgspec.json.Decoder(_Written).decode
+_read = msgspec.json.Decoder(_Stored).decode
 
 
 @attrs.frozen
 class Bookmark:
-    """Behind which item a listing stood.
-
-    `query` is what was listed (kind, path with the site's id, filters, bounds, order), so that a bookmark is refused by
-    another listing; page size and `max_items` are no part of it. `place` is empty at the very start.
-    """
+    """The position after one item of a listing. `dumps` and `loads` convert it to text and back."""
 
     query: Mapping[str, str | int | bool | None]
+    """What was listed: kind, path with the site's id, filters, bounds and order.
+
+    Another listing refuses the bookmark. The page size, `max_items` and the base URL are not included.
+    """
     place: Mapping[str, str | int | bool | None]
+    """The position: a key, or a cursor or offset with the id of the item. Empty at the start of the listing."""
 
     def dumps(self) -> str:
-        """One line of JSON."""
-        return msgspec.json.encode(_Written(VERSION, dict(self.query), dict(self.place))).decode()
+        """Return the bookmark as one line of JSON."""
+        return msgspec.json.encode(_Stored(VERSION, dict(self.query), dict(self.place))).decode()
 
     @classmethod
     def loads(cls, text: str | bytes) -> Bookmark:
-        """The bookmark that `dumps` wrote.
+        """Return the bookmark for a text that `dumps` returned.
 
         Raises:
-            StaleBookmark: the text is no bookmark, or of a version this client does not read.
+            StaleBookmark: The text is not a bookmark, or has a version that this client cannot read.
         """
         try:
             version = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get("v")
             if version is not None and bytes(version) != str(VERSION).encode():
                 raise StaleBookmark(f"the bookmark has version {bytes(version).decode()}; this client reads {VERSION}")
-            written = _read(text)
+            stored = _read(text)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            raise StaleBookmark(f"this is no bookmark: {error}") from error
-        return cls(written.query, written.place)
+            raise StaleBookmark(f"the text is not a bookmark: {error}") from error
+        return cls(stored.query, stored.place)
 
 
 def check_listing(bookmark: Bookmark, query: Mapping[str, Scalar]) -> None:

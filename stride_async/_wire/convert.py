@@ -1,4 +1,4 @@
-"""The one converter between the service's JSON and our models."""
+"""From the service's JSON to the models. Pure."""
 
 from __future__ import annotations
 
@@ -55,25 +55,25 @@ for _kind in (str, int, bool):
 
 
 def _register(model: type[Any], **wire_names: str) -> None:
-    """Structure `model` from an object: null counts as absent, unknown fields go to `extra`."""
+    """Let the converter structure `model` from an object. Null counts as missing; unknown fields go to `extra`."""
     names = {field.name: wire_names.get(field.name, field.name) for field in attrs.fields(model)}
-    keeps_more = names.pop("extra", None) is not None
+    has_extra = names.pop("extra", None) is not None
     renames = {name: override(rename=wire) for name, wire in names.items()}
-    if keeps_more:
+    if has_extra:
         renames["extra"] = override(omit=True)
     known = frozenset(names.values())
 
     @cache
     def structure() -> Callable[[Mapping[str, Any], Any], Any]:
-        # Written and compiled by cattrs when the first one is read, so that the import need not wait for it.
+        # cattrs generates and compiles this function when the first object is read, which keeps the import fast.
         return make_dict_structure_fn(model, _converter, None, **renames)  # type: ignore[arg-type]  # cattrs types the keywords as one
 
     def read(value: object, _: object) -> Any:
         if not isinstance(value, dict):
             raise TypeError(f"expected object, found {type(value).__name__}")
-        made = structure()({name: part for name, part in value.items() if part is not None}, model)
-        more = {name: part for name, part in value.items() if name not in known} if keeps_more else None
-        return attrs.evolve(made, extra=more) if more else made
+        structured = structure()({name: part for name, part in value.items() if part is not None}, model)
+        extra = {name: part for name, part in value.items() if name not in known} if has_extra else None
+        return attrs.evolve(structured, extra=extra) if extra else structured
 
     _converter.register_structure_hook(model, read)
 
@@ -94,10 +94,10 @@ _register(
 
 
 def json_of(raw: bytes | msgspec.Raw, path: str = "$") -> Any:
-    """The decoded JSON value.
+    """Return the decoded JSON value.
 
     Raises:
-        DecodeError: it is no JSON, or nested deeper than can be read.
+        DecodeError: The bytes are not JSON, or are nested too deeply.
     """
     try:
         return msgspec.json.decode(raw)
@@ -106,39 +106,38 @@ def json_of(raw: bytes | msgspec.Raw, path: str = "$") -> Any:
 
 
 def structure(value: object, model: type[M], raw: bytes, path: str = "$") -> M:
-    """A decoded JSON value as one of the models.
+    """Return a decoded JSON value as one of the models.
 
     Raises:
-        DecodeError: naming the path of the first misfit and how many more there are.
+        DecodeError: The value does not match the model. The message names the first mismatch and counts the others.
     """
     try:
         return _converter.structure(value, model)
     except (cattrs.BaseValidationError, TypeError, ValueError) as error:
-        first, *more = cattrs.transform_error(error, path, _in_words)
-        words, _, where = first.rpartition(" @ ")
-        note = f"{words} (and {len(more)} more)" if more else words
-        raise undecodable(where or path, raw, note) from error
+        first, *more = cattrs.transform_error(error, path, _description)
+        message, _, where = first.rpartition(" @ ")
+        raise undecodable(where or path, raw, f"{message} (and {len(more)} more)" if more else message) from error
 
 
-def _in_words(error: BaseException, _: type | None) -> str:
+def _description(error: BaseException, _: type | None) -> str:
     return f"required field {error} missing" if isinstance(error, KeyError) else str(error)
 
 
 def undecodable(path: str, raw: bytes, why: str) -> DecodeError:
-    """The error of an element at `path`; its bytes are kept whole."""
+    """Return the error for an element at `path`, with all its bytes."""
     return DecodeError(f"{why} @ {path}").with_facts(path=path, raw=raw)
 
 
-def object_at(raw: bytes | msgspec.Raw, model: type[M], path: str = "$", **more: str) -> M:
-    """An element of an answer as a model; `more` are fields told elsewhere, where the element lacks them."""
+def object_at(raw: bytes | msgspec.Raw, model: type[M], path: str = "$", **defaults: str) -> M:
+    """Return an element of a response as a model. `defaults` are fields to add if the element lacks them."""
     value = json_of(raw, path)
-    if more and isinstance(value, dict):
-        value = {**more, **value}
+    if defaults and isinstance(value, dict):
+        value = {**defaults, **value}
     return structure(value, model, bytes(raw), path)
 
 
 def site_at(raw: bytes | msgspec.Raw, path: str, links: Mapping[str, str]) -> Site:
-    """A site: an id string, or an object with `id` or `cloudId` (protocol 4.10)."""
+    """Return a site from an id, or from an object with `id` or `cloudId` (protocol 4.10)."""
     value = json_of(raw, path)
     if isinstance(value, str):
         return Site(id=value, url=links.get(value))
@@ -148,26 +147,26 @@ def site_at(raw: bytes | msgspec.Raw, path: str, links: Mapping[str, str]) -> Si
                 url = value.get("url") or links.get(value[name])
                 extra = {key: part for key, part in value.items() if key not in {name, "url"}}
                 return Site(id=value[name], url=url if isinstance(url, str) else None, extra=extra)
-    raise undecodable(path, bytes(raw), f"expected a site's id, found {type(value).__name__}")
+    raise undecodable(path, bytes(raw), f"expected the id of a site, found {type(value).__name__}")
 
 
 def module_at(raw: bytes | msgspec.Raw, path: str, kind: str) -> Module:
-    """A module's descriptor with its key (protocol 4.11, 6.1)."""
+    """Return a module from its descriptor, which includes its key (protocol 4.11, 6.1)."""
     value = json_of(raw, path)
     if not isinstance(value, dict) or not isinstance(value.get("key"), str):
-        raise undecodable(path, bytes(raw), "expected a module's descriptor with a key")
+        raise undecodable(path, bytes(raw), "expected the descriptor of a module, with a key")
     return Module(key=value["key"], type=kind, descriptor={name: part for name, part in value.items() if name != "key"})
 
 
 def id_at(raw: bytes | msgspec.Raw, path: str) -> str:
-    """An id string, as in a roster (protocol 4.5)."""
+    """Return a user id, as in a roster (protocol 4.5)."""
     value = json_of(raw, path)
     if not isinstance(value, str):
-        raise undecodable(path, bytes(raw), f"expected a user's id, found {type(value).__name__}")
+        raise undecodable(path, bytes(raw), f"expected the id of a user, found {type(value).__name__}")
     return value
 
 
-# The structs of one message hold strings only: the collector need not know them.
+# The structs for a message contain only strings, so the garbage collector need not track them.
 class _Sender(msgspec.Struct, gc=False):
     id: str
 
@@ -194,17 +193,17 @@ _body = msgspec.json.Decoder(_Body).decode
 
 
 def message_at(raw: bytes, path: str) -> Message:
-    """A message; its body stays undecoded (protocol 4.3).
+    """Return a message. Its body is not decoded here (protocol 4.3).
 
     Raises:
-        DecodeError: naming the path of what is missing or malformed.
+        DecodeError: A field is missing or malformed; the error's `path` names it.
     """
     try:
         fields = _fields(raw)
         ts = parse_nanoseconds(fields.ts)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        words, _, where = str(error).partition(" - at `$")
-        raise undecodable(path + where.rstrip("`"), raw, words) from error
+        message, _, where = str(error).partition(" - at `$")
+        raise undecodable(path + where.rstrip("`"), raw, message) from error
     except ValueError as error:
         raise undecodable(f"{path}.ts", raw, str(error)) from error
     text = fields.text
@@ -212,7 +211,7 @@ def message_at(raw: bytes, path: str) -> Message:
 
 
 def _text_of(raw: bytes, path: str) -> str:
-    """The plain text of a message that came without one."""
+    """Return the plain text of a message that the service sent without one."""
     try:
         return Document.from_json(_body(raw).body).to_text()
     except (msgspec.DecodeError, ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""File names from strangers, made safe for any file system."""
+"""File names that the service provides, made safe for any file system. Pure."""
 
 from __future__ import annotations
 
@@ -7,54 +7,57 @@ import unicodedata
 from collections.abc import Collection
 
 LONGEST_NAME_BYTES = 200
-"""Of UTF-8; 255 is the common limit, less what our own endings and a mark against collisions need."""
+"""Of UTF-8. The usual limit is 255; the rest is for our own extensions."""
 NAMELESS = "file"
 _FORBIDDEN = frozenset('/\\:*?"<>|')
-_HIDDEN_KINDS = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Control, format (bidi among them), surrogate, private, unassigned, line and paragraph separator."""
+# Unicode categories: control, format (such as bidi marks), surrogate, private use, unassigned, line and paragraph
+# separator.
+_INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _RESERVED = frozenset(
     {"con", "prn", "aux", "nul", "conin$", "conout$", "clock$"}
     | {f"{port}{number}" for port in ("com", "lpt") for number in "0123456789¹²³"}
 )
 
+# The extensions of our own unfinished downloads, and of the file with their state.
 _UNFINISHED = re.compile(r"\.(part(?:\.json)?)$", re.IGNORECASE)
-"""What our own unfinished files, and the notes beside them, end in."""
 
 
-def safe_name(told: str | None, mark: str = "", taken: Collection[str] = ()) -> str:
-    """A plain file name made of what the service told: no path, nothing invisible, nothing a system reserves.
+def safe_name(name: str | None, mark: str = "", used: Collection[str] = ()) -> str:
+    """Return a plain file name for a name from the service.
 
-    Nor what an unfinished file is called. At most `LONGEST_NAME_BYTES` of UTF-8, with its ending kept where that fits.
-    Where the name is among `taken` (the `name_key`s of others), `mark` goes before the ending, and then a number.
+    It is not a path, has no invisible characters, and is neither reserved by an operating system nor the name of an
+    unfinished download. It has at most `LONGEST_NAME_BYTES` bytes of UTF-8, with the extension preserved if possible.
+    `used` contains the `name_key` of other files. If the name is among them, `mark` is added before the extension, and
+    a number if that does not suffice.
     """
-    name = unicodedata.normalize("NFC", told or "")
-    name = "".join("_" if c in _FORBIDDEN or unicodedata.category(c) in _HIDDEN_KINDS else c for c in name)
+    name = unicodedata.normalize("NFC", name or "")
+    name = "".join("_" if c in _FORBIDDEN or unicodedata.category(c) in _INVISIBLE_CATEGORIES else c for c in name)
     name = name.strip(" .") or NAMELESS
     if name.partition(".")[0].rstrip(" ").casefold() in _RESERVED:
         name = f"_{name}"
-    stem, ending = _parted(name)
-    candidate, number = _fitted(stem, "", ending), 1
+    stem, extension = _split(name)
+    candidate, number = _fitted(stem, "", extension), 1
     mark = "".join(c for c in mark if c.isascii() and c.isalnum())[:16]
-    while name_key(candidate) in taken:
+    while name_key(candidate) in used:
         addition = " ".join(filter(None, (mark, str(number) if number > 1 or not mark else "")))
-        candidate, number = _fitted(stem, f" ({addition})", ending), number + 1
+        candidate, number = _fitted(stem, f" ({addition})", extension), number + 1
     return candidate
 
 
 def name_key(name: str) -> str:
-    """What two names share when a file system may take them for one: case and composition do not count."""
+    """Return a key that two names share if a file system may regard them as equal, by case or Unicode composition."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
-def _parted(name: str) -> tuple[str, str]:
-    stem, dot, ending = name.rpartition(".")
-    if not stem or not ending.isalnum() or len(ending.encode()) > 16:
+def _split(name: str) -> tuple[str, str]:
+    stem, dot, extension = name.rpartition(".")
+    if not stem or not extension.isalnum() or len(extension.encode()) > 16:
         return name, ""
-    return stem, dot + ending
+    return stem, dot + extension
 
 
-def _fitted(stem: str, addition: str, ending: str) -> str:
-    """The stem cut, at a character's edge, to what the rest leaves."""
-    room = LONGEST_NAME_BYTES - len(addition.encode()) - len(ending.encode())
+def _fitted(stem: str, addition: str, extension: str) -> str:
+    """Return the parts of a name joined, with the stem cut at a character so that all fits."""
+    room = LONGEST_NAME_BYTES - len(addition.encode()) - len(extension.encode())
     stem = stem.encode()[:room].decode("utf-8", "ignore").rstrip(" .") or "_"
-    return _UNFINISHED.sub(r"_\1", stem + addition + ending)
+    return _UNFINISHED.sub(r"_\1", stem + addition + extension)

@@ -1,4 +1,4 @@
-"""A call as a value: what goes over the wire, and how its answer is read."""
+"""A call as a value: what is sent, and how its response is read. Pure."""
 
 from __future__ import annotations
 
@@ -15,48 +15,47 @@ Query = tuple[tuple[str, str], ...]
 
 @attrs.frozen
 class Response:
-    """A whole answer, whatever its status."""
+    """A complete response with any status. Header names are case-insensitive."""
 
     status: int
+    # Not in the repr: the response of the token call contains a token, and a careless service may echo one elsewhere.
     headers: Mapping[str, str] = attrs.field(repr=False)
-    """Names compare without regard to case."""
     body: bytes = attrs.field(repr=False)
-    """Neither is shown: the token call's body holds a token, and a careless service may say one back in either."""
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Request(Generic[T]):
-    """A call that knows its answer's type: `send(Request[T])` gives `T`."""
+    """A call and the type of its result: sending a `Request[T]` returns a `T`."""
 
     method: str
     path: str
-    """From the base URL on, percent-encoded as it goes out."""
+    """The path below the base URL, percent-encoded."""
     read: Callable[[Response], T]
-    """Gives the value of a good answer (2xx); raises DecodeError."""
+    """Return the value of a successful response (2xx), or raise `DecodeError`."""
     query: Query = ()
     body: bytes | None = None
     content_type: str | None = None
     accept: str = "application/json"
     limit_key: str | None = None
-    """Whose limit this call counts against (protocol 3.4): a conversation id or `user/ID`; None: nobody's."""
+    """What the call's rate limit belongs to (protocol 3.4): a conversation id, or `user/ID`. None means no limit."""
     repeatable: bool = True
-    """May be sent again although the service may have acted on it already."""
+    """Whether the call may be retried although the service may have acted on it already."""
     authorized: bool = True
-    """Carries the bearer token."""
+    """Whether the bearer token is sent."""
     url: str | None = None
-    """The whole address where the call does not go below the base URL (the token call)."""
+    """The complete URL of a call that does not go below the base URL, such as the token call."""
     gone_is_done: bool = False
-    """A 404 after an attempt nobody answered means that attempt worked (DELETE)."""
+    """Whether a 404 means success after an attempt without a response, because that attempt deleted it (DELETE)."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
 
 def segment(value: str, what: str) -> str:
-    """One path segment from an opaque id; colons stay as they are (protocol 1.2).
+    """Return an opaque id as one path segment. Colons are not escaped (protocol 1.2).
 
     Raises:
-        ValueError: the id is empty.
+        ValueError: The id is empty or cannot be encoded as UTF-8.
     """
     if not value:
         raise ValueError(f"the {what} is empty")
@@ -65,4 +64,4 @@ def segment(value: str, what: str) -> str:
     try:
         return quote(value, safe=":")
     except UnicodeEncodeError as error:
-        raise ValueError(f"the {what} {value!r} cannot be written in UTF-8") from error
+        raise ValueError(f"the {what} {value!r} cannot be encoded as UTF-8") from error

@@ -1,1 +1,1 @@
-"""Adapters to what others made, one a module; each needs an extra of its own."""
+"""Adapters to other packages, one in each module. Each needs an extra of its own."""

@@ -1,7 +1,7 @@
-"""What the client does, as OpenTelemetry spans.
+"""OpenTelemetry spans for the calls of a client.
 
-Names are those of the semantic conventions for HTTP clients. Nothing here carries a token, a body, a query or the words
-of an error: paths hold ids, and no more is told.
+Attributes follow the semantic conventions for HTTP clients. Spans contain ids, in paths, but never a token, a body, a
+query or the message of an error.
 """
 
 from __future__ import annotations
@@ -28,45 +28,46 @@ from stride_async._settings import Settings
 
 __all__ = ["instrument"]
 
-_TOKEN_PATH = "/oauth/token"  # noqa: S105  # a path, no secret
-_WORDS = frozenset(
+_TOKEN_PATH = "/oauth/token"  # noqa: S105  # a path, not a secret
+# The path segments that are the service's own; all others are ids (protocol 5).
+_FIXED_SEGMENTS = frozenset(
     {
         *("app", "archive", "context", "convert", "conversation", "history", "lookup", "me", "media", "message"),
         *("module", "oauth", "pf-editor-service", "recent", "render", "roster", "scim", "site", "state", "token"),
         *("unarchive", "user", "users", "Users", "chat"),
     }
 )
-"""Segments of paths that are the service's own words; all others are somebody's ids (protocol 5)."""
 
 
 def instrument(settings: Settings, *, tracer_provider: TracerProvider | None = None) -> Settings:
-    """Settings whose clients tell each call as a span below the caller's current one, each attempt as a span below it.
+    """Return settings whose clients report each call as a span, with a child span for each attempt.
 
-    An `on_event` that is there already goes on being called. Waits are events of the call's span; pages and tokens are
-    events of the span that is current where they come in. `tracer_provider`: the global one unless given.
+    The span of a call is a child of the caller's current span. Waits are events of the call's span. Pages and tokens
+    are events of the span that is current when they arrive. An `on_event` of the settings is still called.
+    `tracer_provider` defaults to the global one.
     """
-    spans, told = _Spans(settings, tracer_provider), settings.on_event
-    return attrs.evolve(settings, on_event=spans.take if told is None else _both(spans.take, told))
+    spans, on_event = _Spans(settings, tracer_provider), settings.on_event
+    return attrs.evolve(settings, on_event=spans.receive if on_event is None else _both(spans.receive, on_event))
 
 
 def _both(first: Callable[[Event], None], second: Callable[[Event], None]) -> Callable[[Event], None]:
-    def take(event: Event) -> None:
+    def receive(event: Event) -> None:
         first(event)
         second(event)
 
-    return take
+    return receive
 
 
 @attrs.define
 class _Open:
-    """The spans of a call under way."""
+    """The open spans of one call."""
 
     call: Span
     attempt: Span | None = None
 
 
 class _Spans:
-    """The spans of all calls under way, by the number that their events carry."""
+    """The open spans of all calls, by the number that the events of a call share."""
 
     def __init__(self, settings: Settings, tracer_provider: TracerProvider | None) -> None:
         self._tracer: Tracer = trace.get_tracer("stride_async", tracer_provider=tracer_provider)
@@ -74,13 +75,13 @@ class _Spans:
         self._at_token_endpoint = _server(settings.token_url or settings.base_url)
         self._open: dict[int, _Open] = {}
 
-    def take(self, event: Event) -> None:
-        """Begin, add to, or end a span."""
+    def receive(self, event: Event) -> None:
+        """Start, annotate or end a span."""
         match event:
             case CallStarted():
                 self._open[event.call] = _Open(self._span(event))
             case AttemptStarted() if (call := self._open.get(event.call)) is not None:
-                call.attempt = self._span(event, below=call.call)
+                call.attempt = self._span(event, parent=call.call)
                 if event.attempt > 1:
                     call.attempt.set_attribute("http.request.resend_count", event.attempt - 1)
             case AttemptEnded() if (call := self._open.get(event.call)) is not None and call.attempt is not None:
@@ -97,7 +98,7 @@ class _Spans:
             case TokenRefreshed(expires_in=seconds):
                 trace.get_current_span().add_event("token", {} if seconds is None else {"stride.token.life": seconds})
 
-    def _span(self, event: CallStarted | AttemptStarted, *, below: Span | None = None) -> Span:
+    def _span(self, event: CallStarted | AttemptStarted, *, parent: Span | None = None) -> Span:
         template = _template(event.path)
         attributes: dict[str, AttributeValue] = {
             "http.request.method": event.method,
@@ -105,7 +106,7 @@ class _Spans:
             "url.template": template,
             **(self._at_token_endpoint if event.path == _TOKEN_PATH else self._at_service),
         }
-        context = None if below is None else trace.set_span_in_context(below)
+        context = None if parent is None else trace.set_span_in_context(parent)
         return self._tracer.start_span(
             f"{event.method} {template}", context=context, kind=SpanKind.CLIENT, attributes=attributes
         )
@@ -118,12 +119,12 @@ def _server(url: str) -> dict[str, AttributeValue]:
 
 
 def _template(path: str) -> str:
-    """The path with `{id}` in place of what is not the service's own word: few names for many calls."""
-    return "/".join(segment if not segment or segment in _WORDS else "{id}" for segment in path.split("/"))
+    """Return the path with `{id}` for each id, so that many calls share few span names."""
+    return "/".join(segment if not segment or segment in _FIXED_SEGMENTS else "{id}" for segment in path.split("/"))
 
 
 def _end(span: Span, status: int | None, error: str | None) -> None:
-    """An answer of 400 and above is an error, too; of the error's words only its class is told."""
+    """End a span. A status of 400 and above counts as an error. Of an error's text only the class is recorded."""
     if status is not None:
         span.set_attribute("http.response.status_code", status)
         if status >= 400:

@@ -59,7 +59,7 @@ async def test_messages_are_wrapped_between_words(
     ("changes", "code", "message"),
     [
         ({"STRIDE_BASE_URL": None}, 2, "set STRIDE_BASE_URL"),
-        ({"STRIDE_BASE_URL": "localhost:8080"}, 2, "expected something like http://127.0.0.1:8080"),
+        ({"STRIDE_BASE_URL": "localhost:8080"}, 2, "is not a valid http(s) URL, such as http://127.0.0.1:8080"),
         ({"STRIDE_CLOUD_ID": None}, 2, "set STRIDE_CLOUD_ID"),
         ({"STRIDE_CLIENT_SECRET": None}, 2, "set STRIDE_CLIENT_SECRET, or STRIDE_TOKEN"),
         ({"STRIDE_CLIENT_SECRET": "wrong"}, 4, "STRIDE_CLIENT_ID and STRIDE_CLIENT_SECRET"),

@@ -50,7 +50,7 @@ def test_a_bookmark_survives_being_text(query, place):
 )
 def test_what_is_no_bookmark_is_stale(text):
     """Whatever it is, the error is the same."""
-    with pytest.raises(StaleBookmark, match="this is no bookmark"):
+    with pytest.raises(StaleBookmark, match="the text is not a bookmark"):
         Bookmark.loads(text)
 
 

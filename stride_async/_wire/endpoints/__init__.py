@@ -1,1 +1,1 @@
-"""One function for each call of the service; each gives a `Request` (protocol 5)."""
+"""One function for each call of the service, which returns it as a `Request` (protocol 5). Pure."""

@@ -1,4 +1,4 @@
-"""Conversations and their rosters (protocol 5.2 to 5.9)."""
+"""Conversations and their rosters (protocol 5.2 to 5.9). Pure."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Privacy = Literal["public", "private"]
 
 
 def conversations_path(cloud_id: str) -> str:
-    """`/site/{cloudId}/conversation`."""
+    """Return `/site/{cloudId}/conversation`."""
     return f"/site/{segment(cloud_id, 'cloud id')}/conversation"
 
 
 def conversation_path(cloud_id: str, conversation_id: str) -> str:
-    """`/site/{cloudId}/conversation/{conversationId}`."""
+    """Return `/site/{cloudId}/conversation/{conversationId}`, below called `{cv}`."""
     return f"{conversations_path(cloud_id)}/{segment(conversation_id, 'conversation id')}"
 
 
 def user_path(cloud_id: str, user_id: str) -> str:
-    """`/site/{cloudId}/conversation/user/{userId}`: the direct conversation with one person."""
+    """Return `/site/{cloudId}/conversation/user/{userId}`, the path of the direct conversation with a user."""
     return f"{conversations_path(cloud_id)}/user/{segment(user_id, 'user id')}"
 
 
@@ -43,9 +43,9 @@ def list_conversations(
     if sort not in {None, "asc", "desc"}:
         raise ValueError(f"sort is {sort!r}; expected 'asc', 'desc' or None")
     filters = [
-        ("include-private", _word(include_private)),
-        ("include-archived", _word(include_archived)),
-        ("exclude-direct", _word(exclude_direct)),
+        ("include-private", _flag(include_private)),
+        ("include-archived", _flag(include_archived)),
+        ("exclude-direct", _flag(exclude_direct)),
     ]
     if query:
         filters.append(("query", query))
@@ -60,14 +60,16 @@ def list_conversations(
     )
 
 
-def _word(flag: bool) -> str:
-    return "true" if flag else "false"
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
 
 
 def create_conversation(cloud_id: str, *, name: str, privacy: Privacy, topic: str) -> Request[str]:
-    """`POST /site/{cloudId}/conversation`: the new id (protocol 5.3). May not be repeated: each call makes a room."""
-    if not name.strip():
-        raise ValueError("the conversation's name is empty")
+    """`POST /site/{cloudId}/conversation` (protocol 5.3). Reads the new id.
+
+    Not repeatable: each call creates a room.
+    """
+    _check_name(name)
     _check_privacy(privacy)
     body = {"name": name, "privacy": privacy, "topic": topic}
     return json_call("POST", conversations_path(cloud_id), entity_id, body, repeatable=False)
@@ -87,15 +89,15 @@ def _conversation(response: Response) -> Conversation:
 def update_conversation(
     cloud_id: str, conversation_id: str, *, name: str | None, topic: str | None, privacy: Privacy | None
 ) -> Request[Conversation | None]:
-    """`PATCH {cv}` with what is to change; None when the service answers without a body (protocol 5.5)."""
-    if name is not None and not name.strip():
-        raise ValueError("the conversation's name is empty")
+    """`PATCH {cv}` with the changes (protocol 5.5). Reads None if the response has no body."""
+    if name is not None:
+        _check_name(name)
     if privacy is not None:
         _check_privacy(privacy)
     fields = {"name": name, "topic": topic, "privacy": privacy}
     changes = {key: value for key, value in fields.items() if value is not None}
     if not changes:
-        raise ValueError("nothing to update: give name, topic or privacy")
+        raise ValueError("nothing to update; pass name, topic or privacy")
     return json_call(
         "PATCH",
         conversation_path(cloud_id, conversation_id),
@@ -103,6 +105,11 @@ def update_conversation(
         changes,
         limit_key=conversation_id,
     )
+
+
+def _check_name(name: str) -> None:
+    if not name.strip():
+        raise ValueError("the conversation's name is empty")
 
 
 def _check_privacy(privacy: str) -> None:
@@ -118,7 +125,7 @@ def set_archived(cloud_id: str, conversation_id: str, *, archived: bool) -> Requ
 
 
 def roster(cloud_id: str, conversation_id: str) -> OffsetListing[str]:
-    """`GET {cv}/roster`: user ids in the service's order (protocol 5.7)."""
+    """`GET {cv}/roster` (protocol 5.7). Lists user ids in the order of the service."""
     return OffsetListing(
         kind="roster",
         path=f"{conversation_path(cloud_id, conversation_id)}/roster",
@@ -133,11 +140,11 @@ def change_roster(
 ) -> Request[None]:
     """`PATCH {cv}/roster` with `add` or `remove` (protocol 5.8)."""
     if not user_ids or not all(user_ids):
-        raise ValueError(f"no user to {verb}: give one or more user ids, none of them empty")
+        raise ValueError(f"no user to {verb}; pass one or more user ids, none of them empty")
     path = f"{conversation_path(cloud_id, conversation_id)}/roster"
     return json_call("PATCH", path, nothing, {verb: list(user_ids)}, limit_key=conversation_id)
 
 
 def direct_conversation(cloud_id: str, user_id: str) -> Request[Conversation]:
-    """`GET /site/{cloudId}/conversation/user/{userId}`: opened where there is none yet (protocol 5.9)."""
+    """`GET /site/{cloudId}/conversation/user/{userId}` (protocol 5.9). Creates the conversation if there is none."""
     return Request(method="GET", path=user_path(cloud_id, user_id), read=_conversation, limit_key=f"user/{user_id}")

@@ -1,4 +1,4 @@
-"""Media: where bodies go and come from, and what an upload gives (protocol 9)."""
+"""Media: upload, download, delete (protocol 9). Pure."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from stride_async._wire.request import Request, Response, segment
 
 
 def upload_media(cloud_id: str, conversation_id: str, name: str) -> Request[Media]:
-    """`POST {cv}/media?name=`; the body is streamed beside it (protocol 9.1). May not be repeated.
+    """`POST {cv}/media?name=` (protocol 9.1). The body is streamed apart from this value. Not repeatable.
 
     Raises:
-        ValueError: the name is empty or cannot be written in UTF-8.
+        ValueError: The name is empty or cannot be encoded as UTF-8.
     """
     if not name:
-        raise ValueError("the upload has no name: give name=…")
+        raise ValueError("the upload has no name; pass name=…")
     try:
         quote(name)
     except UnicodeEncodeError as error:
-        raise ValueError(f"the name {name!r} cannot be written in UTF-8") from error
+        raise ValueError(f"the name {name!r} cannot be encoded as UTF-8") from error
     return Request(
         method="POST",
         path=f"{conversation_path(cloud_id, conversation_id)}/media",
@@ -53,7 +53,7 @@ def _uploaded(conversation_id: str) -> Callable[[Response], Media]:
 
 
 def get_media(cloud_id: str, conversation_id: str, media_id: str) -> Request[None]:
-    """`GET {cv}/media/{mediaId}`: the body is streamed (protocol 9.3)."""
+    """`GET {cv}/media/{mediaId}` (protocol 9.3). The body is streamed apart from this value."""
     return Request(
         method="GET",
         path=_media_path(cloud_id, conversation_id, media_id),

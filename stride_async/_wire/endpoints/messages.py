@@ -1,4 +1,4 @@
-"""Messages: sending, changing, reading (protocol 5.10 to 5.17)."""
+"""Messages: send, change, read (protocol 5.10 to 5.17). Pure."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from stride_async.document import Document
 
 
 def encoded(content: Content) -> tuple[bytes, str]:
-    """What to send and its content type (protocol 5.10): plain text, markdown, or a bare document.
+    """Return the body of a message and its content type: plain text, Markdown, or a bare document (protocol 5.10).
 
     Raises:
-        ValueError: the text is empty, or the document breaks the schema; names the first problem's path.
+        ValueError: The text is empty, or the document does not match the schema. The message names the first problem.
     """
     if isinstance(content, str):
         return _text(content), "text/plain; charset=utf-8"
@@ -41,13 +41,13 @@ def _text(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"the message cannot be written in UTF-8: {error}") from error
+        raise ValueError(f"the message cannot be encoded as UTF-8: {error}") from error
 
 
 def send_message(messages: str, limit_key: str, content: Content) -> Request[str]:
-    """`POST …/message`: the new message's id (protocol 5.10, 5.11). May not be repeated: each call sends one.
+    """`POST …/message` (protocol 5.10, 5.11). Reads the id of the message. Not repeatable: each call sends one.
 
-    `messages` is the path of the conversation's, or of the direct conversation's, messages.
+    `messages` is the path of the messages of a conversation, or of a direct conversation.
     """
     body, content_type = encoded(content)
     return Request(
@@ -62,7 +62,7 @@ def send_message(messages: str, limit_key: str, content: Content) -> Request[str
 
 
 def edit_message(messages: str, limit_key: str, message_id: str, content: Content) -> Request[None]:
-    """`PUT …/message/{messageId}`; only the author may (protocol 5.12)."""
+    """`PUT …/message/{messageId}`, which only the author may call (protocol 5.12)."""
     body, content_type = encoded(content)
     return Request(
         method="PUT",
@@ -86,7 +86,7 @@ def delete_message(messages: str, limit_key: str, message_id: str) -> Request[No
 
 
 def get_message(messages: str, limit_key: str, message_id: str) -> Request[Message]:
-    """`GET …/message/{messageId}`, bare or wrapped (protocol 5.14)."""
+    """`GET …/message/{messageId}` (protocol 5.14). Reads a bare or a wrapped message."""
     return Request(
         method="GET",
         path=f"{messages}/{segment(message_id, 'message id')}",
@@ -118,12 +118,12 @@ def _one_message(response: Response) -> Message:
 def list_messages(
     messages: str, limit_key: str, *, after: Bound | None, before: Bound | None, oldest_first: bool
 ) -> HistoryListing:
-    """`GET …/message`, walked without loss (protocol 5.15)."""
+    """`GET …/message`, request by request (protocol 5.15)."""
     return history(messages, limit_key, after, before, oldest_first=oldest_first)
 
 
 def recent_messages(messages: str, limit_key: str, *, limit: int) -> Request[list[Message]]:
-    """`GET …/message/recent`: the latest, oldest first (protocol 5.16)."""
+    """`GET …/message/recent` (protocol 5.16). Reads the latest messages, oldest first."""
     if not 1 <= limit <= MOST_ITEMS_A_PAGE:
         raise ValueError(f"limit is {limit}; expected 1 to {MOST_ITEMS_A_PAGE}")
     return Request(
@@ -136,10 +136,10 @@ def recent_messages(messages: str, limit_key: str, *, limit: int) -> Request[lis
 
 
 def context_of(messages: str, limit_key: str, message_id: str, *, before: int, after: int) -> Request[list[Message]]:
-    """`GET …/message/{messageId}/context`: the message among its neighbours, oldest first (protocol 5.17)."""
+    """`GET …/message/{messageId}/context` (protocol 5.17). Reads the message and its neighbors, oldest first."""
     if before < 0 or after < 0 or before + after >= MOST_ITEMS_A_PAGE:
         raise ValueError(
-            f"before={before} and after={after}: expected 0 or more each and {MOST_ITEMS_A_PAGE - 1} at most in all"
+            f"before={before} and after={after}; expected 0 or more each, and at most {MOST_ITEMS_A_PAGE - 1} together"
         )
     return Request(
         method="GET",

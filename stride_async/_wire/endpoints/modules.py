@@ -1,4 +1,4 @@
-"""App modules of one conversation, and their state (protocol 5.19, 5.20)."""
+"""App modules of a conversation, and their state (protocol 5.19, 5.20). Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ _TYPES = frozenset(get_args(ModuleType))
 
 def _modules_path(cloud_id: str, conversation_id: str, kind: str) -> str:
     if kind not in _TYPES:
-        raise ValueError(f"{kind!r} is no module type the service lists; expected one of {', '.join(sorted(_TYPES))}")
+        raise ValueError(
+            f"{kind!r} is not a module type that the service lists; expected one of {', '.join(sorted(_TYPES))}"
+        )
     return f"{conversation_path(cloud_id, conversation_id)}/app/module/{kind}"
 
 
@@ -36,7 +38,7 @@ def list_modules(cloud_id: str, conversation_id: str, kind: ModuleType) -> Offse
 def put_module(
     cloud_id: str, conversation_id: str, kind: ModuleType, key: str, descriptor: Mapping[str, Json]
 ) -> Request[None]:
-    """`PUT {cv}/app/module/{type}/{key}`: create or update (protocol 5.19)."""
+    """`PUT {cv}/app/module/{type}/{key}`, which creates or updates a module (protocol 5.19)."""
     path = f"{_modules_path(cloud_id, conversation_id, kind)}/{segment(key, 'module key')}"
     return json_call("PUT", path, nothing, dict(descriptor), limit_key=conversation_id)
 
@@ -59,14 +61,14 @@ def _state_path(cloud_id: str, conversation_id: str, kind: str, key: str) -> str
 def set_glance(
     cloud_id: str, conversation_id: str, key: str, *, label: str, metadata: Mapping[str, Json] | None
 ) -> Request[None]:
-    """`PUT {cv}/app/module/chat:glance/{key}/state`, the later generation (protocol 5.20)."""
+    """`PUT {cv}/app/module/chat:glance/{key}/state`, the later form (protocol 5.20)."""
     body = {"label": label, "metadata": dict(metadata or {})}
     path = _state_path(cloud_id, conversation_id, "chat:glance", key)
     return json_call("PUT", path, nothing, body, limit_key=conversation_id)
 
 
 def set_configuration(cloud_id: str, conversation_id: str, key: str, *, configured: bool) -> Request[None]:
-    """`PUT {cv}/app/module/chat:configuration/{key}/state`, the later generation (protocol 5.20)."""
+    """`PUT {cv}/app/module/chat:configuration/{key}/state`, the later form (protocol 5.20)."""
     path = _state_path(cloud_id, conversation_id, "chat:configuration", key)
     return json_call("PUT", path, nothing, {"configured": configured}, limit_key=conversation_id)
 
@@ -80,7 +82,10 @@ def update_glance(
     user_id: str | None,
     metadata: Mapping[str, Json] | None,
 ) -> Request[None]:
-    """`POST /app/module/chat/conversation/chat:glance/{key}/state`: a site, a room or one user (protocol 5.20)."""
+    """`POST /app/module/chat/conversation/chat:glance/{key}/state`, the earlier form (protocol 5.20).
+
+    It applies to the entire site, to one conversation, or to one user.
+    """
     context = {"cloudId": cloud_id, "conversationId": conversation_id, "userId": user_id}
     body = {
         "context": {name: value for name, value in context.items() if value is not None},
@@ -92,7 +97,7 @@ def update_glance(
 
 
 def update_configuration(cloud_id: str, key: str, *, configured: bool, conversation_id: str) -> Request[None]:
-    """`POST /app/module/chat/conversation/chat:configuration/{key}/state` (protocol 5.20)."""
+    """`POST /app/module/chat/conversation/chat:configuration/{key}/state`, the earlier form (protocol 5.20)."""
     body = {"context": {"cloudId": cloud_id, "conversationId": conversation_id}, "configured": configured}
     path = f"/app/module/chat/conversation/chat:configuration/{segment(key, 'module key')}/state"
     return json_call("POST", path, nothing, body)

@@ -1,4 +1,4 @@
-"""Sites, the app's own account, users, and the document services (protocol 5.1, 5.21, 5.22)."""
+"""Sites, the app's own account, users, and the document services (protocol 5.1, 5.21, 5.22). Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stride_async.document import Document
 
 
 def list_sites() -> Request[list[Site]]:
-    """`GET /site/`, trailing slash included (protocol 5.1, 4.10)."""
+    """`GET /site/`, with the trailing slash (protocol 5.1, 4.10)."""
     return Request(method="GET", path="/site/", read=_sites)
 
 
@@ -26,7 +26,7 @@ def _sites(response: Response) -> list[Site]:
     try:
         links = msgspec.json.decode(response.body, type=_Links).links
     except msgspec.ValidationError:
-        links = {}  # The links are a convenience whose shape nobody has seen.
+        links = {}  # The links are a convenience, and their form is not known.
     return [site_at(raw, f"{path}[{index}]", links) for index, raw in enumerate(elements)]
 
 
@@ -50,9 +50,9 @@ def get_user(cloud_id: str, user_id: str) -> Request[User]:
 
 
 def find_user(cloud_id: str, email: str) -> Request[str | None]:
-    """`GET /users/lookup`: a user's id by e-mail address; None for a good answer without one (protocol 5.21)."""
+    """`GET /users/lookup` by email address (protocol 5.21). Reads the user's id, or None if there is none."""
     if not email:
-        raise ValueError("the e-mail address is empty")
+        raise ValueError("the email address is empty")
     return Request(
         method="GET",
         path="/users/lookup",
@@ -80,7 +80,7 @@ def _document(response: Response) -> Document:
 
 
 def render_document(document: Document) -> Request[str]:
-    """`POST /pf-editor-service/render`: plain text, never read as JSON (protocol 5.22)."""
+    """`POST /pf-editor-service/render` (protocol 5.22). Reads plain text; the response is never JSON."""
     return Request(
         method="POST",
         path="/pf-editor-service/render",

@@ -1,4 +1,4 @@
-"""How answers of the simple calls are read, and how JSON calls are made."""
+"""Reading the responses of simple calls, and creating calls with a JSON body. Pure."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def json_call(
     limit_key: str | None = None,
     repeatable: bool = True,
 ) -> Request[T]:
-    """A request with a JSON body.
+    """Return a request with a JSON body.
 
     Raises:
-        ValueError: the body holds something JSON cannot say.
+        ValueError: The body contains something that has no form in JSON.
     """
     try:
         text = msgspec.json.encode(body)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ValueError(f"{method} {path}: the body cannot be written as JSON: {error}") from error
+        raise ValueError(f"{method} {path}: the body cannot be encoded as JSON: {error}") from error
     return Request(
         method=method,
         path=path,
@@ -46,7 +46,7 @@ def json_call(
 
 
 def nothing(_: Response) -> None:
-    """Any good answer will do; its body, if any, says nothing of use."""
+    """Accept any successful response; its body, if any, is ignored."""
 
 
 class _Entity(msgspec.Struct):
@@ -57,7 +57,7 @@ _entity = msgspec.json.Decoder(_Entity).decode
 
 
 def entity_id(response: Response) -> str:
-    """The id in `{"id": …}` (protocol 4.6), whatever the content type says."""
+    """Return the id in `{"id": …}` (protocol 4.6), whatever the content type is."""
     try:
         return _entity(response.body).id
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -65,12 +65,12 @@ def entity_id(response: Response) -> str:
 
 
 def decoded(response: Response) -> Json:
-    """The JSON of the answer; None for an empty body."""
+    """Return the decoded JSON of the response, or None if the body is empty."""
     return json_of(response.body) if response.body.strip() else None
 
 
 def object_in(response: Response) -> dict[str, Any]:
-    """The JSON object of the answer."""
+    """Return the JSON object of the response."""
     value = json_of(response.body)
     if not isinstance(value, dict):
         raise undecodable("$", response.body, f"expected object, found {type(value).__name__}")
