@@ -1,6 +1,7 @@
-"""Listings of a service in a few lines each, and what asks a walk for everything.
+"""A service in memory for each kind of listing, and a loop that runs a walk against it.
 
-Written from the protocol (5.2, 5.7, 5.15), not from the client: requests in, bodies out, no loop and no socket.
+They follow the protocol (5.2, 5.7, 5.15), not the client: a request goes in and a body comes out, without event loop or
+socket.
 """
 
 from __future__ import annotations
@@ -14,16 +15,15 @@ import attrs
 
 from stride_async._wire.pages import Page
 
-MOST_REQUESTS = 3_000
-"""Beyond this a walk is taken to go round in circles."""
+MOST_REQUESTS = 3_000  # a walk with more of them does not end
 
 
 class Refused(Exception):
-    """The service answered 404."""
+    """The service responded with 404."""
 
 
 def walked(walk, service, *, wanted=None, on_undecodable=None) -> Iterator[Page]:
-    """The pages of a walk, empty ones too."""
+    """Yield the pages of a walk, including empty ones."""
     for _ in range(MOST_REQUESTS):
         step = walk.next(wanted)
         if step is None:
@@ -42,17 +42,17 @@ def walked(walk, service, *, wanted=None, on_undecodable=None) -> Iterator[Page]
 
 
 def items_of(pages) -> list:
-    """All items of the pages, in order."""
+    """Return all items of the pages, in order."""
     return [item for page in pages for item in page.items]
 
 
 def cut(pages, count):
-    """The first `count` items and the bookmark behind them; None where nothing was given."""
+    """Return the first `count` items and the bookmark after them, or None if there is no page."""
     items, bookmark = [], None
     for page in pages:
-        taken = min(count - len(items), len(page.items))
-        items += page.items[:taken]
-        bookmark = page.bookmark_after(taken)
+        count_here = min(count - len(items), len(page.items))
+        items += page.items[:count_here]
+        bookmark = page.bookmark_after(count_here)
         if len(items) == count:
             break
     return items, bookmark
@@ -60,7 +60,7 @@ def cut(pages, count):
 
 @attrs.define
 class Service:
-    """Counts its requests; `before` is called with the number of each, so that a test may change things."""
+    """Records its requests. `before` is called with the number of each request, so that a test can change the data."""
 
     before: Callable[[int], object] = attrs.field(default=lambda _: None, kw_only=True)
     requests: list = attrs.field(factory=list, init=False)
@@ -75,24 +75,23 @@ class Service:
 
 
 def instant(ts: int) -> str:
-    """RFC 3339 with nine digits."""
+    """Return an RFC 3339 instant with nine fraction digits."""
     return f"{(datetime(1970, 1, 1) + timedelta(seconds=ts // 10**9)).isoformat()}.{ts % 10**9:09}Z"
 
 
 def nanoseconds(text: str) -> int:
-    """Of an instant in UTC, with or without a fraction."""
-    whole, _, fraction = text.rstrip("Z").partition(".")
-    return round(datetime.fromisoformat(f"{whole}+00:00").timestamp()) * 10**9 + int(fraction.ljust(9, "0") or 0)
+    """Return the nanoseconds of an instant in UTC, with or without a fraction."""
+    seconds, _, fraction = text.rstrip("Z").partition(".")
+    return round(datetime.fromisoformat(f"{seconds}+00:00").timestamp()) * 10**9 + int(fraction.ljust(9, "0") or 0)
 
 
 @attrs.define
-class Talk(Service):
-    """A conversation: `(ts, id)` of each message; `order` is that of the elements in a page."""
+class HistoryService(Service):
+    """The history of a conversation, given the key of each message. `order` sorts the messages of a page."""
 
     messages: set = attrs.field(factory=set, converter=set)
     order: Callable[[list], list] = sorted
-    damaged: dict = attrs.field(factory=dict, kw_only=True)
-    """What is sent instead of the message with this id."""
+    damaged: dict = attrs.field(factory=dict, kw_only=True)  # the element to send for a message id
 
     def page(self, query):
         times = {key[1]: key[0] for key in self.messages}
@@ -112,41 +111,41 @@ class Talk(Service):
 
     def element(self, key):
         ts, name = key
-        whole = {"id": name, "sender": {"id": "u"}, "ts": instant(ts), "text": f"at {ts}", "body": None}
-        return self.damaged.get(name, whole)
+        element = {"id": name, "sender": {"id": "u"}, "ts": instant(ts), "text": f"at {ts}", "body": None}
+        return self.damaged.get(name, element)
 
 
 @attrs.define
-class Rooms(Service):
-    """A conversation list by name; the cursor is the last name given, so that it stays right under change."""
+class ConversationsService(Service):
+    """A list of conversations by name. The cursor is the last name of a page, which stays valid under changes."""
 
     names: list = attrs.field(factory=list, converter=list)
 
     def page(self, query):
-        limit, behind = int(query["limit"]), query.get("cursor", "")
-        found = [name for name in sorted(set(self.names)) if name > behind]
+        limit, last = int(query["limit"]), query.get("cursor", "")
+        found = [name for name in sorted(set(self.names)) if name > last]
         more = found[limit - 1] if len(found) > limit else ""
         values = [{"id": name, "name": name} for name in found[:limit]]
         return {"values": values, "cursor": more, "size": len(values), "limit": limit}
 
 
 @attrs.define
-class People(Service):
-    """A roster by `start` and `limit`, in the order people joined."""
+class RosterService(Service):
+    """A roster with `start` and `limit`, in the order in which people joined. It ignores what is not in `honors`."""
 
     ids: list = attrs.field(factory=list, converter=list)
-    honours: frozenset = frozenset({"start", "limit"})
+    honors: frozenset = frozenset({"start", "limit"})
     most: int = 75
 
     def page(self, query):
-        start = int(query["start"]) if "start" in self.honours else 0
-        limit = min(int(query["limit"]), self.most) if "limit" in self.honours else len(self.ids)
+        start = int(query["start"]) if "start" in self.honors else 0
+        limit = min(int(query["limit"]), self.most) if "limit" in self.honors else len(self.ids)
         return {"values": self.ids[start : start + limit]}
 
 
 @attrs.define
 class Scripted(Service):
-    """Answers page after page from a list, the last one again and again; bytes go out as they are."""
+    """Responds with one page of a list after the other, and then repeats the last one. Bytes are sent unchanged."""
 
     pages: list = attrs.field(factory=list)
 

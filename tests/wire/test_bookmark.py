@@ -1,4 +1,4 @@
-"""A place inside a listing as text."""
+"""Bookmarks as text."""
 
 import json
 
@@ -10,13 +10,13 @@ from stride_async import Bookmark, StaleBookmark
 from stride_async._wire.bookmark import check_listing
 
 QUERY = {"kind": "history", "path": "/site/s/conversation/c/message", "after": None, "order": "newest first"}
-words = st.one_of(st.text(), st.integers(-(2**63), 2**63 - 1), st.booleans(), st.none())
-dicts = st.dictionaries(st.text(), words, max_size=4)
+scalars = st.one_of(st.text(), st.integers(-(2**63), 2**63 - 1), st.booleans(), st.none())
+dicts = st.dictionaries(st.text(), scalars, max_size=4)
 
 
 @given(dicts, dicts)
-def test_a_bookmark_survives_being_text(query, place):
-    """One line of JSON, as str or bytes."""
+def test_a_bookmark_survives_storage_as_text(query, place):
+    """The text is one line of JSON; it is accepted as str or bytes."""
     text = Bookmark(query, place).dumps()
 
     assert Bookmark(query, place) == Bookmark.loads(text) == Bookmark.loads(text.encode())
@@ -48,15 +48,15 @@ def test_a_bookmark_survives_being_text(query, place):
         b"\0",
     ],
 )
-def test_what_is_no_bookmark_is_stale(text):
-    """Whatever it is, the error is the same."""
+def test_text_that_is_not_a_bookmark_is_refused(text):
+    """The error is the same for every kind of text."""
     with pytest.raises(StaleBookmark, match="the text is not a bookmark"):
         Bookmark.loads(text)
 
 
 @pytest.mark.parametrize("version", ["0", "2", '"1"', "1.0", "null", "true", "[1]"])
-def test_another_version_is_refused_by_name(version):
-    """Also when nothing else in it can be read by this client."""
+def test_a_bookmark_of_another_version_is_refused(version):
+    """The error names the version, even if nothing else in the text is readable."""
     with pytest.raises(StaleBookmark) as caught:
         Bookmark.loads(f'{{"v":{version},"where":[]}}')
 
@@ -64,7 +64,7 @@ def test_another_version_is_refused_by_name(version):
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         ({"kind": "roster"}, "kind is 'roster', here 'history'"),
         ({"path": "/site/s/conversation/d/message"}, "path is '/site/s/conversation/d/message', here '/site/s/"),
@@ -73,15 +73,15 @@ def test_another_version_is_refused_by_name(version):
         ({"query": "x", "after": "m"}, "after is 'm', here None; query is 'x', here None"),
     ],
 )
-def test_a_bookmark_of_another_listing_says_what_differs(change, words):
-    """Each word that differs, with both values."""
+def test_the_error_for_a_bookmark_of_another_listing_names_the_differences(change, message):
+    """It shows each part that differs, with both values."""
     with pytest.raises(StaleBookmark, match="the bookmark is of another listing") as caught:
         check_listing(Bookmark({**QUERY, **change}, {}), QUERY)
 
-    assert words in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_word_that_is_null_is_as_good_as_none():
-    """A filter that came later does not make older bookmarks stale."""
+def test_a_part_of_the_query_that_is_null_counts_as_missing():
+    """A filter that is added later does not invalidate older bookmarks."""
     check_listing(Bookmark({**QUERY, "new": None}, {}), QUERY)
     check_listing(Bookmark(QUERY, {}), {**QUERY, "new": None})

@@ -1,4 +1,4 @@
-"""Names from strangers."""
+"""File names made from names that the service provides."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stride_async._wire.names import LONGEST_NAME_BYTES, name_key, safe_name
 
 
 @pytest.mark.parametrize(
-    ("told", "safe"),
+    ("name", "safe"),
     [
         ("report.pdf", "report.pdf"),
         (None, "file"),
@@ -33,36 +33,36 @@ from stride_async._wire.names import LONGEST_NAME_BYTES, name_key, safe_name
         ("film.part.json", "film_part.json"),
     ],
 )
-def test_a_name_is_made_plain(told, safe):
-    """No path, nothing invisible, nothing reserved; the rest as it was."""
-    assert safe == safe_name(told)
+def test_a_name_becomes_a_plain_file_name(name, safe):
+    """It is not a path and has nothing invisible or reserved; the rest is unchanged."""
+    assert safe == safe_name(name)
 
 
-def test_a_long_name_keeps_its_ending():
-    """Cut at the edge of a character, never inside one."""
+def test_a_long_name_keeps_its_extension():
+    """It is cut between characters, never inside one."""
     name = safe_name("名" * 300 + ".jpeg")
 
     assert name.endswith(".jpeg")
     assert LONGEST_NAME_BYTES - 3 <= len(name.encode()) <= LONGEST_NAME_BYTES
 
 
-def test_names_that_some_file_systems_take_for_one_are_told_apart():
-    """By case and by composition."""
-    taken = {name_key("Straße.txt"), name_key("caf\u00e9.txt")}
+def test_names_that_some_file_systems_regard_as_equal_become_different():
+    """Such names differ only by case or by Unicode composition."""
+    used = {name_key("Straße.txt"), name_key("caf\u00e9.txt")}
 
-    assert safe_name("STRASSE.TXT", "0a1b-2c", taken) == "STRASSE (0a1b2c).TXT"
-    assert safe_name("cafe\u0301.txt", "", taken) == "caf\u00e9 (1).txt"
+    assert safe_name("STRASSE.TXT", "0a1b-2c", used) == "STRASSE (0a1b2c).TXT"
+    assert safe_name("cafe\u0301.txt", "", used) == "caf\u00e9 (1).txt"
 
 
 @given(st.lists(st.text(max_size=300), max_size=12), st.text(max_size=40))
 @example(["x" * 300, "X" * 300, "x" * 300], "id")
 @example(["x" * 195 + ".part" + "y" * 20, "x.part", "x.part"], "part")
 @example(["\ud800", "con.", "CON", " . "], "")
-def test_names_are_safe_and_told_apart(told, mark):
-    """Whatever comes: one plain, short, unique name for each."""
-    taken: set[str] = set()
-    for name in told:
-        safe = safe_name(name, mark, taken)
+def test_any_names_become_safe_and_unique(names, mark):
+    """Every name is plain, short, and different from the others."""
+    used: set[str] = set()
+    for name in names:
+        safe = safe_name(name, mark, used)
 
         assert safe == safe.strip(" .")
         assert 0 < len(safe.encode()) <= LONGEST_NAME_BYTES
@@ -70,5 +70,5 @@ def test_names_are_safe_and_told_apart(told, mark):
         assert not {unicodedata.category(c) for c in safe} & {"Cc", "Cf", "Cs"}
         assert not safe.casefold().endswith((".part", ".part.json"))
         assert safe_name(safe) == safe
-        assert name_key(safe) not in taken
-        taken.add(name_key(safe))
+        assert name_key(safe) not in used
+        used.add(name_key(safe))

@@ -1,4 +1,4 @@
-"""The walks through lists with a cursor and lists by start and limit, against lists in memory."""
+"""The walks through lists with cursors and lists with offsets, against lists in memory."""
 
 import string
 from functools import partial
@@ -12,7 +12,7 @@ from stride_async import Bookmark, DecodeError, PaginationLoop, StaleBookmark, T
 from stride_async._models import Conversation
 from stride_async._wire.convert import id_at, object_at
 from stride_async._wire.pages import MOST_EMPTY_PAGES, CursorListing, OffsetListing
-from tests.wire.service import People, Rooms, Scripted, cut, items_of, walked
+from tests.wire.service import ConversationsService, RosterService, Scripted, cut, items_of, walked
 
 ROOMS = CursorListing(
     kind="conversations",
@@ -29,53 +29,53 @@ cuts = st.integers(0, 26)
 
 
 def ids(pages) -> list:
-    """The items' names, whatever they are."""
+    """Return the ids of all items, which are ids themselves in a roster."""
     return [getattr(item, "id", item) for item in items_of(pages)]
 
 
 def page(*names, cursor=""):
-    """A page of conversations as the service gives it."""
+    """Return a page of conversations in the form of the service."""
     return {"values": [{"id": name} for name in names], "cursor": cursor, "size": len(names), "limit": 75}
 
 
-@given(names, page_sizes, page_sizes, cuts, st.sampled_from([(ROOMS, Rooms), (PEOPLE, People)]))
+@given(names, page_sizes, page_sizes, cuts, st.sampled_from([(ROOMS, ConversationsService), (PEOPLE, RosterService)]))
 @examples()
-def test_what_was_given_before_a_cut_and_after_resuming_is_the_whole(names, size, other, count, kind):
-    """Whatever the page size before and after, the bookmark having been text in between."""
+def test_a_listing_that_is_cut_and_resumed_is_complete(names, size, other, count, kind):
+    """The page size may change in between, and the bookmark is stored as text."""
     listing, service = kind[0], kind[1](names)
-    whole = sorted(names) if listing is ROOMS else names
+    expected = sorted(names) if listing is ROOMS else names
 
     before, bookmark = cut(walked(listing.walk(size, None), service), count)
     text = (bookmark or Bookmark(listing.query, {})).dumps()
     after = items_of(walked(listing.walk(other, Bookmark.loads(text)), service))
 
-    assert whole == [getattr(item, "id", item) for item in [*before, *after]]
+    assert expected == [getattr(item, "id", item) for item in [*before, *after]]
 
 
 @given(names, page_sizes, page_sizes, cuts, names, st.data())
 @examples()
-def test_a_cursor_list_that_moved_before_it_was_resumed_loses_nothing(names, size, other, count, new, data):
-    """Rooms come and go anywhere, fewer new ones than a page: nothing that stays is missed or comes again."""
+def test_a_changed_list_with_cursors_is_resumed_without_loss_or_repetition(names, size, other, count, new, data):
+    """Conversations appear and vanish anywhere, with fewer new ones than fit a page."""
     new = [name for name in new if name not in names][: other - 1]
-    service = Rooms(names)
+    service = ConversationsService(names)
     before, bookmark = cut(walked(ROOMS.walk(size, None), service), count)
     gone = data.draw(st.sets(st.sampled_from(names))) if names else set()
-    # The item the bookmark stands on stays: without it, and with others before it, its place is a guess.
+    # The bookmarked item stays. Without it and others before it, its position would be a guess.
     gone -= {item.id for item in before[-1:]}
     service.names = [*(set(names) - gone), *new]
 
     after = ids(walked(ROOMS.walk(other, bookmark), service))
 
-    given = [*(item.id for item in before), *after]
-    assert len(set(given)) == len(given)
-    assert set(names) - gone <= set(given)
+    returned = [*(item.id for item in before), *after]
+    assert len(set(returned)) == len(returned)
+    assert set(names) - gone <= set(returned)
 
 
 @given(names, page_sizes, st.lists(st.tuples(st.integers(1, 9), st.text("amz", min_size=1, max_size=4)), max_size=8))
 @examples()
-def test_a_cursor_list_that_changes_between_pages_loses_nothing(names, size, changes):
-    """Each change takes a room away or brings one."""
-    service = Rooms(names)
+def test_a_list_with_cursors_that_changes_between_pages_loses_nothing(names, size, changes):
+    """Each change removes a conversation or adds one."""
+    service = ConversationsService(names)
 
     def change(number):
         for at, name in changes:
@@ -84,14 +84,14 @@ def test_a_cursor_list_that_changes_between_pages_loses_nothing(names, size, cha
 
     service.before = change
 
-    given = ids(walked(ROOMS.walk(size, None), service))
+    returned = ids(walked(ROOMS.walk(size, None), service))
 
-    assert len(set(given)) == len(given)
-    assert set(names) - {name for _, name in changes} <= set(given)
+    assert len(set(returned)) == len(returned)
+    assert set(names) - {name for _, name in changes} <= set(returned)
 
 
-def test_a_room_that_moved_behind_the_cursor_comes_once():
-    """It was renamed, or the service's cursor counts and others came in before it."""
+def test_a_conversation_that_moved_to_a_later_page_is_returned_once():
+    """It was renamed, or the cursor is a count and others were added before it."""
     service = Scripted(
         [page("a", "b", "b", cursor="x"), page("b", "c", "a", cursor="y"), page("a", cursor="z"), page("d")]
     )
@@ -101,31 +101,31 @@ def test_a_room_that_moved_behind_the_cursor_comes_once():
 
 @given(names, page_sizes, cuts, st.integers(0, 25), st.integers(0, 25), page_sizes)
 @examples()
-def test_a_roster_that_moved_is_resumed_behind_the_bookmarked_person(names, size, count, taken, brought, other):
-    """However many left before them or came before them, as long as they are still there."""
-    service = People(names)
+def test_a_changed_roster_is_resumed_after_the_bookmarked_person(names, size, count, removed, added, other):
+    """Any number of people before them may have left or joined, as long as they are still members."""
+    service = RosterService(names)
     before, bookmark = cut(walked(PEOPLE.walk(size, None), service), count)
     stays = max(0, len(before) - 1)
-    service.ids = [f"new {n}" for n in range(brought)] + names[min(taken, stays) :]
+    service.ids = [f"new {n}" for n in range(added)] + names[min(removed, stays) :]
 
     after = ids(walked(PEOPLE.walk(other, bookmark), service))
 
     assert not before or names[len(before) :] == after
 
 
-def test_a_person_who_left_is_resumed_from_by_count():
-    """Nobody else moved: who stood behind them is next."""
-    service = People(list("abcdefgh"))
+def test_a_roster_without_the_bookmarked_person_is_resumed_by_count():
+    """If no one else left, the next person is the one who followed."""
+    service = RosterService(list("abcdefgh"))
     _, bookmark = cut(walked(PEOPLE.walk(3, None), service), 4)
     service.ids.remove("d")
 
     assert list("efgh") == ids(walked(PEOPLE.walk(2, bookmark), service))
 
 
-def test_a_room_that_left_is_resumed_from_by_count():
-    """Its page is given when the page behind it does not have it either; one that ends the list, at once."""
+def test_a_list_without_the_bookmarked_conversation_is_resumed_by_count():
+    """Its page is returned once the next page does not have it either, or at once if it is the last page."""
     for size, other in [(3, 2), (3, 8), (8, 3), (8, 8), (1, 1)]:
-        service = Rooms(list("abcdefgh"))
+        service = ConversationsService(list("abcdefgh"))
         _, bookmark = cut(walked(ROOMS.walk(size, None), service), 4)
         service.names.remove("d")
         service.names.append("e" if size == 1 else "bb")
@@ -133,9 +133,9 @@ def test_a_room_that_left_is_resumed_from_by_count():
         assert set("efgh") <= set(ids(walked(ROOMS.walk(other, bookmark), service)))
 
 
-def test_the_place_before_anything_new_is_behind_the_one_resumed_from():
-    """An error before the first item must not lead back to the page's beginning."""
-    for listing, service in ((ROOMS, Rooms(list("abcdef"))), (PEOPLE, People(list("abcdef")))):
+def test_the_bookmark_before_the_first_new_item_is_the_one_resumed_from():
+    """An error before that item must not lead back to the beginning of the page."""
+    for listing, service in ((ROOMS, ConversationsService(list("abcdef"))), (PEOPLE, RosterService(list("abcdef")))):
         _, bookmark = cut(walked(listing.walk(3, None), service), 3)
 
         first = next(walked(listing.walk(3, bookmark), service))
@@ -143,19 +143,19 @@ def test_the_place_before_anything_new_is_behind_the_one_resumed_from():
         assert list("def") == ids(walked(listing.walk(3, first.bookmark_after(0)), service))
 
 
-def test_a_last_page_of_nothing_but_the_bookmarked_person_is_not_given_again():
-    """Nor is the list given up before it was looked at behind them."""
+def test_a_last_page_with_only_the_bookmarked_person_is_not_returned_again():
+    """The walk still looks for people after them before it ends."""
     for count, rest in ((3, []), (2, ["c"])):
         for size in (1, 2, 3):
-            service = People(list("abc"))
+            service = RosterService(list("abc"))
             _, bookmark = cut(walked(PEOPLE.walk(size, None), service), count)
 
             assert rest == ids(walked(PEOPLE.walk(size, bookmark), service))
 
 
 @pytest.mark.parametrize("end", [{}, {"cursor": None}, {"cursor": ""}, {"cursor": "b"}])
-def test_a_list_ends_on_no_cursor_or_the_one_asked_with(end):
-    """Absent, null, empty, or the same again."""
+def test_a_list_ends_without_a_cursor_or_with_the_one_just_requested(end):
+    """The cursor is missing, null, empty, or the same again."""
     service = Scripted([page("a", cursor="b"), {"values": [{"id": "c"}], **end}])
 
     assert ["a", "c"] == ids(walked(ROOMS.walk(5, None), service))
@@ -164,119 +164,119 @@ def test_a_list_ends_on_no_cursor_or_the_one_asked_with(end):
 
 @pytest.mark.parametrize("length", [2, 3, 50])
 @pytest.mark.parametrize("start", [0, 5])
-def test_a_cycle_of_cursors_is_found(length, start):
-    """Of any length, from anywhere in the list; what came before it was given."""
+def test_a_cycle_of_cursors_is_detected(length, start):
+    """It may have any length and begin anywhere; the items before its end are returned."""
     cursors = [*range(start), *range(start, start + length), start]
     service = Scripted([page(f"{n}", cursor=f"c{cursor}") for n, cursor in enumerate(cursors)])
-    given = []
+    returned = []
 
     with pytest.raises(PaginationLoop):
-        given.extend(item.id for page in walked(ROOMS.walk(5, None), service) for item in page.items)
+        returned.extend(item.id for page in walked(ROOMS.walk(5, None), service) for item in page.items)
 
-    assert [f"{n}" for n in range(start + length)] == given
+    assert [f"{n}" for n in range(start + length)] == returned
     assert start + length + 1 == len(service.requests)
 
 
 @pytest.mark.parametrize("empty", [1, MOST_EMPTY_PAGES])
-def test_empty_pages_with_a_cursor_go_on(empty):
-    """A hundred in a row, and a hundred more behind a page that is not."""
+def test_empty_pages_with_a_cursor_are_followed(empty):
+    """A hundred may follow each other, and a hundred more after a page with items."""
     blank = [page(cursor=f"e{n}") for n in range(2 * empty)]
     service = Scripted([*blank[:empty], page("a", cursor="x"), *blank[empty:], page("b")])
 
     assert ["a", "b"] == ids(walked(ROOMS.walk(5, None), service))
 
 
-def test_a_hundred_and_one_empty_pages_in_a_row_are_too_many():
-    """Going on from the last place asks for a hundred more."""
+def test_over_a_hundred_consecutive_empty_pages_are_an_error():
+    """Resuming from the last bookmark follows a hundred more."""
     service = Scripted([page("a", cursor="x"), *(page(cursor=f"e{n}") for n in range(150)), page("b")])
-    places = []
+    bookmarks = []
 
     with pytest.raises(TooManyEmptyPages):
-        places.extend(got.bookmark for got in walked(ROOMS.walk(5, None), service))
+        bookmarks.extend(one.bookmark for one in walked(ROOMS.walk(5, None), service))
     rest = Scripted(service.pages[1 + MOST_EMPTY_PAGES :])
 
-    assert 1 + MOST_EMPTY_PAGES == len(places)
-    assert ["b"] == ids(walked(ROOMS.walk(5, places[-1]), rest))
+    assert 1 + MOST_EMPTY_PAGES == len(bookmarks)
+    assert ["b"] == ids(walked(ROOMS.walk(5, bookmarks[-1]), rest))
     assert {"cursor": f"e{MOST_EMPTY_PAGES - 1}"}.items() <= dict(rest.requests[0].query).items()
 
 
 @pytest.mark.parametrize("listing", [ROOMS, PEOPLE])
-def test_a_page_with_more_than_was_asked_for_is_taken(listing):
-    """A service that ignores `limit` gives everything at once."""
+def test_a_page_larger_than_requested_is_accepted(listing):
+    """A service that ignores `limit` returns everything at once."""
     values = [{"id": f"{n}"} if listing is ROOMS else f"{n}" for n in range(200)]
     service = Scripted([{"values": values}, {"values": []}])
 
     assert [f"{n}" for n in range(200)] == ids(walked(listing.walk(5, None), service, wanted=3))
 
 
-@pytest.mark.parametrize("honours", [set(), {"limit"}, {"start"}])
-def test_a_roster_that_ignores_its_parameters_ends(honours):
-    """It gives the same again, which is nothing new."""
-    service = People(list("abcdefg"), honours=frozenset(honours))
+@pytest.mark.parametrize("honors", [set(), {"limit"}, {"start"}])
+def test_a_roster_of_a_service_that_ignores_parameters_ends(honors):
+    """It returns the same page again, which has nothing new."""
+    service = RosterService(list("abcdefg"), honors=frozenset(honors))
 
-    given = ids(walked(PEOPLE.walk(3, None), service))
+    returned = ids(walked(PEOPLE.walk(3, None), service))
 
-    assert list("abc" if honours == {"limit"} else "abcdefg") == given
+    assert list("abc" if honors == {"limit"} else "abcdefg") == returned
     assert len(service.requests) <= 2
 
 
-def test_a_list_by_start_is_short_only_against_what_the_service_gives_at_most():
-    """It may say a smaller limit than was asked for."""
-    whole = [f"{n}" for n in range(25)]
+def test_a_page_is_short_only_compared_with_the_limit_of_the_service():
+    """The response may state a smaller limit than the request."""
+    everyone = [f"{n}" for n in range(25)]
 
-    class Modest(People):
+    class Modest(RosterService):
         def page(self, query):
             return {**super().page(query), "limit": 10}
 
-    assert whole == ids(walked(PEOPLE.walk(75, None), Modest(whole, most=10)))
+    assert everyone == ids(walked(PEOPLE.walk(75, None), Modest(everyone, most=10)))
 
 
-def test_nobody_comes_twice_when_a_list_by_start_moves():
-    """Two came in at the front between the pages; offsets cannot promise more."""
-    service = People(list("abcdef"))
+def test_no_one_is_returned_twice_when_a_list_with_offsets_shifts():
+    """People join at the front between the pages."""
+    service = RosterService(list("abcdef"))
     service.before = lambda number: service.ids.insert(0, f"new {number}") if number in {2, 3} else None
 
     assert list("abcdef") == ids(walked(PEOPLE.walk(3, None), service))
 
 
-def test_a_hole_at_the_same_place_for_ever_ends():
-    """A service that ignores `start` beside an element nobody can decode."""
-    told = []
+def test_an_undecodable_element_that_repeats_forever_ends_the_list():
+    """The service ignores `start` and returns the same page each time."""
+    reported = []
     service = Scripted([{"values": ["a", 5, "b"]}])
 
-    assert ["a", "b"] == ids(walked(PEOPLE.walk(3, None), service, on_undecodable=told.append))
-    assert ["$.values[1]"] == [error.path for error in told]
+    assert ["a", "b"] == ids(walked(PEOPLE.walk(3, None), service, on_undecodable=reported.append))
+    assert ["$.values[1]"] == [error.path for error in reported]
 
 
-@pytest.mark.parametrize("kind", [(ROOMS, Rooms), (PEOPLE, People)])
+@pytest.mark.parametrize("kind", [(ROOMS, ConversationsService), (PEOPLE, RosterService)])
 @given(st.lists(st.booleans(), max_size=12), page_sizes, page_sizes, cuts)
 @examples(max_examples=60)
-def test_what_cannot_be_decoded_is_told_once_across_a_cut(kind, good, size, other, count):
-    """It counts in the places of the others, and a page of nothing else goes on."""
+def test_an_undecodable_element_is_reported_once_across_a_cut(kind, good, size, other, count):
+    """It counts in the positions of the others, and a page of nothing else does not end the list."""
     listing, base = kind
-    told = []
+    reported = []
 
     class Damaged(base):
         def page(self, query):
-            whole = super().page(query)
-            of = [value["id"] if listing is ROOMS else value for value in whole["values"]]
-            values = [v if good[int(name)] else {"no": name} for v, name in zip(whole["values"], of, strict=True)]
-            return {**whole, "values": values}
+            page = super().page(query)
+            of = [value["id"] if listing is ROOMS else value for value in page["values"]]
+            values = [v if good[int(name)] else {"no": name} for v, name in zip(page["values"], of, strict=True)]
+            return {**page, "values": values}
 
-    everybody = [f"{n:02}" for n in range(len(good))]
-    service = Damaged(everybody)
+    everyone = [f"{n:02}" for n in range(len(good))]
+    service = Damaged(everyone)
 
-    before, bookmark = cut(walked(listing.walk(size, None), service, on_undecodable=told.append), count)
-    told_before = len(told)
-    after = ids(walked(listing.walk(other, bookmark), service, on_undecodable=told.append))
+    before, bookmark = cut(walked(listing.walk(size, None), service, on_undecodable=reported.append), count)
+    reported_before = len(reported)
+    after = ids(walked(listing.walk(other, bookmark), service, on_undecodable=reported.append))
 
-    assert [name for name in everybody if good[int(name)]] == [getattr(i, "id", i) for i in before] + after
-    # What lay between the last item and the cut is told again by the walk that resumes: it begins behind that item.
-    assert good.count(False) <= len(told) <= good.count(False) + told_before
+    assert [name for name in everyone if good[int(name)]] == [getattr(i, "id", i) for i in before] + after
+    # The walk that resumes begins after the last item, so it reports what lies between that item and the cut again.
+    assert good.count(False) <= len(reported) <= good.count(False) + reported_before
 
 
-def test_a_malformed_element_is_told_with_its_path_and_bytes():
-    """The first of them, without a callback; the page was not taken."""
+def test_the_error_of_a_malformed_element_has_its_path_and_bytes():
+    """Without a callback, the first one is raised, and the walk is unchanged."""
     service = Scripted([{"values": [{"id": "a"}, {"id": "b", "name": 7}, {"id": 5}]}])
     walk = ROOMS.walk(5, None)
 
@@ -286,26 +286,26 @@ def test_a_malformed_element_is_told_with_its_path_and_bytes():
 
         assert "$.values[1].name" == caught.value.path
         assert b'{"id": "b", "name": 7}' == caught.value.raw
-    told = []
+    reported = []
 
-    assert ["a"] == ids(walked(walk, service, on_undecodable=told.append))
-    assert ["$.values[1].name", "$.values[2].id"] == [error.path for error in told]
+    assert ["a"] == ids(walked(walk, service, on_undecodable=reported.append))
+    assert ["$.values[1].name", "$.values[2].id"] == [error.path for error in reported]
 
 
 @pytest.mark.parametrize("listing", [ROOMS, PEOPLE])
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b"null", b"[]", b"{}", b'{"values":5}', b'{"values":[', b"\xff", b"[" * 9999]
 )
-def test_an_answer_that_is_no_page_is_a_decode_error(listing, body):
-    """With the answer's own bytes."""
+def test_a_response_that_is_not_a_page_is_a_decode_error(listing, body):
+    """The error has the bytes of the response."""
     with pytest.raises(DecodeError) as caught:
         items_of(walked(listing.walk(5, None), Scripted([body])))
 
     assert body == caught.value.raw
 
 
-def test_a_cursor_of_another_kind_is_a_decode_error():
-    """It is opaque, but a text."""
+def test_a_cursor_that_is_not_a_string_is_a_decode_error():
+    """Cursors are opaque, but strings."""
     with pytest.raises(DecodeError) as caught:
         items_of(walked(ROOMS.walk(5, None), Scripted([{"values": [], "cursor": 5}])))
 
@@ -316,8 +316,8 @@ def test_a_cursor_of_another_kind_is_a_decode_error():
 @pytest.mark.parametrize(
     "more", [{}, {"size": None, "limit": None, "cursor": None}, {"limit": "75", "more": [{}], "_links": 5}]
 )
-def test_what_else_a_page_says_is_ignored(listing, more):
-    """Missing, null or unknown."""
+def test_other_fields_of_a_page_are_ignored(listing, more):
+    """They may be missing, null or unknown."""
     value = {"id": "a", "new": {}} if listing is ROOMS else "a"
 
     assert ["a"] == ids(walked(listing.walk(5, None), Scripted([{"values": [value], **more}])))
@@ -338,8 +338,8 @@ def test_what_else_a_page_says_is_ignored(listing, more):
         {"offset": 1, "last": "a"},
     ],
 )
-def test_a_place_in_a_cursor_list_that_cannot_be_is_stale(place):
-    """Before anything is sent; says which part of it."""
+def test_a_bookmark_with_an_invalid_cursor_position_is_refused(place):
+    """Nothing is sent, and the error names the invalid part."""
     with pytest.raises(StaleBookmark, match="the bookmark has"):
         ROOMS.walk(5, Bookmark(ROOMS.query, place))
 
@@ -356,15 +356,15 @@ def test_a_place_in_a_cursor_list_that_cannot_be_is_stale(place):
         {"cursor": "c", "count": 1, "last": "a"},
     ],
 )
-def test_a_place_in_a_list_by_start_that_cannot_be_is_stale(place):
-    """Before anything is sent; says which part of it."""
+def test_a_bookmark_with_an_invalid_offset_position_is_refused(place):
+    """Nothing is sent, and the error names the invalid part."""
     with pytest.raises(StaleBookmark, match="the bookmark has"):
         PEOPLE.walk(5, Bookmark(PEOPLE.query, place))
 
 
-def test_a_place_far_beyond_the_end_finds_its_item_all_the_same():
-    """The id comes before the count."""
-    rooms, people = Rooms(list("abc")), People(list("abc"))
+def test_a_bookmark_beyond_the_end_still_finds_its_item():
+    """The id takes precedence over the count."""
+    rooms, people = ConversationsService(list("abc")), RosterService(list("abc"))
 
     assert ["c"] == ids(walked(ROOMS.walk(5, Bookmark(ROOMS.query, {"cursor": "", "count": 999, "last": "b"})), rooms))
     assert ["c"] == ids(walked(PEOPLE.walk(1, Bookmark(PEOPLE.query, {"offset": 999, "last": "b"})), people))
