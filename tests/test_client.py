@@ -1,4 +1,4 @@
-"""A client's life: where it comes from, what it shares, what it refuses, and how it ends."""
+"""The life of a client: how it is created, what it shares, what it refuses, and how it is closed."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ VARIABLES = ("STRIDE_CLIENT_ID", "STRIDE_CLIENT_SECRET", "STRIDE_TOKEN", "STRIDE
 
 @pytest.fixture
 def environment(server, monkeypatch):
-    """What a shell would hold for this server, ready to be changed."""
+    """Set the environment variables for this server, which a test can change."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("STRIDE_CLIENT_ID", server.client_id)
@@ -41,7 +41,7 @@ def environment(server, monkeypatch):
 
 @pytest.fixture
 async def prefixed(server):
-    """The address of a gateway that has the server below `/stride/api`."""
+    """Yield the URL of a gateway that serves the server below `/stride/api`."""
 
     async def passed_on(request):
         url = server.url + request.raw_path.removeprefix("/stride/api")
@@ -74,14 +74,14 @@ def client_at(url, **options):
     return StrideClient(StaticToken("token"), cloud_id="site", settings=settings_for(url, **options))
 
 
-async def test_the_environment_makes_a_client(environment, server):
-    """Four variables are all it needs."""
+async def test_a_client_can_be_configured_by_the_environment(environment, server):
+    """Four variables are sufficient."""
     async with StrideClient.from_env() as client:
         assert server.app_account_id == (await client.me()).account_id
     assert (server.cloud_id, server.url) == (client.cloud_id, client.settings.base_url)
 
 
-async def test_a_token_in_the_environment_stands_for_the_credentials(environment, server):
+async def test_a_token_in_the_environment_replaces_the_credentials(environment, server):
     """A room token needs neither id nor secret."""
     room_id = server.add_conversation("general")
     environment.setenv("STRIDE_TOKEN", server.room_token(room_id))
@@ -93,8 +93,8 @@ async def test_a_token_in_the_environment_stands_for_the_credentials(environment
     assert ["POST"] == [call.method for call in server.calls]
 
 
-async def test_settings_given_win_over_the_environment(environment, server):
-    """The address is then the settings' own."""
+async def test_settings_take_precedence_over_the_environment(environment, server):
+    """The base URL is the one of the settings."""
     environment.setenv("STRIDE_BASE_URL", "http://127.0.0.1:1")
 
     async with StrideClient.from_env(settings=Settings(base_url=server.url, page_size=5)) as client:
@@ -104,7 +104,7 @@ async def test_settings_given_win_over_the_environment(environment, server):
 
 
 @pytest.mark.parametrize(
-    ("missing", "words"),
+    ("missing", "message"),
     [
         (["STRIDE_BASE_URL"], "no server given: start `stride server` and set STRIDE_BASE_URL"),
         (["STRIDE_CLOUD_ID"], "no site given: set STRIDE_CLOUD_ID"),
@@ -116,19 +116,19 @@ async def test_settings_given_win_over_the_environment(environment, server):
         ),
     ],
 )
-def test_each_missing_variable_is_named(environment, missing, words):
-    """Before anything is opened."""
+def test_each_missing_variable_is_named(environment, missing, message):
+    """The error is raised before anything is opened."""
     for name in missing:
         environment.delenv(name)
 
     with pytest.raises(ValueError) as caught:
         StrideClient.from_env()
 
-    assert words == str(caught.value)
+    assert message == str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("url", "message"),
     [
         ("", "no server given: start `stride server` and set STRIDE_BASE_URL"),
         ("127.0.0.1:8080", "is not a valid http(s) URL, such as http://127.0.0.1:8080"),
@@ -144,12 +144,12 @@ def test_each_missing_variable_is_named(environment, missing, words):
         ("http://127.0.0.1/#a", "has a query or fragment"),
     ],
 )
-def test_a_base_url_that_cannot_be_used_is_refused_in_a_sentence(url, words):
-    """There is no default, and what a typing error leaves is no address."""
+def test_an_invalid_base_url_is_refused_in_one_line(url, message):
+    """There is no default, so a missing one is refused too."""
     with pytest.raises(ValueError) as caught:
         Settings(base_url=url)
 
-    assert words in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "word@" not in str(caught.value)
 
@@ -176,20 +176,20 @@ def test_a_base_url_that_cannot_be_used_is_refused_in_a_sentence(url, words):
         ("user_agent", "two\r\nlines"),
     ],
 )
-def test_options_out_of_range_are_refused_by_name(option, value):
-    """At once, not at the first call."""
+def test_an_option_out_of_range_is_refused_by_name(option, value):
+    """The error is raised at once, not by the first call."""
     with pytest.raises(ValueError, match=f"^{option} .*(expected|is not a valid)"):
         Settings(base_url="http://127.0.0.1:8080", **{option: value})
 
 
-def test_an_empty_site_is_refused():
-    """It would make another path of every call."""
+def test_an_empty_cloud_id_is_refused():
+    """It would change the path of every call."""
     with pytest.raises(ValueError, match="the cloud id is empty"):
         StrideClient(StaticToken("t"), cloud_id="", settings=Settings(base_url="http://127.0.0.1:8080"))
 
 
 async def test_a_path_prefix_of_the_base_url_is_kept(server, prefixed):
-    """Calls, pages, media and the token all go below it; a slash at its end makes no other path."""
+    """Calls, pages, media and the token are all requested below it. A trailing slash makes no difference."""
     room_id = server.add_conversation("general")
     server.fill(room_id, messages=3)
     credentials = ClientCredentials(server.client_id, server.client_secret)
@@ -208,8 +208,8 @@ async def test_a_path_prefix_of_the_base_url_is_kept(server, prefixed):
     assert {"a ü.txt"} == {dict(call.query)["name"] for call in server.calls.matching("POST", "*/media")}
 
 
-async def test_a_port_nobody_listens_on_is_one_sentence():
-    """Nothing was sent, so anything may be tried again."""
+async def test_a_refused_connection_is_reported_in_one_line():
+    """Nothing was sent, so any call may be retried."""
     port = free_port()
 
     async with client_at(f"http://127.0.0.1:{port}") as client:
@@ -222,8 +222,8 @@ async def test_a_port_nobody_listens_on_is_one_sentence():
     assert client.settings.attempts == len(caught.value.attempts)
 
 
-async def test_a_name_that_does_not_resolve_is_one_sentence():
-    """The name is in it."""
+async def test_a_host_that_does_not_resolve_is_reported_in_one_line():
+    """The message contains its name."""
     async with client_at("http://nowhere.invalid:8080", attempts=1) as client:
         with pytest.raises(NotSent) as caught:
             await client.me()
@@ -233,7 +233,7 @@ async def test_a_name_that_does_not_resolve_is_one_sentence():
 
 
 async def test_nothing_is_sent_before_the_first_call(server):
-    """Neither constructors nor handles nor pagers open anything."""
+    """Clients, handles and pagers open nothing when they are created."""
     async with client_of(server) as client:
         room = client.conversation("r")
         room.history(), room.roster(), client.conversations(), client.user("u")
@@ -241,8 +241,8 @@ async def test_nothing_is_sent_before_the_first_call(server):
     assert 0 == len(server.calls)
 
 
-async def test_a_session_of_ones_own_is_used_and_never_closed(server):
-    """Its headers go out, and after the client's end it serves on."""
+async def test_a_session_of_the_caller_is_used_and_never_closed(server):
+    """Its headers are sent, and it still works after the client is closed."""
     async with aiohttp.ClientSession(headers={"X-Mine": "yes"}) as http:
         credentials = ClientCredentials(server.client_id, server.client_secret)
         async with StrideClient(
@@ -259,7 +259,7 @@ async def test_a_session_of_ones_own_is_used_and_never_closed(server):
 
 
 async def test_clients_with_other_settings_share_the_token_and_the_connections(server, client):
-    """Options change whole; what the first one opened serves the second."""
+    """What the first client opened serves the second."""
     room_id = server.add_conversation("general")
     server.fill(room_id, messages=3)
     other = client.with_settings(attrs.evolve(client.settings, page_size=1, user_agent="other"))
@@ -274,8 +274,8 @@ async def test_clients_with_other_settings_share_the_token_and_the_connections(s
     assert 1 == len({call.headers["Authorization"] for call in server.calls if "Authorization" in call.headers})
 
 
-async def test_clients_with_other_settings_share_the_limiter(server):
-    """Both together stay below the limit of a conversation: the second waits for the first one's place."""
+async def test_clients_with_other_settings_share_the_rate_limits(server):
+    """Together they stay below the limit of a conversation: the second waits for a slot that the first has used."""
     room = server.add_conversation("general")
     events = []
     async with client_of(server, calls_per_minute=3, deadline=None, on_event=events.append) as client:
@@ -283,7 +283,7 @@ async def test_clients_with_other_settings_share_the_limiter(server):
         for _ in range(3):
             await client.conversation(room).get()
         waiting = asyncio.create_task(other.conversation(room).get())
-        # Calls to another conversation are not held up: once one is through, the waiting one had its chance.
+        # Calls to another conversation do not wait. When one has ended, the waiting call could have run as well.
         await other.conversation(server.add_conversation("another")).get()
 
         assert not waiting.done()
@@ -294,7 +294,7 @@ async def test_clients_with_other_settings_share_the_limiter(server):
 
 
 async def test_closing_a_client_with_other_settings_closes_nothing(client):
-    """The first one owns what they share."""
+    """What they share belongs to the first client."""
     async with client.with_settings(attrs.evolve(client.settings, page_size=1)) as other:
         await other.me()
 
@@ -303,14 +303,14 @@ async def test_closing_a_client_with_other_settings_closes_nothing(client):
 
 
 @pytest.mark.parametrize(("option", "url"), [("base_url", "http://127.0.0.1:1"), ("token_url", "http://127.0.0.1:1/t")])
-async def test_other_settings_cannot_lead_the_token_elsewhere(client, option, url):
-    """The shared token belongs to one place."""
+async def test_other_settings_cannot_send_the_token_elsewhere(client, option, url):
+    """The shared token is valid for one URL."""
     with pytest.raises(ValueError, match=f"{option} is '{url}', but the shared token is for"):
         client.with_settings(attrs.evolve(client.settings, **{option: url}))
 
 
-async def test_request_asks_anything_else_of_the_service(client, server):
-    """Same token, same errors, decoded JSON; None where nothing came back."""
+async def test_request_makes_any_other_call(client, server):
+    """It uses the same token and raises the same errors. It returns decoded JSON, or None for an empty response."""
     room = server.add_conversation("general")
     path = f"/site/{server.cloud_id}/conversation/{room}"
 
@@ -326,8 +326,8 @@ async def test_request_asks_anything_else_of_the_service(client, server):
 
 
 @pytest.mark.parametrize(("method", "sent"), [("GET", 4), ("PUT", 4), ("DELETE", 4), ("POST", 1), ("PATCH", 1)])
-async def test_request_is_repeated_by_its_method(client, server, method, sent):
-    """What might be done twice is not."""
+async def test_request_is_retried_depending_on_its_method(client, server, method, sent):
+    """A call that could take effect twice is not retried."""
     server.faults.add(method, "/anything", status=503)
 
     with pytest.raises(ServerError):
@@ -337,16 +337,16 @@ async def test_request_is_repeated_by_its_method(client, server, method, sent):
 
 
 @pytest.mark.parametrize("path", ["me", "", "//other.example/me", "/me?a=b", "/a b", "/ü", "/me#x", "/\\other"])
-async def test_request_takes_only_paths(client, server, path):
-    """Nothing that could lead elsewhere, and no query beside `params`."""
+async def test_request_accepts_only_paths(client, server, path):
+    """It refuses what could lead to another server, and a query outside of `params`."""
     with pytest.raises(ValueError, match="must begin with one slash"):
         await client.request("GET", path)
 
     assert 0 == len(server.calls)
 
 
-async def test_closing_twice_is_fine_and_then_the_client_says_so(server):
-    """With `async with` or without; handles and pagers made before are closed with it."""
+async def test_a_client_may_be_closed_twice_and_then_raises_client_closed(server):
+    """This holds with and without `async with`. Handles and pagers are closed with their client."""
     client = client_of(server)
     room = client.conversation(server.add_conversation("general"))
     history = room.history()
@@ -361,15 +361,15 @@ async def test_closing_twice_is_fine_and_then_the_client_says_so(server):
     assert 2 == len(server.calls)
 
 
-async def test_closing_a_client_that_was_never_used_is_fine(server):
+async def test_a_client_that_was_never_used_may_be_closed(server):
     """It has opened nothing."""
     await client_of(server).close()
 
     assert 0 == len(server.calls)
 
 
-async def test_closing_ends_the_calls_under_way(server):
-    """Each with `ClientClosed`, and no task is left."""
+async def test_closing_a_client_cancels_the_calls_in_flight(server):
+    """Each raises `ClientClosed`, and no task remains."""
     arrived = asyncio.Barrier(2)
     server.faults.add("GET", "/me", do=lambda _: arrived.wait(), stall="headers")
     client = client_of(server)
@@ -385,8 +385,8 @@ async def test_closing_ends_the_calls_under_way(server):
     assert not {task for task in asyncio.all_tasks() - before if "stride_async" in task.get_name()}
 
 
-def test_a_client_on_another_loop_says_so():
-    """Connections belong to the loop they were opened on."""
+def test_a_client_in_another_event_loop_raises_wrong_loop():
+    """Connections belong to the loop in which they were opened."""
     client = client_at(f"http://127.0.0.1:{free_port()}", attempts=1)
 
     async def first():
@@ -404,9 +404,9 @@ def test_a_client_on_another_loop_says_so():
         runner.run(client.close())
 
 
-async def test_tokens_may_come_from_a_provider_of_ones_own(server):
-    """It is asked again once the service refuses what it gave."""
-    given = []
+async def test_a_token_provider_of_the_caller_is_used(server):
+    """It is called again when the service has refused its token."""
+    tokens = []
 
     class Provider:
         async def token(self):
@@ -417,8 +417,8 @@ async def test_tokens_may_come_from_a_provider_of_ones_own(server):
                     "client_secret": server.client_secret,
                 }
                 async with http.post(f"{server.url}/oauth/token", json=fields) as answer:
-                    given.append((await answer.json())["access_token"])
-            return AccessToken(given[-1])
+                    tokens.append((await answer.json())["access_token"])
+            return AccessToken(tokens[-1])
 
     async with StrideClient(Provider(), cloud_id=server.cloud_id, settings=settings_for(server.url)) as client:
         await client.me()
@@ -426,11 +426,11 @@ async def test_tokens_may_come_from_a_provider_of_ones_own(server):
         await client.me()
 
     used = [call.headers["Authorization"] for call in server.calls.matching("GET", "/me")]
-    assert [f"Bearer {given[number]}" for number in (0, 0, 1)] == used
+    assert [f"Bearer {tokens[number]}" for number in (0, 0, 1)] == used
 
 
-async def test_the_token_may_be_asked_for_elsewhere(server):
-    """`token_url` is used as it stands; everything else stays below the base URL."""
+async def test_the_token_may_be_requested_elsewhere(server):
+    """`token_url` is used unchanged; everything else stays below the base URL."""
     asked = []
 
     async def give(request):

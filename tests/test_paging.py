@@ -1,4 +1,4 @@
-"""Every listing through the client: items, pages, bookmarks, and what goes wrong."""
+"""Listings through the client: items, pages, bookmarks, and errors."""
 
 import asyncio
 import inspect
@@ -30,7 +30,7 @@ KINDS = ["conversations", "roster", "modules", "history", "oldest first"]
 
 @pytest.fixture
 async def room(server) -> str:
-    """One of seven conversations, with seven people, modules and messages, two of them of one time."""
+    """One of seven conversations. It has seven people, modules and messages; two messages have the same time."""
     people = [server.add_user(f"Person {n}") for n in range(COUNT)]
     room = server.add_conversation("Room 0", roster=people)
     for n in range(1, COUNT):
@@ -44,7 +44,7 @@ async def room(server) -> str:
 
 
 def pager_of(client, room, kind, **options):
-    """One of the five kinds of listing."""
+    """Return a pager of one of the five kinds of listing."""
     here = client.conversation(room)
     match kind:
         case "conversations":
@@ -58,7 +58,7 @@ def pager_of(client, room, kind, **options):
 
 
 def name(item) -> str:
-    """What tells the items of a listing apart."""
+    """Return what identifies an item in its listing."""
     return item if isinstance(item, str) else getattr(item, "id", None) or item.key
 
 
@@ -88,82 +88,82 @@ async def names(pager) -> list[str]:
     return [name(item) async for item in pager]
 
 
-async def read_into(given, items) -> None:
-    """Item by item, so that what came before an error is kept."""
+async def read_into(returned, items) -> None:
+    """Append the items one by one, so that those before an error are kept."""
     async for item in items:
-        given += [name(item)]
+        returned += [name(item)]
 
 
-def listed(server) -> list:
-    """The requests for pages."""
+def page_requests(server) -> list:
+    """Return the requests for pages."""
     return [call for call in server.calls if call.method == "GET"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_listing_is_whole_whatever_the_page_size(client, room, kind):
-    """Nobody twice, nobody missing, always in one order."""
-    whole = await names(pager_of(client, room, kind))
+async def test_a_listing_is_complete_for_any_page_size(client, room, kind):
+    """No item is missing or repeated, and the order is always the same."""
+    expected = await names(pager_of(client, room, kind))
 
-    assert COUNT == len(set(whole)) == len(whole)
+    assert COUNT == len(set(expected)) == len(expected)
     for size in range(1, COUNT + 2):
-        assert whole == await names(pager_of(client, room, kind, page_size=size))
+        assert expected == await names(pager_of(client, room, kind, page_size=size))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("size", "other"), [(1, 75), (2, 3), (3, 2), (3, 3), (75, 1)])
-async def test_a_cut_anywhere_is_resumed_with_any_page_size(client, room, kind, size, other):
-    """The bookmark is true after every single item, as text."""
-    whole = await names(pager_of(client, room, kind))
+async def test_a_listing_is_resumed_after_any_item_with_any_page_size(client, room, kind, size, other):
+    """The bookmark, stored as text, is correct after every item."""
+    expected = await names(pager_of(client, room, kind))
 
     for count in range(COUNT + 1):
         async with pager_of(client, room, kind, page_size=size).stream() as items:
             before = [name(await anext(items)) for _ in range(count)]
             text = items.bookmark.dumps()
         after = await names(pager_of(client, room, kind, page_size=other).resume(Bookmark.loads(text)))
-        assert whole == before + after
+        assert expected == before + after
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("prefetch", [0, 1, 3])
-async def test_a_failed_page_takes_no_place_away(server, room, kind, prefetch):
-    """After the error the stream itself goes on, and so does a new listing from the error's bookmark."""
+async def test_a_failed_page_does_not_change_the_position(server, room, kind, prefetch):
+    """After the error the same stream continues, and so does a new listing from the bookmark of the error."""
     async with client_of(server, attempts=1, page_size=2) as client:
-        whole = await names(pager_of(client, room, kind))
-        for after in range(len(listed(server))):
-            given = []
+        expected = await names(pager_of(client, room, kind))
+        for after in range(len(page_requests(server))):
+            returned = []
             fault = server.faults.add("GET", "/site/*", status=500, after=after, times=1)
             async with pager_of(client, room, kind).stream(prefetch=prefetch) as items:
                 with pytest.raises(ServerError) as caught:
-                    await read_into(given, items)
+                    await read_into(returned, items)
                 there = await names(pager_of(client, room, kind, page_size=5).resume(caught.value.bookmark))
                 here = []
                 await read_into(here, items)
 
-            assert whole == given + here == given + there
+            assert expected == returned + here == returned + there
             assert 1 == fault.hits
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("way", ["items", "pages", "collect"])
-async def test_every_way_through_a_listing_tells_where_an_error_came(server, room, kind, way):
-    """Behind the last item given; a listing that was to be collected has given none."""
+async def test_every_way_to_read_a_listing_reports_the_position_of_an_error(server, room, kind, way):
+    """The bookmark is after the last item returned; `collect` has returned none."""
     async with client_of(server, attempts=1, page_size=2) as client:
-        whole = await names(pager_of(client, room, kind))
-        server.faults.add("GET", "/site/*", status=500, after=len(listed(server)) - 2, times=1)
-        pager, given = pager_of(client, room, kind), []
+        expected = await names(pager_of(client, room, kind))
+        server.faults.add("GET", "/site/*", status=500, after=len(page_requests(server)) - 2, times=1)
+        pager, returned = pager_of(client, room, kind), []
 
         with pytest.raises(ServerError) as caught:
             match way:
                 case "items":
-                    await read_into(given, pager)
+                    await read_into(returned, pager)
                 case "pages":
                     async for page in pager.pages():
-                        given += [name(item) for item in page.items]
+                        returned += [name(item) for item in page.items]
                 case _:
                     await pager.collect(limit=None)
         rest = await names(pager_of(client, room, kind).resume(caught.value.bookmark))
 
-    assert whole == given + rest
+    assert expected == returned + rest
 
 
 OTHER_PROCESS = """
@@ -185,8 +185,8 @@ asyncio.run(main())
 """
 
 
-async def test_a_bookmark_is_good_in_another_process(client, server, room):
-    """Of every kind of listing; the text is all that travels."""
+async def test_a_bookmark_works_in_another_process(client, server, room):
+    """Only its text is passed on, for every kind of listing."""
     texts, wanted = [], []
     for count, kind in enumerate(KINDS, 1):
         wanted.append((await names(pager_of(client, room, kind)))[count:])
@@ -211,34 +211,34 @@ async def test_a_bookmark_is_good_in_another_process(client, server, room):
     assert wanted == json.loads(out)
 
 
-async def test_iterating_twice_starts_twice(client, server, room):
-    """A pager has not begun; making one sends nothing."""
+async def test_each_iteration_of_a_pager_starts_from_the_beginning(client, server, room):
+    """Creating a pager sends nothing."""
     pager = client.conversation(room).roster(page_size=4)
-    before = len(listed(server))
+    before = len(page_requests(server))
 
-    assert before == len(listed(server))
+    assert before == len(page_requests(server))
     assert await names(pager) == await names(pager)
-    assert before + 4 == len(listed(server))
+    assert before + 4 == len(page_requests(server))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_first_and_collect_ask_for_no_more_than_they_need(client, server, room, kind):
-    """The first item, so many, none at all, or all."""
+async def test_first_and_collect_request_no_more_than_they_need(client, server, room, kind):
+    """They return the first item, a number of items, none, or all."""
     pager = pager_of(client, room, kind)
-    whole = await names(pager)
+    expected = await names(pager)
     server.calls.clear()
 
     assert [] == await pager.collect(limit=0)
-    assert [] == listed(server)
-    assert whole[0] == name(await pager.first())
-    assert whole[:3] == [name(item) for item in await pager.collect(limit=3)]
-    assert kind == "oldest first" or ["1", "3"] == [dict(call.query)["limit"] for call in listed(server)]
-    assert whole == [name(item) for item in await pager.collect(limit=None)]
-    assert whole == [name(item) for item in await pager.collect(limit=999)]
+    assert [] == page_requests(server)
+    assert expected[0] == name(await pager.first())
+    assert expected[:3] == [name(item) for item in await pager.collect(limit=3)]
+    assert kind == "oldest first" or ["1", "3"] == [dict(call.query)["limit"] for call in page_requests(server)]
+    assert expected == [name(item) for item in await pager.collect(limit=None)]
+    assert expected == [name(item) for item in await pager.collect(limit=999)]
 
 
 async def test_first_of_an_empty_listing_is_none(client, server):
-    """Whichever order."""
+    """This holds in both orders."""
     room = client.conversation(server.add_conversation("Silence"))
 
     assert [None, None, None] == [
@@ -250,46 +250,46 @@ async def test_first_of_an_empty_listing_is_none(client, server):
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_max_items_counts_from_where_a_listing_resumes(client, room, kind):
-    """And bounds collect, pages and streams alike."""
-    whole = await names(pager_of(client, room, kind))
+    """It limits `collect`, `pages` and streams alike."""
+    expected = await names(pager_of(client, room, kind))
     pager = pager_of(client, room, kind, page_size=2, max_items=3)
     async with pager.stream(prefetch=2) as items:
         first = [name(item) async for item in items]
         rest = pager.resume(items.bookmark)
 
-    assert whole[:3] == first
-    assert whole[3:6] == await names(rest) == [name(item) for item in await rest.collect(limit=5)]
-    assert whole[3:5] == [name(item) for item in await rest.collect(limit=2)]
-    assert whole[3:6] == [name(item) async for page in rest.pages() for item in page.items]
+    assert expected[:3] == first
+    assert expected[3:6] == await names(rest) == [name(item) for item in await rest.collect(limit=5)]
+    assert expected[3:5] == [name(item) for item in await rest.collect(limit=2)]
+    assert expected[3:6] == [name(item) async for page in rest.pages() for item in page.items]
     assert [] == await names(pager_of(client, room, kind, max_items=0))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_pages_have_bookmarks_and_the_service_own_bytes(client, room, kind):
-    """Each page's bookmark stands behind its last item; its raw answer holds its items."""
-    whole = await names(pager_of(client, room, kind))
-    given = []
+async def test_pages_have_their_bookmark_and_the_bytes_of_the_response(client, room, kind):
+    """The bookmark is after the last item of the page, and the bytes contain its items."""
+    expected = await names(pager_of(client, room, kind))
+    returned = []
 
     async for page in pager_of(client, room, kind, page_size=3).pages():
-        given += [name(item) for item in page.items]
-        assert whole == given + await names(pager_of(client, room, kind).resume(page.bookmark))
+        returned += [name(item) for item in page.items]
+        assert expected == returned + await names(pager_of(client, room, kind).resume(page.bookmark))
         assert all(name(item) in page.raw.decode() for item in page.items)
 
-    assert whole == given
+    assert expected == returned
 
 
-async def test_the_page_size_of_the_settings_is_used_where_none_is_given(server, room):
-    """And the service's own maximum where the settings say nothing."""
+async def test_the_page_size_defaults_to_the_one_of_the_settings(server, room):
+    """The default of the settings is the largest page that the service allows."""
     for options, asked in (({}, "75"), ({"page_size": 4}, "4")):
         async with client_of(server, **options) as client:
             await client.conversations().collect(limit=None)
 
-            assert asked == dict(listed(server)[-1].query)["limit"]
+            assert asked == dict(page_requests(server)[-1].query)["limit"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_stats_tell_what_a_stream_has_cost(server, room, kind):
-    """Retries and waits as the events tell them, one by one."""
+async def test_stats_are_the_cost_of_a_stream(server, room, kind):
+    """Retries and waits are the ones that events report."""
     events = []
     server.faults.add("GET", "/site/*", status=503, after=1, times=2)
     async with client_of(server, page_size=3, backoff=0.001, on_event=events.append) as client:
@@ -303,7 +303,7 @@ async def test_stats_tell_what_a_stream_has_cost(server, room, kind):
     fetched = [event for event in events if isinstance(event, PageFetched)]
     assert (COUNT, 2, 2) == (stats.items, stats.retries, len(waits))
     assert sum(waits) == pytest.approx(stats.seconds_waited)
-    assert len(listed(server)) == stats.requests
+    assert len(page_requests(server)) == stats.requests
     assert len(fetched) == stats.pages
     assert sum(not event.items for event in fetched) == stats.empty_pages
     assert {"history": 4, "oldest first": 3}.get(kind, 3) == stats.pages
@@ -311,16 +311,16 @@ async def test_stats_tell_what_a_stream_has_cost(server, room, kind):
     assert COUNT == sum(event.items for event in fetched)
 
 
-async def test_a_listing_says_what_it_lists(client):
-    """Of its filters, those that are set."""
-    words = repr(client.conversation("c").history(after="m", oldest_first=True))
+async def test_the_repr_of_a_pager_shows_what_it_lists(client):
+    """It shows the filters that are set."""
+    text = repr(client.conversation("c").history(after="m", oldest_first=True))
 
-    assert "Pager(kind='history', path=" in words
-    assert "after='m', order='oldest first')" in words
+    assert "Pager(kind='history', path=" in text
+    assert "after='m', order='oldest first')" in text
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"page_size": 0}, "page_size is 0; expected 1 to 75"),
         ({"page_size": 76}, "page_size is 76; expected 1 to 75"),
@@ -328,16 +328,16 @@ async def test_a_listing_says_what_it_lists(client):
     ],
 )
 @pytest.mark.parametrize("kind", KINDS)
-async def test_sizes_that_cannot_be_are_refused_at_once(client, server, kind, options, words):
-    """Before anything is sent."""
-    with pytest.raises(ValueError, match=words):
+async def test_invalid_sizes_are_refused_at_once(client, server, kind, options, message):
+    """Nothing is sent."""
+    with pytest.raises(ValueError, match=message):
         pager_of(client, "c", kind, **options)
 
     assert 0 == len(server.calls)
 
 
-async def test_other_numbers_that_cannot_be_are_refused_at_once(client, server):
-    """A limit below none, a prefetch below none, bounds the wrong way round."""
+async def test_other_invalid_numbers_are_refused_at_once(client, server):
+    """Examples are a negative limit, a negative prefetch, and bounds in the wrong order."""
     pager = client.conversations()
 
     with pytest.raises(ValueError, match="limit is -1"):
@@ -352,7 +352,7 @@ async def test_other_numbers_that_cannot_be_are_refused_at_once(client, server):
 
 
 async def test_a_bookmark_of_another_listing_is_refused_before_anything_is_sent(client, server):
-    """Says what differs; page size and bound of items are no part of it."""
+    """The error names what differs. The page size and `max_items` may differ."""
     room = client.conversation("c")
     pagers = [
         client.conversations(),
@@ -383,8 +383,8 @@ async def test_a_bookmark_of_another_listing_is_refused_before_anything_is_sent(
     assert 0 == len(server.calls)
 
 
-async def test_a_bookmark_knows_neither_server_nor_secret(client, server, room):
-    """A listing may be resumed at another address of the same site."""
+async def test_a_bookmark_contains_neither_server_nor_secret(client, server, room):
+    """A listing can be resumed at another URL of the same site."""
     async with client.conversations(page_size=2).stream() as items:
         await anext(items)
         text = items.bookmark.dumps()
@@ -394,22 +394,22 @@ async def test_a_bookmark_knows_neither_server_nor_secret(client, server, room):
     assert server.cloud_id in text
 
 
-async def test_a_cycle_of_cursors_ends_with_the_place(client, server, room):
-    """What came before was given; resuming from there works once the service has come to itself."""
+async def test_the_error_of_a_cycle_of_cursors_has_a_bookmark(client, server, room):
+    """The items before it were returned. Resuming from there works once the service has recovered."""
     first = f'{{"values":[{{"id":"{room}"}}],"cursor":"A"}}'
     server.faults.add("GET", "*/conversation", status=200, body=first, times=1)
     server.faults.add("GET", "*/conversation", status=200, body='{"values":[{"id":"x"}],"cursor":"B"}', times=1)
     server.faults.add("GET", "*/conversation", status=200, body='{"values":[{"id":"y"}],"cursor":"A"}', times=1)
-    given = []
+    returned = []
 
     with pytest.raises(PaginationLoop) as caught:
-        given.extend([item.id async for item in client.conversations()])
+        returned.extend([item.id async for item in client.conversations()])
 
     assert {"cursor": "A", "count": 1, "last": "x"} == caught.value.bookmark.place
 
 
-async def test_too_many_empty_pages_end_with_the_place(client, server):
-    """Whoever insists goes on from there."""
+async def test_the_error_of_too_many_empty_pages_has_a_bookmark(client, server):
+    """Resuming from there follows more of them."""
     server.add_conversation("Only")
     for n in range(101):
         server.faults.add("GET", "*/conversation", status=200, body=f'{{"values":[],"cursor":"{n}"}}', times=1)
@@ -421,8 +421,8 @@ async def test_too_many_empty_pages_end_with_the_place(client, server):
     assert ["a"] == await names(client.conversations().resume(caught.value.bookmark))
 
 
-async def test_rooms_that_come_and_go_between_pages_disturb_nobody(client, server, room):
-    """Those that stay come once each, in both directions, wherever the others stood."""
+async def test_conversations_that_appear_and_vanish_between_pages_affect_no_others(client, server, room):
+    """Those that stay are returned once each, in both sort orders."""
     for sort in ("asc", "desc"):
         stay = [server.add_conversation(f"{letter} stays") for letter in "bdfhj"]
         go = [server.add_conversation(f"{letter} goes") for letter in "acegi"]
@@ -436,17 +436,17 @@ async def test_rooms_that_come_and_go_between_pages_disturb_nobody(client, serve
         for step in steps:
             server.faults.add("GET", "*/conversation", do=step, times=1)
 
-        given = await names(client.conversations(page_size=2, sort=sort))
+        returned = await names(client.conversations(page_size=2, sort=sort))
 
-        assert len(set(given)) == len(given)
-        assert {*stay, room} <= set(given)
-        assert stay == [name for name in given if name in stay][:: 1 if sort == "asc" else -1]
+        assert len(set(returned)) == len(returned)
+        assert {*stay, room} <= set(returned)
+        assert stay == [name for name in returned if name in stay][:: 1 if sort == "asc" else -1]
         for conversation in [*stay, *go]:
             server.archive(conversation)
 
 
-async def test_people_who_join_while_a_roster_is_counted_through_come_once(client, server, room):
-    """At the end of the list; of those who leave, offsets can promise nothing."""
+async def test_people_who_join_while_a_roster_is_listed_are_returned_once(client, server, room):
+    """They join at the end of the list. For people who leave, offsets cannot promise anything."""
     before = await names(client.conversation(room).roster())
     late = server.add_user("Late")
     server.faults.add("GET", "*/roster", after=1, times=1, do=lambda server: server.set_roster(room, [*before, late]))
@@ -454,19 +454,19 @@ async def test_people_who_join_while_a_roster_is_counted_through_come_once(clien
     assert [*before, late] == await names(client.conversation(room).roster(page_size=3))
 
 
-async def test_undecodable_elements_are_counted_and_the_listing_goes_on(client, server, room):
-    """Without a callback they are an error with path and bytes."""
+async def test_undecodable_elements_are_counted_and_the_listing_continues(client, server, room):
+    """Without a callback, an error with their path and bytes is raised."""
     body = '{"values":[{"id":"a"},{"id":5},null,{"id":"b"}],"cursor":""}'
     server.faults.add("GET", "*/conversation", status=200, body=body)
-    told = []
+    reported = []
 
     with pytest.raises(DecodeError) as caught:
         await client.conversations().collect(limit=None)
-    async with client.conversations().stream(on_undecodable=told.append) as items:
-        given = [item.id async for item in items]
+    async with client.conversations().stream(on_undecodable=reported.append) as items:
+        returned = [item.id async for item in items]
 
     assert ("$.values[1].id", b'{"id":5}') == (caught.value.path, caught.value.raw)
     assert isinstance(caught.value, StrideError)
-    assert ["a", "b"] == given
-    assert 2 == items.stats.undecodable == len(told)
-    assert "$.values[2]" == told[1].path
+    assert ["a", "b"] == returned
+    assert 2 == items.stats.undecodable == len(reported)
+    assert "$.values[2]" == reported[1].path

@@ -1,4 +1,4 @@
-"""Streams: fetching ahead, leaving early, going on after an error; what is left behind, which is nothing."""
+"""Streams: fetching ahead, leaving early, and continuing after an error."""
 
 import asyncio
 import json
@@ -17,19 +17,19 @@ PREFETCH = pytest.mark.parametrize("prefetch", [0, 1, 3])
 
 @pytest.fixture
 def room(server) -> str:
-    """Holds 30 messages."""
+    """A conversation with 30 messages."""
     room = server.add_conversation("Talk")
     server.fill(room, 30)
     return room
 
 
-def asked(server) -> int:
-    """Pages of messages asked for so far."""
+def pages_requested(server) -> int:
+    """Return how many pages of messages have been requested."""
     return len(server.calls.matching("GET", "*/message"))
 
 
-def left_behind() -> set:
-    """Tasks beside the test itself and those that serve a connection."""
+def other_tasks() -> set:
+    """Return the tasks other than the test itself and those that serve a connection."""
     return {
         task
         for task in asyncio.all_tasks() - {asyncio.current_task()}
@@ -38,7 +38,7 @@ def left_behind() -> set:
 
 
 class Gate:
-    """Lets requests through one by one and says when each has come."""
+    """Lets requests through one by one, and reports when each has arrived."""
 
     def __init__(self) -> None:
         self.came = asyncio.Semaphore(0)
@@ -50,7 +50,7 @@ class Gate:
 
 
 class Fetched:
-    """Receives events; `pages(n)` waits until n pages were fetched."""
+    """Receives events. `pages(n)` waits until n pages have been fetched."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -69,26 +69,26 @@ class Fetched:
 
 
 async def settled(client, room) -> None:
-    """A few exchanges with the server later: whoever was to ask by itself has done so."""
+    """Exchange a few messages with the server, so that any pending prefetch has been sent."""
     for _ in range(3):
         await client.conversation(room).get()
 
 
 @PREFETCH
-async def test_a_stream_gives_all_items_in_order(client, server, room, prefetch):
-    """However many pages are fetched ahead, and again None at the end for whoever asks again."""
-    whole = [message.id async for message in client.conversation(room).history()]
+async def test_a_stream_returns_all_items_in_order(client, server, room, prefetch):
+    """This holds for any number of prefetched pages. At the end it stays at the end."""
+    expected = [message.id async for message in client.conversation(room).history()]
 
     async with client.conversation(room).history(page_size=4).stream(prefetch=prefetch) as messages:
-        given = [message.id async for message in messages]
+        returned = [message.id async for message in messages]
         more = [message.id async for message in messages]
 
-    assert (whole, []) == (given, more)
+    assert (expected, []) == (returned, more)
 
 
 @pytest.mark.parametrize("prefetch", [1, 2, 5])
-async def test_no_more_pages_are_fetched_ahead_than_was_said(server, room, prefetch):
-    """The page in hand is not counted; taking the next makes room for one more."""
+async def test_at_most_prefetch_pages_are_fetched_ahead(server, room, prefetch):
+    """The current page does not count. Taking the next one makes room for another."""
     fetched = Fetched()
     async with (
         client_of(server, on_event=fetched) as client,
@@ -97,38 +97,38 @@ async def test_no_more_pages_are_fetched_ahead_than_was_said(server, room, prefe
         await anext(messages)
         await fetched.pages(1 + prefetch)
         await settled(client, room)
-        in_hand = asked(server)
+        in_hand = pages_requested(server)
         for _ in range(3):
             await anext(messages)
         await fetched.pages(2 + prefetch)
         await settled(client, room)
 
-        assert (1 + prefetch, 2 + prefetch) == (in_hand, asked(server))
+        assert (1 + prefetch, 2 + prefetch) == (in_hand, pages_requested(server))
 
 
 async def test_without_prefetch_nothing_is_fetched_ahead(client, server, room):
-    """The next page is asked for when the items of this one are used up."""
+    """The next page is requested when all items of the current one have been returned."""
     async with client.conversation(room).history(page_size=3).stream() as messages:
         counts = []
         for _ in range(4):
             await anext(messages)
             await settled(client, room)
-            counts.append(asked(server))
+            counts.append(pages_requested(server))
 
     assert [1, 1, 1, 2] == counts
 
 
-async def test_making_or_entering_a_stream_sends_nothing(client, server, room):
-    """The first item is what asks."""
+async def test_creating_or_entering_a_stream_sends_nothing(client, server, room):
+    """Only taking the first item does."""
     async with client.conversation(room).history().stream(prefetch=2) as messages:
         await settled(client, room)
 
-        assert 0 == asked(server)
+        assert 0 == pages_requested(server)
         assert (0, {}) == (messages.stats.requests, messages.bookmark.place)
 
 
-async def test_the_next_page_is_fetched_while_this_one_is_worked_on(client, server, room):
-    """It is on its way before it is asked for."""
+async def test_the_next_page_is_fetched_while_this_one_is_processed(client, server, room):
+    """Its request is sent before its first item is taken."""
     gate = Gate()
     server.faults.add("GET", "*/message", do=gate, after=1, times=1)
     async with client.conversation(room).history(page_size=3).stream(prefetch=1) as messages:
@@ -143,8 +143,8 @@ async def test_the_next_page_is_fetched_while_this_one_is_worked_on(client, serv
 
 @PREFETCH
 @pytest.mark.parametrize("how", ["break", "exception", "cancel"])
-async def test_leaving_early_leaves_nothing_behind(server, room, prefetch, how):
-    """No task and no connection in use, though a page was on its way."""
+async def test_leaving_a_stream_early_leaves_no_task_and_no_connection(server, room, prefetch, how):
+    """A page was in flight at that time."""
     gate = Gate()
     server.faults.add("GET", "*/message", do=gate, after=1)
     async with aiohttp.ClientSession() as http:
@@ -154,7 +154,7 @@ async def test_leaving_early_leaves_nothing_behind(server, room, prefetch, how):
             settings=Settings(base_url=server.url, calls_per_minute=None),
             session=http,
         )
-        before = left_behind()
+        before = other_tasks()
 
         async def consume():
             async with client.conversation(room).history(page_size=3).stream(prefetch=prefetch) as messages:
@@ -172,7 +172,7 @@ async def test_leaving_early_leaves_nothing_behind(server, room, prefetch, how):
             await gate.came.acquire()
             consumer.cancel()
         await asyncio.wait([consumer])
-        tasks, busy = left_behind() - before, list(http.connector._acquired)
+        tasks, busy = other_tasks() - before, list(http.connector._acquired)
         gate.go.release()
         await client.close()
 
@@ -226,8 +226,8 @@ print("done")
 """
 
 
-async def test_nothing_is_warned_of_in_debug_mode():
-    """Leaving, raising, running out of time and closing the client, with every warning an error."""
+async def test_there_are_no_warnings_in_debug_mode():
+    """Every warning is an error while streams are left early, fail, time out, and while the client is closed."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-X", "dev", "-W", "error", "-c", LEAVE_EARLY,
         env={**os.environ, "PYTHONASYNCIODEBUG": "1"},
@@ -239,8 +239,8 @@ async def test_nothing_is_warned_of_in_debug_mode():
 
 
 @PREFETCH
-async def test_the_same_stream_goes_on_after_errors(server, room, prefetch):
-    """Any number of them, anywhere; the walk is never driven by two at once."""
+async def test_a_stream_continues_after_errors(server, room, prefetch):
+    """There may be any number of them, anywhere, and only one page is requested at a time."""
     under_way, most = 0, 0
 
     def count(event):
@@ -251,24 +251,24 @@ async def test_the_same_stream_goes_on_after_errors(server, room, prefetch):
 
     server.faults.add("GET", "*/message", status=500, probability=0.4, seed=3)
     async with client_of(server, attempts=1, on_event=count) as client:
-        given, places = [], []
+        returned, positions = [], []
         async with client.conversation(room).history(page_size=2).stream(prefetch=prefetch) as messages:
-            while len(given) < 30:
+            while len(returned) < 30:
                 try:
-                    given.append(await anext(messages))
+                    returned.append(await anext(messages))
                 except ServerError as error:
-                    last = {"ts": given[-1].ts, "id": given[-1].id} if given else {}
-                    places.append((last, error.bookmark.place, messages.bookmark.place))
+                    last = {"ts": returned[-1].ts, "id": returned[-1].id} if returned else {}
+                    positions.append((last, error.bookmark.place, messages.bookmark.place))
 
-    assert sorted(((m.ts, m.id) for m in given), reverse=True) == [(m.ts, m.id) for m in given]
-    assert 30 == len({m.id for m in given})
-    assert len(places) > 3
-    assert all(last == told == known for last, told, known in places)
+    assert sorted(((m.ts, m.id) for m in returned), reverse=True) == [(m.ts, m.id) for m in returned]
+    assert 30 == len({m.id for m in returned})
+    assert len(positions) > 3
+    assert all(last == reported == known for last, reported, known in positions)
     assert 1 == most
 
 
-async def test_an_error_ahead_waits_its_turn(server, room):
-    """The pages before it are given first, and the bookmark is true meanwhile."""
+async def test_an_error_while_fetching_ahead_is_raised_in_order(server, room):
+    """The pages before it are returned first, and the bookmark is correct meanwhile."""
     server.faults.add("GET", "*/message", status=500, after=2, times=1)
     fetched = Fetched()
     async with (
@@ -289,8 +289,8 @@ async def test_an_error_ahead_waits_its_turn(server, room):
 
 
 @PREFETCH
-async def test_what_a_callback_raises_reaches_the_reader(client, server, room, prefetch):
-    """Its own error, not a silence; the stream can go on."""
+async def test_an_exception_of_the_callback_reaches_the_reader(client, server, room, prefetch):
+    """It is raised unchanged, and the stream can continue."""
     bad = {"messages": [{"id": "x", "ts": "2018-06-01T08:00:10Z"}]}
     server.faults.add("GET", "*/message", status=200, body=json.dumps(bad), after=1, times=1)
 
@@ -300,54 +300,54 @@ async def test_what_a_callback_raises_reaches_the_reader(client, server, room, p
     async with (
         client.conversation(room).history(page_size=3).stream(prefetch=prefetch, on_undecodable=refuse) as messages
     ):
-        given = [(await anext(messages)).id for _ in range(3)]
+        returned = [(await anext(messages)).id for _ in range(3)]
         with pytest.raises(LookupError, match=r"\$.messages\[0\]"):
             await anext(messages)
-        given += [message.id async for message in messages]
+        returned += [message.id async for message in messages]
 
-    assert 30 == len(set(given)) == len(given)
+    assert 30 == len(set(returned)) == len(returned)
 
 
 @PREFETCH
 async def test_a_reader_cancelled_while_it_waits_loses_no_item(client, server, room, prefetch):
-    """The page it waited for is given to who asks next."""
+    """The page is returned to the next reader."""
     gate = Gate()
     server.faults.add("GET", "*/message", do=gate, after=1, times=1)
     async with client.conversation(room).history(page_size=3).stream(prefetch=prefetch) as messages:
-        given = [(await anext(messages)).id for _ in range(3)]
+        returned = [(await anext(messages)).id for _ in range(3)]
         waiting = asyncio.create_task(anext(messages))
         await gate.came.acquire()
         waiting.cancel()
         await asyncio.wait([waiting])
         gate.go.release()
-        given += [message.id async for message in messages]
+        returned += [message.id async for message in messages]
 
     assert waiting.cancelled()
-    assert 30 == len(set(given)) == len(given)
-    # Without a task of its own the fetch was cancelled with the reader, and done again.
-    assert (12 if prefetch == 0 else 11) <= asked(server) <= 12
+    assert 30 == len(set(returned)) == len(returned)
+    # Without prefetch, the request was cancelled with the reader, and sent again by the next one.
+    assert (12 if prefetch == 0 else 11) <= pages_requested(server) <= 12
 
 
-async def test_a_reader_that_runs_out_of_time_loses_no_item(client, server, room):
-    """Again and again, at whatever moment."""
-    given = []
+async def test_a_reader_that_times_out_loses_no_item(client, server, room):
+    """It times out many times, at different moments."""
+    returned = []
     async with client.conversation(room).history(page_size=1).stream(prefetch=2) as messages:
         patience = 0.0
-        while len(given) < 30:
+        while len(returned) < 30:
             try:
                 async with asyncio.timeout(patience):
-                    given.append((await anext(messages)).id)
+                    returned.append((await anext(messages)).id)
             except TimeoutError:
                 patience += 0.0002
             else:
                 patience = 0.0
 
-    assert 30 == len(set(given))
+    assert 30 == len(set(returned))
 
 
 @PREFETCH
-async def test_a_stream_is_read_by_one_task_at_a_time(client, server, room, prefetch):
-    """Two that wait for the same page would each drive the listing."""
+async def test_a_stream_can_be_iterated_by_only_one_task_at_a_time(client, server, room, prefetch):
+    """Two readers would both request the same page."""
     gate = Gate()
     server.faults.add("GET", "*/message", do=gate, times=1)
     async with client.conversation(room).history(page_size=3).stream(prefetch=prefetch) as messages:
@@ -356,13 +356,13 @@ async def test_a_stream_is_read_by_one_task_at_a_time(client, server, room, pref
         with pytest.raises(RuntimeError, match="by only one task at a time"):
             await anext(messages)
         gate.go.release()
-        given = [await waiting, *[message async for message in messages]]
+        returned = [await waiting, *[message async for message in messages]]
 
-    assert 30 == len(given)
+    assert 30 == len(returned)
 
 
-async def test_a_stream_is_entered_once_and_read_inside(client, room):
-    """Its bookmark stays good outside."""
+async def test_a_stream_can_be_entered_once_and_iterated_only_inside(client, room):
+    """Its bookmark stays valid outside."""
     stream = client.conversation(room).history().stream()
     with pytest.raises(RuntimeError, match="inside its `async with`"):
         await anext(stream)
@@ -380,30 +380,30 @@ async def test_a_stream_is_entered_once_and_read_inside(client, room):
 
 
 async def test_closing_the_client_ends_a_stream_that_fetches_ahead(server, room):
-    """With the error of a closed client and the place; no task stays."""
+    """The error is `ClientClosed` with a bookmark, and no task remains."""
     gate = Gate()
     server.faults.add("GET", "*/message", do=gate, after=1)
     client = client_of(server)
-    before = left_behind()
+    before = other_tasks()
     async with client.conversation(room).history(page_size=3).stream(prefetch=2) as messages:
-        given = [await anext(messages)]
+        returned = [await anext(messages)]
         await gate.came.acquire()
         await client.close()
         with pytest.raises(ClientClosed) as caught:
             while True:
-                given.append(await anext(messages))
+                returned.append(await anext(messages))
     gate.go.release()
 
-    assert caught.value.bookmark.place["id"] == given[-1].id
-    assert 3 == len(given)
-    assert set() == left_behind() - before
+    assert caught.value.bookmark.place["id"] == returned[-1].id
+    assert 3 == len(returned)
+    assert set() == other_tasks() - before
 
 
-async def test_max_items_bounds_what_is_fetched_ahead(client, server, room):
-    """No page is asked for beyond it, and none larger than what is still wanted."""
+async def test_max_items_limits_what_is_fetched_ahead(client, server, room):
+    """No page beyond it is requested, and none that is larger than what is still wanted."""
     async with client.conversation(room).history(page_size=3, max_items=5).stream(prefetch=9) as messages:
-        given = [message async for message in messages]
+        returned = [message async for message in messages]
         await settled(client, room)
 
-    assert 5 == len(given)
+    assert 5 == len(returned)
     assert ["3", "2"] == [dict(call.query)["limit"] for call in server.calls.matching("GET", "*/message")]

@@ -497,7 +497,8 @@ def test_a_bookmark_with_an_invalid_position_is_refused(place):
 def test_a_bookmarked_id_may_contain_anything_that_can_be_sent():
     """Ids are opaque; one that the service does not know is replaced by its time."""
     listed, keys = listing(), [(NOON + n, f"{n}") for n in range(4)]
+    bookmark = Bookmark(listed.query, {"ts": NOON + 2, "id": "\0"})
 
-    returned = keys_of(walked(listed.walk(2, Bookmark(listed.query, {"ts": NOON + 2, "id": "\0"})), HistoryService(keys)))
+    returned = keys_of(walked(listed.walk(2, bookmark), HistoryService(keys)))
 
     assert keys[1::-1] == returned
