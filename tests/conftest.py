@@ -1,4 +1,4 @@
-"""Two fixtures nearly all tests need: a local server and a client on it."""
+"""Fixtures for nearly all tests: a local server and a client connected to it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ hypothesis.settings.register_profile("ci", _UNHURRIED, derandomize=True, databas
 hypothesis.settings.register_profile("random", _UNHURRIED, derandomize=False)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "random")
 
-MEETUP = Path(__file__).parents[1].parent / "shared/data/meetup"
-"""A real chat history, where a checkout has it beside it."""
+MEETUP = Path(__file__).parents[1].parent / "shared/data/meetup"  # a real chat history, if it is next to the checkout
 
 
 @pytest.fixture
 def meetup() -> Path:
-    """The folder of the meet-up's seed; the test is skipped where there is none."""
+    """Return the folder of the meet-up's seed, or skip the test if there is none."""
     if not MEETUP.is_dir():
         pytest.skip("the meet-up's chat history is not here")
     return MEETUP
@@ -39,13 +38,13 @@ async def server() -> AsyncIterator[LocalServer]:
 
 @pytest.fixture
 async def client(server: LocalServer) -> AsyncIterator[StrideClient]:
-    """Retries happen, waits do not."""
+    """Yield a client that retries without waiting."""
     async with client_of(server) as client:
         yield client
 
 
 def client_of(server: LocalServer, **options: object) -> StrideClient:
-    """A client of a server with options of its own."""
+    """Return a client of a server with other options."""
     settings = Settings(base_url=server.url, **{"backoff": 0.0, "calls_per_minute": None, **options})
     return StrideClient(
         ClientCredentials(server.client_id, server.client_secret), cloud_id=server.cloud_id, settings=settings

@@ -1,4 +1,4 @@
-"""What a caller gets wrong: a `ValueError` in words before anything is sent, or `NotFound` with the id."""
+"""Invalid arguments: a `ValueError` before anything is sent, or `NotFound` with the id."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -24,13 +24,13 @@ NO_DOCUMENT = Document.from_json(
 )
 
 
-async def made(value):
-    """Lets a case say wrong arguments of calls that wait and of those that do not in the same way."""
+async def result_of(value):
+    """Return the value, awaited if necessary, so that calls and pagers can be tested alike."""
     return await value if asyncio.iscoroutine(value) else value
 
 
 @pytest.mark.parametrize(
-    ("call", "words"),
+    ("call", "message"),
     [
         (lambda c, r: r.send(""), "the message is empty"),
         (lambda c, r: r.send(" \n\t "), "the message is empty"),
@@ -96,19 +96,19 @@ async def made(value):
         (lambda c, r: doc(paragraph("")), "text"),
     ],
 )
-async def test_a_wrong_argument_is_told_before_anything_is_sent(client, server, call, words):
-    """In a sentence that says what was found and what was expected."""
+async def test_an_invalid_argument_is_refused_before_anything_is_sent(client, server, call, message):
+    """The message says what was found and what was expected."""
     room = client.conversation(server.add_conversation("general"))
 
-    with pytest.raises(ValueError, match=words) as caught:
-        await made(call(client, room))
+    with pytest.raises(ValueError, match=message) as caught:
+        await result_of(call(client, room))
 
     assert "\n" not in str(caught.value)
     assert 0 == len(server.calls)
 
 
-async def test_a_file_that_is_not_there_is_told_before_anything_is_sent(client, server, tmp_path):
-    """As the operating system words it."""
+async def test_a_missing_file_is_reported_before_anything_is_sent(client, server, tmp_path):
+    """The error is the one of the operating system."""
     room = client.conversation(server.add_conversation("general"))
 
     with pytest.raises(FileNotFoundError, match=r"missing\.txt"):
@@ -117,8 +117,8 @@ async def test_a_file_that_is_not_there_is_told_before_anything_is_sent(client, 
     assert 0 == len(server.calls)
 
 
-async def test_a_download_that_has_nowhere_to_go_leaves_nothing_behind(client, server, tmp_path):
-    """A folder that is missing is no reason to make one."""
+async def test_a_download_to_a_missing_folder_creates_nothing(client, server, tmp_path):
+    """The folder is not created either."""
     room = client.conversation(server.add_conversation("general"))
     media_id = server.add_media(room.id, "a.txt", b"data")
 
@@ -153,8 +153,8 @@ async def test_a_download_that_has_nowhere_to_go_leaves_nothing_behind(client, s
         (lambda c, r: c.update_glance("k", label="x", conversation_id="no-room"), "no-room"),
     ],
 )
-async def test_what_the_service_does_not_know_is_not_found_by_name(client, server, call, missing):
-    """The id is in the message, and the call is not repeated."""
+async def test_an_unknown_id_is_named_by_not_found(client, server, call, missing):
+    """The call is not retried."""
     room = client.conversation(server.add_conversation("general"))
 
     with pytest.raises(NotFound) as caught:
@@ -164,8 +164,8 @@ async def test_what_the_service_does_not_know_is_not_found_by_name(client, serve
     assert 1 == len(caught.value.attempts)
 
 
-async def test_an_unknown_site_is_not_found_by_name(server):
-    """Whatever is asked of it."""
+async def test_an_unknown_site_is_named_by_not_found(server):
+    """This holds for every kind of call."""
     credentials = ClientCredentials(server.client_id, server.client_secret)
     settings = Settings(base_url=server.url, backoff=0.0)
 
@@ -175,8 +175,8 @@ async def test_an_unknown_site_is_not_found_by_name(server):
                 await call
 
 
-async def test_ids_never_lead_to_another_path(server):
-    """Dots, slashes and escapes in an id stay inside their segment."""
+async def test_an_id_never_changes_the_path(server):
+    """Dots, slashes and escapes in an id stay within its segment."""
     ids = ["..", ".", "../../me", "a/b", "a%2Fb", "a?b=c", "a#b", "a b", "ü", "a:b", "%"]
     async with client_of(server) as client:
         for wanted in ids:

@@ -316,8 +316,8 @@ async def test_request_makes_any_other_call(client, server):
 
     found = await client.request("get", f"/site/{server.cloud_id}/conversation", params={"query": "gen", "limit": 5})
     nothing = await client.request("PUT", f"{path}/archive", json={})
-    with pytest.raises(NotFound, match="nobody"):
-        await client.request("GET", f"/scim/site/{server.cloud_id}/Users/nobody")
+    with pytest.raises(NotFound, match="no one"):
+        await client.request("GET", f"/scim/site/{server.cloud_id}/Users/unknown")
 
     assert [room] == [value["id"] for value in found["values"]]
     assert nothing is None

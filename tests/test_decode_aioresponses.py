@@ -1,6 +1,6 @@
-"""Odd shapes of answers, one endpoint each, without a server: `aioresponses` stands in for the HTTP session.
+"""Unusual forms of responses, without a server: `aioresponses` replaces the HTTP session.
 
-It runs neither time-outs nor middlewares nor redirects, so nothing but decoding is tried here.
+It supports neither timeouts nor middlewares nor redirects, so only decoding is tested here.
 """
 
 import json
@@ -34,20 +34,20 @@ MESSAGE = {
 
 
 class Response(aiohttp.ClientResponse):
-    """A response made the way aioresponses makes them, with the writer that aiohttp 3.14 asks for besides."""
+    """A response as aioresponses creates it, with the writer that aiohttp 3.14 also requires."""
 
-    def __init__(self, method, url, **words):
-        super().__init__(method, url, stream_writer=SimpleNamespace(output_size=0), **words)
+    def __init__(self, method, url, **options):
+        super().__init__(method, url, stream_writer=SimpleNamespace(output_size=0), **options)
 
 
 @pytest.fixture
-def answers():
-    """`answers(method, url, body)`: what the service says next; a body that is no text or bytes goes out as JSON."""
+def respond():
+    """Return a function that sets the next response. A body that is not text or bytes is sent as JSON."""
     with aioresponses() as mocked:
 
-        def add(method, url, body="", **words):
+        def add(method, url, body="", **options):
             text = body if isinstance(body, str | bytes) else json.dumps(body)
-            mocked.add(url, method, body=text, response_class=Response, **words)
+            mocked.add(url, method, body=text, response_class=Response, **options)
 
         yield add
 
@@ -67,11 +67,11 @@ def room(client):
 @pytest.mark.parametrize(
     "body",
     [MESSAGE, {"message": MESSAGE}, {"messages": [MESSAGE]}, MESSAGE | {"message": None}, MESSAGE | {"messages": []}],
-    ids=["bare", "message", "messages", "null beside", "empty beside"],
+    ids=["bare", "message", "messages", "null next to it", "empty list next to it"],
 )
-async def test_a_single_message_may_be_wrapped(answers, room, body):
-    """Its form is unknown, so all three are read (protocol 5.14)."""
-    answers("GET", f"{ROOM}/message/m", body)
+async def test_a_single_message_may_be_wrapped(respond, room, body):
+    """The form is unknown, so all three are read (protocol 5.14)."""
+    respond("GET", f"{ROOM}/message/m", body)
 
     message = await room.message("m")
 
@@ -91,9 +91,9 @@ async def test_a_single_message_may_be_wrapped(answers, room, body):
         ("1969-12-31T23:59:59.999999999Z", -1, datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC)),
     ],
 )
-async def test_times_have_nine_digits_in_ts_and_six_in_sent_at(answers, room, ts, nanoseconds, sent_at):
-    """What a datetime cannot hold is cut, never rounded up into another second."""
-    answers("GET", f"{ROOM}/message/m", MESSAGE | {"ts": ts})
+async def test_times_have_nine_digits_in_ts_and_six_in_sent_at(respond, room, ts, nanoseconds, sent_at):
+    """What a datetime cannot hold is dropped, never rounded up."""
+    respond("GET", f"{ROOM}/message/m", MESSAGE | {"ts": ts})
 
     message = await room.message("m")
 
@@ -109,24 +109,24 @@ async def test_times_have_nine_digits_in_ts_and_six_in_sent_at(answers, room, ts
         (None, ""),
     ],
 )
-async def test_a_message_without_text_is_told_from_its_body(answers, room, content, text):
-    """Even from what the service itself delivers against its schema (protocol 4.3, 6.3)."""
+async def test_the_text_of_a_message_without_text_is_made_from_its_body(respond, room, content, text):
+    """This works even for bodies that violate the schema, as the service sends them (protocol 4.3, 6.3)."""
     body = {"version": 1, "type": "doc", "content": content}
-    answers("GET", f"{ROOM}/message/m", {name: MESSAGE[name] for name in ("id", "sender", "ts")} | {"body": body})
+    respond("GET", f"{ROOM}/message/m", {name: MESSAGE[name] for name in ("id", "sender", "ts")} | {"body": body})
 
     assert text == (await room.message("m")).text
 
 
-async def test_what_is_beyond_the_known_fields_of_a_message_is_kept(answers, room):
-    """Decoded when it is looked at."""
-    answers("GET", f"{ROOM}/message/m", MESSAGE | {"reactions": [{"👍": 2}], "edited": None})
+async def test_unknown_fields_of_a_message_are_kept(respond, room):
+    """They are decoded on access."""
+    respond("GET", f"{ROOM}/message/m", MESSAGE | {"reactions": [{"👍": 2}], "edited": None})
 
     assert {"reactions": [{"👍": 2}], "edited": None} == (await room.message("m")).extra
 
 
-async def test_a_body_that_is_no_document_is_told_when_it_is_looked_at(answers, room):
-    """A listing goes on past it; its bytes are still there."""
-    answers("GET", f"{ROOM}/message/m", MESSAGE | {"body": [1, 2]})
+async def test_a_body_that_is_not_a_document_is_an_error_on_access(respond, room):
+    """Listings are not affected, and the bytes are kept."""
+    respond("GET", f"{ROOM}/message/m", MESSAGE | {"body": [1, 2]})
 
     message = await room.message("m")
 
@@ -137,43 +137,43 @@ async def test_a_body_that_is_no_document_is_told_when_it_is_looked_at(answers, 
 
 
 @pytest.mark.parametrize("key", ["messages", "values"])
-async def test_recent_messages_come_sorted_under_either_key(answers, room, key):
-    """Order is by time to the nanosecond, then by id, never the service's own."""
+async def test_recent_messages_are_sorted_under_either_name(respond, room, key):
+    """They are ordered by time to the nanosecond and then by id, not by the service."""
     late = {"ts": "2017-10-24T22:16:30.243693009Z"}
-    answers("GET", f"{ROOM}/message/recent?limit=75", {key: [MESSAGE | late, MESSAGE | {"id": "n"}, MESSAGE]})
+    respond("GET", f"{ROOM}/message/recent?limit=75", {key: [MESSAGE | late, MESSAGE | {"id": "n"}, MESSAGE]})
 
     assert [("m", 8), ("n", 8), ("m", 9)] == [(message.id, message.ts % 10) for message in await room.recent()]
 
 
 @pytest.mark.parametrize("body", [{"messages": None}, {"messages": []}, {"values": None}])
-async def test_null_is_an_empty_list(answers, room, body):
-    """Go writes an empty list so (protocol 1.1)."""
-    answers("GET", f"{ROOM}/message/recent?limit=75", body)
+async def test_null_is_an_empty_list(respond, room, body):
+    """The service is written in Go, which encodes an empty list as null (protocol 1.1)."""
+    respond("GET", f"{ROOM}/message/recent?limit=75", body)
 
     assert [] == await room.recent()
 
 
-async def test_lists_without_values_are_empty(answers, client, room):
-    """Whatever stands beside them."""
+async def test_lists_without_values_are_empty(respond, client, room):
+    """Other fields make no difference."""
     filters = "include-private=true&include-archived=false&exclude-direct=false&limit=75"
-    answers("GET", f"{HOST}/site/c/conversation?{filters}", {"values": None, "cursor": None, "size": 0})
-    answers("GET", f"{ROOM}/roster?start=0&limit=75", {"values": None, "_links": None})
-    answers("GET", f"{ROOM}/app/module/chat:bot?start=0&limit=75", {"values": None})
+    respond("GET", f"{HOST}/site/c/conversation?{filters}", {"values": None, "cursor": None, "size": 0})
+    respond("GET", f"{ROOM}/roster?start=0&limit=75", {"values": None, "_links": None})
+    respond("GET", f"{ROOM}/app/module/chat:bot?start=0&limit=75", {"values": None})
 
     assert [] == await client.conversations().collect(limit=None)
     assert [] == await room.roster().collect(limit=None)
     assert [] == await room.modules("chat:bot").collect(limit=None)
 
 
-async def test_a_conversation_needs_only_its_id(answers, room):
-    """In webhooks the site stands beside it; null counts as absent."""
-    answers("GET", ROOM, {"id": "r", "cloudId": None, "topic": None, "created": None})
+async def test_a_conversation_needs_only_its_id(respond, room):
+    """In webhooks the site is outside of the object. Null counts as missing."""
+    respond("GET", ROOM, {"id": "r", "cloudId": None, "topic": None, "created": None})
 
     assert Conversation(id="r") == await room.get()
 
 
-async def test_a_conversation_keeps_what_it_does_not_know_and_cuts_its_times(answers, room):
-    """Nine fraction digits are cut to the six a datetime holds."""
+async def test_a_conversation_keeps_unknown_fields_and_microseconds(respond, room):
+    """Nine fraction digits are reduced to the six that a datetime holds."""
     body = {
         "id": "r",
         "name": "general",
@@ -183,7 +183,7 @@ async def test_a_conversation_keeps_what_it_does_not_know_and_cuts_its_times(ans
         "_links": {"r": ROOM},
         "colour": "red",
     }
-    answers("GET", ROOM, body)
+    respond("GET", ROOM, body)
 
     room = await room.get()
 
@@ -192,10 +192,10 @@ async def test_a_conversation_keeps_what_it_does_not_know_and_cuts_its_times(ans
     assert datetime(2018, 2, 27, 8, 54, 23, 0, UTC) == room.modified
 
 
-async def test_sites_are_ids_or_objects(answers, client):
-    """Their shape is unknown, so strings and objects with either name of the id are read (protocol 4.10)."""
+async def test_sites_are_ids_or_objects(respond, client):
+    """The form is unknown, so strings and objects with either name of the id are read (protocol 4.10)."""
     values = ["a", {"id": "b", "url": "https://b"}, {"cloudId": "c", "name": "C"}]
-    answers("GET", f"{HOST}/site/", {"values": values, "_links": {"a": "https://a", "c": "https://c"}})
+    respond("GET", f"{HOST}/site/", {"values": values, "_links": {"a": "https://a", "c": "https://c"}})
 
     assert [
         Site(id="a", url="https://a"),
@@ -205,17 +205,17 @@ async def test_sites_are_ids_or_objects(answers, client):
 
 
 @pytest.mark.parametrize("links", [None, [], "x", {"a": 1}])
-async def test_links_of_another_shape_do_no_harm(answers, client, links):
-    """They are a convenience."""
-    answers("GET", f"{HOST}/site/", {"values": ["a"], "_links": links})
+async def test_malformed_links_do_no_harm(respond, client, links):
+    """They are only a convenience."""
+    respond("GET", f"{HOST}/site/", {"values": ["a"], "_links": links})
 
     assert [Site(id="a")] == await client.sites()
 
 
-async def test_a_user_of_whom_little_is_known(answers, client):
-    """Lists may be null, names may be parts."""
+async def test_a_user_with_few_fields_is_read(respond, client):
+    """Lists may be null, and names incomplete."""
     body = {"id": "u", "emails": None, "photos": None, "name": {"givenName": "Ann", "familyName": None}, "meta": {}}
-    answers("GET", f"{HOST}/scim/site/c/Users/u", body)
+    respond("GET", f"{HOST}/scim/site/c/Users/u", body)
 
     user = await client.user("u").profile()
 
@@ -229,10 +229,10 @@ async def test_a_user_of_whom_little_is_known(answers, client):
     assert {"meta": {}} == user.extra
 
 
-async def test_an_answer_is_json_whatever_its_type_says(answers, room):
-    """A text message's reply is JSON all the same, and so is an upload's (protocol 10)."""
-    answers("POST", f"{ROOM}/message", '{"id":"m","more":1}', status=201, content_type="text/plain")
-    answers("POST", f"{ROOM}/media?name=x", '{"data":{"id":"f"}}', status=201, content_type="application/octet-stream")
+async def test_a_response_is_json_whatever_its_content_type_is(respond, room):
+    """The responses to a text message and to an upload are JSON too (protocol 10)."""
+    respond("POST", f"{ROOM}/message", '{"id":"m","more":1}', status=201, content_type="text/plain")
+    respond("POST", f"{ROOM}/media?name=x", '{"data":{"id":"f"}}', status=201, content_type="application/octet-stream")
 
     assert "m" == await room.send("hi")
     media = await room.upload(b"x", name="x")
@@ -240,12 +240,12 @@ async def test_an_answer_is_json_whatever_its_type_says(answers, room):
 
 
 @pytest.mark.parametrize("body", ["", "{}", '{"id":"m"}', "null", "<html>"])
-async def test_a_good_answer_to_a_change_may_say_anything(answers, room, body):
-    """Edits, deletes, archiving and states only need to succeed (protocol 5.12)."""
-    answers("PUT", f"{ROOM}/message/m", body)
-    answers("DELETE", f"{ROOM}/message/m", body)
-    answers("PUT", f"{ROOM}/archive", body)
-    answers("PATCH", f"{ROOM}/roster", body)
+async def test_the_body_of_a_successful_change_is_ignored(respond, room, body):
+    """Edits, deletions, archiving and states only have to succeed (protocol 5.12)."""
+    respond("PUT", f"{ROOM}/message/m", body)
+    respond("DELETE", f"{ROOM}/message/m", body)
+    respond("PUT", f"{ROOM}/archive", body)
+    respond("PATCH", f"{ROOM}/roster", body)
 
     assert [None] * 4 == [
         await room.edit("m", "hi"),
@@ -255,26 +255,26 @@ async def test_a_good_answer_to_a_change_may_say_anything(answers, room, body):
     ]
 
 
-async def test_an_update_without_an_answer_asks_for_the_conversation(answers, room):
-    """So that the caller gets it either way (protocol 5.5)."""
-    answers("PATCH", ROOM, "", status=204)
-    answers("GET", ROOM, {"id": "r", "name": "new"})
+async def test_an_update_without_a_response_body_requests_the_conversation(respond, room):
+    """The caller gets the conversation either way (protocol 5.5)."""
+    respond("PATCH", ROOM, "", status=204)
+    respond("GET", ROOM, {"id": "r", "name": "new"})
 
     assert "new" == (await room.update(name="new")).name
 
 
 @pytest.mark.parametrize(("body", "found"), [({"id": "u"}, "u"), ({}, None), ({"id": None}, None), ({"id": 5}, None)])
-async def test_a_lookup_without_an_id_is_nobody(answers, client, body, found):
-    """A good answer need not hold one (protocol 5.21)."""
-    answers("GET", f"{HOST}/users/lookup?email=a@b.invalid&site=c&product=chat", body)
+async def test_a_lookup_without_an_id_is_none(respond, client, body, found):
+    """A successful response may lack one (protocol 5.21)."""
+    respond("GET", f"{HOST}/users/lookup?email=a@b.invalid&site=c&product=chat", body)
 
     assert found == await client.find_user("a@b.invalid")
 
 
-async def test_a_module_is_its_descriptor_without_the_key(answers, room):
-    """Nothing else may stand beside the values (protocol 4.11)."""
+async def test_a_module_is_its_descriptor_without_the_key(respond, room):
+    """A list of modules may have no other fields (protocol 4.11)."""
     values = [{"key": "k", "name": {"value": "K"}}, {"key": "l"}]
-    answers("GET", f"{ROOM}/app/module/chat:glance?start=0&limit=75", {"values": values})
+    respond("GET", f"{ROOM}/app/module/chat:glance?start=0&limit=75", {"values": values})
 
     assert [
         Module(key="k", type="chat:glance", descriptor={"name": {"value": "K"}}),
@@ -283,18 +283,18 @@ async def test_a_module_is_its_descriptor_without_the_key(answers, room):
 
 
 @pytest.mark.parametrize("text", ["42", "null", '"quoted"', "", "naïve"])
-async def test_rendered_text_stays_text(answers, client, text):
-    """Even where it looks like JSON (protocol 5.22)."""
-    answers("POST", f"{HOST}/pf-editor-service/convert?from=markdown&to=adf", MESSAGE["body"])
-    answers("POST", f"{HOST}/pf-editor-service/render", text, content_type="application/json")
+async def test_rendered_text_stays_text(respond, client, text):
+    """This holds even if it looks like JSON (protocol 5.22)."""
+    respond("POST", f"{HOST}/pf-editor-service/convert?from=markdown&to=adf", MESSAGE["body"])
+    respond("POST", f"{HOST}/pf-editor-service/render", text, content_type="application/json")
 
     assert text == await client.render_text(await client.markdown_to_document("x"))
 
 
 @pytest.mark.parametrize(("body", "value"), [("", None), (" \n", None), ("null", None), ("[1]", [1]), ("5", 5)])
-async def test_request_gives_any_json(answers, client, body, value):
-    """An empty answer is None."""
-    answers("GET", f"{HOST}/anything", body)
+async def test_request_returns_any_json(respond, client, body, value):
+    """An empty response is None."""
+    respond("GET", f"{HOST}/anything", body)
 
     assert value == await client.request("GET", "/anything")
 
@@ -332,9 +332,9 @@ async def test_request_gives_any_json(answers, client, body, value):
         ("", lambda r: r.get(), [], "$"),
     ],
 )
-async def test_a_misfit_is_told_by_its_path_with_the_bytes(answers, room, url, call, body, path):
-    """Where in the answer, what was expected, and what the service really sent."""
-    answers("GET", f"{ROOM}/{url}".rstrip("/"), body)
+async def test_a_decode_error_has_a_path_and_the_bytes(respond, room, url, call, body, path):
+    """It names the position, what was expected, and what the service sent."""
+    respond("GET", f"{ROOM}/{url}".rstrip("/"), body)
 
     with pytest.raises(DecodeError) as caught:
         await call(room)
@@ -346,9 +346,9 @@ async def test_a_misfit_is_told_by_its_path_with_the_bytes(answers, room, url, c
     assert not caught.value.maybe_processed
 
 
-async def test_a_sent_message_whose_id_cannot_be_read_may_have_been_sent(answers, room):
-    """Sending it again could send it twice."""
-    answers("POST", f"{ROOM}/message", "{}", status=201)
+async def test_a_message_whose_new_id_is_unreadable_may_have_been_sent(respond, room):
+    """Sending it again could create a second message."""
+    respond("POST", f"{ROOM}/message", "{}", status=201)
 
     with pytest.raises(DecodeError, match=r"POST /site/c/conversation/r/message: .* @ \$\.id") as caught:
         await room.send("hi")
@@ -357,11 +357,11 @@ async def test_a_sent_message_whose_id_cannot_be_read_may_have_been_sent(answers
     assert not caught.value.retryable
 
 
-@pytest.mark.parametrize("told", [{}, {"expires_in": None}, {"expires_in": 86400, "scope": 5, "token_type": None}])
-async def test_a_token_needs_nothing_beside_itself(answers, told):
-    """Its scope and type are not looked at (protocol 2.2)."""
-    answers("POST", f"{HOST}/oauth/token", {"access_token": "given to us"} | told)
-    answers("GET", f"{HOST}/me", {"account_id": "bot"})
+@pytest.mark.parametrize("fields", [{}, {"expires_in": None}, {"expires_in": 86400, "scope": 5, "token_type": None}])
+async def test_a_token_response_needs_only_the_token(respond, fields):
+    """Scope and type are ignored (protocol 2.2)."""
+    respond("POST", f"{HOST}/oauth/token", {"access_token": "given to us"} | fields)
+    respond("GET", f"{HOST}/me", {"account_id": "bot"})
 
     async with StrideClient(
         ClientCredentials("id", "a secret of 64 characters"), cloud_id="c", settings=Settings(base_url=HOST)
@@ -370,9 +370,9 @@ async def test_a_token_needs_nothing_beside_itself(answers, told):
 
 
 @pytest.mark.parametrize("body", ["", "[]", "<html>", '{"access_token":""}', '{"access_token":5}', '{"token":"abc"}'])
-async def test_a_token_call_without_a_token_is_undecodable(answers, body):
-    """The body is neither quoted nor kept: it might hold one after all."""
-    answers("POST", f"{HOST}/oauth/token", body)
+async def test_a_token_call_without_a_token_is_undecodable(respond, body):
+    """The body is neither quoted nor kept, because it might contain a token after all."""
+    respond("POST", f"{HOST}/oauth/token", body)
 
     async with StrideClient(
         ClientCredentials("id", "a secret of 64 characters"), cloud_id="c", settings=Settings(base_url=HOST)

@@ -1,4 +1,4 @@
-"""A conversation's messages through the client: both orders, all bounds, under change, and what they weigh."""
+"""The history of a conversation through the client: orders, bounds, changes, and memory."""
 
 import gc
 import json
@@ -26,12 +26,12 @@ async def ids(pager) -> list[str]:
 
 
 def pages_of(server) -> list:
-    """The requests for pages of messages."""
+    """Return the requests for pages of messages."""
     return server.calls.matching("GET", "*/message")
 
 
-async def test_walking_forward_loses_messages_and_this_does_not(client, server, room):
-    """With only a lower bound the service gives the latest beyond it, not the next (protocol 5.15)."""
+async def test_history_is_complete_where_a_walk_forward_loses_messages(client, server, room):
+    """With only a lower bound, the service returns the latest messages, not the next ones (protocol 5.15)."""
     sent = server.fill(room, 200)
     path = f"/site/{server.cloud_id}/conversation/{room}/message"
     naive, last = sent[:10], sent[9]
@@ -45,26 +45,26 @@ async def test_walking_forward_loses_messages_and_this_does_not(client, server, 
     assert sent[10:] == ours
 
 
-async def test_a_few_messages_behind_a_deleted_one_cost_whole_pages_only(client, server, room):
-    """Amid a burst of one time the walk begins it anew: not in steps as small as the number that is wanted."""
+async def test_resuming_after_a_deleted_message_requests_full_pages(client, server, room):
+    """Within a burst of equal times, pages as small as the number of wanted messages would make many requests."""
     sent = server.fill(room, 600, same_ts=True)[::-1]
-    talk = client.conversation(room)
-    async with talk.history().stream() as messages:
+    here = client.conversation(room)
+    async with here.history().stream() as messages:
         async for message in messages:
             if message.id == sent[449]:
                 break
     server.delete_message(room, sent[449])
     seen = len(pages_of(server))
 
-    given = await ids(talk.history(max_items=2).resume(messages.bookmark))
+    returned = await ids(here.history(max_items=2).resume(messages.bookmark))
 
-    assert sent[450:452] == given
+    assert sent[450:452] == returned
     assert len(pages_of(server)) - seen < 10
 
 
 @ORDERS
-async def test_bursts_and_silences_come_whole(client, server, room, oldest_first):
-    """Thousands of messages of one nanosecond, then nothing for years; at most twice the calls."""
+async def test_bursts_and_silences_are_listed_completely(client, server, room, oldest_first):
+    """Thousands of messages have the same nanosecond, and then there are none for years. The calls at most double."""
     sent = [
         *server.fill(room, 3, ts=START),
         *server.fill(room, 2_500, same_ts=True, ts=START + YEARS),
@@ -72,27 +72,27 @@ async def test_bursts_and_silences_come_whole(client, server, room, oldest_first
         *server.fill(room, 1_000, same_ts=True, ts=START + 3 * YEARS + 1),
     ]
 
-    given = await ids(client.conversation(room).history(oldest_first=oldest_first))
+    returned = await ids(client.conversation(room).history(oldest_first=oldest_first))
 
-    assert sent[:: 1 if oldest_first else -1] == given
+    assert sent[:: 1 if oldest_first else -1] == returned
     back = -(-len(sent) // 75) + 1
     assert len(pages_of(server)) <= (2 * back if oldest_first else back)
 
 
-async def test_catching_up_oldest_first_costs_no_more_than_newest_first(client, server, room):
+async def test_catching_up_oldest_first_makes_no_more_calls_than_newest_first(client, server, room):
     """Seventeen pages are held on the way back."""
     sent = server.fill(room, 200)
     for oldest_first in (False, True):
         server.calls.clear()
-        given = await ids(client.conversation(room).history(after=sent[29], oldest_first=oldest_first, page_size=10))
+        returned = await ids(client.conversation(room).history(after=sent[29], oldest_first=oldest_first, page_size=10))
 
-        assert sent[30:] == sorted(given, key=sent.index)
+        assert sent[30:] == sorted(returned, key=sent.index)
         assert 18 == len(pages_of(server))
 
 
 @ORDERS
-async def test_a_year_of_talk_is_the_same_in_both_orders(meetup, oldest_first):
-    """Order is by time to the nanosecond, then by id; made here, whatever the service's is."""
+async def test_a_year_of_messages_is_the_same_in_both_orders(meetup, oldest_first):
+    """They are ordered by time to the nanosecond and then by id, whatever the order of the service is."""
     async with LocalServer(seed=meetup / "site.jsonl", rate_limit=None, choices=Choices(newest_first=True)) as server:
         truth = server.truth().conversations
         room = max(truth, key=lambda name: truth[name].messages)
@@ -107,8 +107,8 @@ async def test_a_year_of_talk_is_the_same_in_both_orders(meetup, oldest_first):
 
 
 @ORDERS
-async def test_all_kinds_of_bounds_are_excluded(client, server, room, oldest_first):
-    """Each kind of lower bound works with each kind of upper bound; a second holds a hundred messages."""
+async def test_every_kind_of_bound_is_exclusive(client, server, room, oldest_first):
+    """Each kind of lower bound works with each kind of upper bound. A second holds a hundred messages."""
     sent = [server.add_message(room, f"{n}", ts=START + n * 10_000_000) for n in range(400)]
     here = client.conversation(room)
     low, high = await here.message(sent[99]), await here.message(sent[300])
@@ -131,8 +131,8 @@ async def test_all_kinds_of_bounds_are_excluded(client, server, room, oldest_fir
     assert sent[99:301][:: 1 if oldest_first else -1] == await ids(window)
 
 
-async def test_a_bookmark_of_the_newest_message_bounds_the_next_catch_up(client, server, room):
-    """Unlike `resume`, the bound does not depend on the order in which the bookmarked listing ran."""
+async def test_a_bookmark_of_the_newest_message_is_a_lower_bound(client, server, room):
+    """Unlike `resume`, this does not depend on the order of the bookmarked listing."""
     server.fill(room, 3, ts=START)
     here = client.conversation(room)
     async with here.history().stream() as messages:
@@ -143,8 +143,8 @@ async def test_a_bookmark_of_the_newest_message_bounds_the_next_catch_up(client,
     assert new == await ids(here.history(after=newest, oldest_first=True))
 
 
-async def test_a_bookmark_that_names_no_message_of_the_conversation_is_no_bound(client, server, room):
-    """That is another listing's bookmark, or the one of a listing that returned nothing yet."""
+async def test_a_bookmark_without_a_message_of_the_conversation_is_refused(client, server, room):
+    """It is of another listing, or of one that has returned nothing yet."""
     here = client.conversation(room)
     async with client.conversation(server.add_conversation("Other")).history().stream() as messages:
         other = messages.bookmark
@@ -158,8 +158,8 @@ async def test_a_bookmark_that_names_no_message_of_the_conversation_is_no_bound(
 
 
 @ORDERS
-async def test_a_moment_between_nanoseconds_parts_the_messages(client, server, room, oldest_first):
-    """A datetime holds six digits; a message of the same microsecond and later nanoseconds lies above it."""
+async def test_a_datetime_divides_messages_of_the_same_microsecond(client, server, room, oldest_first):
+    """A datetime has six fraction digits. A message with later nanoseconds is above it."""
     moment = datetime(2018, 2, 28, 12, 0, 0, 123456, tzinfo=UTC)
     ts = int((moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1)) * 1000
     below, at, above = (server.add_message(room, "x", ts=ts + n) for n in (-1, 0, 1))
@@ -173,24 +173,24 @@ async def test_a_moment_between_nanoseconds_parts_the_messages(client, server, r
 
 @ORDERS
 @pytest.mark.parametrize("status", [404, 400, 410])
-async def test_a_deleted_anchor_is_passed_whatever_the_service_answers(oldest_first, status):
-    """Its id is refused; by time the walk goes on, through a burst of the very same time too."""
+async def test_a_deleted_anchor_is_replaced_for_every_possible_status(oldest_first, status):
+    """The service refuses its id, so the walk continues by its time, even among messages of the very same time."""
     async with LocalServer(rate_limit=None, choices=Choices(unknown_boundary_status=status)) as server:
         room = server.add_conversation("Talk")
         sent = server.fill(room, 40, same_ts=True)
-        # The next page is asked for before the oldest of the first two.
+        # It is the oldest of the first two pages, and so the anchor of the third.
         server.faults.add(
             "GET", "*/message", after=2, times=1, do=lambda server: server.delete_message(room, sent[-10])
         )
         async with client_of(server, attempts=1) as client:
-            given = await ids(client.conversation(room).history(page_size=5, oldest_first=oldest_first))
+            returned = await ids(client.conversation(room).history(page_size=5, oldest_first=oldest_first))
 
-    assert sent[:: 1 if oldest_first else -1] == given
+    assert sent[:: 1 if oldest_first else -1] == returned
 
 
 @ORDERS
-async def test_deleted_bounds_and_bookmarks(client, server, room, oldest_first):
-    """A message still bounds by its time; an id alone is refused by the service."""
+async def test_deleted_messages_are_still_bounds_and_bookmarks(client, server, room, oldest_first):
+    """A message and a bookmark have a time; an id alone is refused by the service."""
     sent = server.fill(room, 30)
     here = client.conversation(room)
     low, high = await here.message(sent[4]), await here.message(sent[25])
@@ -209,13 +209,13 @@ async def test_deleted_bounds_and_bookmarks(client, server, room, oldest_first):
 
 @ORDERS
 @pytest.mark.parametrize("prefetch", [0, 2])
-async def test_a_room_in_use_loses_nothing_and_repeats_nothing(client, server, room, oldest_first, prefetch):
-    """Between any two pages somebody writes, edits and deletes, the message stood on included."""
+async def test_a_conversation_in_use_is_listed_without_loss_or_repetition(client, server, room, oldest_first, prefetch):
+    """Between any two pages, messages are sent, edited and deleted, including the anchor."""
     sent = server.fill(room, 160)
     stay = set(sent)
     new = []
 
-    def happens(server):
+    def change(server):
         page = len(pages_of(server))
         new.append(server.add_message(room, f"new {page}"))
         new.append(server.add_message(room, f"late {page}", ts=f"2018-06-01T08:0{page % 3}:00.5Z"))
@@ -224,36 +224,36 @@ async def test_a_room_in_use_loses_nothing_and_repeats_nothing(client, server, r
             server.delete_message(room, gone)
             stay.discard(gone)
 
-    server.faults.add("GET", "*/message", do=happens, after=1, times=30)
+    server.faults.add("GET", "*/message", do=change, after=1, times=30)
 
     async with (
         client.conversation(room).history(page_size=5, oldest_first=oldest_first).stream(prefetch=prefetch) as messages
     ):
-        given = [message async for message in messages]
+        returned = [message async for message in messages]
 
-    keys = [(message.ts, message.id) for message in given]
+    keys = [(message.ts, message.id) for message in returned]
     assert sorted(set(keys), reverse=not oldest_first) == keys
-    assert stay <= {message.id for message in given} <= {*sent, *new}
-    assert not any(message.text.startswith("new") for message in given)
+    assert stay <= {message.id for message in returned} <= {*sent, *new}
+    assert not any(message.text.startswith("new") for message in returned)
 
 
-async def test_the_upper_end_is_fixed_by_the_first_call(client, server, room):
-    """Of an oldest-first listing: what is written while it runs is for the next."""
+async def test_the_upper_end_of_an_oldest_first_listing_is_fixed_by_its_first_call(client, server, room):
+    """Messages that are sent while it runs belong to the next listing."""
     sent = server.fill(room, 200)
     server.faults.add("GET", "*/message", do=lambda server: server.add_message(room, "new"))
 
     async with client.conversation(room).history(oldest_first=True, page_size=5).stream() as messages:
-        given = [message.id async for message in messages]
+        returned = [message.id async for message in messages]
         new = await ids(client.conversation(room).history(oldest_first=True).resume(messages.bookmark))
 
-    assert sent == given[:200]
-    assert len(given) <= 201
+    assert sent == returned[:200]
+    assert len(returned) <= 201
     assert len(new) > 40
 
 
 @ORDERS
-async def test_a_service_that_gives_the_same_page_for_ever_is_found_out(client, server, room, oldest_first):
-    """With the place, behind what was given."""
+async def test_a_service_that_repeats_one_page_forever_is_detected(client, server, room, oldest_first):
+    """The error has the bookmark after the last message returned."""
     server.fill(room, 5)
     path = f"/site/{server.cloud_id}/conversation/{room}/message"
     page = json.dumps(await client.request("GET", path))
@@ -265,10 +265,10 @@ async def test_a_service_that_gives_the_same_page_for_ever_is_found_out(client, 
     assert bool(caught.value.bookmark.place) is not oldest_first
 
 
-async def test_a_body_is_decoded_when_looked_at_and_once(client, server, room):
-    """A listing never pays for it: one that is no document troubles only who looks."""
+async def test_a_body_is_decoded_once_and_only_on_access(client, server, room):
+    """A listing does not decode it, so a body that is not a document does no harm there."""
     server.fill(room, 1)
-    odd = {
+    malformed = {
         "id": "a",
         "sender": {"id": "u"},
         "ts": "2018-01-01T00:00:00Z",
@@ -276,13 +276,13 @@ async def test_a_body_is_decoded_when_looked_at_and_once(client, server, room):
         "body": {"type": "?"},
         "new": [1],
     }
-    server.faults.add("GET", "*/message", status=200, body=json.dumps({"messages": [odd]}), after=1, times=1)
+    server.faults.add("GET", "*/message", status=200, body=json.dumps({"messages": [malformed]}), after=1, times=1)
 
     good, bad = await client.conversation(room).history(page_size=1).collect(limit=2)
 
     assert good.body is good.body
     assert "message 1" == good.body.to_text() == good.text
-    assert odd == json.loads(bad.raw)
+    assert malformed == json.loads(bad.raw)
     assert {"new": [1]} == bad.extra
     with pytest.raises(ValueError):
         _ = bad.body
@@ -290,7 +290,7 @@ async def test_a_body_is_decoded_when_looked_at_and_once(client, server, room):
 
 @ORDERS
 async def test_raw_is_what_the_service_sent(client, server, room, oldest_first):
-    """Byte for byte, as it stands in the answer."""
+    """It equals the bytes of the response."""
     server.fill(room, 3)
     server.add_message(room, "naïve 🎉", ts="2018-07-01T00:00:00.1Z")
 
@@ -299,8 +299,8 @@ async def test_raw_is_what_the_service_sent(client, server, room, oldest_first):
         assert b'{"messages":[' + joined + b"]}" == page.raw
 
 
-async def test_a_message_keeps_no_page_alive(client, server, room):
-    """One kept of each of twenty big pages weighs what it weighs, and has no dict of its own."""
+async def test_a_message_does_not_keep_its_page_in_memory(client, server, room):
+    """One message of each of twenty large pages takes only its own memory, and has no `__dict__`."""
     for n in range(20):
         server.fill(room, 1, ts=START + n * 10**9)
         for k in range(9):
@@ -324,8 +324,8 @@ async def test_a_message_keeps_no_page_alive(client, server, room):
 
 
 @ORDERS
-async def test_a_malformed_message_is_told_with_its_path_and_the_listing_goes_on(client, server, room, oldest_first):
-    """Each once, pages of nothing else included, though oldest-first asks for pages twice."""
+async def test_a_malformed_message_is_reported_and_the_listing_continues(client, server, room, oldest_first):
+    """Each is reported once with its path, even in a page of nothing else, and although pages are requested twice."""
     sent = server.fill(room, 200)
     bad = sent[40:52] + sent[100:101] + sent[190:]
     for damaged in bad:
@@ -334,16 +334,16 @@ async def test_a_malformed_message_is_told_with_its_path_and_the_listing_goes_on
         server._world.store.messages.change(
             server._world.store.messages.find(server._conversation(room).number, damaged), broken
         )
-    told = []
+    reported = []
     here = client.conversation(room)
 
     with pytest.raises(DecodeError, match=r"missing required field `id` @ \$.messages\[\d\].sender"):
         await ids(here.history(page_size=5, oldest_first=oldest_first))
-    async with here.history(page_size=5, oldest_first=oldest_first).stream(on_undecodable=told.append) as messages:
-        given = [message.id async for message in messages]
+    async with here.history(page_size=5, oldest_first=oldest_first).stream(on_undecodable=reported.append) as messages:
+        returned = [message.id async for message in messages]
 
-    assert [name for name in sent if name not in bad][:: 1 if oldest_first else -1] == given
-    assert sorted(bad) == sorted(json.loads(error.raw)["id"] for error in told)
+    assert [name for name in sent if name not in bad][:: 1 if oldest_first else -1] == returned
+    assert sorted(bad) == sorted(json.loads(error.raw)["id"] for error in reported)
     assert len(bad) == messages.stats.undecodable
 
 
@@ -353,12 +353,12 @@ async def test_a_malformed_message_is_told_with_its_path_and_the_listing_goes_on
     ids=lambda choices: next(iter(choices)),
 )
 @ORDERS
-async def test_open_choices_of_the_service_make_no_difference(choices, oldest_first):
-    """Whatever the protocol leaves open, the messages are the same."""
+async def test_what_the_protocol_leaves_open_makes_no_difference(choices, oldest_first):
+    """The messages are the same for every reading."""
     async with LocalServer(rate_limit=None, choices=Choices(**choices)) as server, client_of(server) as client:
         room = server.add_conversation("Talk")
         sent = server.fill(room, 100, same_ts=True)
 
-        given = await ids(client.conversation(room).history(oldest_first=oldest_first, page_size=9))
+        returned = await ids(client.conversation(room).history(oldest_first=oldest_first, page_size=9))
 
-        assert sent[:: 1 if oldest_first else -1] == given
+        assert sent[:: 1 if oldest_first else -1] == returned

@@ -1,4 +1,4 @@
-"""Every operation of the service through the client: what the server was asked, and what the caller got."""
+"""Every operation of the service through the client: what is sent, and what is returned."""
 
 import asyncio
 import hashlib
@@ -16,6 +16,7 @@ from stride_async.document import doc, mention, paragraph
 from stride_async.server import Choices, LocalServer
 from tests.conftest import client_of
 
+# Method and path by the number in the table of the protocol (protocol 5).
 OPERATIONS = {
     1: ("POST", "/oauth/token"),
     2: ("GET", "/site/"),
@@ -54,10 +55,9 @@ OPERATIONS = {
     35: ("POST", "/pf-editor-service/convert"),
     36: ("POST", "/pf-editor-service/render"),
 }
-"""Method and path by number in the protocol's table (protocol 5)."""
 
+# The operations that the first generation of the service's reference lists.
 LISTED_FIRST = {3, 4, 5, 6, 7, 8, 9, 12, 13, 18, 19, 20, 21, 22, 23, 30, 31}
-"""The operations of the first generation's listings."""
 
 MODULE_TYPES = get_args(ModuleType)
 
@@ -87,7 +87,7 @@ def calls_of(server):
 
 
 def the_call(server, *, content_type=None):
-    """The one call that was made beside the token's, with the headers every call has."""
+    """Return the only call besides the token call, after checking the headers that every call has."""
     [call] = calls_of(server)
     assert re.fullmatch(r"Bearer \S+", call.headers["Authorization"])
     assert "stride_async" == call.headers["User-Agent"]
@@ -95,23 +95,23 @@ def the_call(server, *, content_type=None):
     return call
 
 
-def asked(call):
-    """Method, path, query and JSON body in one value."""
+def request_of(call):
+    """Return method, path, query and JSON body as one value."""
     return call.method, call.path, dict(call.query), json.loads(call.body) if call.body else None
 
 
 def operation_of(call):
-    """The number of the operation that a call is of."""
+    """Return the number of the operation of a call."""
     found = [
         (path.count("{"), number)
         for number, (method, path) in OPERATIONS.items()
         if call.method == method and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), call.path)
     ]
-    return min(found)[1]  # A written word wins over a named place: `recent` is no message's id.
+    return min(found)[1]  # A fixed segment wins over a parameter: `recent` is not a message id.
 
 
 async def tour(client, server):
-    """Every operation once, in an order that makes sense, with what the caller gets looked at in passing."""
+    """Make every call once, in a sensible order, and check the results in passing."""
     ann = server.add_user("Ann", id="557058:89bc337e-c8d5-4010-bc57-20de11d148d3", email="ann@example.invalid")
     assert server.app_account_id == (await client.me()).account_id
     assert [server.cloud_id] == [site.id for site in await client.sites()]
@@ -146,7 +146,7 @@ async def tour(client, server):
     await client.update_configuration("configuration", configured=False, conversation_id=room.id)
     assert "Ann" == (await client.user(ann).profile()).display_name
     assert ann == await client.find_user("ann@example.invalid")
-    assert await client.find_user("nobody@example.invalid") is None
+    assert await client.find_user("unknown@example.invalid") is None
     direct = await client.user(ann).conversation()
     note = await client.user(ann).send("hello")
     await client.user(ann).edit(note, "hello again")
@@ -163,8 +163,8 @@ def changed_names(choices):
     return " ".join(field.name for field in fields(Choices) if getattr(choices, field.name) != field.default)
 
 
-async def test_the_client_speaks_every_operation(client, server):
-    """What the server saw on a tour of the whole client is the protocol's table, all of it and nothing else."""
+async def test_the_client_makes_every_call_of_the_protocol(client, server):
+    """A tour of the entire client makes exactly the calls in the protocol's table."""
     await tour(client, server)
 
     assert set(OPERATIONS) == {operation_of(call) for call in server.calls}
@@ -189,14 +189,14 @@ async def test_the_client_speaks_every_operation(client, server):
     ],
     ids=changed_names,
 )
-async def test_the_client_reads_every_form_an_answer_may_have_had(choices):
-    """Where the service's own way is unknown, the other readings serve the same tour."""
+async def test_the_client_reads_every_possible_form_of_a_response(choices):
+    """Where the form is unknown, the tour also works with the other readings."""
     async with LocalServer(rate_limit=None, choices=choices) as server, client_of(server) as client:
         await tour(client, server)
 
 
 async def test_token_1(client, server):
-    """Asked for as JSON with an audience and without a token, once for all calls that wait for it."""
+    """The token is requested as JSON with an audience and without a token, once for all waiting calls."""
     await asyncio.gather(*(client.me() for _ in range(5)))
 
     [call] = server.calls.matching("POST", "/oauth/token")
@@ -211,15 +211,15 @@ async def test_token_1(client, server):
 
 
 async def test_sites_2(client, server):
-    """The path ends in a slash; the site comes with its address."""
+    """The path ends in a slash, and a site has its URL."""
     sites = await client.sites()
 
-    assert ("GET", "/site/", {}, None) == asked(the_call(server))
+    assert ("GET", "/site/", {}, None) == request_of(the_call(server))
     assert [Site(id=server.cloud_id, url=f"{server.url}/site/{server.cloud_id}")] == sites
 
 
 async def test_list_conversations_3(client, server):
-    """Every filter is said in the protocol's words, and the next page is asked for with the cursor."""
+    """Every filter is sent with the protocol's name, and the next page is requested with the cursor."""
     wanted = [server.add_conversation(f"team {letter}") for letter in "cab"]
     server.add_conversation("other")
     server.add_conversation("team z", privacy="private")
@@ -239,15 +239,15 @@ async def test_list_conversations_3(client, server):
         "limit": "2",
     }
     path = f"/site/{server.cloud_id}/conversation"
-    assert ("GET", path, filters, None) == asked(first)
+    assert ("GET", path, filters, None) == request_of(first)
     assert {*filters, "cursor"} == set(dict(second.query))
     assert dict(second.query).items() > filters.items()
     assert ["team c", "team b", "team a"] == [room.name for room in found]
     assert set(wanted) == {room.id for room in found}
 
 
-async def test_list_conversations_leaves_out_what_is_not_asked_for_3(client, server, ann):
-    """By default private rooms are in, archived ones are not; direct conversations can be left out."""
+async def test_list_conversations_defaults_3(client, server, ann):
+    """By default private rooms are included and archived ones are not. Direct conversations can be excluded."""
     server.add_conversation("archived", archived=True)
     server.add_conversation("private", privacy="private")
     server.add_conversation("Ann", type="direct", privacy="private", roster=[ann])
@@ -259,21 +259,21 @@ async def test_list_conversations_leaves_out_what_is_not_asked_for_3(client, ser
 
 
 async def test_create_conversation_4(client, server):
-    """Name, privacy and topic go out; a handle on the new room comes back."""
+    """Name, privacy and topic are sent, and a handle to the new room is returned."""
     room = await client.create_conversation("plans", privacy="private", topic="what next")
 
     path = f"/site/{server.cloud_id}/conversation"
     body = {"name": "plans", "privacy": "private", "topic": "what next"}
-    assert ("POST", path, {}, body) == asked(the_call(server, content_type="application/json"))
+    assert ("POST", path, {}, body) == request_of(the_call(server, content_type="application/json"))
     made = await room.get()
     assert ("plans", "private", "what next", "group") == (made.name, made.privacy, made.topic, made.type)
 
 
 async def test_get_conversation_5(room, server, here):
-    """Every documented field, times as aware moments, the link kept beside them."""
+    """Every documented field is read, times are aware datetimes, and the link is kept in `extra`."""
     found = await room.get()
 
-    assert ("GET", here, {}, None) == asked(the_call(server))
+    assert ("GET", here, {}, None) == request_of(the_call(server))
     assert (room.id, server.cloud_id, "general", "", "group", "public", False) == (
         found.id,
         found.cloud_id,
@@ -290,18 +290,18 @@ async def test_get_conversation_5(room, server, here):
 
 
 async def test_update_conversation_6(room, server, here):
-    """Only what is to change goes out; the room comes back changed."""
+    """Only changes are sent, and the changed conversation is returned."""
     changed = await room.update(topic="lunch", privacy="private")
 
     body = {"topic": "lunch", "privacy": "private"}
-    assert ("PATCH", here, {}, body) == asked(the_call(server, content_type="application/json"))
+    assert ("PATCH", here, {}, body) == request_of(the_call(server, content_type="application/json"))
     assert ("general", "lunch", "private") == (changed.name, changed.topic, changed.privacy)
     assert changed.modified >= changed.created
 
 
 @pytest.mark.parametrize(("verb", "archived"), [("archive", True), ("unarchive", False)])
 async def test_archive_and_unarchive_7_and_8(room, server, here, verb, archived):
-    """An empty object goes out, nothing comes back, and doing it twice is no error."""
+    """An empty object is sent, nothing is returned, and a second call is not an error."""
     server.archive(room.id, archived=not archived)
 
     assert await getattr(room, verb)() is None
@@ -313,7 +313,7 @@ async def test_archive_and_unarchive_7_and_8(room, server, here, verb, archived)
 
 
 async def test_roster_9(room, server, here):
-    """Asked for by offset and page, in the service's order; a page of exactly the limit is no end."""
+    """It is requested by offset and limit, in the service's order. A full page is not the end."""
     people = [server.add_user(f"Person {number}") for number in range(4)]
     server.set_roster(room.id, people)
 
@@ -326,24 +326,24 @@ async def test_roster_9(room, server, here):
     assert people == found
 
 
-@pytest.mark.parametrize(("verb", "word"), [("invite", "add"), ("remove", "remove")])
-async def test_change_roster_10(room, server, here, ann, verb, word):
-    """Ids in a list under the one word or the other."""
+@pytest.mark.parametrize(("verb", "name"), [("invite", "add"), ("remove", "remove")])
+async def test_change_roster_10(room, server, here, ann, verb, name):
+    """The ids are sent as a list under one of two names."""
     bob = server.add_user("Bob")
     server.set_roster(room.id, [] if verb == "invite" else [ann, bob])
 
     await getattr(room, verb)(ann, bob)
 
-    body = {word: [ann, bob]}
-    assert ("PATCH", f"{here}/roster", {}, body) == asked(the_call(server, content_type="application/json"))
+    body = {name: [ann, bob]}
+    assert ("PATCH", f"{here}/roster", {}, body) == request_of(the_call(server, content_type="application/json"))
     assert ([ann, bob] if verb == "invite" else []) == await room.roster().collect(limit=None)
 
 
 async def test_direct_conversation_11(client, server, ann):
-    """The colon of the user's id stays as it is; the conversation is opened once."""
+    """The colon of the user id is not escaped, and the conversation is created once."""
     found = await client.user(ann).conversation()
 
-    assert ("GET", f"/site/{server.cloud_id}/conversation/user/{ann}", {}, None) == asked(the_call(server))
+    assert ("GET", f"/site/{server.cloud_id}/conversation/user/{ann}", {}, None) == request_of(the_call(server))
     assert ("direct", "Ann", "private") == (found.type, found.name, found.privacy)
     assert found.id == (await client.user(ann).conversation()).id
 
@@ -369,7 +369,7 @@ async def test_direct_conversation_11(client, server, ann):
 async def test_send_12_and_edit_14_in_all_three_content_types(
     room, server, here, verb, content, content_type, body, text
 ):
-    """Text and markdown go out as they are, a document bare; the id of the message comes back."""
+    """Text and Markdown are sent unchanged and a document bare; the id of the message is returned."""
     message_id = server.add_message(room.id, "before") if verb == "edit" else None
 
     sent = await (room.send(content) if verb == "send" else room.edit(message_id, content))
@@ -383,7 +383,7 @@ async def test_send_12_and_edit_14_in_all_three_content_types(
 
 
 async def test_direct_messages_13_15_17(client, server, ann):
-    """Sent, edited and deleted by the person's id; they stand in the direct conversation."""
+    """They are sent, edited and deleted by the id of the person, and are in the direct conversation."""
     person = client.user(ann)
 
     note = await person.send("one")
@@ -402,18 +402,18 @@ async def test_direct_messages_13_15_17(client, server, ann):
 
 
 async def test_delete_message_16(room, server, here):
-    """No body, and then the message is gone; a second time it is not found."""
+    """Nothing is sent, and the message is gone. A second call raises `NotFound`."""
     message_id = server.add_message(room.id, "away with it")
 
     await room.delete(message_id)
 
-    assert ("DELETE", f"{here}/message/{message_id}", {}, None) == asked(the_call(server))
+    assert ("DELETE", f"{here}/message/{message_id}", {}, None) == request_of(the_call(server))
     with pytest.raises(NotFound, match=message_id):
         await room.delete(message_id)
 
 
-async def test_others_messages_can_be_neither_edited_nor_deleted_14_and_16(room, server, ann):
-    """Only the author may."""
+async def test_messages_of_others_cannot_be_edited_or_deleted_14_and_16(room, server, ann):
+    """Only the author may do that."""
     message_id = server.add_message(room.id, "hers", sender_id=ann)
 
     with pytest.raises(Forbidden, match=message_id):
@@ -424,12 +424,12 @@ async def test_others_messages_can_be_neither_edited_nor_deleted_14_and_16(room,
 
 
 async def test_get_message_18(room, server, here, ann):
-    """All five fields: the time to the nanosecond, the body decoded on first look, the service's own bytes."""
+    """All five fields are read: the time to the nanosecond, the body on access, and the exact bytes."""
     message_id = server.add_message(room.id, "hi there", sender_id=ann, ts="2017-10-24T22:16:30.243693008Z")
 
     message = await room.message(message_id)
 
-    assert ("GET", f"{here}/message/{message_id}", {}, None) == asked(the_call(server))
+    assert ("GET", f"{here}/message/{message_id}", {}, None) == request_of(the_call(server))
     assert (message_id, ann, "hi there") == (message.id, message.sender_id, message.text)
     assert 1_508_883_390_243_693_008 == message.ts
     assert datetime.fromisoformat("2017-10-24T22:16:30.243693+00:00") == message.sent_at
@@ -438,7 +438,7 @@ async def test_get_message_18(room, server, here, ann):
 
 
 async def test_history_19(room, server, here):
-    """Newest first, walked backwards from the oldest seen until a page is empty."""
+    """It is requested newest first, before the oldest message so far, until a page is empty."""
     ids = server.fill(room.id, messages=5)
 
     found = await room.history(page_size=2).collect(limit=None)
@@ -454,7 +454,7 @@ async def test_history_19(room, server, here):
 
 
 async def test_history_between_bounds_19(room, server):
-    """Both bounds are exclusive, by message and by time, and give the same."""
+    """Both bounds are exclusive, and give the same by message and by time."""
     ids = server.fill(room.id, messages=9, ts="2018-06-01T08:00:00Z")
     moments = [datetime.fromisoformat(f"2018-06-01T08:00:0{second}+00:00") for second in (2, 6)]
 
@@ -468,29 +468,29 @@ async def test_history_between_bounds_19(room, server):
 
 
 async def test_recent_20(room, server, here):
-    """The latest, oldest first."""
+    """The latest messages are returned oldest first."""
     ids = server.fill(room.id, messages=5)
 
     found = await room.recent(3)
 
-    assert ("GET", f"{here}/message/recent", {"limit": "3"}, None) == asked(the_call(server))
+    assert ("GET", f"{here}/message/recent", {"limit": "3"}, None) == request_of(the_call(server))
     assert ids[2:] == [message.id for message in found]
 
 
 async def test_context_21(room, server, here):
-    """The message with so many on either side, oldest first."""
+    """The message and its neighbors are returned oldest first."""
     ids = server.fill(room.id, messages=9)
 
     found = await room.context(ids[4], before=2, after=1)
 
     query = {"before": "2", "after": "1"}
-    assert ("GET", f"{here}/message/{ids[4]}/context", query, None) == asked(the_call(server))
+    assert ("GET", f"{here}/message/{ids[4]}/context", query, None) == request_of(the_call(server))
     assert ids[2:6] == [message.id for message in found]
     assert [ids[4]] == [message.id for message in await room.context(ids[4])]
 
 
 async def test_upload_22(room, server, here, tmp_path):
-    """The raw bytes with their length, named in the query; what the service makes of them comes back."""
+    """The raw bytes are sent with their length and the name in the query, and the `Media` is returned."""
     data = bytes(range(256)) * 1000
     path = tmp_path / "grün & co.png"
     path.write_bytes(data)
@@ -512,7 +512,7 @@ async def test_upload_22(room, server, here, tmp_path):
 
 @pytest.mark.parametrize("redirect", [False, True])
 async def test_download_23(redirect, tmp_path):
-    """Streamed or to a file; the token goes to the service alone when the body lies elsewhere."""
+    """It is read as a stream and into a file. Another host does not receive the token."""
     data = bytes(range(256)) * 1000
     async with LocalServer(rate_limit=None, media_redirect=redirect) as server, client_of(server) as client:
         room = client.conversation(server.add_conversation("general"))
@@ -535,12 +535,12 @@ async def test_download_23(redirect, tmp_path):
 
 
 async def test_delete_media_24(room, server, here):
-    """The file is gone, the message that shows it stays."""
+    """The file is gone, and the message that displays it stays."""
     media_id = server.add_media(room.id, "a.txt", b"data")
 
     await room.delete_media(media_id)
 
-    assert ("DELETE", f"{here}/media/{media_id}", {}, None) == asked(the_call(server))
+    assert ("DELETE", f"{here}/media/{media_id}", {}, None) == request_of(the_call(server))
     with pytest.raises(NotFound, match=media_id):
         async with room.open_media(media_id):
             pass
@@ -548,7 +548,7 @@ async def test_delete_media_24(room, server, here):
 
 @pytest.mark.parametrize("kind", MODULE_TYPES)
 async def test_modules_25_26_27(room, server, here, kind):
-    """Put, listed with their descriptor, replaced, and deleted; other types know nothing of it."""
+    """A module is created, listed with its descriptor, replaced and deleted. It is not listed under other types."""
     await room.put_module(kind, "my key", {"url": "/one", "name": {"value": "One"}})
     await room.put_module(kind, "my key", {"url": "/two"})
     await room.put_module(kind, "other", {})
@@ -558,11 +558,11 @@ async def test_modules_25_26_27(room, server, here, kind):
     where = f"{here}/app/module/{kind}"
     body = {"url": "/one", "name": {"value": "One"}}
     first, *_, last = calls_of(server)
-    assert ("PUT", f"{where}/my key", {}, body) == asked(first)
+    assert ("PUT", f"{where}/my key", {}, body) == request_of(first)
     assert [{"start": "0", "limit": "1"}, {"start": "1", "limit": "1"}] == [
         dict(call.query) for call in server.calls.matching("GET", where)
     ][:2]
-    assert ("DELETE", f"{where}/other", {}, None) == asked(last)
+    assert ("DELETE", f"{where}/other", {}, None) == request_of(last)
     assert [Module(key="my key", type=kind, descriptor={"url": "/two"}), Module(key="other", type=kind)] == listed
     assert ["my key"] == [module.key async for module in room.modules(kind)]
     another = MODULE_TYPES[MODULE_TYPES.index(kind) - 1]
@@ -570,14 +570,14 @@ async def test_modules_25_26_27(room, server, here, kind):
 
 
 async def test_state_of_one_conversation_28_and_29(room, server, here):
-    """The later generation: the conversation is in the path."""
+    """This is the later form, with the conversation in the path."""
     await room.set_glance("builds", label="3 failed", metadata={"since": 5})
     await room.set_configuration("setup", configured=True)
 
     glance, configuration = calls_of(server)
     body = {"label": "3 failed", "metadata": {"since": 5}}
-    assert ("PUT", f"{here}/app/module/chat:glance/builds/state", {}, body) == asked(glance)
-    assert ("PUT", f"{here}/app/module/chat:configuration/setup/state", {}, {"configured": True}) == asked(
+    assert ("PUT", f"{here}/app/module/chat:glance/builds/state", {}, body) == request_of(glance)
+    assert ("PUT", f"{here}/app/module/chat:configuration/setup/state", {}, {"configured": True}) == request_of(
         configuration
     )
     assert {"label": {"value": "3 failed"}, "metadata": {"since": 5}} == server.module_state(
@@ -588,7 +588,7 @@ async def test_state_of_one_conversation_28_and_29(room, server, here):
 
 @pytest.mark.parametrize("narrowed", [{}, {"conversation_id"}, {"user_id"}, {"conversation_id", "user_id"}])
 async def test_update_glance_30(client, server, room_id, ann, narrowed):
-    """The earlier generation: the context says whether it is for the site, a room, a person, or a person in a room."""
+    """This is the earlier form. The context names the site, a conversation, a person, or a person in a conversation."""
     place = {name: {"conversation_id": room_id, "user_id": ann}[name] for name in narrowed}
 
     await client.update_glance("builds", label="all green", **place)
@@ -598,67 +598,67 @@ async def test_update_glance_30(client, server, room_id, ann, narrowed):
     context |= {"userId": ann} if "user_id" in narrowed else {}
     path = "/app/module/chat/conversation/chat:glance/builds/state"
     body = {"context": context, "label": "all green", "metadata": {}}
-    assert ("POST", path, {}, body) == asked(the_call(server, content_type="application/json"))
+    assert ("POST", path, {}, body) == request_of(the_call(server, content_type="application/json"))
     assert {"value": "all green"} == server.module_state("chat:glance", "builds", **place)["label"]
 
 
 async def test_update_configuration_31(client, server, room_id):
-    """The earlier generation: the conversation is in the context."""
+    """This is the earlier form, with the conversation in the context."""
     await client.update_configuration("setup", configured=False, conversation_id=room_id)
 
     path = "/app/module/chat/conversation/chat:configuration/setup/state"
     body = {"context": {"cloudId": server.cloud_id, "conversationId": room_id}, "configured": False}
-    assert ("POST", path, {}, body) == asked(the_call(server, content_type="application/json"))
+    assert ("POST", path, {}, body) == request_of(the_call(server, content_type="application/json"))
     assert {"configured": False} == server.module_state("chat:configuration", "setup", conversation_id=room_id)
 
 
 async def test_profile_32(client, server, ann):
-    """Capital U in the path; name and addresses come back, what is not modelled is kept."""
+    """The path has a capital U. Name and addresses are read, and unknown fields are kept."""
     user = await client.user(ann).profile()
 
-    assert ("GET", f"/scim/site/{server.cloud_id}/Users/{ann}", {}, None) == asked(the_call(server))
+    assert ("GET", f"/scim/site/{server.cloud_id}/Users/{ann}", {}, None) == request_of(the_call(server))
     assert (ann, "ann@example.invalid", "Ann", True) == (user.id, user.user_name, user.display_name, user.active)
     assert [("ann@example.invalid", True)] == [(email.value, email.primary) for email in user.emails]
     assert ["urn:ietf:params:scim:schemas:core:2.0:User"] == user.extra["schemas"]
 
 
 async def test_find_user_33(client, server, ann):
-    """The address is escaped in the query; nobody is None."""
+    """The address is escaped in the query. The result for an unknown address is None."""
     found = await client.find_user("ann@example.invalid")
 
     query = {"email": "ann@example.invalid", "site": server.cloud_id, "product": "chat"}
-    assert ("GET", "/users/lookup", query, None) == asked(the_call(server))
+    assert ("GET", "/users/lookup", query, None) == request_of(the_call(server))
     assert ann == found
     assert await client.find_user("a+b&c=d@example.invalid") is None
     assert "a+b&c=d@example.invalid" == dict(server.calls[-1].query)["email"]
 
 
 async def test_me_34(client, server):
-    """The app's own account, by which it knows its own messages."""
+    """It is the app's own account, by which it recognizes its own messages."""
     me = await client.me()
 
-    assert ("GET", "/me", {}, None) == asked(the_call(server))
+    assert ("GET", "/me", {}, None) == request_of(the_call(server))
     assert server.app_account_id == me.account_id
     assert me.name
     assert me.email.endswith("@connect.atlassian.com")
 
 
 async def test_markdown_to_document_35(client, server):
-    """The service's own reading of markdown."""
+    """The service converts the Markdown."""
     document = await client.markdown_to_document("# Title\n\n- a\n- b")
 
     path = "/pf-editor-service/convert"
     call = the_call(server, content_type="application/json")
-    assert ("POST", path, {"from": "markdown", "to": "adf"}, {"input": "# Title\n\n- a\n- b"}) == asked(call)
+    assert ("POST", path, {"from": "markdown", "to": "adf"}, {"input": "# Title\n\n- a\n- b"}) == request_of(call)
     assert ["heading", "bulletList"] == [node.type for node in document.content]
 
 
 @pytest.mark.parametrize("text", ["42", "true", "two words"])
 async def test_render_text_36(client, server, text):
-    """Plain text is asked for and stays text, even where it looks like a number."""
+    """Plain text is requested and returned, even if it looks like a number."""
     rendered = await client.render_text(doc(paragraph(text)))
 
     call = the_call(server, content_type="application/json")
-    assert ("POST", "/pf-editor-service/render", {}, doc(paragraph(text)).to_json()) == asked(call)
+    assert ("POST", "/pf-editor-service/render", {}, doc(paragraph(text)).to_json()) == request_of(call)
     assert "text/plain" == call.headers["Accept"]
     assert text == rendered

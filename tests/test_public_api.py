@@ -1,4 +1,4 @@
-"""What is public is importable, documented, and told truly by the docs."""
+"""Public names can be imported, are complete, and are documented correctly."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ MODULES = [
     *(stride_async.server, stride_async.testing),
 ]
 IMPORTABLE = {module.__name__: module for module in MODULES}
-IN_SIGNATURES = [
+WITH_METHODS = [
     *(StrideClient, ConversationClient, UserClient, Pager, Stream, RemoteBody, Bookmark, Body, StrideError),
     *(Document, Node, LocalServer, Calls, Faults, Plan, ArchiveReader, Selection),
 ]
 ERRORS = [name for name, public in vars(stride_async).items() if isinstance(public, type)
           and issubclass(public, StrideError) and name in stride_async.__all__]  # fmt: skip
-PARTS_OF_THE_MACHINERY = {
+# Members that other modules of the package use, and users do not.
+INTERNAL_MEMBERS = {
     *("RemoteBody.close", "RemoteBody.open_at", "RemoteBody.pieces", "StrideError.with_facts"),
 }
-"""Called by other modules of the package, not by users."""
 
 
 def everything_public() -> Iterator[tuple[str, object]]:
-    """Each public class and function, and each public method and property of the classes, by dotted name."""
+    """Yield each public class, function, method and property with its dotted name."""
     for module in MODULES:
         for name in module.__all__:
             public = getattr(module, name)
@@ -68,11 +68,11 @@ def everything_public() -> Iterator[tuple[str, object]]:
                 continue
             yield f"{module.__name__}.{name}", public
             if isinstance(public, type):
-                yield from ((f"{module.__name__}.{name}.{member}", value) for member, value in own_members(public))
+                yield from ((f"{module.__name__}.{name}.{member}", value) for member, value in public_members(public))
 
 
-def own_members(kind: type) -> Iterator[tuple[str, object]]:
-    """Public methods and properties that the package itself gives a class, inherited ones included."""
+def public_members(kind: type) -> Iterator[tuple[str, object]]:
+    """Yield the public methods and properties that the package defines for a class or its bases."""
     for base in reversed(kind.__mro__):
         if base.__module__.startswith("stride_async"):
             for name, value in vars(base).items():
@@ -80,23 +80,23 @@ def own_members(kind: type) -> Iterator[tuple[str, object]]:
                     yield name, value
 
 
-FunctionLike = type(own_members)
+FunctionLike = type(public_members)
 
 
-def spelled(function: Callable[..., object], *, name: str) -> str:
-    """A call as the reference writes it: names and defaults, no types; `await` before what waits."""
+def signature_of(function: Callable[..., object], *, name: str) -> str:
+    """Return a call as the reference writes it: names and defaults without types, and `await` for a coroutine."""
     function = inspect.unwrap(getattr(function, "__func__", function))
     parameters = [
         parameter.replace(annotation=inspect.Parameter.empty, default=_default(parameter.default))
         for parameter in inspect.signature(function).parameters.values()
         if parameter.name not in {"self", "cls"}
     ]
-    words = str(inspect.Signature(parameters)).replace("'", '"')
-    return f"{'await ' if inspect.iscoroutinefunction(function) else ''}{name}{words}"
+    text = str(inspect.Signature(parameters)).replace("'", '"')
+    return f"{'await ' if inspect.iscoroutinefunction(function) else ''}{name}{text}"
 
 
-class _Spelled(str):
-    """A default as it is written."""
+class _Literal(str):
+    """A default value, shown without quotes."""
 
     __slots__ = ()
 
@@ -106,23 +106,23 @@ class _Spelled(str):
 
 def _default(value: object) -> object:
     plain = value is inspect.Parameter.empty or value is None or isinstance(value, (str, int, float, bytes, tuple))
-    return value if plain else _Spelled(f"{type(value).__name__}()")
+    return value if plain else _Literal(f"{type(value).__name__}()")
 
 
-def members_to_spell() -> list[tuple[str, str]]:
-    """Each member of the classes with methods, with the way the reference must write it."""
+def documented_members() -> list[tuple[str, str]]:
+    """Return the name of each member of a class with methods, and how the reference must write it."""
     found = []
-    for kind in IN_SIGNATURES:
-        for name, value in dict(own_members(kind)).items():
-            if f"{kind.__name__}.{name}" in PARTS_OF_THE_MACHINERY:
+    for kind in WITH_METHODS:
+        for name, value in dict(public_members(kind)).items():
+            if f"{kind.__name__}.{name}" in INTERNAL_MEMBERS:
                 continue
-            spelling = name if isinstance(value, property) else spelled(value, name=name)
-            found.append((f"{kind.__name__}.{name}", f"`{spelling}`"))
+            expected = name if isinstance(value, property) else signature_of(value, name=name)
+            found.append((f"{kind.__name__}.{name}", f"`{expected}`"))
     return found
 
 
 def section(title: str) -> str:
-    """A part of the reference: from its heading to the next of the same or a higher level."""
+    """Return a part of the reference, from its heading to the next one of the same or a higher level."""
     heading = re.search(rf"^(#+) {re.escape(title)}$", REFERENCE, re.MULTILINE)
     assert heading is not None, f"the reference has no heading {title!r}"
     end = re.compile(rf"^#{{1,{len(heading[1])}}} ", re.MULTILINE).search(REFERENCE, heading.end())
@@ -130,14 +130,14 @@ def section(title: str) -> str:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
-def test_all_is_sorted_and_true(module: ModuleType):
-    """Each public name is there once, in order, and can be imported."""
+def test_all_is_sorted_and_importable(module: ModuleType):
+    """Each public name occurs once."""
     assert sorted(set(module.__all__)) == list(module.__all__)
     assert [] == [name for name in module.__all__ if not hasattr(module, name)]
 
 
-def test_public_names_live_where_users_import_them():
-    """A repr, a traceback and a pickle name the public path, not the module behind it."""
+def test_public_classes_show_the_path_that_users_import():
+    """This is the path in reprs, tracebacks and pickles."""
     hidden = [
         f"{module.__name__}.{name} says {public.__module__}"
         for module in MODULES
@@ -173,19 +173,19 @@ PUBLIC_MODULES = {**{module.__name__: module.__name__ for module in MODULES}, "s
 
 @attrs.frozen
 class Source:
-    """A name at the top level of a module of the package, as its source text defines it."""
+    """A name at the top level of a module of the package, as its source code defines it."""
 
     name: str
     module: str
 
     @property
     def definition(self) -> Source:
-        """The name in the module that defines it, for one that is imported."""
+        """The name in the module that defines it, if it is imported."""
         found = top_level(self.module).get(self.name)
         return Source(found.name, found.module).definition if isinstance(found, Source) else self
 
     def names_in_signature(self) -> Iterator[Source]:
-        """The names of the package that occur in annotations of a public part of it."""
+        """Yield the names of the package in the annotations of its public signature."""
         name, module = attrs.astuple(self.definition)
         for annotation in self._annotations(top_level(module).get(name)):
             for node in ast.walk(annotation):
@@ -219,7 +219,7 @@ class Source:
 
 @cache
 def top_level(module: str) -> Mapping[str, Source | ast.AST]:
-    """What a module defines (its syntax tree) and imports from the package, by name."""
+    """Return what a module defines, as a syntax tree, and what it imports from the package, by name."""
     folder = ROOT / module.replace(".", "/")
     text = (folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")).read_text()
     found: dict[str, Source | ast.AST] = {}
@@ -235,37 +235,37 @@ def top_level(module: str) -> Mapping[str, Source | ast.AST]:
 
 
 def test_everything_public_has_a_docstring():
-    """Whoever asks `help` for a public class, function, method or property is told what it gives."""
-    silent = [name for name, public in everything_public() if not inspect.getdoc(public)]
+    """`help` describes every public class, function, method and property."""
+    undocumented = [name for name, public in everything_public() if not inspect.getdoc(public)]
 
-    assert [] == silent
+    assert [] == undocumented
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
-def test_reference_names_everything_public(module: ModuleType):
-    """A name without a place in the reference is not public."""
+def test_the_reference_names_everything_public(module: ModuleType):
+    """A name that is not in the reference is not public."""
     assert [] == [name for name in module.__all__ if not re.search(rf"`(await )?{re.escape(name)}[`(]", REFERENCE)]
 
 
-def test_reference_spells_calls_as_they_are():
-    """Methods, their arguments and defaults stand in the reference as the code has them."""
-    assert [] == [f"{name} as {spelling}" for name, spelling in members_to_spell() if spelling not in REFERENCE]
+def test_the_reference_shows_the_signatures_of_all_methods():
+    """It has their arguments and defaults."""
+    assert [] == [f"{name} as {expected}" for name, expected in documented_members() if expected not in REFERENCE]
 
 
-def test_reference_spells_builders_as_they_are():
-    """The builders of documents stand there with their arguments and defaults too."""
+def test_the_reference_shows_the_signatures_of_all_builders():
+    """It has their arguments and defaults."""
     builders = {name: public for name, public in vars(stride_async.document).items()
                 if name in stride_async.document.__all__ and isinstance(public, FunctionLike)}  # fmt: skip
 
-    missing = [name for name, builder in builders.items() if f"`{spelled(builder, name=name)}`" not in REFERENCE]
+    missing = [name for name, builder in builders.items() if f"`{signature_of(builder, name=name)}`" not in REFERENCE]
 
     assert len(builders) > 30
     assert [] == missing
 
 
 @pytest.mark.parametrize("kind", [Settings, Choices], ids=lambda kind: kind.__name__)
-def test_reference_tells_each_option_and_its_default(kind: type):
-    """An option has a row that begins with its name and its default."""
+def test_the_reference_lists_every_option_with_its_default(kind: type):
+    """Each option has a row that begins with its name and its default."""
     defaults = {field.name: _option(field.default) for field in attrs.fields(kind)}
     if kind is Settings:
         defaults["base_url"] = "required"
@@ -283,8 +283,8 @@ def _option(default: object) -> str:
     return repr(default).replace("'", '"')
 
 
-def test_reference_tells_every_field_of_a_value():
-    """What a user finds on a value is explained beside its class."""
+def test_the_reference_describes_every_field_of_a_value():
+    """The description is next to the class."""
     values = {name: public for module in MODULES for name in module.__all__
               if attrs.has(public := getattr(module, name)) and public not in (Settings, Choices, Pager)}  # fmt: skip
 
@@ -300,15 +300,15 @@ def test_reference_tells_every_field_of_a_value():
 
 
 def _paragraphs_about(name: str) -> str:
-    """The lines and sections of the reference that begin with a name."""
+    """Return the lines and sections of the reference that begin with a name."""
     lines = [line for line in REFERENCE.splitlines() if re.match(rf"^(\| |- )`{name}[`(]", line)]
     if re.search(rf"^#+ {name}$", REFERENCE, re.MULTILINE):
         lines.append(section(name))
     return "\n".join(lines)
 
 
-def test_reference_shows_the_tree_of_errors_as_it_is():
-    """Each error stands in the table of errors behind its parents."""
+def test_the_reference_lists_every_error_with_its_base_classes():
+    """Each error has a row in the table of errors."""
     table = section("Errors")
 
     assert len(ERRORS) > 25
@@ -323,8 +323,8 @@ def _parents(name: str) -> str:
     return ", ".join(f"`{base.__name__}`" for base in getattr(stride_async, name).__bases__)
 
 
-def test_import_needs_no_extra():
-    """The client works where neither the command's nor the server's requirements are installed."""
+def test_the_client_can_be_imported_without_extras():
+    """Neither the requirements of the command nor those of the server are installed."""
     code = """
 import sys
 
@@ -344,8 +344,8 @@ print(stride_async.StrideClient.__name__, "click" in sys.modules)
     assert ("", "StrideClient False\n") == (ran.stderr, ran.stdout)
 
 
-def test_names_are_there_from_the_start():
-    """All come with the first that is asked for; a listing, a star and a wrong name behave as if they were there."""
+def test_names_that_are_imported_on_demand_behave_like_others():
+    """`dir`, a star import and a wrong name work as usual, although the first access imports all names."""
     code = """
 import stride_async
 
@@ -365,13 +365,13 @@ CITATION = re.compile(r"\bprotocol (\d+(?:\.\d+)?(?:(?:, | and | to )\d+\.\d+)*)
 
 
 def test_cited_sections_exist():
-    """Each `protocol 5.15` in code or docs leads to a section of the protocol page, or to an item of one."""
+    """Each citation such as `protocol 5.15` names a section of the protocol page, or an item of one."""
     sources = [*sorted((ROOT / "stride_async").rglob("*.py")), *PAGES]
     cited = {
         (number, path.relative_to(ROOT).as_posix())
         for path in sources
-        for words in CITATION.findall(re.sub(r"\s+(?:#: |# )?", " ", path.read_text()))
-        for number in re.findall(r"[\d.]*\d", words)
+        for citation in CITATION.findall(re.sub(r"\s+(?:#: |# )?", " ", path.read_text()))
+        for number in re.findall(r"[\d.]*\d", citation)
     }
 
     assert len(cited) > 50
@@ -379,7 +379,7 @@ def test_cited_sections_exist():
 
 
 def protocol_sections() -> set[str]:
-    """Numbers of the headings of the protocol page, and of the numbered items right below a chapter's heading."""
+    """Return the numbers of the headings of the protocol page, and of the items directly below a chapter's heading."""
     numbers = set()
     chapter = ""
     for line in PROTOCOL.splitlines():
@@ -391,8 +391,8 @@ def protocol_sections() -> set[str]:
     return numbers
 
 
-def test_named_choices_exist():
-    """The protocol page names options of the local server that are there, and every one of them."""
+def test_the_protocol_page_names_every_choice():
+    """It names no other options of the local server."""
     named = set(re.findall(r"`Choices\.(\w+)`", PROTOCOL))
 
     assert named == {field.name for field in attrs.fields(Choices)}
@@ -400,7 +400,7 @@ def test_named_choices_exist():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_within_the_docs_resolve(page: Path):
-    """A relative link leads to a file that is there, and to a heading in it."""
+    """A relative link leads to an existing file, and to a heading in it."""
     links = re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", _without_code(page.read_text()))
 
     assert [] == [link for link in links if not _resolves(page, link)]
@@ -413,7 +413,7 @@ def _resolves(page: Path, link: str) -> bool:
 
 
 def _anchors(text: str) -> set[str]:
-    """Headings as links name them: lower case, without punctuation, with hyphens for blanks."""
+    """Return the headings as links name them: in lower case, without punctuation, with hyphens for spaces."""
     headings = re.findall(r"^#+ (.+)$", _without_code(text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -324,7 +324,7 @@ async def test_a_reader_cancelled_while_it_waits_loses_no_item(client, server, r
 
     assert waiting.cancelled()
     assert 30 == len(set(returned)) == len(returned)
-    # Without prefetch, the request was cancelled with the reader, and sent again by the next one.
+    # Without prefetch, the request was cancelled with the reader, and repeated by the next one.
     assert (12 if prefetch == 0 else 11) <= pages_requested(server) <= 12
 
 

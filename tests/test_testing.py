@@ -1,4 +1,4 @@
-"""The fixtures for tests of bots, as pytest finds them in a project of its own."""
+"""The pytest plugin, tested in projects of their own."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
-ASKED_FOR = "import pytest\npytestmark = pytest.mark.asyncio\n"
-"""What strict mode wants in a file of async tests."""
+IN_STRICT_MODE = "import pytest\npytestmark = pytest.mark.asyncio\n"  # required in a file of async tests
+# What an import finds instead of an uninstalled package. Its folder remains if it contained other files.
 NOTHING = "raise ModuleNotFoundError(f'No module named {name!r}', name=name)"
 EMPTY_FOLDER = "return ModuleSpec(name, None, is_package=True)"
-"""What an import finds of a package that was taken away; its folder stays when there were files of others in it."""
 BOT_TESTS = """
 import pytest
 from stride_async import NotFound, RateLimited, ServerError
 
 
-async def test_a_bot_reads_what_people_say(stride_server, stride_client):
+async def test_a_bot_reads_messages(stride_server, stride_client):
     ann = stride_server.add_user("Ann Adler")
     room = stride_server.add_conversation("general", roster=[ann])
     stride_server.add_message(room, "hello, bot", sender_id=ann)
@@ -34,7 +33,7 @@ async def test_each_test_has_an_empty_site(stride_server, stride_client):
     assert {} == stride_server.truth().conversations
 
 
-async def test_repeats_do_not_wait(stride_server, stride_client):
+async def test_retries_do_not_wait(stride_server, stride_client):
     room = stride_server.add_conversation("general")
     stride_server.faults.add("GET", "*/recent", status=503)
 
@@ -44,14 +43,14 @@ async def test_repeats_do_not_wait(stride_server, stride_client):
     assert 4 == len(stride_server.calls.matching("GET", "*/recent"))
 
 
-async def test_there_is_no_limit(stride_server, stride_client):
+async def test_there_is_no_rate_limit(stride_server, stride_client):
     room = stride_server.add_conversation("general")
 
     assert [[]] * 120 == [await stride_client.conversation(room).recent() for _ in range(120)]
 
 
 @pytest.mark.parametrize("stride_server_options", [{"rate_limit": 2}])
-async def test_a_limit_that_was_asked_for_is_raised_not_slept(stride_server, stride_client):
+async def test_a_rate_limit_is_raised_without_waiting(stride_server, stride_client):
     room = stride_server.add_conversation("general")
 
     with pytest.raises(RateLimited) as raised:
@@ -67,28 +66,28 @@ class TestAGeneratedSite:
     def stride_server_options(self):
         return {"generate": "conversations=3,messages=10,seed=7"}
 
-    async def test_it_is_there(self, stride_client):
+    async def test_it_exists(self, stride_client):
         assert 3 == len(await stride_client.conversations(include_archived=True).collect(limit=None))
 """
 
 
 def project(pytester: pytest.Pytester, tests: str, **options: str) -> None:
-    """A project with one file of tests, in which warnings are errors."""
+    """Create a project with one file of tests, in which warnings are errors."""
     lines = {"asyncio_default_fixture_loop_scope": "function", "filterwarnings": "error", **options}
     pytester.makeini("\n".join(["[pytest]", *(f"{name} = {value}" for name, value in lines.items())]))
     pytester.makepyfile(dedent(tests))
 
 
-@pytest.mark.parametrize(("mode", "head"), [("auto", ""), ("strict", ASKED_FOR)], ids=["auto", "strict"])
-def test_a_bot_is_tested_in_either_mode(pytester: pytest.Pytester, mode: str, head: str):
-    """Both fixtures work in the event loop of the test, and each test has a site of its own."""
+@pytest.mark.parametrize(("mode", "head"), [("auto", ""), ("strict", IN_STRICT_MODE)], ids=["auto", "strict"])
+def test_the_fixtures_work_in_both_modes_of_pytest_asyncio(pytester: pytest.Pytester, mode: str, head: str):
+    """They run in the event loop of the test, and each test has a site of its own."""
     project(pytester, head + BOT_TESTS, asyncio_mode=mode)
 
     pytester.runpytest().assert_outcomes(passed=6)
 
 
 def test_the_client_is_closed_after_the_test(pytester: pytest.Pytester):
-    """A client that was kept says so; nothing is left open, which would be a warning."""
+    """Using it later raises `ClientClosed`. Nothing stays open, which would be a warning."""
     tests = """
         import pytest
         from stride_async import ClientClosed
@@ -108,8 +107,8 @@ def test_the_client_is_closed_after_the_test(pytester: pytest.Pytester):
     pytester.runpytest().assert_outcomes(passed=2)
 
 
-def test_a_bot_that_is_wrong_fails(pytester: pytest.Pytester):
-    """A failed assertion is a failure, not an error of the fixtures; the next test has its site all the same."""
+def test_a_failed_assertion_is_a_failure_of_the_test(pytester: pytest.Pytester):
+    """It is not an error of the fixtures, and the next test still has its site."""
     tests = """
         async def test_wrong(stride_server, stride_client):
             room = stride_server.add_conversation("general")
@@ -128,8 +127,8 @@ def test_a_bot_that_is_wrong_fails(pytester: pytest.Pytester):
 
 
 @pytest.mark.parametrize("scope", ["module", "session"])
-def test_a_wider_loop_is_shared_when_the_project_says_so(pytester: pytest.Pytester, scope: str):
-    """The fixtures follow the project's own setting."""
+def test_the_fixtures_share_a_wider_event_loop_if_configured(pytester: pytest.Pytester, scope: str):
+    """They follow the setting of the project."""
     tests = f"""
         import pytest
 
@@ -143,7 +142,7 @@ def test_a_wider_loop_is_shared_when_the_project_says_so(pytester: pytest.Pytest
 
 
 @pytest.mark.parametrize(
-    ("test", "told"),
+    ("test", "message"),
     [
         ("def test_me(stride_server): ...", "*use `async def`*pytest.mark.asyncio*"),
         ("async def test_me(stride_client): ...", "*use `async def`*pytest.mark.asyncio*"),
@@ -154,22 +153,22 @@ def test_a_wider_loop_is_shared_when_the_project_says_so(pytester: pytest.Pytest
     ],
     ids=["not async", "not marked", "another loop"],
 )
-def test_a_test_in_whose_loop_the_server_cannot_answer_is_told_so(pytester: pytest.Pytester, test: str, told: str):
-    """Otherwise its first call would hang until the client gives up."""
+def test_a_test_in_another_event_loop_fails_with_advice(pytester: pytest.Pytester, test: str, message: str):
+    """Otherwise its first call would hang until the client times out."""
     project(pytester, test, asyncio_mode="strict")
 
     result = pytester.runpytest()
 
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([told])
+    result.stdout.fnmatch_lines([message])
 
 
-def test_the_plugin_imports_neither_client_nor_server_before_a_test_asks(pytester: pytest.Pytester):
-    """Every pytest loads the plugin where the package is installed; it must cost next to nothing."""
+def test_the_plugin_imports_client_and_server_only_for_a_test_that_needs_them(pytester: pytest.Pytester):
+    """Every run of pytest loads the plugin, so it must load quickly."""
     tests = """
         import sys
 
-        def test_of_something_else():
+        def test_without_fixtures():
             assert "stride_async.testing" in sys.modules
             assert not {"aiohttp", "stride_async._client", "stride_async.server"} & sys.modules.keys()
     """
@@ -179,10 +178,10 @@ def test_the_plugin_imports_neither_client_nor_server_before_a_test_asks(pyteste
 
 
 @pytest.mark.parametrize("found", [NOTHING, EMPTY_FOLDER], ids=["nothing", "an empty folder"])
-def test_without_pytest_asyncio_only_the_fixtures_are_missing(pytester: pytest.Pytester, found: str):
-    """Whoever asks for one is told what to install; pytest itself starts, in silence."""
+def test_without_pytest_asyncio_only_the_fixtures_fail(pytester: pytest.Pytester, found: str):
+    """The failure says what to install. pytest itself starts without a message."""
     tests = """
-        def test_of_something_else(): ...
+        def test_without_fixtures(): ...
 
         def test_me(stride_client): ...
     """
@@ -196,10 +195,10 @@ def test_without_pytest_asyncio_only_the_fixtures_are_missing(pytester: pytest.P
     result.stderr.no_fnmatch_line("*")
 
 
-def test_without_the_extra_of_the_server_only_the_fixtures_are_missing(pytester: pytest.Pytester):
-    """Whoever asks for one is told what to install; what the server needs is not imported before."""
+def test_without_the_server_extra_only_the_fixtures_fail(pytester: pytest.Pytester):
+    """The failure says what to install. Nothing that the server needs is imported before."""
     tests = """
-        def test_of_something_else(): ...
+        def test_without_fixtures(): ...
 
         async def test_me(stride_client): ...
     """
@@ -211,8 +210,8 @@ def test_without_the_extra_of_the_server_only_the_fixtures_are_missing(pytester:
     result.stdout.fnmatch_lines(["*stride_server needs jsonschema: pip install 'stride-async[[]testing[]]'"])
 
 
-def without(pytester: pytest.Pytester, package: str, *words: str, found: str = NOTHING) -> pytest.RunResult:
-    """A run in a Python of its own, in which a package is not installed."""
+def without(pytester: pytest.Pytester, package: str, *args: str, found: str = NOTHING) -> pytest.RunResult:
+    """Run pytest in another process in which a package is not installed."""
     code = f"""
 import sys
 from importlib.machinery import ModuleSpec
@@ -226,4 +225,4 @@ sys.meta_path.insert(0, NotInstalled())
 import pytest
 sys.exit(pytest.main(sys.argv[1:]))
 """
-    return pytester.run(sys.executable, "-c", code, *words)
+    return pytester.run(sys.executable, "-c", code, *args)

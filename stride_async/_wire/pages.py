@@ -9,7 +9,7 @@ A `Walk` reads one listing from one end to the other. It sends nothing itself. I
 - `next` returns the page that is ready, else the request for the following page, else None at the end. Without a
   `receive` in between it returns the same request again.
 - `receive` takes the body of the response. It checks and decodes everything first and changes the walk last. If it
-  raises, the walk is where it was, and sending the same request again loses nothing. An element that cannot be decoded
+  raises, the walk is where it was, and repeating the request loses nothing. An element that cannot be decoded
   is handed to a callback; without a callback its error is raised.
 - `recover_from_gone` only matters for a history, which names a message that may be deleted (see `history.py`).
 
@@ -99,7 +99,7 @@ class Walk(Protocol[T]):
         """Process the response to the last request.
 
         Raises:
-            StrideError: The walk is unchanged, and the request can be sent again.
+            StrideError: The walk is unchanged, and the same request can be repeated.
         """
 
     @abstractmethod

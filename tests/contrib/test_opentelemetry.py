@@ -1,4 +1,4 @@
-"""Calls as spans, seen by an exporter in memory."""
+"""Calls as OpenTelemetry spans, collected in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.conftest import client_of
 
 
 class Traced:
-    """A tracer provider of its own, and the spans that ended in it."""
+    """A tracer provider, and the spans that have ended in it."""
 
     def __init__(self) -> None:
         self.exporter = InMemorySpanExporter()
@@ -33,7 +33,7 @@ class Traced:
     def called(self, name: str) -> list[ReadableSpan]:
         return [span for span in self.spans if span.name == name]
 
-    def below(self, span: ReadableSpan) -> list[ReadableSpan]:
+    def children_of(self, span: ReadableSpan) -> list[ReadableSpan]:
         children = [child for child in self.spans if child.parent and child.parent.span_id == span.context.span_id]
         return sorted(children, key=lambda child: child.start_time)
 
@@ -45,7 +45,7 @@ def traced() -> Traced:
 
 @pytest.fixture
 async def client(server, traced):
-    """A client that tells its calls, and has its token."""
+    """Yield an instrumented client that already has its token."""
     plain = client_of(server)
     async with plain:
         await plain.me()
@@ -53,8 +53,8 @@ async def client(server, traced):
         yield plain.with_settings(instrument(plain.settings, tracer_provider=traced.provider))
 
 
-async def test_a_call_is_a_span_with_an_attempt_below_it(client, server, traced):
-    """Both with the names that the semantic conventions have for them; ids are not part of a span's name."""
+async def test_a_call_is_a_span_with_a_child_span_for_its_attempt(client, server, traced):
+    """The attributes follow the semantic conventions, and the names of the spans contain no ids."""
     room_id = server.add_conversation("general")
 
     await client.conversation(room_id).get()
@@ -73,19 +73,19 @@ async def test_a_call_is_a_span_with_an_attempt_below_it(client, server, traced)
     assert dict(call.attributes) == dict(attempt.attributes)
     assert {"GET /site/{id}/conversation/{id}"} == {call.name, attempt.name}
     assert (SpanKind.CLIENT, StatusCode.UNSET, None) == (call.kind, call.status.status_code, call.parent)
-    assert [attempt] == traced.below(call)
+    assert [attempt] == traced.children_of(call)
     assert call.start_time <= attempt.start_time <= attempt.end_time <= call.end_time
 
 
-async def test_repeats_are_further_attempts_and_waits_are_events(client, server, traced):
-    """What went wrong is on the attempt it happened to; the call itself went well."""
+async def test_retries_are_further_child_spans_and_waits_are_events(client, server, traced):
+    """A failed attempt is marked as an error, and the successful call is not."""
     server.faults.add("GET", "/me", status=503, times=1)
     server.faults.add("GET", "/me", drop="after", times=1)
 
     await client.me()
 
     call = traced.called("GET /me")[-1]
-    first, second, third = traced.below(call)
+    first, second, third = traced.children_of(call)
     assert [("503", 503, None), ("Ambiguous", None, 1), (None, 200, 2)] == [
         (
             span.attributes.get("error.type"),
@@ -104,7 +104,7 @@ async def test_repeats_are_further_attempts_and_waits_are_events(client, server,
 
 
 async def test_a_failed_call_is_an_error(client, server, traced):
-    """By its status where it was answered, by its class where it was not."""
+    """The type of the error is the status, or the class if there was no response."""
     with pytest.raises(NotFound):
         await client.conversation("nowhere").get()
     await server.close()
@@ -114,11 +114,11 @@ async def test_a_failed_call_is_an_error(client, server, traced):
     answered, unsent = (span for span in traced.spans if span.parent is None)
     assert ("404", StatusCode.ERROR) == (answered.attributes["error.type"], answered.status.status_code)
     assert ("NotSent", StatusCode.ERROR) == (unsent.attributes["error.type"], unsent.status.status_code)
-    assert 4 == len(traced.below(unsent))
+    assert 4 == len(traced.children_of(unsent))
 
 
 async def test_a_cancelled_call_leaves_no_span_open(client, server, traced):
-    """Both end, as errors."""
+    """Both spans end with an error."""
     arrived = asyncio.Event()
     server.faults.add("GET", "/me", stall="headers", do=lambda _: arrived.set())
     call = asyncio.create_task(client.me())
@@ -129,8 +129,8 @@ async def test_a_cancelled_call_leaves_no_span_open(client, server, traced):
     assert [StatusCode.ERROR] * 2 == [span.status.status_code for span in traced.spans]
 
 
-async def test_spans_stand_below_the_callers_own_however_many_there_are(client, server, traced):
-    """Each of 30 tasks has its span; calls at the same time do not get mixed up."""
+async def test_spans_of_concurrent_calls_are_children_of_their_callers(client, server, traced):
+    """Each of 30 tasks has its own span."""
     rooms = [server.add_conversation(f"room {number}") for number in range(30)]
     server.faults.add("GET", "*/conversation/*", status=503, probability=0.3, seed=7)
 
@@ -142,16 +142,16 @@ async def test_spans_stand_below_the_callers_own_however_many_there_are(client, 
 
     for room_id in rooms:
         [mine] = traced.called(room_id)
-        [call] = traced.below(mine)
-        attempts = traced.below(call)
+        [call] = traced.children_of(mine)
+        attempts = traced.children_of(call)
         assert call.attributes["url.path"].endswith(room_id)
         assert {call.attributes["url.path"]} == {attempt.attributes["url.path"] for attempt in attempts}
         assert 200 == attempts[-1].attributes["http.response.status_code"]
         assert len(attempts) == len(server.calls.matching("GET", f"*/{room_id}"))
 
 
-async def test_the_token_call_stands_below_whoever_waited_first(server, traced):
-    """At the address it goes to; the token itself is an event, and tells only how long it is good."""
+async def test_the_token_call_is_a_child_of_the_call_that_waited_first(server, traced):
+    """It has the address of the token endpoint. The token is an event that shows only when it expires."""
     plain = client_of(server)
     settings = instrument(plain.settings, tracer_provider=traced.provider)
     async with client_of(server, on_event=settings.on_event) as client:
@@ -159,12 +159,12 @@ async def test_the_token_call_stands_below_whoever_waited_first(server, traced):
             await client.me()
 
     [mine] = traced.called("mine")
-    assert {"POST /oauth/token", "GET /me"} == {span.name for span in traced.below(mine)}
+    assert {"POST /oauth/token", "GET /me"} == {span.name for span in traced.children_of(mine)}
     assert [("token", {"stride.token.life": 3600.0})] == [(event.name, dict(event.attributes)) for event in mine.events]
 
 
 async def test_pages_are_events_of_the_callers_span(client, server, traced):
-    """How many items came, in how many bytes."""
+    """The event has the number of items and of bytes."""
     room_id = server.add_conversation("general")
     server.fill(room_id, messages=80)
 
@@ -173,11 +173,11 @@ async def test_pages_are_events_of_the_callers_span(client, server, traced):
 
     [mine] = traced.called("mine")
     assert [75, 5, 0] == [event.attributes["stride.page.items"] for event in mine.events]
-    assert 3 == len(traced.below(mine))
+    assert 3 == len(traced.children_of(mine))
 
 
-async def test_a_receiver_that_is_there_already_goes_on(server, traced):
-    """Both are told everything."""
+async def test_an_existing_on_event_is_still_called(server, traced):
+    """Both receive every event."""
     events = []
     settings = instrument(client_of(server, on_event=events.append).settings, tracer_provider=traced.provider)
 
@@ -188,26 +188,26 @@ async def test_a_receiver_that_is_there_already_goes_on(server, traced):
     assert 4 == len(traced.spans)
 
 
-def test_nothing_else_of_the_settings_changes(server):
-    """It gives settings; what was given stays as it is."""
+def test_other_settings_are_unchanged(server):
+    """The result is a new value."""
     plain = client_of(server, page_size=7).settings
 
     assert plain == attrs.evolve(instrument(plain), on_event=None)
     assert plain.on_event is None
 
 
-async def test_spans_hold_neither_secrets_nor_queries(server, traced):
-    """Not even where the service says them back, or an address holds them."""
+async def test_spans_contain_neither_secrets_nor_queries(server, traced):
+    """This holds even if the service echoes them, or if a URL contains them."""
     settings = instrument(client_of(server).settings, tracer_provider=traced.provider)
     async with client_of(server, on_event=settings.on_event, attempts=2) as client:
         await client.me()
         token = server.calls.matching("GET", "/me")[0].headers["Authorization"].removeprefix("Bearer ")
-        words = f"{token} {server.client_secret}"
+        text = f"{token} {server.client_secret}"
         faults = [
-            {"status": 500, "body": words},
+            {"status": 500, "body": text},
             {"status": 302, "headers": {"Location": f"http://x/?signature={token}"}},
-            {"body": words, "content_length": 3},
-            {"status": 429, "headers": {"Retry-After": words}},
+            {"body": text, "content_length": 3},
+            {"status": 429, "headers": {"Retry-After": text}},
         ]
         for fault in faults:
             rule = server.faults.add("*", "/users/lookup", **fault)
@@ -215,9 +215,9 @@ async def test_spans_hold_neither_secrets_nor_queries(server, traced):
                 await client.find_user("ann@example.com")
             rule.remove()
         with pytest.raises(NotFound):
-            await client.request("GET", "/nowhere", params={"password": "seen-by-nobody"})
+            await client.request("GET", "/nowhere", params={"password": "must-not-appear"})
 
-    told = "".join(span.to_json() for span in traced.spans)
-    for secret in (token, server.client_secret, "ann@example.com", "ann%40example.com", "seen-by-nobody", "signature"):
-        assert secret not in told
+    exported = "".join(span.to_json() for span in traced.spans)
+    for secret in (token, server.client_secret, "ann@example.com", "ann%40example.com", "must-not-appear", "signature"):
+        assert secret not in exported
     assert len(traced.called("GET /users/lookup")) >= len(faults) * 2

@@ -1,12 +1,24 @@
-"""What a type checker knows of a listing; nothing here runs."""
+"""What a type checker knows about a listing. Nothing in this file is executed."""
 
 from typing import assert_type
 
-from stride_async import Bookmark, Conversation, DecodeError, Message, Module, Page, Pager, Stats, Stream, StrideClient
+from stride_async import (
+    Bookmark,
+    Bound,
+    Conversation,
+    DecodeError,
+    Message,
+    Module,
+    Page,
+    Pager,
+    Stats,
+    Stream,
+    StrideClient,
+)
 
 
-async def items_are_of_the_listing(client: StrideClient) -> None:
-    """Whatever way they are asked for."""
+async def items_have_the_type_of_the_listing(client: StrideClient) -> None:
+    """This holds for every way to read them."""
     room = client.conversation("c")
     assert_type(client.conversations(), Pager[Conversation])
     assert_type(room.roster(), Pager[str])
@@ -24,8 +36,8 @@ async def items_are_of_the_listing(client: StrideClient) -> None:
         assert_type(page.raw, bytes)
 
 
-async def a_stream_gives_items_and_tells_where_it_is(client: StrideClient) -> None:
-    """Also when it fetches ahead and counts what it cannot decode."""
+async def a_stream_has_items_bookmark_and_stats(client: StrideClient) -> None:
+    """This holds with and without prefetch."""
     errors: list[DecodeError] = []
     stream = client.conversations().stream(prefetch=1, on_undecodable=errors.append)
     assert_type(stream, Stream[Conversation])
@@ -37,11 +49,18 @@ async def a_stream_gives_items_and_tells_where_it_is(client: StrideClient) -> No
         assert_type((conversations.stats.seconds_waited, conversations.stats.undecodable), tuple[float, int])
 
 
-async def bounds_and_limits_must_be_what_they_are(client: StrideClient) -> None:
-    """Each of these lines is an error, else the checker complains of the comment."""
+def a_bound_has_one_of_several_types(client: StrideClient, message: Message, bookmark: Bookmark) -> None:
+    """It is an id, a message, a key, a bookmark, or an aware datetime."""
+    bounds: list[Bound] = [message.id, message, message.key, bookmark, message.sent_at]
+    for bound in bounds:
+        assert_type(client.conversation("c").history(after=bound, before=bound), Pager[Message])
+
+
+async def wrong_types_are_errors(client: StrideClient) -> None:
+    """Each of these lines is an error; otherwise the checker reports the comment as unused."""
     room = client.conversation("c")
-    room.history(after=5)  # type: ignore[arg-type]  # no id, message or moment
-    await room.history().collect()  # type: ignore[call-arg]  # the limit must be written out
-    room.modules("chat:button")  # type: ignore[arg-type]  # no type the service lists
-    room.history().resume("{}")  # type: ignore[arg-type]  # text is to be loaded first
-    room.history().stream(1)  # type: ignore[call-arg]  # what the number means must be written
+    room.history(after=5)  # type: ignore[arg-type]  # not a bound
+    await room.history().collect()  # type: ignore[call-arg]  # the limit is required
+    room.modules("chat:button")  # type: ignore[arg-type]  # not a module type
+    room.history().resume("{}")  # type: ignore[arg-type]  # a text must be loaded first
+    room.history().stream(1)  # type: ignore[call-arg]  # the argument is keyword-only
