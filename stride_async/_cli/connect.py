@@ -10,10 +10,9 @@ from typing import TypeVar
 
 import click
 
-from stride_async import ClientCredentials, Settings, StrideClient, Waiting
+from stride_async import ClientCredentials, Event, Settings, StrideClient, Waiting
 from stride_async._cli import show
 from stride_async._cli.exits import CommandError, Exit
-from stride_async._events import Event
 
 T = TypeVar("T")
 

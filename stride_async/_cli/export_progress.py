@@ -10,9 +10,8 @@ from urllib.parse import unquote
 import attrs
 from rich import filesize
 
-from stride_async import AttemptStarted
+from stride_async import AttemptStarted, Event
 from stride_async._cli import progress, show
-from stride_async._events import Event
 from stride_async.export import (
     ConversationDone,
     ConversationsFound,

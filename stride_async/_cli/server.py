@@ -6,6 +6,7 @@ import asyncio
 import logging
 import shlex
 import signal
+import socket
 import sys
 from ipaddress import ip_address
 from pathlib import Path
@@ -113,6 +114,8 @@ async def _serve(server: LocalServer, host: str, *, as_json: bool) -> None:
             await server.start()
         except ValueError as error:
             raise CommandError(Exit.USAGE, str(error)) from error
+        except socket.gaierror as error:
+            raise CommandError(Exit.USAGE, f"Cannot listen on {host}: {error.strerror}") from error
         except OSError as error:
             raise CommandError(Exit.USAGE, error.strerror or str(error)) from error
         try:

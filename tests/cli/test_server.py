@@ -66,6 +66,7 @@ def test_a_port_in_use_is_reported():
         (["--faults", "faults.json"], "entry 1: unknown option 'sleep'"),
         (["--db", "site.jsonl"], "site.jsonl"),
         (["--host", "192.0.2.1"], "192.0.2.1"),
+        (["--host", "no-such-host.invalid"], "Cannot listen on no-such-host.invalid: "),
         (["--port", "70000"], "--port"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
