@@ -15,6 +15,7 @@ import hashlib
 import importlib
 import inspect
 import io
+import json
 import os
 import re
 import shlex
@@ -30,7 +31,7 @@ import attrs
 import click
 import pytest
 
-from stride_async import Message, StrideClient
+from stride_async import ClientCredentials, Message, Settings, StrideClient
 from stride_async.server import LocalServer
 from tests import cli_page
 
@@ -257,19 +258,23 @@ def test_page_of_command_matches_its_help():
     assert cli_page.rendered() == cli_page.PAGE.read_text()
 
 
-async def test_samples_in_reference_can_be_loaded(tmp_path: Path):
-    """The server accepts the seed and the faults exactly as the reference shows them."""
-    seed, faults = [block.text for block in blocks(ROOT / "docs/reference.md") if block.language == "json"]
+async def test_samples_in_reference_are_accepted(tmp_path: Path):
+    """The server accepts the message, the seed and the faults exactly as the reference shows them."""
+    speech, seed, faults = [block.text for block in blocks(ROOT / "docs/reference.md") if block.language == "json"]
     (tmp_path / "media").mkdir()
     (tmp_path / "media/plan.txt").write_bytes(b"plan")
     (tmp_path / "site.jsonl").write_text(seed)
     (tmp_path / "faults.json").write_text(faults)
 
     async with LocalServer(seed=tmp_path / "site.jsonl", faults=tmp_path / "faults.json") as server:
+        settings = Settings(base_url=server.url)
+        app = ClientCredentials(server.client_id, server.client_secret)
+        async with StrideClient(app, cloud_id=server.cloud_id, settings=settings) as client:
+            await client.request("POST", "/local-server/message", json=json.loads(speech))
         truth = server.truth()
 
     [general] = truth.conversations.values()
-    assert (1, 1, 1) == (len(truth.users), general.messages, len(general.media))
+    assert (1, 2, 1) == (len(truth.users), general.messages, len(general.media))
     assert hashlib.sha256(b"plan").hexdigest() == next(iter(general.media.values())).sha256
 
 

@@ -17,13 +17,16 @@ from multidict import CIMultiDict
 from stride_async.server._bodies import ByteRange
 from stride_async.server._calls import KEPT_BODY_BYTES, Call
 from stride_async.server._faults import Action, Fault
+from stride_async.server._paths import LOCAL
 from stride_async.server._responses import GATEWAY_HEADERS, JSON, RATE_LIMITED, HttpError, Response, error_response
-from stride_async.server._routes import Request
+from stride_async.server._routes import Request, handle_local
 from stride_async.server._world import World
 
 # A request that a fault applies to is read before the response is sent, so that the client receives the response and
 # not a connection reset. No more than this is read.
 _READ_BEFORE_FAULT_BYTES = 1 << 30
+
+Handle = Callable[[Request, Sequence[str]], Awaitable[Response]]
 
 
 @frozen(eq=False)
@@ -41,11 +44,13 @@ class Exchange:
     closing: asyncio.Event
     latency: float
     origin: str
-    handle: Callable[[Request, Sequence[str]], Awaitable[Response]]
+    handle: Handle
 
     async def __call__(self, http: web.BaseRequest) -> web.StreamResponse:
         """Respond to the request, or end its connection."""
         call, segments = _read_target(http, self.origin)
+        if segments[:1] == [LOCAL[1:]] and self.origin == "api":
+            return await self._respond_locally(http, call, segments)
         self.record(call)
         fault = self.choose_fault(call.method, call.path)
         try:
@@ -58,25 +63,30 @@ class Exchange:
             # The client has disconnected, or the server is closing: nothing can be sent any more.
             return _hang_up(http)
 
-    async def _process(self, http: web.BaseRequest, call: Call, segments: Sequence[str]) -> Response:
-        """Do what the call asks for, and return the response."""
+    async def _respond_locally(self, http: web.BaseRequest, call: Call, segments: Sequence[str]) -> web.StreamResponse:
+        """Respond to a request that is not one to the service: it is not recorded, and no fault applies to it."""
+        try:
+            response = await _run(handle_local, self._request(http, call), segments, error_form="gateway")
+        except ConnectionError:
+            return _hang_up(http)
+        return await self._send(http, call, response)
+
+    def _request(self, http: web.BaseRequest, call: Call) -> Request:
         query: dict[str, str] = {}
         for name, value in call.query:
             query.setdefault(name, value)
-        request = Request(
+        return Request(
             world=self.world,
             method=call.method,
             query=query,
             headers=http.headers,
             chunks=lambda limit: _chunks(http, call, limit),
         )
-        form = self.world.choices.error_body
-        try:
-            response = await self.handle(request, segments)
-        except HttpError as error:
-            response = error_response(error, form)
-        except RecursionError:
-            response = error_response(HttpError(400, "nested too deeply"), form)
+
+    async def _process(self, http: web.BaseRequest, call: Call, segments: Sequence[str]) -> Response:
+        """Do what the call asks for, and return the response."""
+        request = self._request(http, call)
+        response = await _run(self.handle, request, segments, error_form=self.world.choices.error_body)
         if not request.response_headers:
             return response
         return evolve(response, headers={**request.response_headers, **response.headers})
@@ -154,6 +164,15 @@ class Exchange:
         except TimeoutError:
             return
         raise ConnectionAbortedError
+
+
+async def _run(handle: Handle, request: Request, segments: Sequence[str], *, error_form: str) -> Response:
+    try:
+        return await handle(request, segments)
+    except HttpError as error:
+        return error_response(error, error_form)
+    except RecursionError:
+        return error_response(HttpError(400, "nested too deeply"), error_form)
 
 
 def _read_target(http: web.BaseRequest, origin: str) -> tuple[Call, list[str]]:

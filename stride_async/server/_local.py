@@ -25,12 +25,13 @@ from stride_async.server._exchange import Exchange
 from stride_async.server._faults import Action, Faults
 from stride_async.server._generate import Plan, generate
 from stride_async.server._limits import ALL_SCOPES, PARTICIPATE, RateLimit
+from stride_async.server._mentions import Document, with_mention
 from stride_async.server._records import Record
 from stride_async.server._routes import handle, handle_media
 from stride_async.server._seed import read_seed
 from stride_async.server._store import Store, StoredConversation, Truth
 from stride_async.server._times import SECOND, parse_ts
-from stride_async.server._world import Document, World
+from stride_async.server._world import World
 
 _LOG = logging.getLogger("stride_async.server")
 _LOG.addHandler(logging.NullHandler())
@@ -236,21 +237,24 @@ class LocalServer:
         sender_id: str | None = None,
         ts: int | str | None = None,
         id: str | None = None,
+        mention_app: bool = False,
     ) -> str:
         """Add a message and return its id.
 
         `content` is plain text or a document as JSON. By default, the sender is the app. `ts` is an RFC 3339 time or
-        nanoseconds since 1970, by default the current time.
+        nanoseconds since 1970, by default the current time. With `mention_app`, the message begins with a mention of
+        the app.
 
         Raises:
             KeyError: There is no such conversation.
             ValueError: `ts` is not an RFC 3339 time.
         """
-        world = self._world
+        world, app = self._world, self._world.store.app
+        document = _document(content)
         return world.add_message(
             self._conversation(conversation_id),
-            _document(content),
-            sender_id or world.store.app.account_id,
+            with_mention(document, app.account_id, app.name) if mention_app else document,
+            sender_id or app.account_id,
             ts=parse_ts(ts) if isinstance(ts, str) else ts,
             id=id,
         )

@@ -8,7 +8,7 @@ import json
 import secrets
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from urllib.parse import quote
 
 from attrs import define, field
@@ -17,12 +17,11 @@ from stride_async.server._choices import Choices
 from stride_async.server._clock import Clock
 from stride_async.server._documents import to_plain_text
 from stride_async.server._limits import App, Grants, RateLimit
+from stride_async.server._mentions import Document, mentions
 from stride_async.server._paths import CONVERSATION, MEDIA_FILE, SCIM_USER, SITE
 from stride_async.server._records import Conversation, compact_json
 from stride_async.server._store import MediaFile, Store, StoredConversation
 from stride_async.server._times import format_milliseconds, format_ts
-
-Document = dict[str, object]
 
 _AVATARS = "https://static.stride.com/default-room-avatars/web/96pt/default_{:02}-96.png"
 _DIRECT_PRIVACY = "private"  # protocol 4.1
@@ -203,7 +202,7 @@ class World:
     def _fill_in_mentions(self, document: Document) -> list[str]:
         """Give mentions without text the name of the person (protocol 8.2); return the ids of the people mentioned."""
         mentioned = []
-        for attrs in _mentions(document):
+        for attrs in mentions(document):
             user_id = str(attrs.get("id"))
             name = self.store.people.display_name(user_id)
             if name is None:
@@ -213,17 +212,3 @@ class World:
             if self.store.people.is_person(user_id):
                 mentioned.append(user_id)
         return mentioned
-
-
-def _mentions(document: Document) -> Iterator[dict[str, object]]:
-    """Yield the attributes of each mention in the document."""
-    unvisited: list[object] = [document]
-    while unvisited:
-        node = unvisited.pop()
-        if not isinstance(node, dict):
-            continue
-        attrs = node.get("attrs")
-        if node.get("type") == "mention" and isinstance(attrs, dict):
-            yield attrs
-        if isinstance(content := node.get("content"), list):
-            unvisited.extend(content)

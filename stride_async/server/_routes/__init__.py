@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stride_async.server._routes.dispatch import handle, handle_media
+from stride_async.server._routes.dispatch import handle, handle_local, handle_media
 from stride_async.server._routes.request import Request
 
-__all__ = ["Request", "handle", "handle_media"]
+__all__ = ["Request", "handle", "handle_local", "handle_media"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stride_async.server._limits import App
+from stride_async.server._limits import App, Grant
 from stride_async.server._responses import RATE_LIMITED, HttpError, Response, gateway_error
 from stride_async.server._routes.request import Request
-from stride_async.server._routes.table import MEDIA_ROUTES, ROUTES, Route, Router
+from stride_async.server._routes.table import LOCAL_ROUTES, MEDIA_ROUTES, ROUTES, Route, Router
 
 _ROUTER = Router(ROUTES)
+_LOCAL_ROUTER = Router(LOCAL_ROUTES)
 _MEDIA_ROUTER = Router(MEDIA_ROUTES)
 
 
@@ -22,6 +23,17 @@ async def handle(request: Request, segments: Sequence[str]) -> Response:
     route = _find(_ROUTER, request, segments)
     if route.scope is not None:
         _admit(request, route, route.scope)
+    return await route.run(request)
+
+
+async def handle_local(request: Request, segments: Sequence[str]) -> Response:
+    """Return the response to a request that is not one to the service (`_routes/local.py`).
+
+    Raises:
+        HttpError: The request is refused.
+    """
+    route = _find(_LOCAL_ROUTER, request, segments)
+    request.grant = _grant(request)
     return await route.run(request)
 
 
@@ -46,10 +58,7 @@ def _find(router: Router, request: Request, segments: Sequence[str]) -> Route:
 
 
 def _admit(request: Request, route: Route, scope: str) -> None:
-    grant = request.world.grants.find(request.headers.get("Authorization"))
-    if grant is None:
-        raise HttpError(401, "Unauthorized")
-    request.grant = grant
+    request.grant = grant = _grant(request)
     conversation_id = request.path_params.get("conversation")
     user_id = request.path_params.get("user") if route.path.startswith("/site/") else None
     _count(request, grant.app, conversation_id, user_id)
@@ -58,6 +67,13 @@ def _admit(request: Request, route: Route, scope: str) -> None:
         request.conversation = request.usable_conversation(grant.app, conversation_id)
     if scope and scope not in grant.app.scopes:
         raise HttpError(403, f"the token lacks the scope {scope}")
+
+
+def _grant(request: Request) -> Grant:
+    grant = request.world.grants.find(request.headers.get("Authorization"))
+    if grant is None:
+        raise HttpError(401, "Unauthorized")
+    return grant
 
 
 def _count(request: Request, app: App, conversation_id: str | None, user_id: str | None) -> None:

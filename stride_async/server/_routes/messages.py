@@ -162,13 +162,8 @@ async def _read_document(request: Request) -> dict[str, object]:
         raise HttpError(415, f"content type: expected {expected}, found {shortened(kind) or 'none'}")
     raw = await request.body(_MESSAGE_BYTES)
     if kind == JSON:
-        return _checked(request, _unwrapped(parse_json(raw)))
-    text = _decoded(raw)
-    if len(text) > _TEXT_CHARS:
-        raise HttpError(_TOO_LARGE, f"the text has {len(text)} characters, expected at most {_TEXT_CHARS}")
-    if not text.strip():
-        raise HttpError(400, "the message is empty")
-    return _checked(request, from_plain(text) if kind == "text/plain" else from_markdown(text))
+        return checked_document(request, parse_json(raw))
+    return text_document(request, _decoded(raw), markdown=kind == "text/markdown")
 
 
 def _decoded(raw: bytes) -> str:
@@ -178,6 +173,25 @@ def _decoded(raw: bytes) -> str:
         raise HttpError(400, f"the text is not UTF-8: {error.reason} at byte {error.start}") from None
 
 
+def text_document(request: Request, text: str, *, markdown: bool) -> dict[str, object]:
+    """Return the document for the text of a message, or refuse the text."""
+    if len(text) > _TEXT_CHARS:
+        raise HttpError(_TOO_LARGE, f"the text has {len(text)} characters, expected at most {_TEXT_CHARS}")
+    if not text.strip():
+        raise HttpError(400, "the message is empty")
+    return checked_document(request, from_markdown(text) if markdown else from_plain(text))
+
+
+def checked_document(request: Request, value: object) -> dict[str, object]:
+    """Return the document in the JSON of a message, bare or wrapped, or refuse it."""
+    document = _unwrapped(value)
+    found = problems(document, lenient=request.world.choices.lenient_documents)
+    if found:
+        raise HttpError(400, "; ".join(found[:5]))
+    assert isinstance(document, dict)
+    return document
+
+
 def _unwrapped(value: object) -> object:
     """Return the document of a bare or a wrapped JSON body; a missing version is 1 (protocol 5.10)."""
     if isinstance(value, dict) and "body" in value and "type" not in value:
@@ -185,11 +199,3 @@ def _unwrapped(value: object) -> object:
     if isinstance(value, dict) and "version" not in value:
         return {"version": 1, **value}
     return value
-
-
-def _checked(request: Request, document: object) -> dict[str, object]:
-    found = problems(document, lenient=request.world.choices.lenient_documents)
-    if found:
-        raise HttpError(400, "; ".join(found[:5]))
-    assert isinstance(document, dict)
-    return document

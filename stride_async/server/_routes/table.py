@@ -7,9 +7,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from attrs import define, field, frozen
 
 from stride_async.server._limits import MANAGE, PARTICIPATE, USER_PROFILE
-from stride_async.server._paths import CONVERSATION, CONVERSATIONS, MEDIA_FILE, SCIM_USER
+from stride_async.server._paths import CONVERSATION, CONVERSATIONS, LOCAL, MEDIA_FILE, SCIM_USER
 from stride_async.server._responses import Response
-from stride_async.server._routes import conversations, documents, media, messages, modules, people, rosters, tokens
+from stride_async.server._routes import (
+    conversations,
+    documents,
+    local,
+    media,
+    messages,
+    modules,
+    people,
+    rosters,
+    tokens,
+)
 from stride_async.server._routes.request import Request
 
 
@@ -71,6 +81,8 @@ ROUTES = [
     Route("POST", "/pf-adf-service/render", documents.render, ""),
 ]
 
+# They are not calls to the service, so no rate limit applies to them.
+LOCAL_ROUTES = [Route("POST", LOCAL + "/message", local.add_message, "")]
 MEDIA_ROUTES = [Route("GET", MEDIA_FILE, media.serve_signed, None)]
 
 

@@ -59,6 +59,28 @@ class People:
         row = self._db.execute(query, (email.casefold(),)).fetchone()
         return None if row is None else str(row[0])
 
+    def called(self, name: str) -> list[str]:
+        """Return the ids of the people with this id, or else this email address, mention name or display name.
+
+        An `@` in front of a name is ignored, and so is its case. The first of these four that anyone has decides.
+        """
+        if self.is_person(name):
+            return [name]
+        folded = name.casefold()
+        bare = folded.removeprefix("@")
+        if not bare:
+            return []
+        by_email, by_nickname, by_name = [], [], []
+        for user_id, email, text in self._db.execute("SELECT id, email, json FROM person ORDER BY number"):
+            person = json.loads(text)
+            if email == folded:
+                by_email.append(user_id)
+            if str(person.get("nickName") or "").casefold() == bare:
+                by_nickname.append(user_id)
+            if str(person.get("displayName") or "").casefold() == bare:
+                by_name.append(user_id)
+        return by_email or by_nickname or by_name
+
     def ids(self) -> tuple[str, ...]:
         """Return the ids of all people, in the order they were added."""
         return tuple(row[0] for row in self._db.execute("SELECT id FROM person ORDER BY number"))
