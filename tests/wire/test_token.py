@@ -75,7 +75,7 @@ def test_what_is_no_token_is_said_without_quoting_it(body):
 
     assert "the token call's answer" in str(caught.value)
     assert b"" == caught.value.raw
-    assert "seen-by" not in everything_told(caught.value)
+    assert "must-not-appear" not in everything_told(caught.value)
 
 
 @pytest.mark.parametrize("kind", [AccessToken, StaticToken])
