@@ -44,8 +44,8 @@ def parse_nanoseconds(text: str) -> int:
         ValueError: The text is not an RFC 3339 instant.
     """
     if text[4:20:3] not in _USUAL_PUNCTUATION or text[-1] != "Z" or len(text) not in _USUAL_LENGTHS:
-        whole, fraction, zone = _parts(text)
-        return _seconds(whole + zone) * NANOSECONDS + int(fraction[:9].ljust(9, "0"))
+        seconds_text, fraction, zone = _parts(text)
+        return _seconds(seconds_text + zone) * NANOSECONDS + int(fraction[:9].ljust(9, "0"))
     since = datetime.fromisoformat(text) - EPOCH
     seconds = since.days * 86_400 + since.seconds
     if len(text) <= _LENGTH_WITH_MICROSECONDS:
@@ -62,16 +62,16 @@ def parse_datetime(text: str) -> datetime:
     Raises:
         ValueError: The text is not an RFC 3339 instant.
     """
-    whole, fraction, zone = _parts(text)
-    return datetime.fromisoformat(f"{whole}.{fraction[:6].ljust(6, '0')}{zone}").astimezone(UTC)
+    seconds_text, fraction, zone = _parts(text)
+    return datetime.fromisoformat(f"{seconds_text}.{fraction[:6].ljust(6, '0')}{zone}").astimezone(UTC)
 
 
 def format_nanoseconds(ns: int) -> str:
     """Return nanoseconds since the epoch as an RFC 3339 instant in UTC, without trailing zeros in the fraction."""
     seconds, nanos = divmod(ns, NANOSECONDS)
-    whole = (EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
+    text = (EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
     fraction = f"{nanos:09d}".rstrip("0")
-    return f"{whole}.{fraction}Z" if fraction else f"{whole}Z"
+    return f"{text}.{fraction}Z" if fraction else f"{text}Z"
 
 
 def _parts(text: str) -> tuple[str, str, str]:

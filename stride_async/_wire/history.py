@@ -4,9 +4,9 @@ The service answers a request for messages with at most `limit` of the *newest* 
 It promises no order within a page, and it may return fewer than `limit` although there are more. A message is
 identified by its key, `(ts, id)`; keys are unique and give the order.
 
-**Newest first** (`HistoryWalk`). "After k2" returns k7 k8 k9 and skips what follows k2, so a walk that steps forward
-loses messages. "Before k7" returns k4 k5 k6, which adjoin k7. So each request names the oldest message of the page
-before it, its *anchor*:
+**Newest first** (`HistoryWalk`). With three messages a page, "after k2" returns k7 k8 k9 and skips what follows k2, so
+a walk that steps forward loses messages. "Before k7" returns k4 k5 k6, which adjoin k7. So each request names the
+oldest message of the page before it, its *anchor*:
 
             k1   k2   k3   k4   k5   k6   k7   k8   k9
     1                                    [ no bound  ]      anchor k7
@@ -43,8 +43,11 @@ forgets the content.
   span, so the walk terminates. It makes at most twice the requests of a walk back.
 
 **An element that cannot be decoded** is reported once, at its key. Often its key is readable and it can be the anchor.
-If no element of a page has a readable time, the walk stands on an id alone. If there is no readable id either, the same
-page is requested again; a short page that comes back equal is the end, and otherwise the error is raised.
+If no element of a page has a readable time, the anchor is an id alone. If there is no readable id either, the same page
+is requested again; a short page that comes back equal is the end, and otherwise the error is raised.
+
+**A bookmark** is the key of the last message returned. Resumed newest first, it is the first anchor; resumed oldest
+first, it is the lower bound of the walk back. Since it has a time, its message may be deleted in the meantime.
 """
 
 from __future__ import annotations
@@ -205,7 +208,7 @@ class HistoryListing:
         return HistoryWalk(self, page_size, at)
 
     def bookmarks(self, items: Sequence[Message], last: Key | None) -> Callable[[int], Bookmark]:
-        """Return what gives the bookmark after the first n items of a page; `last` is the key before the page."""
+        """Return the `bookmark_after` of a page. `last` is the key of the last message before the page, if any."""
         query = self.query
 
         def bookmark_after(count: int) -> Bookmark:
@@ -361,7 +364,7 @@ class _WalkBack:
             )
 
     def continue_below(self, anchor: _Edge | None, body: bytes) -> None:
-        """Let the next request ask for the page below this one."""
+        """Let the next request be for the page below this one."""
         self._unreadable = body if anchor == _NOWHERE else None
         if anchor == _NOWHERE:
             return

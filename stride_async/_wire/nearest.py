@@ -1,4 +1,4 @@
-"""Names to suggest when nothing has the name that was asked for. Pure."""
+"""Names to suggest when a name is not found. Pure."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ A `Walk` reads one listing from one end to the other. It sends nothing itself. I
   is handed to a callback; without a callback its error is raised.
 - `recover_from_gone` only matters for a history, which names a message that may be deleted (see `history.py`).
 
-Each page can tell the bookmark after any of its items, because it remembers what the request and the elements before
-the item were. A new walk begins at a bookmark.
+A page returns the bookmark after any of its items: how the page was requested, and where the item is in it. A new walk
+can begin at a bookmark.
 
 **Cursors** (`CursorWalk`). Each page carries the cursor of the next one.
 
@@ -26,7 +26,7 @@ the item were. A new walk begins at a bookmark.
 - A bookmark is the cursor of a page, the number of elements up to the item, and the id of the item. To resume, the page
   is requested again and the item is searched by id. If it is not in that page, it may have moved to the next one, so
   the elements after its old position are withheld until that page has been searched too. Only then does the count
-  decide: with the bookmarked item gone, the elements before it are skipped, and the one in its place is returned.
+  decide: the elements before its old position are skipped, and the listing continues with the one that is there now.
 
 **Offsets** (`OffsetWalk`). Each request names the offset of its first element.
 
@@ -106,7 +106,7 @@ class Walk(Protocol[T]):
     def recover_from_gone(self) -> bool:
         """Handle that the service no longer has what the last request named.
 
-        Return whether the next request asks for the same page in another way.
+        Return whether the next request is for the same page, made in another way.
         """
 
 
