@@ -19,7 +19,7 @@ CHECKED = (
     "stride_async/_wire/addresses.py", "stride_async/_wire/bookmark.py", "stride_async/_wire/convert.py",
     "stride_async/_wire/endpoints", "stride_async/_wire/history.py", "stride_async/_wire/names.py",
     "stride_async/_wire/nearest.py", "stride_async/_wire/pages.py", "stride_async/_wire/request.py",
-    "stride_async/contrib", "stride_async/testing.py",
+    "stride_async/__main__.py", "stride_async/contrib", "stride_async/testing.py", "tests/cli", "tests/cli_page.py",
     "tests/contrib", "tests/typing", "tests/wire", "tests/conftest.py", "tests/test_bad_input.py",
     "tests/test_client.py", "tests/test_decode_aioresponses.py", "tests/test_docs.py", "tests/test_history.py",
     "tests/test_meetup.py", "tests/test_moments.py", "tests/test_operations.py", "tests/test_paging.py",
