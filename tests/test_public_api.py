@@ -149,8 +149,10 @@ def test_public_classes_show_the_path_that_users_import():
     assert [] == hidden
 
 
-NOT_CONSTRUCTED_BY_USERS = {"ConversationClient", "Pager", "RemoteBody", "Stream", "UserClient"}
-WITH_COMPLETE_SIGNATURES = [stride_async, stride_async.contrib.opentelemetry, stride_async.testing]
+WITH_COMPLETE_SIGNATURES = [
+    *(stride_async, stride_async.contrib.opentelemetry, stride_async.document, stride_async.testing),
+]
+NOT_CONSTRUCTED_BY_USERS = {"ArchiveReader", "ConversationClient", "Pager", "RemoteBody", "Stream", "UserClient"}
 
 
 @pytest.mark.parametrize("module", WITH_COMPLETE_SIGNATURES, ids=lambda module: module.__name__)
@@ -229,8 +231,9 @@ def top_level(module: str) -> Mapping[str, Source | ast.AST]:
     for node in tree.body:
         if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             found[node.name] = node
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            found[node.targets[0].id] = node.value
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            found[ast.unparse(target)] = node.value
     return found
 
 

@@ -56,12 +56,13 @@ from stride_async.document._build import (
     underline,
 )
 from stride_async.document._document import Document
-from stride_async.document._nodes import Mark, Node
+from stride_async.document._nodes import JsonObject, Mark, Node
 from stride_async.document._schema import Problem
 
 __all__ = [
     "Document",
     "Inline",
+    "JsonObject",
     "Mark",
     "Node",
     "Problem",
@@ -110,6 +111,6 @@ __all__ = [
 ]
 
 for _name in __all__:
-    if _name != "Inline":  # an alias of types has no module of its own
+    if _name not in {"Inline", "JsonObject"}:  # An alias has no module of its own.
         globals()[_name].__module__ = __name__
 del _name
