@@ -22,20 +22,11 @@ import stride_async.export
 import stride_async.server
 import stride_async.testing
 from stride_async import (
-    Body,
-    Bookmark,
-    ConversationClient,
     Pager,
-    RemoteBody,
     Settings,
-    Stream,
-    StrideClient,
     StrideError,
-    UserClient,
 )
-from stride_async.document import Document, Node
-from stride_async.export import ArchiveReader, Selection
-from stride_async.server import Calls, Choices, Faults, LocalServer, Plan
+from stride_async.server import Choices
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -47,12 +38,10 @@ MODULES = [
     *(stride_async.server, stride_async.testing),
 ]
 IMPORTABLE = {module.__name__: module for module in MODULES}
-WITH_METHODS = [
-    *(StrideClient, ConversationClient, UserClient, Pager, Stream, RemoteBody, Bookmark, Body, StrideError),
-    *(Document, Node, LocalServer, Calls, Faults, Plan, ArchiveReader, Selection),
-]
 ERRORS = [name for name, public in vars(stride_async).items() if isinstance(public, type)
           and issubclass(public, StrideError) and name in stride_async.__all__]  # fmt: skip
+SUBCLASSES_OF_ERRORS = {getattr(stride_async, name) for name in ERRORS} - {StrideError}
+
 # Members that other modules of the package use, and users do not.
 INTERNAL_MEMBERS = {
     *("RemoteBody.close", "RemoteBody.open_at", "RemoteBody.pieces", "StrideError.with_facts"),
@@ -112,7 +101,8 @@ def _default(value: object) -> object:
 def documented_members() -> list[tuple[str, str]]:
     """Return the name of each member of a class with methods, and how the reference must write it."""
     found = []
-    for kind in WITH_METHODS:
+    public = [getattr(module, name) for module in MODULES for name in module.__all__]
+    for kind in [kind for kind in public if isinstance(kind, type) and kind not in SUBCLASSES_OF_ERRORS]:
         for name, value in dict(public_members(kind)).items():
             if f"{kind.__name__}.{name}" in INTERNAL_MEMBERS:
                 continue
