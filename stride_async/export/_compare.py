@@ -1,4 +1,4 @@
-"""A sample of what an archive holds, asked of the service again and compared."""
+"""Fetch a sample of the messages in an archive again and compare them."""
 
 from __future__ import annotations
 
@@ -15,103 +15,104 @@ from stride_async._models import Key
 from stride_async._moments import format_nanoseconds
 from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async._wire.convert import key_at
+from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.chain import Chain
-from stride_async.export._archive.commits import Held
-from stride_async.export._archive.files import Archive, DamagedArchive
+from stride_async.export._archive.commits import Stored
+from stride_async.export._archive.errors import DamagedArchive
 from stride_async.export._archive.layout import CONVERSATIONS
-from stride_async.export._archive.months import digest_of
+from stride_async.export._archive.months import as_line, line_digest
 from stride_async.export._archive.runs import Finding
-from stride_async.export._fetch.buffer import line_of
 
 
 @attrs.frozen
-class Window:
-    """A stretch of a conversation's messages as the archive has it."""
+class Sample:
+    """Up to a page of consecutive messages, as the archive has them."""
 
     conversation_id: str
     path: str
     held: Mapping[Key, bytes]
-    """Digest by key, in order."""
+    """Digests of the messages by key, oldest first."""
 
 
-def drawn(archive: Archive, sample: int, seed: int) -> list[Window]:
-    """Windows at random places, each message as likely as any other to be the upper end of one."""
-    draw = random.Random(seed)  # noqa: S311 -- to be repeated with the same seed
+def draw_samples(archive: Archive, count: int, seed: int) -> list[Sample]:
+    """Return samples from random places. Each message is equally likely to be the newest of one."""
+    choice = random.Random(seed)  # noqa: S311 -- the same seed draws the same samples
     months = [
         (str((state.details or {}).get("id")), sealed.file)
-        for name in archive.folders(CONVERSATIONS)
+        for name in archive.files.list(CONVERSATIONS).folders
         for state in [Chain(archive, f"{CONVERSATIONS}/{name}").state]
         for _, sealed in sorted(state.months.items())
         if sealed.file is not None and sealed.file.rows
     ]
     if not months:
         return []
-    picked = draw.choices(months, weights=[file.rows for _, file in months], k=sample)
-    return [_window(archive, id, file, draw.randint(1, file.rows)) for id, file in picked]
+    drawn = choice.choices(months, weights=[file.rows for _, file in months], k=count)
+    return [_sample(archive, id, file, choice.randint(1, file.rows)) for id, file in drawn]
 
 
-def _window(archive: Archive, id: str, file: Held, rows: int) -> Window:
+def _sample(archive: Archive, id: str, file: Stored, rows: int) -> Sample:
+    """Return the last messages of the first `rows` of a month."""
     held: dict[Key, bytes] = {}
     try:
         for line in deque(islice(archive.lines(file.path), rows), maxlen=MOST_ITEMS_A_PAGE):
             key = key_at(line)
             if key is not None:
-                held[key] = digest_of(line)
+                held[key] = line_digest(line)
     except DamagedArchive:
-        pass  # Found already, with its name.
-    return Window(id, file.path, held)
+        pass  # The verification has a finding for this file already.
+    return Sample(id, file.path, held)
 
 
 class Comparison:
-    """Asks the service for windows again."""
+    """Compares samples with the service. Collects what differs, and what could not be compared."""
 
     def __init__(self, client: StrideClient) -> None:
         self.findings: list[Finding] = []
         self.not_known: list[str] = []
         self._client = client
 
-    async def compare(self, windows: Iterable[Window]) -> int:
-        """How many could be compared; what differs is found."""
+    async def compare(self, samples: Iterable[Sample]) -> int:
+        """Compare samples. Return the number of those that could be compared."""
         compared = 0
-        for window in windows:
-            if not window.held:
+        for sample in samples:
+            if not sample.held:
                 continue
             try:
-                now = await self._now(window)
+                current = await self._fetch(sample)
             except (NotFound, Forbidden) as error:
-                self.not_known.append(f"what the service says of conversation {window.conversation_id}: {error}")
+                self.not_known.append(f"what the service has of conversation {sample.conversation_id}: {error}")
                 continue
             compared += 1
-            self._compare(window, now)
+            self._compare(sample, current)
         return compared
 
-    async def _now(self, window: Window) -> Mapping[Key, bytes]:
-        """What the service has between the ends of a window."""
-        keys = list(window.held)
+    async def _fetch(self, sample: Sample) -> Mapping[Key, bytes]:
+        """Return the digests of the messages that the service has between the ends of a sample."""
+        keys = list(sample.held)
         low, high = keys[0], keys[-1]
-        now: dict[Key, bytes] = {}
+        current: dict[Key, bytes] = {}
 
-        def take(key: Key | None, raw: bytes) -> None:
+        def add(key: Key | None, raw: bytes) -> None:
             if key is not None and low <= key <= high:
-                now[key] = digest_of(line_of(raw))
+                current[key] = line_digest(as_line(raw))
 
-        def odd(error: DecodeError) -> None:
-            take(key_at(error.raw), error.raw)
+        def add_undecodable(error: DecodeError) -> None:
+            add(key_at(error.raw), error.raw)
 
-        room = self._client.conversation(window.conversation_id)
+        room = self._client.conversation(sample.conversation_id)
         pager = room.history(before=(high[0] + 1, ""), page_size=MOST_ITEMS_A_PAGE)
-        async for page in pager.pages(on_undecodable=odd):
+        async for page in pager.pages(on_undecodable=add_undecodable):
             for message in page.items:
-                take(message.key, message.raw)
+                add(message.key, message.raw)
             if page.items and page.items[-1].ts < low[0]:
                 break
-        return now
+        return current
 
-    def _compare(self, window: Window, now: Mapping[Key, bytes]) -> None:
-        changed = sum(now[key] != digest for key, digest in window.held.items() if key in now)
-        gone, new = len(window.held.keys() - now.keys()), len(now.keys() - window.held.keys())
+    def _compare(self, sample: Sample, current: Mapping[Key, bytes]) -> None:
+        changed = sum(current[key] != digest for key, digest in sample.held.items() if key in current)
+        gone, new = len(sample.held.keys() - current.keys()), len(current.keys() - sample.held.keys())
         if changed or gone or new:
-            where = f"between {format_nanoseconds(min(window.held)[0])} and {format_nanoseconds(max(window.held)[0])}"
-            told = f"{changed} messages differ, {gone} are gone there, {new} are not held"
-            what = f"is not what the service says {where}: {told}; run the export with rescan to see"
-            self.findings.append(Finding(window.path, what, "rescan"))
+            first, last = (format_nanoseconds(key[0]) for key in (min(sample.held), max(sample.held)))
+            counts = f"{changed} messages differ, {gone} are only in the archive, {new} are only at the service"
+            what = f"differs from the service between {first} and {last}: {counts}; export with a rescan to update it"
+            self.findings.append(Finding(sample.path, what, "rescan"))

@@ -1,103 +1,109 @@
-"""What an export would take, as far as anybody can tell before the messages are read."""
+"""Estimate what an export would take, as far as that is known before the messages are read."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import attrs
 
 from stride_async._client import StrideClient
 from stride_async._files import run_to_completion
 from stride_async._settings import MOST_ITEMS_A_PAGE
+from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.commits import BEGINNING
-from stride_async.export._archive.files import Archive
-from stride_async.export._archive.layout import CONVERSATIONS, folder_name
+from stride_async.export._archive.layout import conversation_folder
 from stride_async.export._archive.months import month_of
 from stride_async.export._archive.state import State
-from stride_async.export._fetch.listing import chosen, name_of
+from stride_async.export._fetch.listing import list_site, name_of, select
 from stride_async.export._options import ExportOptions
 
-_NEVER = "9999-99"
-"""A month after all others."""
+_NEVER = "9999-99"  # later than every month
 
 
 @attrs.frozen(kw_only=True)
 class Estimate:
-    """What one conversation would take."""
+    """What the export of one conversation would take."""
 
     conversation_id: str
     name: str
     held: int
-    """Messages the archive has."""
+    """The number of messages that the archive holds."""
     calls: int
-    """Calls it takes at least."""
+    """The least number of calls."""
     open_ended: bool
-    """Whether the length of its history is not known: each page of 75 messages is a call more, and so is each file
-    that such a page tells of."""
+    """Whether the length of the history is unknown. Each page of 75 messages takes another call, and so does each file
+    that a message in it shows."""
 
 
 async def estimate(
     client: StrideClient, archive: str | os.PathLike[str], options: ExportOptions | None = None
 ) -> list[Estimate]:
-    """What `export` with the same arguments would do; only the list of conversations is asked for, nothing is written.
+    """Return what `export` with the same arguments would take, for each conversation.
+
+    Only the list of conversations is fetched, and nothing is written.
 
     Raises:
-        ArchiveError: the folder is no archive, of another site, or of a later version.
-        NothingSelected: no conversation is meant.
-        StrideError: the listing failed.
+        ArchiveError: The folder is not an archive, or the archive is of another site or of a later version.
+        NothingSelected: No conversation matches the selection.
+        StrideError: The list of conversations could not be fetched.
     """
     options = options or ExportOptions()
-    held = await run_to_completion(partial(Archive.find, archive, client.cloud_id))
-    meant = await chosen(client, options.selection)
-    return await run_to_completion(
-        lambda: [_estimated(held, listed["id"], name_of(listed), options) for listed in meant]
-    )
+    opened = await run_to_completion(partial(Archive.find, archive, client.cloud_id))
+    selected = select((await list_site(client)).conversations, options.selection)
+    return await run_to_completion(lambda: [_estimated(opened, listed, options) for listed in selected])
 
 
-def _estimated(archive: Archive | None, id: str, name: str, options: ExportOptions) -> Estimate:
-    state = State() if archive is None else Chain(archive, f"{CONVERSATIONS}/{folder_name(id)}").state
-    # What an interrupted run left in the middle is brought to its end, also where only what failed is wanted.
+def _estimated(archive: Archive | None, listed: Mapping[str, Any], options: ExportOptions) -> Estimate:
+    state = State() if archive is None else Chain(archive, conversation_folder(listed["id"])).state
+    # A leg that an interrupted run left open is completed even if only failures are to be retried.
     only_failed = options.retry_failed and state.leg is None
     roster = not only_failed or ("roster", "") in state.failed
     history = not only_failed or ("history", "") in state.failed or bool(state.failed_messages())
     last_page = 1
-    pages = _read_again(state, options, only_failed=only_failed) // MOST_ITEMS_A_PAGE + last_page if history else 0
+    rescanned = _rescanned_messages(state, options, only_failed=only_failed)
+    pages = rescanned // MOST_ITEMS_A_PAGE + last_page if history else 0
     return Estimate(
-        conversation_id=id,
-        name=name,
-        held=state.rows,
-        calls=roster + pages + _files_to_come(state, options, only_failed=only_failed),
+        conversation_id=listed["id"],
+        name=name_of(listed),
+        held=state.sealed_messages,
+        calls=roster + pages + _missing_media(state, options, only_failed=only_failed),
         open_ended=history and not any(span.low == BEGINNING for span in state.spans),
     )
 
 
-def _read_again(state: State, options: ExportOptions, *, only_failed: bool) -> int:
-    """Messages that are held and will be read again, those of the oldest such month aside."""
-    moments = [message.ts for message in state.failed_messages()]
-    if options.rescan == "all" or (only_failed and None in moments):
-        month_of_it = ""
+def _rescanned_messages(state: State, options: ExportOptions, *, only_failed: bool) -> int:
+    """Return how many messages that are held will be read again, without those of the oldest such month."""
+    times = [message.ts for message in state.failed_messages()]
+    if options.rescan == "all" or (only_failed and None in times):
+        oldest_month = ""
     elif only_failed:
-        month_of_it = min((month_of(ts) for ts in moments if ts is not None), default=_NEVER)
+        oldest_month = min((month_of(ts) for ts in times if ts is not None), default=_NEVER)
     elif options.rescan is not None:
-        month_of_it = f"{datetime.now(UTC) - options.rescan:%Y-%m}"
+        oldest_month = f"{datetime.now(UTC) - options.rescan:%Y-%m}"
     else:
-        month_of_it = _NEVER
-    return sum(one.file.rows for month, one in state.months.items() if one.file is not None and month > month_of_it)
+        oldest_month = _NEVER
+    return sum(
+        sealed.file.rows for month, sealed in state.months.items() if sealed.file is not None and month > oldest_month
+    )
 
 
-def _files_to_come(state: State, options: ExportOptions, *, only_failed: bool) -> int:
-    """Files that messages are known to show, are wanted and are not held."""
+def _missing_media(state: State, options: ExportOptions, *, only_failed: bool) -> int:
+    """Return how many media are referenced, wanted and not held."""
     if options.media == "none":
         return 0
     failed = {id for what, id in state.failed if what == "media"}
-    final = {id for id in failed if state.failed["media", id].final}
-    missing = state.media_met - state.media.keys()
-    missing = missing & failed if only_failed else missing if options.retry_failed else missing - final
+    missing = state.referenced_media - state.media.keys()
+    if only_failed:
+        missing &= failed
+    elif not options.retry_failed:
+        missing -= {id for id in failed if state.failed["media", id].final}
     if isinstance(options.media, int):
         most = options.media
-        sizes = ((id, state.media_passed.get(id, 0)) for id in missing)
+        sizes = ((id, state.skipped_media.get(id, 0)) for id in missing)
         missing = {id for id, size in sizes if size is not None and size <= most}
     return len(missing)

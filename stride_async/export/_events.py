@@ -1,4 +1,4 @@
-"""What an export tells of its work, as values."""
+"""The events of an export, as values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import attrs
 
 @attrs.frozen
 class RunStarted:
-    """A run begins, or one that was interrupted goes on (`continued`)."""
+    """A run starts. `continued` is True if it continues one that was interrupted."""
 
     run: str
     continued: bool
@@ -15,14 +15,14 @@ class RunStarted:
 
 @attrs.frozen
 class ConversationsFound:
-    """So many conversations are to be worked on."""
+    """The number of conversations to export is known."""
 
     count: int
 
 
 @attrs.frozen
 class ConversationStarted:
-    """A conversation is being worked on."""
+    """The export of a conversation starts."""
 
     conversation_id: str
     name: str
@@ -30,7 +30,7 @@ class ConversationStarted:
 
 @attrs.frozen
 class PagesFetched:
-    """A page of a conversation's history came in."""
+    """A page of the history of a conversation was received."""
 
     conversation_id: str
     messages: int
@@ -39,7 +39,7 @@ class PagesFetched:
 
 @attrs.frozen
 class MediaFetched:
-    """A media body is held."""
+    """A media body was downloaded."""
 
     conversation_id: str
     media_id: str
@@ -48,7 +48,10 @@ class MediaFetched:
 
 @attrs.frozen
 class ConversationDone:
-    """Everything asked of a conversation is held, or listed as failed: `new`, `changed` and `gone` messages."""
+    """Everything requested from a conversation is held or recorded as failed.
+
+    `messages` is the number of messages held; `new`, `changed` and `gone` count the differences from the last run.
+    """
 
     conversation_id: str
     name: str
@@ -61,23 +64,26 @@ class ConversationDone:
 
 @attrs.frozen
 class Failure:
-    """Something that could not be had; it is listed in the run's failures.jsonl."""
+    """Something could not be fetched. It is recorded in the failures.jsonl of the run."""
 
     conversation_id: str
     what: str
+    """`history`, `roster`, `media`, `message`, `user`, `conversation`, `selector` or `archive`."""
     id: str
+    """The id of the media file, message or user, or the selector; else empty."""
     error: str
     hint: str
+    """What to do about it."""
 
 
 @attrs.frozen
 class Summary:
-    """A run is over."""
+    """The run is complete."""
 
     run: str
     conversations: int
     messages: int
-    """Held in all, of the conversations of this run."""
+    """Messages held in the conversations of this run."""
     new: int
     changed: int
     gone: int
@@ -85,12 +91,12 @@ class Summary:
     media_bytes: int
     users: int
     failures: int
-    """Things that are missing and listed, those of earlier runs that are missing still among them."""
+    """Failures recorded, including those of earlier runs that still apply."""
     no_longer_listed: int
-    """Conversations the service told of once and does not now; what is held of them stays."""
+    """Conversations that the service used to list and no longer does. What is held of them stays."""
     seconds: float
     content_digest: str
-    """Of every conversation the archive holds and the service lists."""
+    """Digest of all conversations that the archive holds and the service lists."""
 
 
 ExportEvent = (

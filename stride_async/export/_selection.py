@@ -1,4 +1,4 @@
-"""Which conversations are meant: ids, addresses, globs on names. Pure."""
+"""Select conversations by id, address or name. Pure."""
 
 from __future__ import annotations
 
@@ -15,40 +15,43 @@ _SELECTORS_COMPARED = 3
 
 @attrs.frozen
 class Selection:
-    """Selectors in the order given: an id, an address, or a glob on the name; `^` before one takes out again.
+    """Which conversations to export.
 
-    Without any, or with only exclusions, everything is meant. Names compare without regard to case. In a glob `*` and
-    `?` stand for anything and for any one character, so that `?up` means a conversation called `^up`; all else is
-    itself.
+    A selector is an id, an address, or a glob pattern for the name. The last selector that matches a conversation
+    decides: one that starts with `^` excludes it, any other includes it. Without selectors, or with exclusions only,
+    every other conversation is included.
+
+    Names are compared without regard to case. In a pattern, `*` matches any text and `?` any one character, so `?up`
+    matches a conversation called `^up`. Every other character matches itself.
     """
 
     selectors: tuple[str, ...] = ()
     kinds: frozenset[str] = frozenset()
-    """Of `group` and `direct`, or of `public` and `private`; empty: all."""
+    """Only conversations of these kinds: `group`, `direct`, `public`, `private`. Empty means all."""
 
     def picks(self, id: str, name: str, kinds: Iterable[str]) -> bool:
-        """Whether a conversation is meant."""
+        """Return whether a conversation is selected."""
         if self.kinds and not self.kinds & set(kinds):
             return False
         picked = all(selector.startswith("^") for selector in self.selectors)
         for selector in self.selectors:
-            excluding = selector.startswith("^")
-            if _means(selector.removeprefix("^"), id, name):
-                picked = not excluding
+            if _matches(selector.removeprefix("^"), id, name):
+                picked = not selector.startswith("^")
         return picked
 
     def idle(self, names: Mapping[str, str]) -> list[str]:
-        """Selectors that mean none of these conversations (id to name)."""
+        """Return the selectors that match none of these conversations, given as id to name."""
         return [
             selector
             for selector in self.selectors
-            if not any(_means(selector.removeprefix("^"), id, name) for id, name in names.items())
+            if not any(_matches(selector.removeprefix("^"), id, name) for id, name in names.items())
         ]
 
     def nearest(self, names: Mapping[str, str]) -> list[str]:
-        """What is most like the selectors that mean none of these conversations (id to name), the most like first.
+        """Return up to three names or ids most similar to the selectors that match none of these conversations.
 
-        Names, however unlike, and ids that are alike.
+        The most similar comes first. Conversations are given as id to name. Names qualify however dissimilar they are,
+        ids only if they are similar.
         """
         sought = []
         for selector in sorted(self.idle(names), key=lambda one: one.startswith("^"))[:_SELECTORS_COMPARED]:
@@ -57,7 +60,7 @@ class Selection:
         return nearest(sought, names.values(), names)
 
 
-def _means(selector: str, id: str, name: str) -> bool:
+def _matches(selector: str, id: str, name: str) -> bool:
     address = room_in_address(selector)
     if address is not None:
         return address[1] == id

@@ -16,7 +16,7 @@ import pytest
 from stride_async import AttemptStarted
 from stride_async._cli import export_progress
 from stride_async.export import ConversationDone, ConversationsFound, ConversationStarted, read
-from stride_async.export._archive.files import Archive
+from stride_async.export._archive.archive import Archive
 from stride_async.server import LocalServer
 from tests.cli.conftest import Run, Started
 

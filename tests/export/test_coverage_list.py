@@ -1,4 +1,4 @@
-"""Everything the service gives is in an archive, or is left out for a reason that stands somewhere."""
+"""Every operation and field of the service is exported, or left out for a stated reason."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ IDS_OF_THE_SAMPLES = {"V", "C"}
 
 
 def sections() -> dict[str, str]:
-    """The sections of the protocol page on objects, by number."""
+    """Return the sections of the protocol page on objects, by number."""
     parts = re.split(r"^### (4\.\d+) .*$", PROTOCOL, flags=re.MULTILINE)
     return dict(zip(parts[1::2], (re.split(r"^## ", part, flags=re.MULTILINE)[0] for part in parts[2::2]), strict=True))
 
 
 def fields_in(section: str) -> set[str]:
-    """The names in the samples and the tables of fields of a section."""
+    """Return the names in the samples and field tables of a section."""
     text = sections()[section]
     samples = "".join(re.findall(r"^```json\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
     if not samples:
@@ -46,14 +46,14 @@ def fields_in(section: str) -> set[str]:
 
 
 def test_every_operation_is_exported_or_left_out():
-    """None is in neither list or in both."""
+    """Each is in one of the two lists."""
     assert set(test_operations.OPERATIONS.values()) == OPERATIONS.keys() | OPERATIONS_LEFT_OUT.keys()
     assert set() == OPERATIONS.keys() & OPERATIONS_LEFT_OUT.keys()
 
 
 @pytest.mark.parametrize("section", sections())
 def test_every_field_is_exported_or_left_out(section: str):
-    """The names of the protocol page and of the models are declared, and no others."""
+    """The names of the protocol page and of the models are listed, and no others."""
     declared = {*FIELDS.get(section, ()), *FIELDS_LEFT_OUT.get(section, {})}
     documented = fields_in(section)
     modelled = {field.name for model in MODELS.get(section, []) for field in attrs.fields(model)} - {"extra"}
@@ -68,8 +68,8 @@ def camel(name: str) -> str:
     return re.sub(r"_(\w)", lambda match: match[1].upper(), name)
 
 
-async def test_an_export_uses_just_the_operations_that_are_declared(tmp_path):
-    """Those, and no other; on a site that has something of everything."""
+async def test_an_export_uses_exactly_the_listed_operations(tmp_path):
+    """The site has something of every kind."""
     plan = "conversations=12,messages=40,media=2,seed=5"
     async with LocalServer(generate=plan, rate_limit=None) as server, client_of(server) as client:
         await exported(client, tmp_path / "site")
@@ -79,8 +79,8 @@ async def test_an_export_uses_just_the_operations_that_are_declared(tmp_path):
     assert OPERATIONS.keys() == used
 
 
-async def test_what_is_declared_comes_back(tmp_path):
-    """Conversations and people read from an archive are those the service tells of, unknown fields included."""
+async def test_conversations_and_profiles_are_read_back_as_the_service_gives_them(tmp_path):
+    """Unknown fields are included."""
     plan = "conversations=12,messages=40,seed=5"
     async with LocalServer(generate=plan, rate_limit=None) as server, client_of(server) as client:
         await exported(client, tmp_path / "site")

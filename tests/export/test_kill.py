@@ -1,4 +1,4 @@
-"""An export killed at any instant and begun again ends as if nothing had happened, and pays next to nothing for it."""
+"""An export that is killed at any instant and started again ends as if nothing had happened, and repeats few calls."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tests.export.exporting import exported, media_of, show_file, state_of
 
 LIMIT, WINDOW = 40, 2.0
 WAYS = ("touch", "event", "body")
+# Conversations with messages, all exported at the same time.
 IN_FLIGHT = 6
-"""Conversations with messages, all worked on at once."""
 MEGABYTE = 1_000_000
 
 
 @attrs.define
 class Round:
-    """One process: how it was ended, and the history calls it made."""
+    """One process: how it ended, and the history calls it made."""
 
     how: str
     killed: bool
@@ -47,14 +47,14 @@ class Site:
         self.archive = archive
 
     async def round(self, rng: random.Random, how: str, *options: str) -> Round:
-        """Begin `stride export`; kill it at a `touch` of the archive, after an `event`, in a media `body`, or not."""
+        """Start `stride export`. Kill it at a `touch` of the archive, after an `event`, in a media `body`, or not."""
         before = len(self.server.calls)
-        words = {"archive": str(self.archive), "limit": LIMIT, "window": WINDOW}
+        parameters = {"archive": str(self.archive), "limit": LIMIT, "window": WINDOW}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "tests.export.killable",
-            json.dumps(words | {"kill_at": rng.randint(1, 120) if how == "touch" else 0}),
+            json.dumps(parameters | {"kill_at": rng.randint(1, 120) if how == "touch" else 0}),
             *options,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
@@ -78,7 +78,7 @@ class Site:
         return Round(how, code != 0, digest, history_calls_since(self.server, before))
 
     async def _within_a_body(self, rng: random.Random, ended: asyncio.Task[None]) -> None:
-        """Wait until the server falls silent in the middle of a media body, or until there is none to fetch."""
+        """Wait until the server stalls within a media body, or until there is none left to fetch."""
         reached = asyncio.Event()
         fault = self.server.faults.add(
             "GET", "*/media/*", stall="body", cut_after=rng.randint(1, MEGABYTE), do=lambda _: reached.set()
@@ -98,7 +98,7 @@ class Site:
 
 
 async def _read(stdout: asyncio.StreamReader, lines: list[bytes], most: int) -> None:
-    """Lines of a process: so many at most, all it says for 0."""
+    """Read lines of a process, up to `most` of them; all for 0."""
     while (not most or len(lines) < most) and (line := await stdout.readline()):
         lines.append(line)
 
@@ -112,7 +112,10 @@ def history_calls_since(server: LocalServer, number: int) -> list[tuple[str, str
 
 
 def furnish(server: LocalServer) -> dict[str, list[str]]:
-    """Rooms of several pages over several months, some with large files; the ids of their messages, oldest first."""
+    """Add rooms with several pages over several months, some with large files.
+
+    Return their message ids, oldest first.
+    """
     rooms = {}
     for number, messages in enumerate((1500, 700, 400, 150, 75, 20, 0)):
         room = server.add_conversation(f"room {number}", roster=[server.add_user(f"Person {number}")])
@@ -126,7 +129,7 @@ def furnish(server: LocalServer) -> dict[str, list[str]]:
 
 
 def assert_within_the_limit(server: LocalServer) -> None:
-    """No call was refused, and no span of a window holds more calls to a conversation than are allowed."""
+    """Check that no call was refused, and that no window has more calls to a conversation than are allowed."""
     times = defaultdict(list)
     for call in server.calls:
         parts = call.path.split("/")
@@ -138,8 +141,8 @@ def assert_within_the_limit(server: LocalServer) -> None:
 
 
 @pytest.mark.parametrize("least", [6, pytest.param(44, marks=pytest.mark.slow)])
-async def test_a_killed_export_leaves_what_an_undisturbed_one_leaves(tmp_path, least):
-    """Content and media are the same, nothing committed is fetched again, and the limit holds across all processes."""
+async def test_a_killed_export_ends_like_an_undisturbed_one(tmp_path, least):
+    """Content and media are the same, nothing that was committed is fetched again, and the limit is never exceeded."""
     rng = random.Random(6)
     async with LocalServer(rate_limit=LIMIT, window=WINDOW, latency=0.01) as server:
         furnish(server)
@@ -182,26 +185,26 @@ def _kills(rounds: list[Round]) -> list[str]:
 
 
 def _enough(rounds: list[Round], least: int) -> bool:
-    """Whether there were enough kills, and at least one of each kind."""
+    """Return whether there were enough kills, and at least one of each kind."""
     return len(_kills(rounds)) >= least and {*WAYS} == {*_kills(rounds)}
 
 
 def _committed(site: Site) -> dict[str, str | None]:
-    """How far down each conversation is committed: the oldest message, None where it is done."""
+    """Return the oldest message that is committed of each conversation, None for one that is done."""
     if not (site.archive / "archive.json").exists():
         return {}
     low: dict[str, str | None] = {}
     for room in site.server.truth().conversations:
         state = state_of(site.archive, room)
-        if state.raws:
-            low[room] = state.raws[-1].low[1]
-        elif state.legs or state.done:
+        if state.raw_groups:
+            low[room] = state.raw_groups[-1].low[1]
+        elif state.legs or state.done_by:
             low[room] = None
     return low
 
 
 def _check_calls(calls: list[tuple[str, str | None]], committed: dict[str, str | None]) -> None:
-    """The first page asked for is the one below what is committed; nothing is asked of a conversation that is done."""
+    """Check that the first page is the one below what is committed, and that nothing is fetched of what is done."""
     first: dict[str, str | None] = {}
     for room, before in calls:
         first.setdefault(room, before)
@@ -216,8 +219,8 @@ async def _undisturbed(server: LocalServer, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("rounds", [4, pytest.param(12, marks=pytest.mark.slow)])
-async def test_kills_within_an_update_leave_what_a_first_export_gives(tmp_path, rounds):
-    """An update that reads everything again and is killed several times ends as if it had been the first."""
+async def test_a_killed_update_ends_like_a_first_export(tmp_path, rounds):
+    """It reads everything again and is killed several times."""
     rng = random.Random(7)
     async with LocalServer(rate_limit=LIMIT, window=WINDOW, latency=0.005) as server:
         rooms = furnish(server)

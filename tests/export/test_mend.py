@@ -1,4 +1,4 @@
-"""What an interruption, a window or damage leaves is noticed by the next run, and mended where it can be."""
+"""What an interruption or damage leaves is noticed by the next run, and repaired where that is possible."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ MARCH = datetime(2018, 3, 15, tzinfo=UTC)
 
 
 class Killed(BaseException):
-    """Stands for the end of a process."""
+    """Stands for the end of the process."""
 
 
 async def killed_within_sealing(monkeypatch, client, folder, **options) -> None:
-    """An export that ends right after the first commit of sealed months."""
+    """Export, and stop right after the first commit with sealed months."""
     commit = Chain.commit
 
     def then_die(self, run, ops):
@@ -63,15 +63,15 @@ async def killed_within_sealing(monkeypatch, client, folder, **options) -> None:
 
 @pytest.fixture
 def small_steps(monkeypatch):
-    """Months are sealed a hundred messages at a time, and a run that was interrupted is not gone on with."""
-    monkeypatch.setattr("stride_async.export._fetch.history.SEALED_AT_ONCE", 100)
-    monkeypatch.setattr("stride_async.export._fetch.run.CONTINUED_WITHIN", 0.0)
+    """Seal months a hundred messages at a time, and never continue an interrupted run."""
+    monkeypatch.setattr("stride_async.export._fetch.leg_writer.SEALED_AT_ONCE", 100)
+    monkeypatch.setattr("stride_async.export._archive.run_record.CONTINUED_WITHIN", 0.0)
 
 
-async def test_a_wider_window_after_a_kill_between_two_sealing_steps_loses_nothing(
+async def test_wider_bounds_after_a_kill_between_two_sealing_steps_lose_nothing(
     server: LocalServer, client, tmp_path, monkeypatch, small_steps
 ):
-    """A month that was sealed from the middle on is completed by a run that reads the beginning, too."""
+    """A run that reads the beginning completes a month that was sealed from its middle on."""
     room = server.add_conversation("room")
     for day, messages in (("03-02", 50), ("03-20", 150), ("04-20", 150)):
         server.fill(room, messages, ts=f"2018-{day}T00:00:00Z")
@@ -83,10 +83,10 @@ async def test_a_wider_window_after_a_kill_between_two_sealing_steps_loses_nothi
     assert await fresh_digest(server, tmp_path / "b") == run.content_digest
 
 
-async def test_an_update_killed_between_two_sealing_steps_takes_no_month_for_done_by_another_walk(
+async def test_a_month_sealed_before_a_kill_is_sealed_again_by_a_later_leg(
     server: LocalServer, client, tmp_path, monkeypatch, small_steps
 ):
-    """What changed after the kill in a month that had been sealed is found by the next look as deep."""
+    """A rescan finds what changed after the kill in a month that had been sealed."""
     room = server.add_conversation("room")
     ids = [id for month in (1, 2, 3) for id in server.fill(room, 100, ts=f"2018-0{month}-10T00:00:00Z")]
     await exported(client, tmp_path / "a")
@@ -102,8 +102,8 @@ async def test_an_update_killed_between_two_sealing_steps_takes_no_month_for_don
     assert await fresh_digest(server, tmp_path / "b") == run.content_digest
 
 
-async def test_windows_that_meet_leave_no_gap(server: LocalServer, client, tmp_path):
-    """A window holds its beginning and not its end; a message at the very border is in the later one."""
+async def test_adjacent_bounds_leave_no_gap(server: LocalServer, client, tmp_path):
+    """A lower bound is inclusive and an upper one exclusive, so a message at the border belongs to the later part."""
     years = [datetime(year, 1, 1, tzinfo=UTC) for year in (2018, 2019, 2020)]
     room = server.add_conversation("room")
     server.fill(room, 20, ts="2018-06-01T00:00:00Z")
@@ -117,8 +117,8 @@ async def test_windows_that_meet_leave_no_gap(server: LocalServer, client, tmp_p
     assert () == (await verify(tmp_path / "a")).findings
 
 
-async def test_what_cannot_begin_leaves_no_trace(server: LocalServer, client, tmp_path):
-    """A slip of the pen, or a service that is away: no folder is made, and a sound archive stays one."""
+async def test_a_run_that_cannot_start_leaves_no_trace(server: LocalServer, client, tmp_path):
+    """If a selector is misspelled or the service is unavailable, no folder is made and an archive stays as it was."""
     server.fill(server.add_conversation("room"), 10)
     await exported(client, tmp_path / "a")
     for folder in ("a", "new"):
@@ -135,8 +135,8 @@ async def test_what_cannot_begin_leaves_no_trace(server: LocalServer, client, tm
 
 
 async def test_a_retry_of_an_interrupted_run_completes_it(server: LocalServer, client, tmp_path, monkeypatch):
-    """Conversations that it had not reached, or not read to their end, are what it could not get."""
-    monkeypatch.setattr("stride_async.export._fetch.run.CONTINUED_WITHIN", 0.0)
+    """It exports the conversations that the run had not reached or not read to their end."""
+    monkeypatch.setattr("stride_async.export._archive.run_record.CONTINUED_WITHIN", 0.0)
     for number in range(4):
         server.fill(server.add_conversation(f"room {number}"), 240)
     async with aclosing(export(client, tmp_path / "a", ExportOptions(concurrency=1))) as events:
@@ -152,8 +152,8 @@ async def test_a_retry_of_an_interrupted_run_completes_it(server: LocalServer, c
     assert await fresh_digest(server, tmp_path / "b") == run.content_digest
 
 
-async def test_a_retry_asks_for_nothing_but_what_failed(server: LocalServer, client, tmp_path):
-    """Not for files that were not wanted, nor for conversations that are new."""
+async def test_a_retry_fetches_only_what_failed(server: LocalServer, client, tmp_path):
+    """It skips files that were not wanted, and new conversations."""
     room = server.add_conversation("room")
     show_file(server, room, "a.bin", b"a")
     server.faults.add("GET", f"*/{room}/roster", status=403, times=1)
@@ -167,44 +167,44 @@ async def test_a_retry_asks_for_nothing_but_what_failed(server: LocalServer, cli
     assert (1, 0, 0) == (run.conversations, run.media, run.failures)
 
 
-async def test_there_is_nothing_to_retry_where_nothing_was_exported(server: LocalServer, client, tmp_path):
-    """It is said, and no empty archive is called complete."""
+async def test_a_retry_without_an_earlier_export_is_refused(server: LocalServer, client, tmp_path):
+    """It does not make an empty archive."""
     server.fill(server.add_conversation("room"), 10)
 
-    with pytest.raises(NotAnArchive, match="nothing to try again"):
+    with pytest.raises(NotAnArchive, match="nothing to retry"):
         await exported(client, tmp_path / "a", retry_failed=True)
 
     assert not (tmp_path / "a").exists()
 
 
-async def test_a_message_that_came_right_is_read_once(server: LocalServer, client, tmp_path):
-    """What it was before is not given beside it."""
+async def test_a_message_that_was_repaired_is_read_once(server: LocalServer, client, tmp_path):
+    """Its undecodable form is no longer read."""
     room = server.add_conversation("room")
     server.fill(room, 20)
     page = await client.request("GET", f"/site/{server.cloud_id}/conversation/{room}/message")
     del page["messages"][3]["ts"]
     server.faults.add("GET", f"*/{room}/message", body=json.dumps(page), times=1)
-    odd = await exported(client, tmp_path / "a")
+    first = await exported(client, tmp_path / "a")
     before = len(list(read(tmp_path / "a").raw_messages(room)))
 
-    mended = await exported(client, tmp_path / "a", retry_failed=True)
+    repaired = await exported(client, tmp_path / "a", retry_failed=True)
 
-    assert (1, 0) == (odd.failures, mended.failures)
+    assert (1, 0) == (first.failures, repaired.failures)
     assert (20, 20) == (before, len(list(read(tmp_path / "a").messages(room))))
 
 
 async def interrupted_when_done(client, folder, name: str) -> None:
-    """An export that is left when a conversation is done."""
+    """Export, and stop when a conversation is done."""
     async with aclosing(export(client, folder, ExportOptions(concurrency=1))) as events:
         async for event in events:
             if isinstance(event, ConversationDone) and event.name == name:
                 return
 
 
-async def test_what_an_interrupted_run_finished_long_ago_is_looked_at_again(
+async def test_a_continued_run_checks_again_what_it_finished_long_ago(
     server: LocalServer, client, tmp_path, monkeypatch
 ):
-    """However often it was interrupted since; what it finished just now is not."""
+    """This holds however often it was interrupted since. It does not check again what it has just finished."""
     rooms = [server.add_conversation(f"room {number}") for number in range(3)]
     for room in rooms:
         server.fill(room, 100)
@@ -230,8 +230,8 @@ async def test_what_an_interrupted_run_finished_long_ago_is_looked_at_again(
     assert 1 == len([path for path in (tmp_path / "a/runs").iterdir() if path.is_dir()])
 
 
-async def test_bodies_that_are_missing_or_altered_are_fetched_again(server: LocalServer, client, tmp_path):
-    """A missing one by the next run, an altered one when all is read again or when its content comes once more."""
+async def test_missing_and_altered_bodies_are_fetched_again(server: LocalServer, client, tmp_path):
+    """The next run fetches a missing one; a rescan also fetches an altered one."""
     room = server.add_conversation("room")
     for name in ("missing", "altered", "cut"):
         show_file(server, room, name, name.encode() * 100)
@@ -251,7 +251,7 @@ async def test_bodies_that_are_missing_or_altered_are_fetched_again(server: Loca
     assert () == (await verify(tmp_path / "a")).findings
 
 
-async def test_an_altered_body_is_replaced_when_its_content_comes_again(server: LocalServer, client, tmp_path):
+async def test_an_altered_body_is_replaced_when_its_content_is_fetched_again(server: LocalServer, client, tmp_path):
     """Another conversation shows the same file."""
     first, second = (server.add_conversation(name) for name in ("first", "second"))
     show_file(server, first, "a.bin", b"content")
@@ -267,17 +267,15 @@ async def test_an_altered_body_is_replaced_when_its_content_comes_again(server: 
 
 
 def altered(path: Path) -> bytes:
-    """A sealed file with other words in it, packed as it should be."""
+    """Return a sealed file with other content, compressed as it should be."""
     lines = zstandard.ZstdDecompressor().decompressobj().decompress(path.read_bytes())
     assert b'"version":1' in lines
     return zstandard.ZstdCompressor().compress(lines.replace(b'"version":1', b'"version":2', 1))
 
 
 @pytest.mark.parametrize("how", ["altered", "missing"])
-async def test_nothing_is_built_on_a_damaged_month_and_reading_all_again_mends_it(
-    server: LocalServer, client, tmp_path, how
-):
-    """A usual run lists it, and what it read is not lost; `rescan="all"` needs nothing of what was there."""
+async def test_a_damaged_month_is_reported_until_a_rescan_repairs_it(server: LocalServer, client, tmp_path, how):
+    """A usual run reports it and keeps what it has read; `rescan="all"` needs nothing of the old file."""
     room = server.add_conversation("room")
     server.fill(room, 100, ts="2018-06-01T08:00:00Z")
     server.fill(room, 50, ts="2018-07-01T08:00:00Z")
@@ -293,17 +291,17 @@ async def test_nothing_is_built_on_a_damaged_month_and_reading_all_again_mends_i
 
     listed = await events_of(client, tmp_path / "a", rescan=datetime.now(UTC) - datetime(2018, 6, 15, tzinfo=UTC))
     again = await events_of(client, tmp_path / "a", retry_failed=True)
-    mended = await exported(client, tmp_path / "a", rescan="all")
+    repaired = await exported(client, tmp_path / "a", rescan="all")
 
     assert {(room, "archive", "")} == failures(listed) == failures(again)
-    assert 5 == state_of(tmp_path / "a", other).rows
-    assert (250 + 5, 0) == (mended.messages, mended.failures)
-    assert await fresh_digest(server, tmp_path / "b") == mended.content_digest
+    assert 5 == state_of(tmp_path / "a", other).sealed_messages
+    assert (250 + 5, 0) == (repaired.messages, repaired.failures)
+    assert await fresh_digest(server, tmp_path / "b") == repaired.content_digest
     assert () == (await verify(tmp_path / "a")).findings
 
 
-async def test_profiles_that_are_damaged_are_fetched_again(server: LocalServer, client, tmp_path):
-    """By reading all again."""
+async def test_damaged_profiles_are_fetched_again(server: LocalServer, client, tmp_path):
+    """A rescan does it."""
     server.add_conversation("room", roster=[server.add_user("Person")])
     await exported(client, tmp_path / "a")
     (profiles,) = (tmp_path / "a/data/users/sealed").iterdir()
@@ -315,14 +313,14 @@ async def test_profiles_that_are_damaged_are_fetched_again(server: LocalServer, 
     assert () == (await verify(tmp_path / "a")).findings
 
 
-async def test_a_conversation_that_cannot_be_decoded_stops_nothing(server: LocalServer, client, tmp_path):
-    """It is exported as it came, and told of."""
-    odd, good = (server.add_conversation(name) for name in ("odd", "good"))
-    for room in (odd, good):
+async def test_an_undecodable_conversation_is_exported_as_received(server: LocalServer, client, tmp_path):
+    """It is a failure, and nothing else stops."""
+    malformed, good = (server.add_conversation(name) for name in ("malformed", "good"))
+    for room in (malformed, good):
         server.fill(room, 10)
     page = await client.request("GET", f"/site/{server.cloud_id}/conversation")
     for each in page["values"]:
-        if each["id"] == odd:
+        if each["id"] == malformed:
             each["type"] = 17
     server.faults.add("GET", f"/site/{server.cloud_id}/conversation", body=json.dumps(page))
 
@@ -333,17 +331,15 @@ async def test_a_conversation_that_cannot_be_decoded_stops_nothing(server: Local
     with pytest.raises(DecodeError):
         await exported(client, tmp_path / "b", fail_fast=True)
 
-    assert {(odd, "conversation", "")} == failures(events)
+    assert {(malformed, "conversation", "")} == failures(events)
     assert 20 == events[-1].messages
     assert not (tmp_path / "b").exists()
     assert ([good], 1) == ([room.id for room in readable], len(undecodable))
 
 
 @pytest.mark.parametrize("fault", [{"drop": "before"}, {"status": 503}], ids=["drop", "503"])
-async def test_a_service_that_goes_away_ends_the_run_and_the_next_one_completes_it(
-    server: LocalServer, client, tmp_path, fault
-):
-    """A list of every conversation as failed would help nobody; what came before is kept."""
+async def test_a_run_ends_when_the_service_becomes_unavailable(server: LocalServer, client, tmp_path, fault):
+    """It does not list every conversation as failed. The next run completes it."""
     for number in range(8):
         server.fill(server.add_conversation(f"room {number}"), 200)
     server.faults.add("GET", "/site/*", after=10, **fault)
@@ -358,8 +354,8 @@ async def test_a_service_that_goes_away_ends_the_run_and_the_next_one_completes_
     assert (1600, 0) == (run.messages, run.failures)
 
 
-async def test_rooms_that_fail_one_after_the_other_end_the_run(server: LocalServer, client, tmp_path):
-    """The list of conversations is answered, no conversation is."""
+async def test_a_run_ends_if_no_conversation_is_answered(server: LocalServer, client, tmp_path):
+    """The list of conversations was answered."""
     for number in range(8):
         server.fill(server.add_conversation(f"room {number}"), 20)
     server.faults.add("GET", "/site/*/conversation/*", status=503)
@@ -368,8 +364,10 @@ async def test_rooms_that_fail_one_after_the_other_end_the_run(server: LocalServ
         await exported(client, tmp_path / "a", concurrency=1)
 
 
-async def test_rooms_that_fail_when_another_was_answered_for_are_listed(server: LocalServer, client, tmp_path):
-    """However many they are, they cannot keep a run from its end for ever."""
+async def test_conversations_without_a_response_are_failures_once_another_was_answered(
+    server: LocalServer, client, tmp_path
+):
+    """However many they are, they do not end the run."""
     for number in range(6):
         server.fill(server.add_conversation(f"room {number}"), 20)
     _, *rest = [room.id async for room in client.conversations()]
@@ -382,7 +380,7 @@ async def test_rooms_that_fail_when_another_was_answered_for_are_listed(server: 
     assert 20 == events[-1].messages
 
 
-async def test_one_room_that_fails_is_listed(server: LocalServer, client, tmp_path):
+async def test_one_conversation_without_a_response_is_a_failure(server: LocalServer, client, tmp_path):
     """The service answers for all others."""
     rooms = [server.add_conversation(f"room {number}") for number in range(3)]
     for room in rooms:
@@ -395,8 +393,8 @@ async def test_one_room_that_fails_is_listed(server: LocalServer, client, tmp_pa
     assert 40 == events[-1].messages
 
 
-async def test_an_archive_is_read_while_an_export_goes_on(server: LocalServer, client, tmp_path):
-    """Pages that are sealed meanwhile are given all the same, each message once."""
+async def test_an_archive_can_be_read_during_an_export(server: LocalServer, client, tmp_path):
+    """Messages that are sealed meanwhile are still read, each once."""
     room = server.add_conversation("room")
     ids = server.fill(room, 300, ts="2018-03-01T00:00:00Z")
     async with aclosing(export(client, tmp_path / "a")) as events:
@@ -412,8 +410,8 @@ async def test_an_archive_is_read_while_an_export_goes_on(server: LocalServer, c
     assert ids[-225:] == given
 
 
-async def test_damaged_pages_of_an_open_walk_are_fetched_again(server: LocalServer, client, tmp_path):
-    """The walk begins anew where it had begun; nothing that is damaged is sealed."""
+async def test_damaged_pages_of_an_open_leg_are_fetched_again(server: LocalServer, client, tmp_path):
+    """The leg starts anew at its upper end, and nothing damaged is sealed."""
     room = server.add_conversation("room")
     server.fill(room, 300, ts="2018-03-01T00:00:00Z")
     async with aclosing(export(client, tmp_path / "a")) as events:
@@ -432,10 +430,8 @@ async def test_damaged_pages_of_an_open_walk_are_fetched_again(server: LocalServ
     assert () == (await verify(tmp_path / "a")).findings
 
 
-async def test_failures_are_listed_once_and_whole_however_often_a_run_is_interrupted(
-    server: LocalServer, client, tmp_path
-):
-    """Also behind a line that was cut off."""
+async def test_failures_are_recorded_once_however_often_a_run_is_interrupted(server: LocalServer, client, tmp_path):
+    """A line that was cut off does not spoil the next one."""
     first, second = (server.add_conversation(name) for name in ("first", "second"))
     for room in (first, second):
         server.faults.add("GET", f"*/{room}/roster", status=403)
@@ -447,18 +443,20 @@ async def test_failures_are_listed_once_and_whole_however_often_a_run_is_interru
     with listed.open("ab") as file:
         file.write(b'{"conversation_id": "cut o')
 
-    told = await events_of(client, tmp_path / "a", concurrency=1)
+    events = await events_of(client, tmp_path / "a", concurrency=1)
 
     lines = listed.read_bytes().splitlines()
-    assert {(first, "roster", ""), (second, "roster", "")} == failures(told)
+    assert {(first, "roster", ""), (second, "roster", "")} == failures(events)
     assert [first, second] == sorted(
         (json.loads(line)["conversation_id"] for line in lines if line.endswith(b"}")), key=[first, second].index
     )
     assert 3 == len(lines)
 
 
-async def test_files_that_are_refused_beside_others_are_all_listed(server: LocalServer, client, tmp_path, monkeypatch):
-    """Commits of those that came take a while, and meanwhile others fail."""
+async def test_files_that_are_refused_while_others_are_committed_are_all_recorded(
+    server: LocalServer, client, tmp_path, monkeypatch
+):
+    """Commits take a while, and more files fail meanwhile."""
     room = server.add_conversation("room")
     files = [show_file(server, room, f"{number}.bin", b"%d" % number) for number in range(24)]
     refused = set(files[::2])
@@ -473,8 +471,10 @@ async def test_files_that_are_refused_beside_others_are_all_listed(server: Local
     assert refused == {id for what, id in state_of(tmp_path / "a", room).failed if what == "media"}
 
 
-async def test_an_end_that_is_still_to_come_claims_nothing_that_is_not_sent_yet(server: LocalServer, tmp_path):
-    """What is sent between a run and its `until` is brought by the runs that follow."""
+async def test_an_upper_bound_in_the_future_does_not_claim_messages_that_are_not_sent_yet(
+    server: LocalServer, tmp_path
+):
+    """Later runs fetch what is sent between a run and its `until`."""
     now = datetime.now(UTC)
     until = now + timedelta(hours=1)
     room = server.add_conversation("room")
@@ -492,13 +492,13 @@ async def test_an_end_that_is_still_to_come_claims_nothing_that_is_not_sent_yet(
     assert () == (await verify(tmp_path / "a")).findings
 
 
-async def test_an_element_without_a_time_is_listed_though_its_page_is_held(server: LocalServer, client, tmp_path):
-    """Once: a run that meets it again tells it again, and commits nothing new."""
+async def test_an_element_without_a_time_is_a_failure_even_if_its_page_is_held(server: LocalServer, client, tmp_path):
+    """A run that receives it again reports it again, and commits nothing new."""
     room = server.add_conversation("room")
     server.fill(room, 20)
     await exported(client, tmp_path / "a")
     page = await client.request("GET", f"/site/{server.cloud_id}/conversation/{room}/message")
-    page["messages"].append({"id": "odd", "sender": {"id": "x"}})
+    page["messages"].append({"id": "malformed", "sender": {"id": "x"}})
     server.faults.add("GET", f"*/{room}/message", body=json.dumps(page), times=1)
     first = await exported(client, tmp_path / "a")
     server.faults.add("GET", f"*/{room}/message", body=json.dumps(page), times=1)
@@ -509,10 +509,10 @@ async def test_an_element_without_a_time_is_listed_though_its_page_is_held(serve
     assert 1 == len(state_of(tmp_path / "a", room).unplaced)
 
 
-async def test_a_look_at_the_newest_that_failed_is_not_made_up_for_by_one_at_older_ones(
+async def test_reading_older_messages_does_not_resolve_a_failure_to_read_the_newest(
     server: LocalServer, client, tmp_path
 ):
-    """It stays listed, and the verdict says how far the messages are known."""
+    """It stays recorded, and the verdict says how far the messages are known."""
     room = server.add_conversation("room")
     server.fill(room, 20, ts="2018-06-01T08:00:00Z")
     await exported(client, tmp_path / "a")
@@ -521,16 +521,16 @@ async def test_a_look_at_the_newest_that_failed_is_not_made_up_for_by_one_at_old
     await exported(client, tmp_path / "a")
 
     older = await exported(client, tmp_path / "a", until=datetime(2018, 6, 15, tzinfo=UTC))
-    told = await verify(tmp_path / "a")
+    report = await verify(tmp_path / "a")
     retried = await exported(client, tmp_path / "a", retry_failed=True)
 
     assert 1 == older.failures
-    assert ["complete up to"] == [verdict.kind for verdict in told.verdicts]
+    assert ["complete up to"] == [verdict.kind for verdict in report.verdicts]
     assert (35, 0) == (retried.messages, retried.failures)
 
 
-async def test_a_look_between_old_and_new_makes_the_verdict_end_there(server: LocalServer, client, tmp_path):
-    """What was complete before is complete up to the later bound."""
+async def test_a_verdict_ends_at_the_bound_of_a_run_above_what_was_complete(server: LocalServer, client, tmp_path):
+    """A run without bounds makes it complete again."""
     room = server.add_conversation("room")
     server.fill(room, 20, ts="2018-06-01T08:00:00Z")
     await exported(client, tmp_path / "a")
@@ -546,32 +546,30 @@ async def test_a_look_between_old_and_new_makes_the_verdict_end_there(server: Lo
 
 
 @pytest.mark.parametrize("options", [{}, {"retry_failed": True}, {"rescan": "all"}], ids=["usual", "retry", "rescan"])
-async def test_a_profile_that_was_refused_when_it_was_read_again_is_mended(
-    server: LocalServer, client, tmp_path, options
-):
-    """Though it is held, and says the same."""
+async def test_a_profile_that_could_not_be_fetched_again_is_retried(server: LocalServer, client, tmp_path, options):
+    """This holds although an unchanged profile is held."""
     server.add_conversation("room", roster=[server.add_user("Person")])
     await exported(client, tmp_path / "a")
     server.faults.add("GET", "/scim/*", status=500, times=4)
     refused = await exported(client, tmp_path / "a", rescan="all")
 
-    mended = await exported(client, tmp_path / "a", **options)
+    again = await exported(client, tmp_path / "a", **options)
 
-    assert (1, 0) == (refused.failures, mended.failures)
+    assert (1, 0) == (refused.failures, again.failures)
 
 
 async def pages_of(client, folder, count: int, **options) -> None:
-    """An export that is left when so many pages came."""
+    """Export, and stop after this many pages."""
     async with aclosing(export(client, folder, ExportOptions(**options))) as events:
         while count:
             count -= isinstance(await anext(events), PagesFetched)
 
 
-async def test_reading_all_again_mends_a_month_in_which_a_walk_stands_still(
+async def test_a_rescan_repairs_a_month_that_an_open_leg_has_entered(
     server: LocalServer, client, tmp_path, monkeypatch
 ):
-    """The walk begins anew from the newest message, so that nothing of the damaged month is needed."""
-    monkeypatch.setattr("stride_async.export._fetch.run.CONTINUED_WITHIN", 0.0)
+    """The leg starts anew at the newest message, so that nothing of the damaged month is needed."""
+    monkeypatch.setattr("stride_async.export._archive.run_record.CONTINUED_WITHIN", 0.0)
     room = server.add_conversation("room")
     server.fill(room, 300, ts="2018-03-02T00:00:00Z")
     server.fill(room, 30, ts="2018-03-20T00:00:00Z")
@@ -586,8 +584,10 @@ async def test_reading_all_again_mends_a_month_in_which_a_walk_stands_still(
     assert () == (await verify(tmp_path / "a")).findings
 
 
-async def test_a_walk_begun_anew_below_a_bound_is_no_look_at_the_newest(server: LocalServer, client, tmp_path):
-    """A run that goes on still has that before it."""
+async def test_a_leg_that_starts_anew_below_a_bound_does_not_count_as_reading_the_newest(
+    server: LocalServer, client, tmp_path
+):
+    """A run that continues still has that to do."""
     room = server.add_conversation("room")
     server.fill(room, 230, ts="2018-03-02T00:00:00Z")
     server.fill(room, 10, ts="2018-04-20T00:00:00Z")
@@ -602,8 +602,8 @@ async def test_a_walk_begun_anew_below_a_bound_is_no_look_at_the_newest(server: 
     assert ["complete"] == [verdict.text for verdict in (await verify(tmp_path / "a")).verdicts]
 
 
-async def test_a_retry_knows_of_interrupted_runs_before_the_last(server: LocalServer, client, tmp_path):
-    """A run of one conversation in between does not make it forget the others."""
+async def test_a_retry_completes_interrupted_runs_before_the_last(server: LocalServer, client, tmp_path):
+    """A run of one conversation in between does not hide the others."""
     for number in range(4):
         server.fill(server.add_conversation(f"room {number}"), 20)
     first, *_ = [room.name async for room in client.conversations()]

@@ -1,4 +1,4 @@
-"""A loss of power takes what was not yet made durable, and nothing that anything older relies on."""
+"""A loss of power takes only what was not durable yet, and nothing that an older commit relies on."""
 
 from __future__ import annotations
 
@@ -19,25 +19,27 @@ from stride_async.server import LocalServer
 from tests.conftest import client_of
 from tests.export.exporting import exported, fresh_digest, show_file
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="names of open files are told by /proc")
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/fd").exists(), reason="the names of open files are read from /proc"
+)
 
 
 @attrs.define(eq=False)
 class File:
-    """What of a file is durable; None: not even that it was ever written."""
+    """What of a file is durable. None means that not even its first byte is."""
 
     durable: bytes | None = None
 
 
+# By name; None is a folder.
 Entries = dict[str, "File | None"]
-"""By name; None is a folder."""
 
 
 class Disk:
-    """Watches what a process does to a folder; tells what a loss of power could leave of it at any instant.
+    """Watches what a process does to a folder, and knows what a loss of power could leave of it at any instant.
 
-    A file's content is durable as it was at its last fsync, its name when its folder had one afterwards. Of whatever is
-    not durable, each piece may be there or not.
+    The content of a file is durable as of its last fsync, its name as of the last fsync of its folder. Anything that is
+    not durable may be there or not, each piece on its own.
     """
 
     def __init__(self, root: Path, rng: random.Random) -> None:
@@ -52,7 +54,10 @@ class Disk:
 
     @contextmanager
     def watched(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        """For as long as this lasts. What is not watched, such as renaming over, must not happen to committed files."""
+        """Watch until the end of the block.
+
+        Other operations, such as renaming over, must not happen to committed files.
+        """
         with monkeypatch.context() as patched:
             for name in ("link", "mkdir"):
                 patched.setattr(os, name, self._step(getattr(os, name)))
@@ -62,21 +67,21 @@ class Disk:
             yield
 
     def _step(self, do: Callable[..., Any], lost: int | None = None) -> Callable[..., Any]:
-        """`lost` says which word is a name that goes."""
+        """Count a call. `lost` is the index of the argument whose name goes away."""
 
-        def step(*words: Any, **options: Any) -> Any:
+        def step(*args: Any, **options: Any) -> Any:
             with self._lock:
                 if not self._leaving:
                     self.steps += 1
                     self.at_step()
                     if lost is not None:
-                        self._forget(Path(words[lost]))
-                return do(*words, **options)
+                        self._forget(Path(args[lost]))
+                return do(*args, **options)
 
         return step
 
     def _forget(self, path: Path) -> None:
-        """The number of a file without names may be given to another one."""
+        """Forget a file that loses its last name, because its inode number may be used again."""
         if path.is_file() and path.stat().st_nlink == 1:
             self._files.pop(path.stat().st_ino, None)
 
@@ -94,7 +99,7 @@ class Disk:
         return self._files.setdefault(path.stat().st_ino, File())
 
     def leave(self, target: Path) -> Path:
-        """A copy of what could be left, in a new folder."""
+        """Copy what a loss of power could leave now to a new folder."""
         with self._lock:
             self._leaving = True
             self._leave(self.root, target)
@@ -139,20 +144,20 @@ def change(server: LocalServer, rooms: list[str]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_whatever_a_loss_of_power_leaves_is_sound_and_is_gone_on_with(
+async def test_an_archive_is_sound_and_can_be_completed_after_any_loss_of_power(
     server: LocalServer, client, tmp_path, monkeypatch, seed
 ):
-    """In a first export and in an update: no commit names what is not there, and the next run completes it."""
+    """This holds in a first export and in an update: no commit names a file that is missing."""
     monkeypatch.setattr("stride_async.export._fetch.history.GROUP_PAGES", 1)
     rng = random.Random(seed)
     archive = tmp_path / "archive"
     archive.mkdir()
     disk = Disk(archive, rng)
-    left: list[Path] = []
+    copies: list[Path] = []
 
     def sometimes() -> None:
         if rng.random() < 0.02:
-            left.append(disk.leave(tmp_path / f"left {len(left)}"))
+            copies.append(disk.leave(tmp_path / f"copy {len(copies)}"))
 
     disk.at_step = sometimes
     rooms = furnish(server)
@@ -165,14 +170,14 @@ async def test_whatever_a_loss_of_power_leaves_is_sound_and_is_gone_on_with(
         updated = disk.leave(tmp_path / "updated")
     digest = await fresh_digest(server, tmp_path / "fresh")
 
-    assert 3 < len(left) < disk.steps
+    assert 3 < len(copies) < disk.steps
     assert () == (await verify(done)).findings
     assert () == (await verify(updated)).findings
     assert first.messages == status(done).messages
-    monkeypatch.setattr("stride_async.export._fetch.run.CONTINUED_WITHIN", 0.0)
-    for each in left:
+    monkeypatch.setattr("stride_async.export._archive.run_record.CONTINUED_WITHIN", 0.0)
+    for each in copies:
         if (each / "archive.json").exists():
-            # What is not done may be found, damage may not.
+            # Unfinished work may be found, damage may not.
             assert [] == [found for found in (await verify(each)).findings if found.remedy != "run again"]
         again = await exported(client, each)
         assert (digest, 0) == (again.content_digest, again.failures)

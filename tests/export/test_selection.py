@@ -1,4 +1,4 @@
-"""Which conversations are meant."""
+"""Which conversations a selection picks."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def picked(*selectors: str) -> list[str]:
     ],
     ids=str,
 )
-def test_the_last_selector_that_means_it_decides(selectors: tuple[str, ...], ids: list[str]):
-    """Ids and addresses exactly, names by glob and without regard to case; only exclusions mean all the rest."""
+def test_the_last_selector_that_matches_decides(selectors: tuple[str, ...], ids: list[str]):
+    """Ids and addresses match exactly, names by pattern, ignoring case. Exclusions alone pick all the rest."""
     assert ids == picked(*selectors)
 
 
 @given(st.text(min_size=1).filter(lambda name: not name.startswith("^") and "://" not in name))
-def test_every_name_means_itself(name: str):
-    """Also one with the signs of a glob in it."""
+def test_every_name_matches_itself(name: str):
+    """This holds for one with special characters of a pattern, too."""
     assert Selection((name,)).picks("id", name, ("group",))
 
 
@@ -60,7 +60,7 @@ def test_every_name_means_itself(name: str):
     ids=str,
 )
 def test_kinds_narrow_the_selection(kinds: list[str], ids: list[str]):
-    """One of the kinds asked for must be among the conversation's own."""
+    """A conversation is picked if it has one of the kinds."""
     rooms = {"d": ("direct",), "g": ("group", "public"), "p": ("group", "private")}
 
     assert ids == [id for id, own in rooms.items() if Selection((), frozenset(kinds)).picks(id, id, own)]
@@ -84,21 +84,21 @@ def test_addresses_are_read(address: str, room: tuple[str, str] | None):
     assert room == room_in_address(address)
 
 
-def test_what_is_near_is_offered():
-    """For selectors that mean nothing, each name once, as it is written."""
+def test_similar_names_are_suggested_for_selectors_without_a_match():
+    """Each name is suggested once, as it is written."""
     assert "General" == Selection(("genral", "generall", "team-red")).nearest(NAMES)[0]
     assert ["genral", "^gone"] == Selection(("genral", "^gone", "team-*")).idle(NAMES)
     assert [] == Selection(("*",)).nearest(NAMES)
 
 
-def test_the_most_like_comes_first():
-    """However unlike all are; never more than three."""
+def test_the_most_similar_name_comes_first():
+    """Names are suggested however dissimilar they are, but never more than three."""
     assert ["team-blue", "team-red", "General"] == Selection(("team-blau",)).nearest(NAMES)
     assert 3 == len(Selection(("xyz",)).nearest(NAMES))
     assert ["only"] == Selection(("xyz",)).nearest({"1": "only", "2": ""})
 
 
 @pytest.mark.parametrize("selector", ["6f5b-9e9c", "^6f5b-9e9c", "https://app.stride.com/site/chat/6f5b-9e9c"])
-def test_an_id_that_is_alike_is_offered(selector: str):
-    """One that is not would only be in the way of names."""
+def test_a_similar_id_is_suggested(selector: str):
+    """A dissimilar one would only displace a name."""
     assert ["6f5b-9e9b", "general"] == Selection((selector,)).nearest({"6f5b-9e9b": "", "xyz": "general"})

@@ -1,4 +1,4 @@
-"""What goes wrong is told, listed and mended later; everything else is complete."""
+"""What goes wrong is reported, recorded and repaired later. Everything else is complete."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from stride_async.export import (
     export,
     read,
 )
-from stride_async.export._archive.files import Archive
+from stride_async.export._archive.archive import Archive
 from stride_async.server import LocalServer
 from tests.conftest import client_of
 from tests.export.exporting import (
@@ -44,7 +44,7 @@ from tests.export.exporting import (
 
 @pytest.fixture
 def rooms(server: LocalServer) -> list[str]:
-    """Three rooms of four pages, with a file in each."""
+    """Return three rooms of four pages, with a file in each."""
     rooms = [server.add_conversation(f"room {number}") for number in range(3)]
     for room in rooms:
         server.fill(room, 240)
@@ -53,14 +53,14 @@ def rooms(server: LocalServer) -> list[str]:
 
 
 def listed(folder: Path) -> set[tuple[str, str, str]]:
-    """What the last run's list of failures says."""
+    """Return the failures that the last run recorded."""
     path = max((folder / "runs").glob("*/settings.json")).with_name("failures.jsonl")
     lines = [json.loads(line) for line in path.read_bytes().splitlines()]
     return {(line["conversation_id"], line["what"], line["id"]) for line in lines}
 
 
 async def full_disk(monkeypatch, at: int, client: StrideClient, folder: Path) -> None:
-    """An export that finds the disk full when it puts its n-th file into place."""
+    """Export to a disk that is full when the n-th file gets its name."""
     link, seen = os.link, 0
 
     def or_full(file: Path, name: Path) -> None:
@@ -76,10 +76,10 @@ async def full_disk(monkeypatch, at: int, client: StrideClient, folder: Path) ->
 
 
 @pytest.mark.parametrize("at", [1, 2, 3, 5, 8, 12])
-async def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(
+async def test_a_full_disk_ends_the_run_and_the_next_one_completes_it(
     server: LocalServer, client, rooms, tmp_path, monkeypatch, at
 ):
-    """The error is the system's own; no half file is left, and the content is whole in the end."""
+    """The error is that of the system, and no partial file stays behind."""
     with pytest.raises(OSError, match="No space left"):
         await full_disk(monkeypatch, at, client, tmp_path / "a")
     strays = list(tmp_path.rglob(".tmp-*"))
@@ -91,7 +91,7 @@ async def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(
 
 @contextmanager
 def unwritable(folder: Path):
-    """Nobody may write into it, not even the superuser, who steps down meanwhile."""
+    """Deny writing into a folder, even to the superuser, who gives up that role meanwhile."""
     superuser = os.geteuid() == 0
     folder.chmod(0o555)
     if superuser:
@@ -104,17 +104,17 @@ def unwritable(folder: Path):
         folder.chmod(0o755)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="rights of files are told otherwise on this system")
-async def test_a_folder_that_cannot_be_written_is_said_so(server: LocalServer, client, rooms):
-    """Permission is denied, not worked around, and no message is asked for."""
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="this system has other permissions")
+async def test_an_unwritable_folder_is_a_permission_error(server: LocalServer, client, rooms):
+    """No message is fetched."""
     with tempfile.TemporaryDirectory() as parent, unwritable(Path(parent)), pytest.raises(PermissionError):
         await exported(client, Path(parent) / "a")
 
     assert [] == history_calls(server)
 
 
-async def test_two_exports_of_one_archive_do_not_share_its_limit(server: LocalServer, client, rooms, tmp_path):
-    """The second is turned away and touches nothing; the first goes on."""
+async def test_a_second_export_of_the_same_archive_is_refused(server: LocalServer, client, rooms, tmp_path):
+    """It would use the same limit. It changes nothing, and the first one goes on."""
     async with aclosing(export(client, tmp_path / "a")) as first:
         await anext(first)
         held = files_of(tmp_path / "a").keys()
@@ -129,11 +129,11 @@ async def test_two_exports_of_one_archive_do_not_share_its_limit(server: LocalSe
 
 
 @pytest.mark.parametrize("rescan", [None, "all"])
-async def test_two_writers_without_a_lease_make_one_right_archive(
+async def test_two_writers_without_a_lease_produce_one_correct_archive(
     server: LocalServer, rooms, tmp_path, monkeypatch, rescan
 ):
-    """Where a file system knows no locks: who loses a commit reads what the other wrote, and goes on from there."""
-    monkeypatch.setattr(Archive, "hold", lambda _: None)
+    """Some file systems have no locks. The loser of a commit reads what the other wrote and continues from there."""
+    monkeypatch.setattr(Archive, "acquire_lease", lambda _: None)
     for room in rooms:
         server.fill(room, 600, ts="2018-09-01T08:00:00Z")
     async with client_of(server, page_size=20) as one, client_of(server, page_size=20) as other:
@@ -148,20 +148,20 @@ async def test_two_writers_without_a_lease_make_one_right_archive(
     assert await fresh_digest(server, tmp_path / "b") == last.content_digest
 
 
-async def test_a_folder_that_is_no_archive_is_left_alone(client, rooms, tmp_path):
-    """Somebody's photographs are not to be mixed with messages."""
+async def test_a_folder_that_is_not_an_archive_is_refused(client, rooms, tmp_path):
+    """Nothing in it is changed."""
     (tmp_path / "photo.jpg").write_bytes(b"photo")
 
     with pytest.raises(NotAnArchive, match="not empty"):
         await exported(client, tmp_path)
-    with pytest.raises(NotAnArchive, match="no folder"):
+    with pytest.raises(NotAnArchive, match="not a folder"):
         await exported(client, tmp_path / "photo.jpg")
 
     assert {"photo.jpg": b"photo"} == files_of(tmp_path)
 
 
-async def test_the_archive_of_another_site_is_left_alone(client, rooms, tmp_path):
-    """Two sites in one folder would be told apart by nobody."""
+async def test_the_archive_of_another_site_is_refused(client, rooms, tmp_path):
+    """Nothing in it is changed."""
     async with LocalServer(generate="conversations=1,messages=3,media=0,seed=3") as other, client_of(other) as its:
         await exported(its, tmp_path / "a")
     before = files_of(tmp_path / "a")
@@ -172,8 +172,8 @@ async def test_the_archive_of_another_site_is_left_alone(client, rooms, tmp_path
     assert before == files_of(tmp_path / "a")
 
 
-async def test_a_newer_archive_is_left_alone(client, rooms, tmp_path):
-    """What a later version wrote must not be read with this one's eyes."""
+async def test_a_newer_archive_is_refused(client, rooms, tmp_path):
+    """Nothing in it is changed."""
     (tmp_path / "archive.json").write_text(json.dumps({"format": 2, "id": "x", "cloud_id": client.cloud_id}))
     before = files_of(tmp_path)
 
@@ -183,8 +183,8 @@ async def test_a_newer_archive_is_left_alone(client, rooms, tmp_path):
     assert before == files_of(tmp_path)
 
 
-async def test_nothing_selected_names_what_looks_like_it(client, rooms, tmp_path):
-    """A slip of the pen is told with the names it may have meant."""
+async def test_a_selector_without_a_match_is_an_error_with_similar_names(client, rooms, tmp_path):
+    """It may be misspelled."""
     with pytest.raises(NothingSelected) as error:
         await exported(client, tmp_path / "a", selection=Selection(("rooom 1",)))
 
@@ -192,30 +192,31 @@ async def test_nothing_selected_names_what_looks_like_it(client, rooms, tmp_path
 
 
 @pytest.mark.parametrize("status", [403, 404])
-async def test_a_room_that_closes_in_the_middle_is_listed_and_mended(
+async def test_a_room_that_closes_during_its_export_is_completed_by_a_retry(
     server: LocalServer, client, rooms, tmp_path, status
 ):
-    """What came before is kept, the other rooms are whole; the retry asks for that room alone, from where it was."""
+    """What was received is kept and the other rooms are complete.
+
+    The retry resumes that room alone, where it stopped.
+    """
     door = server.faults.add("GET", f"*/{rooms[1]}/message", status=status, after=2)
     events = await events_of(client, tmp_path / "a")
     door.remove()
-    told = listed(tmp_path / "a")
-    low = state_of(tmp_path / "a", rooms[1]).raws[-1].low[1]
+    recorded = listed(tmp_path / "a")
+    low = state_of(tmp_path / "a", rooms[1]).raw_groups[-1].low[1]
     server.calls.clear()
 
     retried = await exported(client, tmp_path / "a", retry_failed=True)
 
-    assert {(rooms[1], "history", "")} == failures(events) == told
+    assert {(rooms[1], "history", "")} == failures(events) == recorded
     assert [(rooms[1], low)] == history_calls(server)[:1]
     assert {rooms[1]} == {room for room, _ in history_calls(server)}
     assert 0 == retried.failures
     assert await fresh_digest(server, tmp_path / "b") == retried.content_digest
 
 
-async def test_messages_that_cannot_be_understood_are_kept_listed_and_mended(
-    server: LocalServer, client, rooms, tmp_path
-):
-    """Without a sender it stands in its place, without a time apart; neither stops its conversation."""
+async def test_undecodable_messages_are_kept_recorded_and_repaired(server: LocalServer, client, rooms, tmp_path):
+    """One without a sender keeps its place, one without a time is kept apart. Neither stops its conversation."""
     page = await client.request("GET", f"/site/{server.cloud_id}/conversation/{rooms[0]}/message")
     no_sender, no_time = page["messages"][30], page["messages"][40]
     del no_sender["sender"], no_time["ts"]
@@ -228,20 +229,20 @@ async def test_messages_that_cannot_be_understood_are_kept_listed_and_mended(
     kept = [json.loads(line) for line in read(tmp_path / "a").raw_messages(rooms[0])]
     server.faults.add("GET", f"*/{rooms[0]}/message", body=body, times=1)
     again = await exported(client, tmp_path / "a")
-    mended = await exported(client, tmp_path / "a", retry_failed=True)
+    repaired = await exported(client, tmp_path / "a", retry_failed=True)
 
     assert {"message"} == {what for _, what, _ in failures(events)}
     assert 2 == len(failures(events)) == again.failures
     assert no_sender["id"] in {id for _, _, id in failures(events)}
     assert [no_time] == apart
-    assert (240, 241) == (state.rows, len(kept))
+    assert (240, 241) == (state.sealed_messages, len(kept))
     assert no_sender in kept
-    assert 0 == mended.failures
-    assert await fresh_digest(server, tmp_path / "b") == mended.content_digest
+    assert 0 == repaired.failures
+    assert await fresh_digest(server, tmp_path / "b") == repaired.content_digest
 
 
-async def test_a_message_without_a_sensible_time_is_kept_apart(server: LocalServer, client, tmp_path):
-    """The first moment of year 1 is what some programs write for none at all."""
+async def test_a_message_with_a_time_that_cannot_be_stored_is_kept_apart(server: LocalServer, client, tmp_path):
+    """Some programs write the first moment of year 1 for no time at all."""
     room = server.add_conversation("room")
     server.fill(room, 20)
     page = await client.request("GET", f"/site/{server.cloud_id}/conversation/{room}/message")
@@ -255,8 +256,8 @@ async def test_a_message_without_a_sensible_time_is_kept_apart(server: LocalServ
     assert page["messages"][0] in [json.loads(line) for line in read(tmp_path / "a").raw_messages(room)]
 
 
-async def test_a_window_as_wide_as_time_is_the_whole_history(server: LocalServer, client, rooms, tmp_path):
-    """Years that no message can be of are taken for the edges."""
+async def test_the_widest_bounds_include_the_complete_history(server: LocalServer, client, rooms, tmp_path):
+    """Years that commits cannot store are moved to the ends."""
     run = await exported(
         client,
         tmp_path / "a",
@@ -267,8 +268,8 @@ async def test_a_window_as_wide_as_time_is_the_whole_history(server: LocalServer
     assert 3 * 241 == run.messages
 
 
-async def test_a_file_that_fails_for_now_is_fetched_by_the_next_run(server: LocalServer, client, rooms, tmp_path):
-    """Nobody has to say so."""
+async def test_a_file_that_fails_temporarily_is_fetched_by_the_next_run(server: LocalServer, client, rooms, tmp_path):
+    """No option is needed."""
     server.faults.add("GET", f"*/{rooms[0]}/media/*", status=503, times=4)
     first = await exported(client, tmp_path / "a")
     second = await exported(client, tmp_path / "a")
@@ -277,10 +278,10 @@ async def test_a_file_that_fails_for_now_is_fetched_by_the_next_run(server: Loca
     assert (0, 1) == (second.failures, second.media)
 
 
-async def test_a_file_that_is_gone_is_told_by_every_run_and_asked_for_by_a_retry(
+async def test_a_file_that_does_not_exist_is_reported_by_every_run_and_fetched_by_a_retry(
     server: LocalServer, client, rooms, tmp_path
 ):
-    """A usual run does not try again what was refused for good, and does not keep silent about it."""
+    """A usual run does not try again what was refused for good, but still reports it."""
     gone = server.faults.add("GET", "*/media/*", status=404, times=1)
     first = await events_of(client, tmp_path / "a")
     server.calls.clear()
@@ -295,8 +296,8 @@ async def test_a_file_that_is_gone_is_told_by_every_run_and_asked_for_by_a_retry
     assert (0, 1) == (third.failures, third.media)
 
 
-async def test_a_file_larger_than_wanted_is_passed_over_until_it_is_wanted(server: LocalServer, client, tmp_path):
-    """It is no failure, and its size is asked for once."""
+async def test_a_file_larger_than_wanted_is_skipped_until_it_is_wanted(server: LocalServer, client, tmp_path):
+    """It is not a failure, and its size is requested once."""
     room = server.add_conversation("room")
     show_file(server, room, "small.bin", bytes(10))
     show_file(server, room, "large.bin", bytes(1000))
@@ -311,20 +312,20 @@ async def test_a_file_larger_than_wanted_is_passed_over_until_it_is_wanted(serve
     assert 1000 == everything.media_bytes
 
 
-async def test_the_first_failure_may_end_the_run(server: LocalServer, client, rooms, tmp_path):
-    """With `fail_fast` it is raised as it is; what came is committed."""
+async def test_with_fail_fast_the_first_failure_is_raised(server: LocalServer, client, rooms, tmp_path):
+    """What was received is committed."""
     server.faults.add("GET", f"*/{rooms[2]}/message", status=403, after=2)
 
     with pytest.raises(Forbidden):
         await exported(client, tmp_path / "a", fail_fast=True)
 
     server.faults.clear()
-    assert 150 <= state_of(tmp_path / "a", rooms[2]).raws[-1].file.rows
+    assert 150 <= state_of(tmp_path / "a", rooms[2]).raw_groups[-1].file.rows
     assert await fresh_digest(server, tmp_path / "b") == (await exported(client, tmp_path / "a")).content_digest
 
 
-async def test_a_refused_token_ends_the_run_at_once(server: LocalServer, client, rooms, tmp_path):
-    """No other conversation would fare better."""
+async def test_refused_credentials_end_the_run(server: LocalServer, client, rooms, tmp_path):
+    """No other call would succeed either."""
     await exported(client, tmp_path / "a")
     server.faults.add("*", "*", status=401, after=1)
     server.faults.add("*", "/oauth/token", status=401)
@@ -333,8 +334,8 @@ async def test_a_refused_token_ends_the_run_at_once(server: LocalServer, client,
         await exported(client, tmp_path / "a")
 
 
-async def test_a_page_that_joins_nothing_is_a_gap_and_not_accepted(server: LocalServer, client, rooms, tmp_path):
-    """A service that gives the newest page over and over is not followed; the walk goes on when it has come round."""
+async def test_a_page_that_does_not_join_the_one_before_is_not_accepted(server: LocalServer, client, rooms, tmp_path):
+    """If the service returns the newest page again, the leg stops there. The next run continues it."""
     page = await client.request("GET", f"/site/{server.cloud_id}/conversation/{rooms[0]}/message")
     server.faults.add("GET", f"*/{rooms[0]}/message", body=json.dumps(page), after=1, times=1)
 
@@ -348,10 +349,10 @@ async def test_a_page_that_joins_nothing_is_a_gap_and_not_accepted(server: Local
     assert await fresh_digest(server, tmp_path / "b") == second.content_digest
 
 
-async def test_a_conversation_whose_commits_are_damaged_is_listed_and_the_rest_is_exported(
+async def test_a_conversation_with_damaged_commits_is_a_failure_and_the_rest_is_exported(
     server: LocalServer, client, rooms, tmp_path
 ):
-    """Nothing is built on a chain that lost a part."""
+    """Nothing is added to a chain that has lost a part."""
     await exported(client, tmp_path / "a")
     await exported(client, tmp_path / "a")
     (commit,) = [path for path in (tmp_path / "a").rglob("commit/00000002.json") if rooms[0] in str(path)]
@@ -365,24 +366,24 @@ async def test_a_conversation_whose_commits_are_damaged_is_listed_and_the_rest_i
     assert 5 == events[-1].new
 
 
-async def test_leaving_the_loop_keeps_what_came(server: LocalServer, client, rooms, tmp_path):
-    """The pages told of are not asked for again."""
+async def test_leaving_the_loop_keeps_what_was_received(server: LocalServer, client, rooms, tmp_path):
+    """Pages that were reported are not fetched again."""
     seen = 0
     async with aclosing(export(client, tmp_path / "a", ExportOptions(concurrency=1))) as events:
         async for event in events:
             seen += isinstance(event, PagesFetched)
             if seen == 3:
                 break
-    (kept,) = [state for room in rooms if (state := state_of(tmp_path / "a", room)).raws]
+    (kept,) = [state for room in rooms if (state := state_of(tmp_path / "a", room)).raw_groups]
     server.calls.clear()
     await exported(client, tmp_path / "a", concurrency=1)
 
-    assert 225 <= sum(raw.file.rows for raw in kept.raws)
-    assert kept.raws[-1].low[1] == history_calls(server)[0][1]
+    assert 225 <= sum(raw.file.rows for raw in kept.raw_groups)
+    assert kept.raw_groups[-1].low[1] == history_calls(server)[0][1]
 
 
 async def test_tasks_and_locks_do_not_outlive_an_export(server: LocalServer, client, rooms, tmp_path):
-    """An export that was left may be begun again at once, by anybody."""
+    """After the loop is left, another export can start at once."""
     async with aclosing(export(client, tmp_path / "a")) as events:
         await anext(events)
 

@@ -1,4 +1,4 @@
-"""Running again is the update: what changed is found, the rest is left alone, and the end is that of a first run."""
+"""Running again updates an archive: changes are found, the rest is left alone, and the result equals a first export."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tests.export.exporting import (
 
 
 async def held(folder, room: str) -> list[str]:
-    """Ids of the messages that are held, oldest first."""
+    """Return the ids of the messages that are held, oldest first."""
     return [message.id for message in read(folder).messages(room)]
 
 
-async def test_a_run_without_changes_costs_one_page_and_one_roster_of_each_conversation(
+async def test_a_run_without_changes_costs_one_page_and_one_roster_per_conversation(
     server: LocalServer, client: StrideClient, tmp_path
 ):
-    """And the list; nobody is asked for again, and no message is new."""
+    """It also lists the conversations. It fetches no profile, and no message is new."""
     rooms = [server.add_conversation(f"room {number}", roster=[server.add_user(f"P{number}")]) for number in range(4)]
     for number, room in enumerate(rooms):
         server.fill(room, number * 80)
@@ -46,8 +46,8 @@ async def test_a_run_without_changes_costs_one_page_and_one_roster_of_each_conve
     assert first.content_digest == second.content_digest
 
 
-async def test_a_run_without_changes_adds_one_commit_a_conversation(server: LocalServer, client, tmp_path):
-    """A nightly run for years must not drown an archive."""
+async def test_a_run_without_changes_adds_one_commit_per_conversation(server: LocalServer, client, tmp_path):
+    """Nightly runs do not swell an archive."""
     server.fill(server.add_conversation("room"), 200)
     await exported(client, tmp_path / "a")
     before = len(list(tmp_path.glob("a/data/conversations/*/commit/*")))
@@ -57,8 +57,8 @@ async def test_a_run_without_changes_adds_one_commit_a_conversation(server: Loca
     assert before + 1 == len(list(tmp_path.glob("a/data/conversations/*/commit/*")))
 
 
-async def test_new_edited_and_deleted_messages_are_found_near_the_newest(server: LocalServer, client, tmp_path):
-    """Each is a revision of its month; what is gone is named, the month before stays as it was."""
+async def test_new_edited_and_deleted_messages_are_found(server: LocalServer, client, tmp_path):
+    """Their month gets a new revision, the month before stays. The commit names messages that are gone."""
     room = server.add_conversation("room")
     old = server.fill(room, 100, ts="2018-05-01T08:00:00Z")
     ids = server.fill(room, 100, ts="2018-06-01T08:00:00Z")
@@ -74,12 +74,12 @@ async def test_new_edited_and_deleted_messages_are_found_near_the_newest(server:
     assert (3, 1, 2) == (second.new, second.changed, second.gone)
     assert old + [id for id in ids if id not in (ids[70], ids[99])] + new == await held(tmp_path / "a", room)
     assert {ids[70], ids[99]} == {id for _, id in state.months["2018-06"].gone}
-    assert (1, 2) == (state.months["2018-05"].rev, state.months["2018-06"].rev)
+    assert (1, 2) == (state.months["2018-05"].revision, state.months["2018-06"].revision)
     assert await fresh_digest(server, tmp_path / "b") == second.content_digest
 
 
-async def test_a_room_whose_every_message_was_deleted_is_empty(server: LocalServer, client, tmp_path):
-    """All of it is gone, and a further run finds nothing to do."""
+async def test_a_room_becomes_empty_if_every_message_is_deleted(server: LocalServer, client, tmp_path):
+    """A further run finds nothing to do."""
     room = server.add_conversation("room")
     ids = server.fill(room, 160)
     await exported(client, tmp_path / "a")
@@ -94,8 +94,8 @@ async def test_a_room_whose_every_message_was_deleted_is_empty(server: LocalServ
     assert await fresh_digest(server, tmp_path / "b") == second.content_digest == third.content_digest
 
 
-async def test_what_changed_deeper_is_found_by_reading_again(server: LocalServer, client, tmp_path):
-    """An old message that was edited is seen by a rescan that reaches down to it, not by a usual run."""
+async def test_a_rescan_finds_changes_in_older_messages(server: LocalServer, client, tmp_path):
+    """It must reach down to them. A usual run does not."""
     room = server.add_conversation("room")
     day = timedelta(days=1)
     now = datetime.now(UTC)
@@ -114,8 +114,8 @@ async def test_what_changed_deeper_is_found_by_reading_again(server: LocalServer
     assert await fresh_digest(server, tmp_path / "b") == everything.content_digest
 
 
-async def test_details_rosters_and_people_are_brought_up_to_date(server: LocalServer, client, tmp_path):
-    """A room renamed and archived, somebody who came, a room that is new."""
+async def test_details_rosters_and_people_are_updated(server: LocalServer, client, tmp_path):
+    """A room was renamed and archived, its members changed, and another room is new."""
     ann, bob = server.add_user("Ann"), server.add_user("Bob")
     room = server.add_conversation("old name", roster=[ann])
     server.fill(room, 10)
@@ -137,8 +137,8 @@ async def test_details_rosters_and_people_are_brought_up_to_date(server: LocalSe
     assert await fresh_digest(server, tmp_path / "b") == second.content_digest
 
 
-async def test_a_conversation_the_service_no_longer_tells_of_is_kept_and_said_so(tmp_path):
-    """It stays readable, and the content of the rest is that of a first run."""
+async def test_a_conversation_that_is_no_longer_listed_is_kept(tmp_path):
+    """It stays readable and is counted. The content digest is that of the conversations that are listed."""
     async with LocalServer(rate_limit=None) as server:
         rooms = [server.add_conversation(name) for name in ("stays", "goes")]
         for room in rooms:
@@ -160,10 +160,8 @@ async def test_a_conversation_the_service_no_longer_tells_of_is_kept_and_said_so
     assert 10 == len(await held(tmp_path / "a", rooms[1]))
 
 
-async def test_windows_of_time_first_and_everything_after_give_what_a_first_run_gives(
-    server: LocalServer, client, tmp_path
-):
-    """Parts that were fetched are not fetched again whole; the gaps between them are filled."""
+async def test_runs_with_bounds_and_then_one_without_give_what_a_first_run_gives(server: LocalServer, client, tmp_path):
+    """The parts that are held are not fetched again, and the gaps between them are filled."""
     room = server.add_conversation("room")
     for month in range(1, 7):
         server.fill(room, 150, ts=f"2018-{month:02d}-28T23:59:00Z")
@@ -184,8 +182,8 @@ async def test_windows_of_time_first_and_everything_after_give_what_a_first_run_
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_any_course_of_changes_ends_as_a_first_run_would(server: LocalServer, tmp_path, seed):
-    """Messages, rosters, rooms and files change between runs of different kinds."""
+async def test_any_sequence_of_changes_and_runs_gives_what_a_first_run_gives(server: LocalServer, tmp_path, seed):
+    """Messages, rosters, rooms and files change between runs with different options."""
     rng = random.Random(seed)
     rooms = {server.add_conversation(f"room {number}"): [] for number in range(3)}
     people = [server.add_user(f"Person {number}") for number in range(6)]
@@ -210,7 +208,7 @@ async def test_any_course_of_changes_ends_as_a_first_run_would(server: LocalServ
 
 
 def change(server: LocalServer, rng: random.Random, room: str, ids: list[str], second: int) -> int:
-    """Some messages come, some at the same time, some change, some go, perhaps all; the time afterwards."""
+    """Add, edit and delete messages at random, some with equal times, perhaps all of them. Return the next second."""
     for _ in range(rng.randint(0, 4)):
         second += rng.choice((1, 3600, 1_000_000))
         number = rng.randint(1, 60)

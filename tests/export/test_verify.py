@@ -1,4 +1,4 @@
-"""What an archive proves: every kind of damage is found and named, and what is sound is called so."""
+"""What an archive proves: every kind of damage is found and named, and a sound archive has no findings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.export.exporting import exported, show_file
 
 @pytest.fixture
 def room(server):
-    """A room with messages in several months and two files."""
+    """Return a room with messages in several months and two files."""
     room = server.add_conversation("general")
     for month in (1, 2, 3):
         server.fill(room, 100, ts=f"2018-0{month}-03T08:00:00Z")
@@ -40,7 +40,7 @@ def room(server):
 
 @pytest.fixture
 async def archive(client, room, tmp_path):
-    """All of it, exported twice, so that there is more than one step."""
+    """Export twice, so that there is more than one commit."""
     await exported(client, tmp_path / "site")
     await exported(client, tmp_path / "site")
     return tmp_path / "site"
@@ -58,7 +58,7 @@ def found(report):
 
 
 async def test_a_sound_archive_is_complete(archive, room):
-    """Nothing is found, each conversation is complete, and what cannot be known is said."""
+    """There are no findings, every conversation is complete, and what cannot be known is listed."""
     report = await verify(archive)
 
     assert () == report.findings
@@ -71,12 +71,12 @@ async def test_a_sound_archive_is_complete(archive, room):
         verdict.messages,
         verdict.media,
     )
-    assert any("deleted before" in words for words in report.not_known)
-    assert any("was not asked" in words for words in report.not_known)
+    assert any("deleted before" in clause for clause in report.not_known)
+    assert any("was not called" in clause for clause in report.not_known)
 
 
 PARTS = {
-    "a segment": "data/conversations/*/sealed/*/r*",
+    "a month": "data/conversations/*/sealed/*/r*",
     "a roster": "data/conversations/*/roster/*",
     "a commit": "data/conversations/*/commit/*",
     "profiles": "data/users/sealed/*",
@@ -86,8 +86,8 @@ PARTS = {
 
 
 @pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
-async def test_a_flipped_bit_anywhere_is_found_and_named(archive, part):
-    """Whichever file of a kind it is, it is the one that is named."""
+async def test_a_flipped_bit_in_any_file_is_found_and_the_file_is_named(archive, part):
+    """This holds for each file of each kind."""
     files = sorted(archive.glob(part))
     for file in files:
         sound = file.read_bytes()
@@ -101,21 +101,21 @@ async def test_a_flipped_bit_anywhere_is_found_and_named(archive, part):
     assert (await verify(archive)).ok
 
 
-async def test_a_flipped_bit_at_any_place_of_a_segment_is_found(archive):
-    """Even one that changes nothing of what is read."""
+async def test_a_flipped_bit_at_any_place_of_a_month_is_found(archive):
+    """This holds even if it does not change the content."""
     chance = random.Random(7)
-    [segment, *_] = sorted(archive.glob(PARTS["a segment"]))
-    sound = segment.read_bytes()
+    [month, *_] = sorted(archive.glob(PARTS["a month"]))
+    sound = month.read_bytes()
     for _ in range(40):
-        segment.write_bytes(sound)
-        flip(segment, chance.randrange(len(sound)))
+        month.write_bytes(sound)
+        flip(month, chance.randrange(len(sound)))
 
-        assert {segment.relative_to(archive).as_posix()} == found(await verify(archive))
+        assert {month.relative_to(archive).as_posix()} == found(await verify(archive))
 
 
 @pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
 async def test_a_missing_file_is_found_and_named(archive, part):
-    """First, last or in between: commits, too, though nothing comes after the newest one."""
+    """This holds for the newest commit, too, though nothing comes after it."""
     files = sorted(archive.glob(part))
     for file in files:
         aside = file.rename(archive / "aside")
@@ -128,7 +128,7 @@ async def test_a_missing_file_is_found_and_named(archive, part):
 
 
 async def test_a_missing_conversation_is_found(archive):
-    """What a finished run has left must be there."""
+    """Everything that a finished run recorded must exist."""
     [folder] = archive.glob("data/conversations/*")
     folder.rename(archive / "aside")
 
@@ -138,19 +138,19 @@ async def test_a_missing_conversation_is_found(archive):
     assert ["unknown"] == [verdict.kind for verdict in report.verdicts]
 
 
-async def test_damage_takes_the_verdict_away(archive):
-    """A conversation with a damaged segment is not called complete, others are."""
-    [segment, *_] = sorted(archive.glob(PARTS["a segment"]))
-    flip(segment)
+async def test_a_conversation_with_a_damaged_month_is_not_complete(archive):
+    """Its verdict is unknown."""
+    [month, *_] = sorted(archive.glob(PARTS["a month"]))
+    flip(month)
 
     report = await verify(archive)
 
-    assert ["unknown: 1 file is not as committed"] == [verdict.text for verdict in report.verdicts]
+    assert ["unknown: 1 file does not match its commit"] == [verdict.text for verdict in report.verdicts]
     assert not report.ok
 
 
 async def test_an_altered_body_leaves_the_messages_complete(archive):
-    """The body is named with the media it belongs to."""
+    """The finding names the media that the body belongs to."""
     [body, *_] = sorted(archive.glob(PARTS["a body"]))
     body.write_bytes(b"something else")
 
@@ -162,8 +162,8 @@ async def test_an_altered_body_leaves_the_messages_complete(archive):
     assert ["complete"] == [verdict.text for verdict in report.verdicts]
 
 
-async def test_a_window_ends_where_it_was_asked_to(server, client, room, tmp_path):
-    """With `until`, complete up to then; with both bounds, from one to the other; then a gap, until it is filled."""
+async def test_verdicts_end_at_the_bounds_of_a_run(server, client, room, tmp_path):
+    """With `until` it is complete up to then; a part above it leaves a gap until that is filled."""
     february, march = datetime(2018, 2, 1, tzinfo=UTC), datetime(2018, 3, 1, tzinfo=UTC)
     folder = tmp_path / "site"
     texts = []
@@ -180,7 +180,7 @@ async def test_a_window_ends_where_it_was_asked_to(server, client, room, tmp_pat
 
 
 async def test_a_gap_is_named_by_its_ends(server, client, room, tmp_path):
-    """An update that broke off leaves the newest and the old, and nothing in between."""
+    """An interrupted update has the newest messages and the old ones, and nothing in between."""
     folder = tmp_path / "site"
     await exported(client, folder)
     server.fill(room, 1500, ts="2038-06-01T08:00:00Z")
@@ -199,8 +199,8 @@ async def test_a_gap_is_named_by_its_ends(server, client, room, tmp_path):
     assert (await verify(folder)).ok
 
 
-async def test_a_first_run_that_broke_off_is_not_called_complete(server, client, room, tmp_path):
-    """The beginning is proved by an empty page only."""
+async def test_an_interrupted_first_run_is_not_complete(server, client, room, tmp_path):
+    """Only an empty page proves the beginning."""
     server.fill(room, 1500, ts="2038-06-01T08:00:00Z")
     async with aclosing(export(client, tmp_path / "site")) as events:
         async for event in events:
@@ -214,14 +214,14 @@ async def test_a_first_run_that_broke_off_is_not_called_complete(server, client,
     assert not report.ok
 
 
-async def test_files_that_were_not_asked_for_are_told(client, room, tmp_path):
-    """They are no damage; but nobody shall think that they are here."""
+async def test_media_that_were_not_requested_are_not_known(client, room, tmp_path):
+    """They are not findings."""
     await exported(client, tmp_path / "site", media="none")
 
     report = await verify(tmp_path / "site")
 
     assert report.ok
-    assert "the bodies of 2 files: they were not asked for" in report.not_known
+    assert "the bodies of 2 files: they were not requested" in report.not_known
 
 
 async def test_an_empty_room_is_complete(server, client, tmp_path):
@@ -235,7 +235,7 @@ async def test_an_empty_room_is_complete(server, client, tmp_path):
 
 
 async def test_a_room_that_could_not_be_read_is_unknown(server, client, room, tmp_path):
-    """It is named, with what stood against it."""
+    """The verdict has the reason."""
     server.faults.add("GET", f"*/{room}/message", status=403)
     await exported(client, tmp_path / "site")
 
@@ -243,12 +243,12 @@ async def test_a_room_that_could_not_be_read_is_unknown(server, client, room, tm
 
     [verdict] = report.verdicts
     assert "unknown" == verdict.kind
-    assert any("403" in words for words in verdict.failed)
+    assert any("403" in failed for failed in verdict.failed)
     assert not report.ok
 
 
-async def test_the_service_is_asked_for_a_sample(server, client, room, archive):
-    """What is as it was agrees; the same seed asks for the same windows."""
+async def test_a_sample_is_compared_with_the_service(server, client, room, archive):
+    """Without differences there are no findings. The same seed draws the same sample."""
     calls = []
     for _ in range(2):
         before = len(server.calls)
@@ -256,14 +256,14 @@ async def test_the_service_is_asked_for_a_sample(server, client, room, archive):
         calls.append([call.query for call in list(server.calls)[before:] if call.path.endswith("/message")])
 
         assert (True, 8) == (report.ok, report.windows)
-        assert not any("was not asked" in words for words in report.not_known)
+        assert not any("was not called" in clause for clause in report.not_known)
 
     assert calls[0] == calls[1]
     assert len(calls[0]) >= 8
 
 
 async def test_a_difference_from_the_service_is_found(server, client, room, archive):
-    """A message edited there, one deleted and one held here alone: the window and the file are named."""
+    """Of an edited and a deleted message, the months are named."""
     ids = [message.id for message in read(archive).messages(room)]
     server.edit_message(room, ids[50], "something else")
     server.delete_message(room, ids[150])
@@ -275,25 +275,25 @@ async def test_a_difference_from_the_service_is_found(server, client, room, arch
     assert all("differ" in finding.what for finding in report.findings)
 
 
-async def test_a_room_that_is_closed_now_is_not_known(server, client, room, archive):
-    """The service's refusal is no damage to the archive; it is told."""
+async def test_a_room_that_is_closed_now_cannot_be_compared(server, client, room, archive):
+    """That is not a finding."""
     server.faults.add("GET", f"*/{room}/message", status=403)
 
     report = await verify(archive, against=client, sample=3)
 
     assert (True, 0) == (report.ok, report.windows)
-    assert any("403" in words for words in report.not_known)
+    assert any("403" in clause for clause in report.not_known)
 
 
 async def test_a_client_of_another_site_is_refused(archive):
-    """Nothing is compared with a site the archive is not of."""
+    """There is nothing to compare."""
     async with LocalServer() as elsewhere, client_of(elsewhere) as other:
         with pytest.raises(ValueError, match="the archive is of site"):
             await verify(archive, against=other)
 
 
-async def test_status_tells_what_is_held_and_missing(server, client, room, tmp_path):
-    """Numbers, ages, verdicts, and what the last run could not get."""
+async def test_status_has_what_is_held_and_what_failed(server, client, room, tmp_path):
+    """It has counts, times, verdicts, and the failures of the last run."""
     folder = tmp_path / "site"
     began = datetime.now(UTC)
     file = show_file(server, room, "three.bin", b"3")
@@ -315,16 +315,16 @@ async def test_status_tells_what_is_held_and_missing(server, client, room, tmp_p
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) == held.size_bytes
 
 
-async def test_what_is_no_archive_is_refused(tmp_path):
-    """Neither verifies nor has a status."""
+async def test_a_folder_that_is_not_an_archive_is_refused(tmp_path):
+    """Neither `verify` nor `status` accepts it."""
     with pytest.raises(NotAnArchive):
         await verify(tmp_path)
     with pytest.raises(NotAnArchive):
         status(tmp_path)
 
 
-async def test_a_chain_that_was_rewritten_is_found(archive):
-    """A newest commit that says something else, in good form, is not what the finished run saw."""
+async def test_a_rewritten_chain_is_found(archive):
+    """A well-formed newest commit with other content is not what the finished run recorded."""
     newest = sorted(archive.glob("data/conversations/*/commit/*"))[-1]
     commit = msgspec.json.decode(newest.read_bytes())
     newest.write_bytes(msgspec.json.encode({**commit, "at": commit["at"] + 1}))
@@ -333,7 +333,7 @@ async def test_a_chain_that_was_rewritten_is_found(archive):
 
 
 async def broken_off(client, folder, after=1, **options):
-    """An export that ends after so many pages."""
+    """Export, and stop after this many pages."""
     async with aclosing(export(client, folder, ExportOptions(concurrency=1, **options))) as events:
         async for event in events:
             after -= isinstance(event, PagesFetched)
@@ -345,22 +345,22 @@ def texts(report):
     return {verdict.name: verdict.text for verdict in report.verdicts}
 
 
-async def test_a_full_run_lifts_the_bound_of_an_earlier_one(server, client, tmp_path):
-    """Also where nothing came that is later than the bound."""
+async def test_a_run_without_bounds_lifts_the_bound_of_an_earlier_one(server, client, tmp_path):
+    """This holds even if there are no messages above the bound."""
     server.fill(server.add_conversation("general"), 20)
     server.add_conversation("empty")
     folder = tmp_path / "site"
-    told = []
+    verdicts = []
     for bounds in ({"until": datetime(2020, 1, 1, tzinfo=UTC)}, {}):
         await exported(client, folder, **bounds)
-        told.append(texts(await verify(folder)))
+        verdicts.append(texts(await verify(folder)))
 
     until = "complete up to 2020-01-01T00:00:00Z"
-    assert [{"general": until, "empty": until}, {"general": "complete", "empty": "complete"}] == told
+    assert [{"general": until, "empty": until}, {"general": "complete", "empty": "complete"}] == verdicts
 
 
-async def test_an_empty_room_is_complete_as_far_as_was_asked_for(server, client, tmp_path):
-    """With bounds it is so between them."""
+async def test_an_empty_room_is_complete_within_the_bounds_of_the_run(server, client, tmp_path):
+    """The verdict has the bounds."""
     server.add_conversation("empty")
     since, until = datetime(2018, 1, 1, tzinfo=UTC), datetime(2020, 1, 1, tzinfo=UTC)
     await exported(client, tmp_path / "since", since=since)
@@ -375,8 +375,8 @@ async def test_an_empty_room_is_complete_as_far_as_was_asked_for(server, client,
     assert all(report.ok for report in reports)
 
 
-async def test_a_look_that_failed_proves_nothing_of_what_is_newer(server, client, room, tmp_path):
-    """What was complete is so up to its newest message, until a look succeeds."""
+async def test_a_failed_attempt_to_read_newer_messages_limits_the_verdict(server, client, room, tmp_path):
+    """What was complete is complete up to its newest message until an attempt succeeds."""
     server.add_conversation("empty")
     await exported(client, tmp_path / "site")
     server.faults.add("GET", "*/message", status=403)
@@ -389,12 +389,12 @@ async def test_a_look_that_failed_proves_nothing_of_what_is_newer(server, client
     assert {"complete up to"} == {verdict.kind for verdict in failed.verdicts}
     newest = max(message.sent_at for message in read(tmp_path / "site").messages(room))
     assert texts(failed)["general"].startswith(f"complete up to {newest:%Y-%m-%dT%H:%M:%S}")
-    assert all(text.endswith("; the last look at newer messages failed") for text in texts(failed).values())
+    assert all(text.endswith("; the last attempt to read newer messages failed") for text in texts(failed).values())
     assert {"complete"} == {*texts(again).values()}
 
 
-async def test_a_walk_that_failed_midway_is_told_so(server, client, tmp_path):
-    """As far as it came, and that it failed; what it brought is counted, by the status too."""
+async def test_a_history_that_failed_midway_is_complete_as_far_as_it_was_read(server, client, tmp_path):
+    """The verdict says that it failed. `verify` and `status` count what was read."""
     room = server.add_conversation("general")
     server.fill(room, 1000)
     server.faults.add("GET", f"*/{room}/message", status=403, after=5)
@@ -416,8 +416,8 @@ def folder_in(archive):
     return folder.relative_to(archive).as_posix()
 
 
-async def test_an_interrupted_run_is_not_forgotten_for_a_later_one(server, client, tmp_path):
-    """What it was for is named, also what it had not begun, until a run was through with all of it."""
+async def test_an_interrupted_run_is_a_finding_until_its_conversations_are_done(server, client, tmp_path):
+    """Conversations that it had not started are named, too."""
     for name in ("one", "two", "three"):
         server.fill(server.add_conversation(name), 100)
     folder = tmp_path / "site"
@@ -426,19 +426,19 @@ async def test_an_interrupted_run_is_not_forgotten_for_a_later_one(server, clien
 
     partial, held = await verify(folder), status(folder)
     await exported(client, folder)
-    whole = await verify(folder)
+    complete = await verify(folder)
 
-    told = texts(partial)
-    assert ({"one", "two", "three"}, "complete") == ({*told}, told["two"])
-    assert "unknown: its messages were not read" in told.values()
+    before = texts(partial)
+    assert ({"one", "two", "three"}, "complete") == ({*before}, before["two"])
+    assert "unknown: its messages were not read" in before.values()
     [run] = [finding for finding in partial.findings if finding.path.startswith("runs/")]
     assert "2 of its 3 conversations are not done" in run.what
     assert 3 == held.conversations
-    assert (True, {"complete"}) == (whole.ok, {*texts(whole).values()})
+    assert (True, {"complete"}) == (complete.ok, {*texts(complete).values()})
 
 
-async def test_a_run_that_never_began_leaves_nothing_undone(client, archive):
-    """A selector that means nothing."""
+async def test_a_run_that_never_started_leaves_nothing_unfinished(client, archive):
+    """Its selector matches nothing."""
     with pytest.raises(NothingSelected):
         await exported(client, archive, selection=Selection(("no such room",)))
 
@@ -446,8 +446,8 @@ async def test_a_run_that_never_began_leaves_nothing_undone(client, archive):
     assert status(archive).finished
 
 
-async def test_a_conversation_that_vanished_is_not_waited_for(server, client, tmp_path):
-    """An interrupted run was for it; a whole one, later, was not told of it any more."""
+async def test_a_conversation_that_is_no_longer_listed_is_not_expected(server, client, tmp_path):
+    """An interrupted run selected it, and a later complete run did not find it listed."""
     gone, stays = (server.add_conversation(name) for name in ("gone", "stays"))
     for room in (gone, stays):
         server.fill(room, 10)
@@ -466,10 +466,11 @@ async def test_a_conversation_that_vanished_is_not_waited_for(server, client, tm
     assert (True, {"stays": "complete"}) == (after.ok, texts(after))
 
 
-async def test_people_who_were_met_and_not_asked_about_are_missed(server, client, tmp_path):
-    """An export broke off between the messages and the profiles, and a later one was for another room."""
+async def test_profiles_that_were_never_fetched_are_found(server, client, tmp_path):
+    """A run ended between the messages and the profiles, and a later one was for another room."""
     ann = server.add_user("Ann")
-    server.fill(server.add_conversation("hers", roster=[ann]), 10)
+    # The sender of a message is only known to the run once the conversation is committed; a roster is known before.
+    server.fill(server.add_conversation("hers"), 10, sender_id=ann)
     server.fill(server.add_conversation("other"), 10)
     folder = tmp_path / "site"
     server.faults.add("GET", f"*/Users/{ann}", status=401)
@@ -479,13 +480,13 @@ async def test_people_who_were_met_and_not_asked_about_are_missed(server, client
 
     report = await verify(folder)
 
-    assert ("data/users", "profiles of 1 people were not fetched: run the export again") in {
+    assert ("data/users", "1 profile was not fetched: run the export again") in {
         (finding.path, finding.what) for finding in report.findings
     }
 
 
 def numbered(archive, room="*"):
-    """Commits, the first one of a conversation first."""
+    """Return the commits, the first one of a conversation first."""
     return sorted(archive.glob(f"data/conversations/{room}/commit/*"))
 
 
@@ -494,7 +495,7 @@ def path_in(archive, file):
 
 
 async def edited_archive(server, client, room, folder):
-    """Several runs, with revisions and failures: every kind of file is there."""
+    """Export several times, with revisions and failures, so that every kind of file exists."""
     ann = server.add_user("Ann")
     server.add_conversation("with people", roster=[ann, server.add_user("Ben")])
     server.faults.add("GET", f"*/{room}/roster", status=404, times=1)
@@ -506,8 +507,8 @@ async def edited_archive(server, client, room, folder):
     return folder
 
 
-async def test_an_earlier_revision_counts_too(server, client, room, tmp_path):
-    """It is named; the verdict, which is about what is held now, stays."""
+async def test_a_damaged_earlier_revision_is_found(server, client, room, tmp_path):
+    """The verdict, which is about what is held now, stays complete."""
     folder = await edited_archive(server, client, room, tmp_path / "site")
     [first, *_] = sorted(folder.glob("data/conversations/*/sealed/2018-01/r1-*"))
     sound = first.read_bytes()
@@ -525,8 +526,8 @@ def flip_in(path, sound):
     flip(path)
 
 
-async def test_missing_commits_are_told_as_ranges(archive):
-    """However many numbers there are in between."""
+async def test_missing_commits_are_reported_as_ranges(archive):
+    """A range may have any number of commits."""
     first, *_ = numbered(archive)
     far = first.with_name("05000001.json")
     far.write_bytes(b"{")
@@ -537,7 +538,7 @@ async def test_missing_commits_are_told_as_ranges(archive):
 
     last = int(numbered(archive)[-2].name[:8])
     gap = path_in(archive, first.with_name(f"{last + 1:08d}.json"))
-    assert {gap: "is missing, with all up to 05000000.json"}.items() <= {
+    assert {gap: "is missing, and so are all up to 05000000.json"}.items() <= {
         finding.path: finding.what for finding in unreadable.findings
     }.items()
     assert {path_in(archive, far): "says that it is commit 1"} == {
@@ -545,8 +546,8 @@ async def test_missing_commits_are_told_as_ranges(archive):
     }
 
 
-async def test_each_commit_but_no_other_is_blamed(server, client, room, tmp_path):
-    """Any digit of a commit changed, so that it can still be read: it alone is named."""
+async def test_only_the_altered_commit_is_named(server, client, room, tmp_path):
+    """Any digit of it may have changed, as long as it can still be decoded."""
     folder = await edited_archive(server, client, room, tmp_path / "site")
     chance = random.Random(5)
     for commit in numbered(folder):
@@ -561,7 +562,7 @@ async def test_each_commit_but_no_other_is_blamed(server, client, room, tmp_path
 
 
 async def test_a_conversation_that_was_moved_away_is_exported_anew(server, client, archive):
-    """What earlier runs saw of the old chain of commits does not count against the new one."""
+    """What earlier runs recorded of its old chain does not count against the new one."""
     [folder] = archive.glob("data/conversations/*")
     flip(numbered(archive)[0])
     before = await verify(archive)
@@ -577,8 +578,8 @@ async def test_a_conversation_that_was_moved_away_is_exported_anew(server, clien
     assert {path_in(archive, newest)} == found(await verify(archive))
 
 
-async def test_the_highest_commit_that_any_run_saw_must_be_there(server, client, room, tmp_path):
-    """Also where the record of the last run is lost: that is named, and no commit is blamed by it."""
+async def test_the_highest_commit_that_any_run_recorded_must_exist(server, client, room, tmp_path):
+    """If the record of the last run is lost, that is a finding of its own, and no commit is named because of it."""
     folder = await edited_archive(server, client, room, tmp_path / "site")
     *_, before, heads = sorted(folder.glob("runs/*/heads.json"))
     heads.unlink()
@@ -594,8 +595,8 @@ async def test_the_highest_commit_that_any_run_saw_must_be_there(server, client,
 
 
 @pytest.mark.parametrize("member", ["id", "cloud_id"])
-async def test_an_archive_that_says_it_is_another_one_is_found(archive, member):
-    """What the runs wrote down tells."""
+async def test_an_altered_archive_json_is_found(archive, member):
+    """The records of the runs have the right ids."""
     head = archive / "archive.json"
     said = msgspec.json.decode(head.read_bytes())
     head.write_bytes(msgspec.json.encode({**said, member: "0" + said[member][1:] if said[member][0] != "0" else "1"}))
@@ -605,7 +606,7 @@ async def test_an_archive_that_says_it_is_another_one_is_found(archive, member):
     assert [("archive.json", "put right")] == [(finding.path, finding.remedy) for finding in report.findings]
 
 
-async def test_a_format_that_never_was_is_found(archive):
+async def test_a_format_that_does_not_exist_is_found(archive):
     """Only a later one is refused."""
     head = archive / "archive.json"
     head.write_bytes(msgspec.json.encode({**msgspec.json.decode(head.read_bytes()), "format": 0}))
@@ -613,8 +614,8 @@ async def test_a_format_that_never_was_is_found(archive):
     assert {"archive.json"} == found(await verify(archive))
 
 
-async def test_a_list_of_failures_that_was_cut_off_is_read_as_far_as_it_goes(server, client, room, tmp_path):
-    """A loss of power does that: it is no damage, but told. A line that is there and makes no sense is."""
+async def test_a_list_of_failures_that_was_cut_off_is_read_up_to_there(server, client, room, tmp_path):
+    """A loss of power leaves such a list, so it is not a finding. A complete line that cannot be decoded is."""
     file = show_file(server, room, "three.bin", b"3")
     server.faults.add("GET", f"*/media/{file}", status=404)
     server.faults.add("GET", "*/roster", status=404)
@@ -628,12 +629,12 @@ async def test_a_list_of_failures_that_was_cut_off_is_read_as_far_as_it_goes(ser
 
     path = path_in(tmp_path / "site", listed)
     assert (True, 1) == (cut.ok, len(held.failures))
-    assert f"what a run could not get: {path} lists 1 of 2" in cut.not_known
+    assert f"what a run could not fetch: {path} lists 1 of 2 failures" in cut.not_known
     assert ({path}, 1) == (found(garbled), len(still.failures))
 
 
-async def test_files_of_others_are_left_alone(server, client, room, archive):
-    """Whatever lies among those of the archive: it is read and exported, and told what was not looked at."""
+async def test_foreign_files_are_ignored_and_named(server, client, room, archive):
+    """They may be in any folder of the archive."""
     folders = [archive, *(folder for folder in archive.rglob("*") if folder.is_dir())]
     for folder in folders:
         for name in (".DS_Store", "Thumbs.db", "00000001 (1).json"):
@@ -645,22 +646,22 @@ async def test_files_of_others_are_left_alone(server, client, room, archive):
 
     assert (305, 0, 305) == (summary.messages, summary.failures, status(archive).messages)
     assert () == report.findings
-    [told] = [words for words in report.not_known if "no part of an archive" in words]
-    assert "Thumbs.db" in told
+    [foreign] = [clause for clause in report.not_known if "not part of an archive" in clause]
+    assert "Thumbs.db" in foreign
 
 
-async def test_a_sample_agrees_though_a_message_was_odd(server, client, room, tmp_path):
-    """What cannot be placed is in no window; when it has come right, it is."""
+async def test_a_sample_matches_after_an_undecodable_message_was_repaired(server, client, room, tmp_path):
+    """An element that has no place is in no sample."""
     page = await client.request("GET", f"/site/{server.cloud_id}/conversation/{room}/message")
     del page["messages"][3]["ts"], page["messages"][5]["sender"]
     server.faults.add("GET", f"*/{room}/message", body=msgspec.json.encode(page).decode(), times=1)
     folder = tmp_path / "site"
-    odd = await exported(client, folder)
-    mended = await exported(client, folder, retry_failed=True)
+    first = await exported(client, folder)
+    repaired = await exported(client, folder, retry_failed=True)
 
     report = await verify(folder, against=client, sample=30)
 
-    assert (2, 0) == (odd.failures, mended.failures)
+    assert (2, 0) == (first.failures, repaired.failures)
     assert (True, 30, 302) == (report.ok, report.windows, report.verdicts[0].messages)
 
 
@@ -676,8 +677,8 @@ def flipped(data, place):
     return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
 
 
-def told_apart(path, how):
-    """Whether a file is one whose damage shows: logs are not, nor what a kill or a loss of power leaves, too."""
+def can_be_told_apart(path, how):
+    """Return whether damage to a file can be told from what a kill, a loss of power or logging leaves."""
     return path.name not in ("calls.log", "lease", "failures.jsonl") and (path.name, how) != (
         "finished.json",
         "removed",
@@ -685,11 +686,11 @@ def told_apart(path, how):
 
 
 @pytest.mark.parametrize("how", DAMAGES)
-async def test_whatever_is_damaged_is_named(server, client, room, tmp_path, how):
-    """Each file of an archive of several runs, one after the other."""
+async def test_every_damaged_file_is_named(server, client, room, tmp_path, how):
+    """Each file of an archive of several runs is damaged in turn."""
     chance = random.Random(11)
     folder = await edited_archive(server, client, room, tmp_path / "site")
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and told_apart(path, how))
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and can_be_told_apart(path, how))
     unseen = []
     for file in files:
         sound = file.read_bytes()
@@ -712,8 +713,8 @@ async def test_whatever_is_damaged_is_named(server, client, room, tmp_path, how)
     assert (await verify(folder)).ok
 
 
-async def test_damaged_pages_of_a_walk_are_named(server, client, tmp_path):
-    """Each group of them, while the walk is under way."""
+async def test_damaged_raw_groups_are_named(server, client, tmp_path):
+    """The leg is still under way."""
     server.fill(server.add_conversation("general"), 1000)
     await broken_off(client, tmp_path / "site", after=10)
     groups = sorted((tmp_path / "site").glob("data/conversations/*/raw/*"))

@@ -1,1 +1,1 @@
-"""The archive on disk. Knows no client and no network."""
+"""The archive on disk: its layout, its commits and what they add up to. Knows no client and no network."""

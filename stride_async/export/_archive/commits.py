@@ -1,91 +1,96 @@
-"""The steps of a conversation, as commits store them. Pure."""
+"""The commits of a conversation: the operations they consist of, and how they are stored. Pure.
+
+A commit is one JSON object. Its tags and field names are those of format 1; where an attribute has a clearer name here,
+`field(name=…)` gives the one on disk.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 import msgspec
+from msgspec import field
 
 from stride_async._models import Key
 
 BEGINNING: Key = (-(2**63), "")
-"""Below every message: an empty page proved that nothing is older. Moments in nanoseconds have 64 bits in commits."""
+"""Below every message: an empty page proved that there is none older. Commits store times as 64-bit integers."""
 HIGHEST: Key = (2**63 - 1, "\U0010ffff")
 """Above every message."""
+VERSION = 1
+"""The version of the commits that this package writes."""
 
 
-class Held(msgspec.Struct, frozen=True):
-    """A file of the archive as a commit names it."""
+class Stored(msgspec.Struct, frozen=True):
+    """A file of the archive: its path, the digests of its content and of the file itself, and its number of lines."""
 
     path: str
     sha256: str
-    """Of the content before compression."""
+    """Digest of the content before compression."""
     rows: int
-    packed: str
-    """The digest of the file as it lies there."""
+    file_sha256: str = field(name="packed")
+    """Digest of the file as it is stored."""
 
 
 class Details(msgspec.Struct, frozen=True, tag="details"):
-    """The conversation itself, as the service listed it."""
+    """The conversation as the service listed it."""
 
     conversation: dict[str, object]
 
 
 class Unlisted(msgspec.Struct, frozen=True, tag="unlisted"):
-    """The service lists it no longer; what is held stays."""
+    """The service no longer lists the conversation. What is held of it stays."""
 
 
 class Roster(msgspec.Struct, frozen=True, tag="roster"):
-    """Who was in it, `taken_at` seconds since the epoch."""
+    """The roster at `taken_at`, in seconds since the epoch."""
 
-    file: Held
+    file: Stored
     taken_at: float
 
 
-class LegBegun(msgspec.Struct, frozen=True, tag="leg"):
-    """A walk begins: from the newest message, or from below `upper`.
-
-    It `looks` when it begins at the newest of what was asked for.
-    """
+class LegStarted(msgspec.Struct, frozen=True, tag="leg"):
+    """A leg starts below `upper`, or at the newest message if that is None."""
 
     number: int
     upper: Key | None
-    looks: bool
+    from_newest: bool = field(name="looks")
+    """Whether the leg starts at the newest message that the run asked for."""
 
 
-class Raw(msgspec.Struct, frozen=True, tag="raw"):
-    """Pages of the leg as they came, newest first, from the one asked for below `asked` down to `low`."""
+class RawGroup(msgspec.Struct, frozen=True, tag="raw"):
+    """Consecutive pages of a leg, from the one requested below `upper` down to the message `low`."""
 
     leg: int
-    file: Held
-    asked: Key | None
+    file: Stored
+    upper: Key | None = field(name="asked")
     high: Key
     low: Key
     pages: int
 
 
-class Walked(msgspec.Struct, frozen=True, tag="walked"):
-    """The leg's walk is at its end, and `bottom` the least key it read; what is left is to seal its months.
+class WalkEnded(msgspec.Struct, frozen=True, tag="walked"):
+    """The walk of a leg reached its end, so its months can be sealed. `bottom` is the lowest key that it read.
 
-    When they are, everything from `low` is held; `why` says what let the walk end.
+    Once they are sealed, everything from `low` on is held.
     """
 
     leg: int
     bottom: Key
     low: Key
-    why: str
+    reason: str = field(name="why")
 
 
 class Sealed(msgspec.Struct, frozen=True, tag="sealed"):
-    """A month's messages, sorted, each once; `changed` and `gone` are what differs from the revision before.
+    """A revision of a month. `changed` and `gone` are the differences from the revision before.
 
-    The leg had read everything from `low` (included) to `high` (excluded).
+    The leg read everything from `low` (inclusive) to `high` (exclusive).
     """
 
     month: str
-    rev: int
-    file: Held | None
-    """None: nothing is left of the month."""
+    revision: int = field(name="rev")
+    file: Stored | None
+    """None if the month has no messages any more."""
     leg: int
     low: Key
     high: Key
@@ -94,32 +99,29 @@ class Sealed(msgspec.Struct, frozen=True, tag="sealed"):
 
 
 class LegEnded(msgspec.Struct, frozen=True, tag="ended"):
-    """The leg's months are sealed: from `low` (included) to `high` (excluded) everything is held.
-
-    `why` says what let the walk end there.
-    """
+    """The months of the leg are sealed: everything from `low` (inclusive) to `high` (exclusive) is held."""
 
     leg: int
     low: Key
     high: Key
-    why: str
+    reason: str = field(name="why")
 
 
 class Unplaced(msgspec.Struct, frozen=True, tag="unplaced"):
-    """Elements of the history that have no readable time or id, as they came; `digests` tell them apart."""
+    """Elements of the history that have no readable key, as received. `digests` tell them apart."""
 
-    file: Held
+    file: Stored
     digests: tuple[str, ...]
 
 
 class Lost(msgspec.Struct, frozen=True, tag="lost"):
-    """A file that was found damaged and is needed no more: its content was fetched again, or there is a later one."""
+    """A damaged file that is no longer needed: it was fetched again, or a later revision replaces it."""
 
     path: str
 
 
-class MediaHeld(msgspec.Struct, frozen=True, tag="media"):
-    """A media body, by content."""
+class MediaStored(msgspec.Struct, frozen=True, tag="media"):
+    """The body of a media file is held."""
 
     id: str
     sha256: str
@@ -128,18 +130,18 @@ class MediaHeld(msgspec.Struct, frozen=True, tag="media"):
     mime_type: str | None = None
 
 
-class MediaPassed(msgspec.Struct, frozen=True, tag="passed"):
-    """A media body that was not wanted, being larger than asked for."""
+class MediaSkipped(msgspec.Struct, frozen=True, tag="passed"):
+    """The body of a media file was not fetched because it is larger than the run asked for."""
 
     id: str
     size: int | None
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """What could not be had: `what` (roster, history, media, message, user), which, why, and whether for good.
+    """Something could not be fetched. `what` is roster, history, media, message or user; `final` if a retry is useless.
 
-    A message was met by the leg `leg` and was sent at `ts`, where that can be read. A history failed when it was looked
-    at below `ts`, None: from its newest message.
+    For a message, `leg` is the leg that read it and `ts` its time, if that is readable. For a history, `ts` is the
+    upper bound that the run asked for, None for the newest message.
     """
 
     what: str
@@ -150,29 +152,29 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     leg: int = 0
 
 
-class Mended(msgspec.Struct, frozen=True, tag="mended"):
-    """What had failed is as it should be."""
+class Resolved(msgspec.Struct, frozen=True, tag="mended"):
+    """An earlier failure no longer applies."""
 
     what: str
     id: str
 
 
-class People(msgspec.Struct, frozen=True, tag="people"):
-    """Profiles, one a line; of several of one person the last counts."""
+class Profiles(msgspec.Struct, frozen=True, tag="people"):
+    """Profiles of the people `ids`, one a line. The latest profile of a person counts."""
 
-    file: Held
+    file: Stored
     ids: tuple[str, ...]
 
 
-class Met(msgspec.Struct, frozen=True, tag="met"):
-    """Users and media that messages or rosters speak of, each told once."""
+class Referenced(msgspec.Struct, frozen=True, tag="met"):
+    """Users and media that messages or the roster reference, each named once in a chain."""
 
     users: tuple[str, ...] = ()
     media: tuple[str, ...] = ()
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
-    """Everything that run asked for is held or listed as failed."""
+    """Everything that the run asked for is held or recorded as failed."""
 
     run: str
 
@@ -181,40 +183,43 @@ Op = (
     Details
     | Unlisted
     | Roster
-    | LegBegun
-    | Raw
-    | Walked
+    | LegStarted
+    | RawGroup
+    | WalkEnded
     | Sealed
     | LegEnded
     | Unplaced
     | Lost
-    | MediaHeld
-    | MediaPassed
+    | MediaStored
+    | MediaSkipped
     | Failed
-    | Mended
-    | People
-    | Met
+    | Resolved
+    | Profiles
+    | Referenced
     | Done
 )
-
-
-def files_of(ops: Iterable[Op]) -> list[Held]:
-    """The files that they name."""
-    return [op.file for op in ops if isinstance(op, Roster | Raw | Sealed | Unplaced | People) and op.file]
+"""What one commit can say."""
 
 
 class Commit(msgspec.Struct, frozen=True):
-    """One step of a conversation: what changed, and the digest of the step before it."""
+    """One step of a conversation: what changed, and which commit it follows."""
 
-    v: int
-    n: int
-    after: int
-    """The number of the step before it; 0 at the first."""
-    prev: str
-    """That step's digest; empty at the first."""
+    version: int = field(name="v")
+    number: int = field(name="n")
+    previous: int = field(name="after")
+    """The number of the commit before it, 0 for the first."""
+    previous_sha256: str = field(name="prev")
+    """The digest of that commit, empty for the first."""
     run: str
     at: float
+    """When it was made, in seconds since the epoch."""
     ops: tuple[Op, ...]
 
 
-read_commit = msgspec.json.Decoder(Commit).decode
+encode_commit = msgspec.json.Encoder().encode
+decode_commit = msgspec.json.Decoder(Commit).decode
+
+
+def files_named_by(ops: Iterable[Op]) -> list[Stored]:
+    """Return the files that operations name."""
+    return [op.file for op in ops if isinstance(op, Roster | RawGroup | Sealed | Unplaced | Profiles) and op.file]

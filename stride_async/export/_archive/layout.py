@@ -51,8 +51,8 @@ RUN_FILES: frozenset[RunFile] = frozenset((SETTINGS, PICKED, CALLS, FAILURES, HE
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _LONGEST_NAME = 150
-_DIGEST_DIGITS = 12
 # Digits of the content digest that a file name has.
+_DIGEST_DIGITS = 12
 _MEDIA = "media/sha256"
 _MEDIA_PARTS = "media/part"
 _COMMIT = re.compile(r"(\d{8})\.json", re.ASCII)

@@ -1,43 +1,46 @@
-"""An archive read back: conversations, messages, rosters, users and media, in constant memory."""
+"""Read an archive back: conversations, messages, rosters, users and media, in constant memory."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
+from os import PathLike
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import BinaryIO, Generic, TypeVar
 
 import attrs
 import msgspec
 
 from stride_async._errors import DecodeError
-from stride_async._models import Conversation, Key, Message, User
+from stride_async._models import Conversation, Message, User
 from stride_async._wire.convert import message_at, object_at, structure
-from stride_async.export._archive.chain import Chain, keyed, sealed_lines
-from stride_async.export._archive.commits import BEGINNING, HIGHEST, Held
-from stride_async.export._archive.files import Archive, DamagedArchive
-from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE, folder_name, media_path
-from stride_async.export._archive.months import Differences, digest_of, merged
+from stride_async.export._archive.archive import Archive
+from stride_async.export._archive.chain import Chain
+from stride_async.export._archive.commits import BEGINNING, HIGHEST, Stored
+from stride_async.export._archive.errors import DamagedArchive
+from stride_async.export._archive.files import open_file
+from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE, conversation_folder, media_path
+from stride_async.export._archive.months import Differences, Line, line_digest, merge, with_keys
 from stride_async.export._archive.state import Span, State
 
 T = TypeVar("T")
+# Items that an async loop reads from disk at a time.
 _BATCH = 256
-"""Items an async loop takes from the disk at once."""
 
 
-def read(archive: str | os.PathLike[str]) -> ArchiveReader:
-    """What an archive holds, as far as it is committed; nothing is asked of the service.
+def read(archive: str | PathLike[str]) -> ArchiveReader:
+    """Open an archive for reading. Only what is committed is read, and the service is not called.
 
     Raises:
-        ArchiveError: the folder is no archive, or of a later version.
+        NotAnArchive: The folder is not an archive.
+        NewerArchive: Its format is later than this version reads.
     """
     return ArchiveReader(Archive.open(archive))
 
 
 class Rows(Generic[T]):
-    """Items for a plain `for` or an `async for`; each loop begins anew."""
+    """Items for a plain `for` or an `async for`. Each loop starts from the first item."""
 
     def __init__(self, open_rows: Callable[[], Iterator[T]]) -> None:
         self._open = open_rows
@@ -54,7 +57,7 @@ class Rows(Generic[T]):
 
 @attrs.frozen(kw_only=True)
 class ArchivedRoster:
-    """Who was in a conversation when it was last exported."""
+    """The roster of a conversation when it was last exported."""
 
     user_ids: tuple[str, ...]
     taken_at: float
@@ -68,18 +71,27 @@ class ArchivedMedia:
     id: str
     conversation_id: str
     path: Path
-    """Where the body lies; bodies with the same content are one file."""
+    """Where the body is. Bodies with the same content are one file."""
     sha256: str
     size: int
+    """In bytes."""
     name: str | None
-    """As the service gives it; never use it as a path."""
+    """The name that the service has for it. Never use it as a path."""
     mime_type: str | None
+
+    def open(self) -> BinaryIO:
+        """Open the body for reading, as a binary file to be closed.
+
+        Raises:
+            DamagedArchive: The body is missing.
+        """
+        return open_file(self.path, str(self.path))
 
 
 class ArchiveReader:
-    """One site as an archive holds it. It opens nothing that would have to be closed.
+    """One site as an archive holds it. Nothing stays open, so nothing has to be closed.
 
-    A loop over it raises `DamagedArchive` where a file is missing or not what its commit says.
+    A loop over its items raises `DamagedArchive` when a file is missing or does not match its commit.
     """
 
     def __init__(self, archive: Archive) -> None:
@@ -87,13 +99,13 @@ class ArchiveReader:
 
     @property
     def cloud_id(self) -> str:
-        """The site's id."""
+        """The id of the site."""
         return self._archive.cloud_id
 
     def conversations(self, *, on_undecodable: Callable[[DecodeError], None] | None = None) -> Rows[Conversation]:
-        """Every conversation, as the service last listed it.
+        """Return all conversations, as the service last listed them.
 
-        One that cannot be decoded is given to `on_undecodable`; without it, the `DecodeError` is raised.
+        One that cannot be decoded is passed to `on_undecodable` as a `DecodeError`, which is raised without it.
         """
 
         def rows() -> Iterator[Conversation]:
@@ -110,9 +122,9 @@ class ArchiveReader:
     def messages(
         self, conversation_id: str, *, on_undecodable: Callable[[DecodeError], None] | None = None
     ) -> Rows[Message]:
-        """A conversation's messages, oldest first; none for a conversation that is not held.
+        """Return the messages of a conversation, oldest first. A conversation that is not held has none.
 
-        A message that cannot be decoded is given to `on_undecodable`; without it, the `DecodeError` is raised.
+        A message that cannot be decoded is passed to `on_undecodable` as a `DecodeError`, which is raised without it.
         """
 
         def rows() -> Iterator[Message]:
@@ -127,24 +139,24 @@ class ArchiveReader:
         return Rows(rows)
 
     def raw_messages(self, conversation_id: str) -> Rows[bytes]:
-        """A conversation's messages as the service sent them, oldest first, those that cannot be decoded among them.
+        """Return the messages of a conversation as JSON, as the service sent them, oldest first.
 
-        What has no readable time or id comes last.
+        Messages that cannot be decoded are included. Elements without a readable time and id come last.
         """
-        folder = f"{CONVERSATIONS}/{folder_name(conversation_id)}"
+        folder = conversation_folder(conversation_id)
 
         def rows() -> Iterator[bytes]:
             chain = self._chain(folder)
-            given = BEGINNING
+            last = BEGINNING
             while True:
                 try:
                     for key, line in _messages_of(self._archive, chain.state):
-                        if key > given:
-                            given = key
+                        if key > last:
+                            last = key
                             yield line
                     yield from _unplaced(self._archive, chain.state)
                 except DamagedArchive:
-                    # An export that goes on meanwhile removes what its newest commit needs no more.
+                    # An export that runs at the same time removes files that its newest commit no longer needs.
                     before, chain = chain, self._chain(folder)
                     if chain.head == before.head:
                         raise
@@ -154,88 +166,83 @@ class ArchiveReader:
         return Rows(rows)
 
     def roster(self, conversation_id: str) -> ArchivedRoster | None:
-        """Who was in a conversation; None where the roster could not be had."""
-        roster = self._chain(f"{CONVERSATIONS}/{folder_name(conversation_id)}").state.roster
+        """Return the roster of a conversation, None if it is not held."""
+        roster = self._chain(conversation_folder(conversation_id)).state.roster
         if roster is None:
             return None
-        return ArchivedRoster(user_ids=people_in(self._archive, roster.file), taken_at=roster.taken_at)
+        return ArchivedRoster(user_ids=roster_in(self._archive, roster.file), taken_at=roster.taken_at)
 
     def users(self) -> Rows[User]:
-        """Everybody met in rosters, messages and mentions whom the service told of."""
+        """Return the profiles of everyone in rosters, messages and mentions whom the service knows."""
         return Rows(self._users)
 
     def media(self) -> Rows[ArchivedMedia]:
-        """Every file with a body, by conversation."""
+        """Return all files whose body is held, by conversation."""
         return Rows(self._media)
 
     def _chain(self, folder: str) -> Chain:
         chain = Chain(self._archive, folder)
-        chain.must_be_sound()
+        chain.require_sound()
         return chain
 
     def _states(self) -> Iterator[State]:
-        for name in self._archive.folders(CONVERSATIONS):
+        for name in self._archive.files.list(CONVERSATIONS).folders:
             state = self._chain(f"{CONVERSATIONS}/{name}").state
             if state.details is not None:
                 yield state
 
     def _users(self) -> Iterator[User]:
-        given: set[str] = set()
-        for some in reversed(self._chain(PEOPLE).state.people):  # Of several profiles of one person the last counts.
-            for line in self._archive.checked_lines(some.file.path, some.file.sha256):
+        seen: set[str] = set()
+        for group in reversed(self._chain(PEOPLE).state.profiles):  # The latest profile of a person counts.
+            for line in self._archive.checked_lines(group.file):
                 user = object_at(line, User)
-                if user.id not in given:
-                    given.add(user.id)
+                if user.id not in seen:
+                    seen.add(user.id)
                     yield user
 
     def _media(self) -> Iterator[ArchivedMedia]:
         for state in self._states():
             assert state.details is not None
-            for id, held in sorted(state.media.items()):
+            for id, media in sorted(state.media.items()):
                 yield ArchivedMedia(
                     id=id,
                     conversation_id=str(state.details["id"]),
-                    path=self._archive.root / media_path(held.sha256),
-                    sha256=held.sha256,
-                    size=held.size,
-                    name=held.name,
-                    mime_type=held.mime_type,
+                    path=self._archive.files.root / media_path(media.sha256),
+                    sha256=media.sha256,
+                    size=media.size,
+                    name=media.name,
+                    mime_type=media.mime_type,
                 )
 
 
-def _messages_of(archive: Archive, state: State) -> Iterator[tuple[Key, bytes]]:
-    """Everything held of a conversation in order: sealed months, and above them the pages of a walk under way."""
-    sealed = (row for month in sorted(state.months) for row in sealed_lines(archive, state, month))
-    if state.leg is None or not state.raws:
+def _messages_of(archive: Archive, state: State) -> Iterator[Line]:
+    """Yield all messages held, in order: the sealed months, with the pages of a leg under way merged into them."""
+    sealed = (line for month in sorted(state.months) for line in archive.messages(state.months[month].file))
+    if state.leg is None or not state.raw_groups:
         return sealed
-    walked = Span(state.raws[-1].low, state.leg.upper or HIGHEST)
-    return keyed(merged(sealed, keyed(_walked(archive, state)), walked, Differences()))
-
-
-def _walked(archive: Archive, state: State) -> Iterator[bytes]:
-    """Raw groups lie newest first, their messages oldest first."""
-    for raw in reversed(state.raws):
-        yield from archive.checked_lines(raw.file.path, raw.file.sha256)
+    read = (line for raw in reversed(state.raw_groups) for line in archive.messages(raw.file))
+    span = Span(state.raw_groups[-1].low, state.leg.upper or HIGHEST)
+    return with_keys(merge(sealed, read, span, Differences()))
 
 
 def _unplaced(archive: Archive, state: State) -> Iterator[bytes]:
-    """What came without a readable time or id, and did not come right later; each once."""
-    given = set(state.unplaced_mended)
+    """Yield elements without a readable key, each once, except those that were valid messages later."""
+    seen = set(state.resolved_unplaced)
     for file in state.unplaced:
-        for line in archive.checked_lines(file.path, file.sha256):
-            if (digest := digest_of(line).hex()) not in given:
-                given.add(digest)
+        for line in archive.checked_lines(file):
+            if (digest := line_digest(line).hex()) not in seen:
+                seen.add(digest)
                 yield line
 
 
-def people_in(archive: Archive, file: Held) -> tuple[str, ...]:
-    """The user ids of a roster.
+def roster_in(archive: Archive, file: Stored) -> tuple[str, ...]:
+    """Return the user ids in a file.
 
     Raises:
-        DamagedArchive: the file is missing or no roster.
+        DamagedArchive: It is missing or is not a roster.
     """
     try:
-        lines = archive.checked_lines(file.path, file.sha256)
+        lines = archive.checked_lines(file)
         return tuple(id for line in lines for id in msgspec.json.decode(line, type=list[str]))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DamagedArchive(f"{file.path} is no roster: {error}") from error
+        raise DamagedArchive(f"{file.path} is not a roster: {error}") from error

@@ -1,1 +1,1 @@
-"""Brings a site into an archive."""
+"""Fetching a site into an archive."""

@@ -1,195 +1,175 @@
-"""What a walk has brought and nobody has written yet: pages, in order, and what was met beside messages. Pure."""
+"""What a leg has read and not yet written: pages in order, and what was found in them. Pure.
+
+Each page is added, and then either kept or dropped. Pages arrive newest first and are turned around, so that every page
+is sorted by key, oldest first.
+"""
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 
 import attrs
-import msgspec
 
 from stride_async._errors import DecodeError
 from stride_async._models import Key, Message, key_of
 from stride_async._wire.convert import key_at, undecodable
 from stride_async.export._archive.commits import Failed
-from stride_async.export._archive.months import digest_of, end_of_month, month_of
-from stride_async.export._archive.state import can_be_placed
-from stride_async.export._fetch.references import add_met
+from stride_async.export._archive.months import Line, Stretch, as_line, line_digest
+from stride_async.export._archive.state import is_storable
+from stride_async.export._fetch.references import add_references
 
-Line = tuple[Key, bytes]
-Stretch = tuple[Sequence[int], list[bytes]]
-"""When messages were sent, and their lines, oldest first."""
-_FIRST = itemgetter(0)
-
-
-def line_of(raw: bytes) -> bytes:
-    """A message as one line: the service's own bytes, white space between tokens aside where it breaks lines."""
-    if b"\n" not in raw and b"\r" not in raw:
-        return raw
-    try:
-        return msgspec.json.format(raw, indent=-1)
-    except (msgspec.DecodeError, RecursionError):
-        return raw.replace(b"\r", b" ").replace(b"\n", b" ")  # Line breaks stand between tokens only.
-
-
-def by_month(stretches: Iterable[Stretch]) -> Iterator[tuple[str, list[bytes]]]:
-    """The same lines, cut where a month ends."""
-    for times, lines in stretches:
-        at = 0
-        while at < len(times):
-            month = month_of(times[at])
-            end = bisect_left(times, end_of_month(month), at)
-            yield month, lines[at:end]
-            at = end
+_ts_of = itemgetter(0)
 
 
 @attrs.frozen
-class Page:
-    """Messages that follow each other, oldest first."""
+class BufferedPage:
+    """Consecutive messages, oldest first."""
 
+    # The lines of all messages, each with its line break, as one piece of memory: one for each would fragment it.
     block: bytes
-    """A line each, with its line break. One piece of memory: a piece for each message would leave holes."""
     times: array[int]
     low: Key
     high: Key
 
     @classmethod
-    def of(cls, keys: Sequence[Key], block: bytes) -> Page:
-        """Of lines with these keys."""
-        return cls(block, array("q", map(_FIRST, keys)), keys[0], keys[-1])
+    def of(cls, keys: Sequence[Key], block: bytes) -> BufferedPage:
+        """Make a page of lines that have these keys."""
+        return cls(block, array("q", map(_ts_of, keys)), keys[0], keys[-1])
 
 
 @attrs.define
-class Pages:
-    """What a leg brought that is not yet written."""
+class LegBuffer:
+    """The pages of a leg that are not written yet."""
 
     leg: int
     floor: Key
-    """The least key asked for."""
+    """The lowest key that is asked for."""
     top: Key | None
     """The newest message of the leg, written or not."""
     low: Key | None
-    """Everything from here to the leg's upper end came; None at the newest end."""
+    """Everything from here to the upper end of the leg was read; None before the first page."""
     written_to: Key | None
-    """The same of what is written."""
-    pages: list[Page] = attrs.field(factory=list)
+    """Everything from here to the upper end of the leg is written."""
+    pages: list[BufferedPage] = attrs.field(factory=list)
     """Newest first."""
     users: set[str] = attrs.field(factory=set)
     media: set[str] = attrs.field(factory=set)
-    odd: list[Failed] = attrs.field(factory=list)
-    """What was no message."""
+    undecodable: list[Failed] = attrs.field(factory=list)
     unplaced: dict[str, bytes] = attrs.field(factory=dict)
-    """What had not even a key, by digest."""
+    """Elements without a readable key, by digest."""
+    # The page that is being added: keys and lines of its messages, and the undecodable ones that have a key.
     _keys: list[Key] = attrs.field(factory=list)
-    """Of the page that is being taken, oldest first."""
     _lines: list[bytes] = attrs.field(factory=list)
     _block: bytes = b""
-    _odd_lines: dict[Key, bytes] = attrs.field(factory=dict)
-    _odd_before: int = 0
-    """How many odd ones there were before this page."""
+    _undecodable_lines: dict[Key, bytes] = attrs.field(factory=dict)
+    _undecodable_before: int = 0
 
     def add(self, messages: Sequence[Message]) -> Key | None:
-        """A page's messages; gives the least key of what of the page has its place, None for nothing."""
-        ordered = list(reversed(messages))  # They come newest first.
+        """Add the messages of a page. Return its lowest key, None if nothing of the page has a key that was asked for.
+
+        Undecodable elements of the page are added before, with `add_undecodable`.
+        """
+        ordered = list(reversed(messages))
         keys = list(map(key_of, ordered))
         if keys != sorted(keys):
             ordered.sort(key=key_of)
             keys.sort()
-        if keys and not (can_be_placed(keys[0]) and can_be_placed(keys[-1])):
-            ordered = self._placed(ordered)
+        if keys and not (is_storable(keys[0]) and is_storable(keys[-1])):
+            ordered = self._storable(ordered)
             keys = list(map(key_of, ordered))
         if keys and (keys[0] < self.floor or (self.low is not None and keys[-1] >= self.low)):
-            # What lies below was not asked for; what lies above came already.
+            # A page that is requested by time may have messages beyond either end.
             ordered = [message for message in ordered if self._is_new(key_of(message))]
             keys = list(map(key_of, ordered))
         lines = [message.raw for message in ordered]
         block = b"\n".join(lines)
         if b"\r" in block or block.count(b"\n") >= max(len(lines), 1):
-            lines = list(map(line_of, lines))
+            lines = list(map(as_line, lines))
             block = b"\n".join(lines)
-        add_met(ordered, block, self.users, self.media)
+        add_references(ordered, block, self.users, self.media)
         self._keys, self._lines, self._block = keys, lines, block + b"\n"
-        if self._odd_lines:
-            self._mix()
+        if self._undecodable_lines:
+            self._merge_undecodable()
         return self._keys[0] if self._keys else None
 
-    def _is_new(self, key: Key) -> bool:
-        return self.floor <= key and (self.low is None or key < self.low)
-
-    def _placed(self, messages: Iterable[Message]) -> list[Message]:
-        """Those that have a place; the others count as odd."""
-        placed = []
-        for message in messages:
-            if can_be_placed(key_of(message)):
-                placed.append(message)
-            else:
-                self.add_undecodable(undecodable("$.ts", message.raw, "the time is before 1678 or after 2261"))
-        return placed
-
     def add_undecodable(self, error: DecodeError) -> None:
-        """An element that is no message, told before its page's messages: kept by its key if it has one, else apart."""
-        key, line = key_at(error.raw), line_of(error.raw)
-        if key is not None and not can_be_placed(key):
+        """Add an element that is not a message: in its place if it has a readable key, else apart."""
+        key, line = key_at(error.raw), as_line(error.raw)
+        if key is not None and not is_storable(key):
             key = None
         if key is None:
-            id, ts = digest_of(line).hex(), None
+            id, ts = line_digest(line).hex(), None
             self.unplaced[id] = line
         elif self._is_new(key):
             ts, id = key
-            self._odd_lines[key] = line
+            self._undecodable_lines[key] = line
         else:
             return
-        self.odd.append(Failed("message", id, str(error), final=True, ts=ts, leg=self.leg))
-
-    def _mix(self) -> None:
-        """The odd ones take their places; where one came beside a good one, the good one counts."""
-        lines = sorted((self._odd_lines | dict(self.lines())).items())
-        self._keys, self._lines = [key for key, _ in lines], [line for _, line in lines]
-        self._block = b"\n".join(self._lines) + b"\n"
+        self.undecodable.append(Failed("message", id, str(error), final=True, ts=ts, leg=self.leg))
 
     def lines(self) -> list[Line]:
-        """The page that is being taken."""
+        """Return the page that is being added."""
         return list(zip(self._keys, self._lines, strict=True))
 
-    def end_page(self) -> None:
-        """It is part of what came."""
-        page = Page.of(self._keys, self._block)
+    def keep_page(self) -> None:
+        """Keep the page: it becomes part of what the leg has read."""
+        page = BufferedPage.of(self._keys, self._block)
         self.pages.append(page)
         self.low = page.low
         self.top = max(self.top or page.high, page.high)
         self._forget_page()
 
     def drop_page(self) -> None:
-        """All of it that has a place is held already."""
-        self.odd[self._odd_before :] = [odd for odd in self.odd[self._odd_before :] if odd.ts is None]
+        """Drop the page, because its messages are held already. Elements without a key stay."""
+        before = self._undecodable_before
+        self.undecodable[before:] = [failed for failed in self.undecodable[before:] if failed.ts is None]
         self._forget_page()
 
-    def _forget_page(self) -> None:
-        self._keys, self._lines, self._block = [], [], b""
-        self._odd_lines.clear()
-        self._odd_before = len(self.odd)
-
     def clear(self) -> None:
-        """Everything is written."""
+        """Forget everything, because it is written."""
         self.pages.clear()
-        self.odd.clear()
+        self.undecodable.clear()
         self.unplaced.clear()
         self.users, self.media = set(), set()
         self.written_to = self.low
-        self._odd_before = 0
+        self._undecodable_before = 0
 
     @property
     def rows(self) -> int:
-        """Messages that are not written."""
+        """The number of messages kept."""
         return sum(len(page.times) for page in self.pages)
 
     def blocks(self) -> list[bytes]:
-        """Lines of all pages, oldest first."""
+        """Return the lines of all pages, oldest first."""
         return [page.block for page in reversed(self.pages)]
 
     def stretches(self) -> Iterator[Stretch]:
-        """All pages, oldest first."""
+        """Yield the times and lines of all pages, oldest first."""
         for page in reversed(self.pages):
             yield page.times, page.block[:-1].split(b"\n")
+
+    def _is_new(self, key: Key) -> bool:
+        return self.floor <= key and (self.low is None or key < self.low)
+
+    def _storable(self, messages: Iterable[Message]) -> list[Message]:
+        """Return the messages whose time can be stored; the others count as undecodable."""
+        storable = []
+        for message in messages:
+            if is_storable(key_of(message)):
+                storable.append(message)
+            else:
+                self.add_undecodable(undecodable("$.ts", message.raw, "the time is before 1678 or after 2261"))
+        return storable
+
+    def _merge_undecodable(self) -> None:
+        """Put undecodable elements in their places. A message with the same key replaces one."""
+        lines = sorted((self._undecodable_lines | dict(self.lines())).items())
+        self._keys, self._lines = [key for key, _ in lines], [line for _, line in lines]
+        self._block = b"\n".join(self._lines) + b"\n"
+
+    def _forget_page(self) -> None:
+        self._keys, self._lines, self._block = [], [], b""
+        self._undecodable_lines.clear()
+        self._undecodable_before = len(self.undecodable)

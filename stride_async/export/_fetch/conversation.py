@@ -1,241 +1,217 @@
-"""One conversation of a run: details, roster, history, media, in this order."""
+"""Export one conversation: its details, roster, history and media, in this order."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
+import attrs
 import msgspec
 
-from stride_async._client import StrideClient
 from stride_async._errors import StrideError
 from stride_async._moments import to_nanoseconds
-from stride_async.export._archive.chain import Chain
+from stride_async.export._archive.chain import CommitConflict
 from stride_async.export._archive.commits import (
     BEGINNING,
     HIGHEST,
     Details,
     Done,
-    Failed,
-    Held,
-    MediaHeld,
-    MediaPassed,
-    Met,
+    MediaSkipped,
+    MediaStored,
     Op,
+    Referenced,
     Roster,
 )
-from stride_async.export._archive.files import Archive
-from stride_async.export._archive.layout import CONVERSATIONS, folder_name
+from stride_async.export._archive.errors import DamagedArchive
+from stride_async.export._archive.layout import conversation_folder, folder_name, roster_stem
 from stride_async.export._archive.state import State
 from stride_async.export._events import ExportEvent, MediaFetched, PagesFetched
 from stride_async.export._fetch.history import HistoryExport
-from stride_async.export._fetch.plan import Window, next_leg
-from stride_async.export._fetch.workers import each
-from stride_async.export._options import ExportOptions
+from stride_async.export._fetch.job import Job
+from stride_async.export._fetch.leg_writer import LegWriter
+from stride_async.export._fetch.plan import Bounds
+from stride_async.export._fetch.workers import for_each
 
 MEDIA_AT_ONCE = 4
-"""Media bodies fetched at once for one conversation."""
+"""Media bodies of one conversation that are downloaded at the same time."""
 
 
-class Surroundings(Protocol):
-    """What a conversation needs of its run."""
+@attrs.frozen
+class PeopleFound:
+    """People who are referenced in a conversation, so that their profiles can be fetched."""
 
-    id: str
-    archive: Archive
-    client: StrideClient
-    options: ExportOptions
-    at_once: int
-    """Conversations that are worked on side by side."""
-    fresh_from: float
-    """What this run finished since then is not looked at again; seconds since the epoch."""
+    ids: Sequence[str]
 
-    def was_left(self, conversation_id: str, state: State) -> bool:
-        """Whether a run should have had a conversation whole, and did not, and no later one had."""
 
-    async def tell(self, event: ExportEvent) -> None:
-        """Pass an event on; waits while nobody takes them."""
+Report = Callable[[ExportEvent | PeopleFound], Awaitable[None]]
+"""Takes what happens in a conversation. Waits while no one takes the events."""
 
-    def meet(self, user_ids: Iterable[str]) -> None:
-        """These people are spoken of."""
 
-    async def failed(self, conversation_id: str, what: str, id: str, error: StrideError) -> Failed:
-        """What a failure is written down as.
+@attrs.frozen
+class Outcome:
+    """The result of exporting one conversation: what is committed, and how its messages differ from the last run."""
 
-        Raises:
-            StrideError: the run is to end here.
-        """
+    state: State
+    head: tuple[int, str]
+    new: int = 0
+    changed: int = 0
+    gone: int = 0
 
 
 class ConversationExport:
-    """Brings one conversation up to date; what cannot be had is noted in its commits and the rest goes on."""
+    """Brings one conversation up to date. What cannot be fetched is recorded in its commits, and the rest goes on."""
 
-    def __init__(self, run: Surroundings, listed: dict[str, Any]) -> None:
-        self.new = self.changed = self.gone = 0
-        self._run = run
+    def __init__(self, job: Job, listed: dict[str, Any], report: Report) -> None:
+        self._job = job
+        self._archive = job.archive
         self._listed = listed
         self._id: str = listed["id"]
-        self.folder = f"{CONVERSATIONS}/{folder_name(self._id)}"
-        self._room = run.client.conversation(self._id)
+        self._folder = conversation_folder(self._id)
+        self._room = job.client.conversation(self._id)
+        self._report = report
         self._only_failed = False
+        # Operations for the next commit.
         self._pending: list[Op] = []
-        """Goes into the next commit."""
-        self._one_commit = asyncio.Lock()
-        """Media come side by side, commits one after the other."""
+        # Media bodies arrive at the same time, commits are made one after another.
+        self._commit_lock = asyncio.Lock()
 
-    async def work(self) -> Chain:
-        """All that the run asks for; gives what is committed then.
+    async def run(self) -> Outcome:
+        """Fetch and commit everything that the job asks for.
 
         Raises:
-            Overtaken: somebody else works on it, too.
-            DamagedArchive: what is committed cannot be built on.
+            CommitConflict: Another export has committed to this conversation; it is to be exported again.
+            DamagedArchive: The conversation cannot be updated because a file is damaged.
+            StrideError: The run ends with this error.
         """
-        run = self._run
-        chain = self._chain = await self._run.archive.whole(partial(Chain, run.archive, self.folder))
-        chain.must_be_sound()
-        state = chain.state
-        if run.options.retry_failed and not run.was_left(self._id, state):
-            self._only_failed = True
-        if not (self._is_fresh(state) or (self._only_failed and not state.failed)):
-            if state.details != self._listed or not state.listed:
-                self._pending.append(Details(self._listed))
-            await self._take_roster()
-            await self._take_history()
-            await self._take_media()
-            lost = await run.archive.whole(chain.lost_files) if run.options.rescan == "all" else []
-            await self._commit([*lost, Done(run.id)])
-        return chain
+        chain = self._chain = await self._archive.open_chain(self._folder)
+        try:
+            return await self._export()
+        except DamagedArchive as error:
+            if not chain.has_conflict():
+                raise
+            # The other export has deleted files that its newest commit no longer needs.
+            raise CommitConflict(f"{self._folder}: another writer committed") from error
 
-    def _is_fresh(self, state: State) -> bool:
-        """Whether this very run, which was interrupted and goes on, is through with it, and nothing failed for now."""
-        run = self._run
-        through = state.done == run.id and state.updated_at >= run.fresh_from
-        return through and all(failed.final for failed in state.failed.values())
+    async def _export(self) -> Outcome:
+        job, state = self._job, self._chain.state
+        unfinished_in = job.unfinished.get(folder_name(self._id), "")
+        self._only_failed = job.options.retry_failed and state.leg is None and unfinished_in <= (state.done_by or "")
+        if self._is_fresh() or (self._only_failed and not state.failed):
+            return Outcome(state, self._chain.head)
+        if state.details != self._listed or not state.listed:
+            self._pending.append(Details(self._listed))
+        await self._fetch_roster()
+        writer = await self._fetch_history()
+        await self._fetch_media()
+        lost = await self._archive.run(self._chain.lost_files) if job.options.rescan == "all" else []
+        await self._commit([*lost, Done(job.run)])
+        return Outcome(state, self._chain.head, writer.new, writer.changed, writer.gone)
 
-    def chain_moved(self) -> bool:
-        """Whether somebody else has committed since."""
-        return self._chain.is_overtaken()
+    def _is_fresh(self) -> bool:
+        """Return whether this run, which was interrupted and continues, has just completed the conversation."""
+        state = self._chain.state
+        is_done = state.done_by == self._job.run and state.updated_at >= self._job.fresh_from
+        return is_done and all(failed.final for failed in state.failed.values())
 
     async def _commit(self, ops: Sequence[Op]) -> None:
-        async with self._one_commit:
-            await self._run.archive.whole(partial(self._commit_now, ops))
+        async with self._commit_lock:
+            await self._archive.run(self._commit_now, ops)
 
     def _commit_now(self, ops: Sequence[Op]) -> None:
-        pending = self._pending.copy()  # Media that come side by side add to it meanwhile.
-        self._chain.commit(self._run.id, [*pending, *ops])
+        pending = self._pending.copy()  # Media that fail meanwhile add to it.
+        self._chain.commit(self._job.run, [*pending, *ops])
         del self._pending[: len(pending)]
 
-    async def _failed(self, what: str, id: str, error: StrideError) -> None:
-        self._pending.append(await self._run.failed(self._id, what, id, error))
+    async def _add_failure(self, what: str, id: str, error: StrideError) -> None:
+        self._pending.append(await self._job.failure(self._id, what, id, error))
 
-    async def _take_roster(self) -> None:
-        run, state = self._run, self._chain.state
+    async def _fetch_roster(self) -> None:
+        state = self._chain.state
         if self._only_failed and ("roster", "") not in state.failed:
             return
         taken_at = time.time()
         try:
             people = await self._room.roster().collect(limit=None)
         except StrideError as error:
-            await self._failed("roster", "", error)
+            await self._add_failure("roster", "", error)
             return
-        line = msgspec.json.encode(people)
-        stored = await self._run.archive.whole(
-            partial(self._run.archive.stage_lines, f"{self.folder}/roster", "r", [line])
-        )
-        self._pending.append(Roster(Held(stored.path, stored.sha256, stored.rows, stored.packed), taken_at))
-        run.meet(people)
-        if new := set(people) - state.users:
-            self._pending.append(Met(tuple(sorted(new))))
+        stored = await self._archive.stage_lines(roster_stem(self._folder), [msgspec.json.encode(people)])
+        self._pending.append(Roster(stored, taken_at))
+        await self._report(PeopleFound(people))
+        if new := set(people) - state.referenced_users:
+            self._pending.append(Referenced(tuple(sorted(new))))
 
-    async def _take_history(self) -> None:
-        run, state, options = self._run, self._chain.state, self._run.options
+    async def _fetch_history(self) -> LegWriter:
+        job, state, rescan = self._job, self._chain.state, self._rescan_to()
+        writer = LegWriter(self._archive.archive, self._folder, state, self._commit_now, rescan=rescan)
         if self._only_failed and ("history", "") not in state.failed and not state.failed_messages():
-            return
-        history = HistoryExport(
-            run.archive,
-            self.folder,
-            state,
-            self._room,
-            self._commit_now,
-            rescan=self._rescan_to(),
-            fail_fast=options.fail_fast,
-            at_once=run.at_once,
-        )
-        await self._run.archive.whole(history.tidy)
-        window = Window(_nanoseconds(options.since), _nanoseconds(options.until))
-        looked = state.looked == run.id and state.done != run.id
+            return writer
+        bounds = Bounds(_storable(job.options.since), _storable(job.options.until))
+        history = HistoryExport(job, self._room, writer, state, bounds, self._report_page, rescan=rescan)
         try:
-            while True:
-                leg = next_leg(state, window, looked=looked)
-                # A leg that an earlier run left open is walked to its end first; then the newest are looked at.
-                if state.leg is None and leg is None:
-                    break
-                looked = looked or state.leg is None
-                await history.walk(leg.upper if leg is not None else None, window, self._tell_page)
+            await history.run(newest_read=state.newest_read_by == job.run and state.done_by != job.run)
         except StrideError as error:
-            failed = await run.failed(self._id, "history", "", error)
-            self._pending.append(msgspec.structs.replace(failed, ts=window.until))
-        finally:
-            self.new, self.changed, self.gone = history.new, history.changed, history.gone
+            failed = await job.failure(self._id, "history", "", error)
+            self._pending.append(msgspec.structs.replace(failed, ts=bounds.until))
+        return writer
 
-    async def _tell_page(self, messages: int, size: int) -> None:
-        await self._run.tell(PagesFetched(self._id, messages, size))
+    async def _report_page(self, messages: int, size_bytes: int) -> None:
+        await self._report(PagesFetched(self._id, messages, size_bytes))
 
     def _rescan_to(self) -> int | None:
-        """The moment down to which nothing that is held is trusted."""
-        rescan, odd = self._run.options.rescan, self._chain.state.failed_messages()
-        if rescan == "all" or (self._only_failed and any(message.ts is None for message in odd)):
+        """Return the time, in nanoseconds, down to which messages are read again although they are held."""
+        rescan, undecodable = self._job.options.rescan, self._chain.state.failed_messages()
+        if rescan == "all" or (self._only_failed and any(failed.ts is None for failed in undecodable)):
             return BEGINNING[0]
         if self._only_failed:
-            return min((message.ts for message in odd if message.ts is not None), default=None)
-        return None if rescan is None else _nanoseconds(datetime.now(UTC) - rescan)
+            return min((failed.ts for failed in undecodable if failed.ts is not None), default=None)
+        return None if rescan is None else _storable(datetime.now(UTC) - rescan)
 
-    async def _take_media(self) -> None:
-        if self._run.options.media != "none":
-            await each(await self._run.archive.whole(self._missing_media), self._take_body, MEDIA_AT_ONCE)
+    async def _fetch_media(self) -> None:
+        if self._job.options.media != "none":
+            await for_each(await self._archive.run(self._missing_media), self._fetch_body, MEDIA_AT_ONCE)
 
     def _missing_media(self) -> list[str]:
-        """Media that are wanted and not there, or not whole."""
-        state, archive = self._chain.state, self._run.archive
-        read = self._run.options.rescan == "all"
-        held = (media for media in state.media.values() if archive.has_media(media.sha256, media.size, read=read))
-        return [id for id in sorted(state.media_met.difference(media.id for media in held)) if self._wants(id)]
+        """Return the media that are wanted and not held, or not complete."""
+        state, archive = self._chain.state, self._archive.archive
+        read = self._job.options.rescan == "all"
+        held = (media.id for media in state.media.values() if archive.has_media(media.sha256, media.size, read=read))
+        return [id for id in sorted(state.referenced_media.difference(held)) if self._is_wanted(id)]
 
-    def _wants(self, id: str) -> bool:
-        state, options = self._chain.state, self._run.options
+    def _is_wanted(self, id: str) -> bool:
+        state, options = self._chain.state, self._job.options
         failed = state.failed.get(("media", id))
         if failed is not None:
             return options.retry_failed or not failed.final
         if self._only_failed:
             return False
-        if id in state.media_passed and isinstance(options.media, int):
-            size = state.media_passed[id]
+        if id in state.skipped_media and isinstance(options.media, int):
+            size = state.skipped_media[id]
             return size is not None and size <= options.media
         return True
 
-    async def _take_body(self, id: str) -> None:
-        run, most = self._run, self._run.options.media
-        part = run.archive.part_of_media(self._id, id)
+    async def _fetch_body(self, id: str) -> None:
+        part = await self._archive.run(self._archive.archive.media_part, self._id, id)
+        most = self._job.options.media
         try:
             if isinstance(most, int):
                 async with self._room.open_media(id) as body:
                     size = body.size
                 if size is None or size > most:
-                    self._pending.append(MediaPassed(id, size))
+                    self._pending.append(MediaSkipped(id, size))
                     return
             got = await self._room.download(id, part)
         except StrideError as error:
-            await self._failed("media", id, error)
+            await self._add_failure("media", id, error)
             return
-        await self._run.archive.whole(partial(run.archive.adopt_media, part, got.sha256))
-        await self._commit([MediaHeld(id, got.sha256, got.size, got.name, got.content_type)])
-        await run.tell(MediaFetched(self._id, id, got.size))
+        await self._archive.adopt_media(part, got.sha256)
+        await self._commit([MediaStored(id, got.sha256, got.size, got.name, got.content_type)])
+        await self._report(MediaFetched(self._id, id, got.size))
 
 
-def _nanoseconds(moment: datetime | None) -> int | None:
-    if moment is None:
-        return None
-    return min(max(to_nanoseconds(moment), BEGINNING[0]), HIGHEST[0] - 1)
+def _storable(moment: datetime | None) -> int | None:
+    """Return a moment in nanoseconds, moved into the range that commits can store."""
+    return None if moment is None else min(max(to_nanoseconds(moment), BEGINNING[0]), HIGHEST[0] - 1)

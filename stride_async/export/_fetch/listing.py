@@ -1,4 +1,4 @@
-"""The conversations of a site, and those of them that are meant."""
+"""The conversations that the service lists, and those of them that are selected."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stride_async.export._selection import Selection
 
 
 class NothingSelected(Exception):
-    """No conversation is meant by the selectors; `nearest` are names that look like them."""
+    """No conversation matches the selectors. `nearest` has the names that are most similar to them."""
 
     def __init__(self, message: str, nearest: list[str]) -> None:
         super().__init__(message)
@@ -23,64 +23,59 @@ class NothingSelected(Exception):
 
 
 @attrs.frozen
-class Site:
-    """What the service lists."""
+class Listing:
+    """All conversations of a site."""
 
     conversations: dict[str, dict[str, Any]]
-    """As listed, by id."""
-    odd: list[Failure]
-    """What of it is no conversation."""
+    """Each as the service listed it, by id."""
+    failures: list[Failure]
+    """The elements of the list that cannot be decoded."""
 
 
-async def chosen(client: StrideClient, selection: Selection) -> list[dict[str, Any]]:
-    """The conversations that are meant, each as the service listed it.
+async def list_site(client: StrideClient, *, fail_fast: bool = False) -> Listing:
+    """Return every conversation that the service lists.
 
-    Raises:
-        NothingSelected: there are none.
+    One that cannot be decoded is kept as received and is a failure; with `fail_fast` its `DecodeError` is raised.
     """
-    return meant((await listed(client)).conversations, selection)
+    listing = Listing({}, [])
 
-
-async def listed(client: StrideClient, *, fail_fast: bool = False) -> Site:
-    """Every conversation the service tells of; those that cannot be decoded are taken as they are, or raised."""
-    site = Site({}, [])
-
-    def odd(error: DecodeError) -> None:
+    def add_failure(error: DecodeError) -> None:
         raw = msgspec.json.decode(error.raw)
         id = raw.get("id") if isinstance(raw, dict) else None
         if isinstance(id, str):
-            site.odd.append(
-                Failure(id, "conversation", "", str(error), "it is kept as it came, and so are its messages")
-            )
+            hint = "it is stored as received, and its messages are exported"
+            listing.failures.append(Failure(id, "conversation", "", str(error), hint))
         else:
-            site.odd.append(Failure("", "conversation", "", str(error), "it has no id to ask for"))
+            hint = "it has no id, so it cannot be exported"
+            listing.failures.append(Failure("", "conversation", "", str(error), hint))
 
-    async for page in client.conversations(include_archived=True).pages(on_undecodable=None if fail_fast else odd):
+    pager = client.conversations(include_archived=True)
+    async for page in pager.pages(on_undecodable=None if fail_fast else add_failure):
         for each in msgspec.json.decode(page.raw).get("values") or []:
             if isinstance(each, dict) and isinstance(each.get("id"), str):
-                site.conversations.setdefault(each["id"], each)
-    return site
+                listing.conversations.setdefault(each["id"], each)
+    return listing
 
 
-def meant(found: Mapping[str, dict[str, Any]], selection: Selection) -> list[dict[str, Any]]:
-    """Those of them that are selected.
+def select(listed: Mapping[str, dict[str, Any]], selection: Selection) -> list[dict[str, Any]]:
+    """Return the conversations that are selected.
 
     Raises:
-        NothingSelected: there are none.
+        NothingSelected: There are none.
     """
-    picked = [each for each in found.values() if selection.picks(each["id"], name_of(each), _kinds_of(each))]
-    if not picked:
-        if not found:
-            raise NothingSelected("the site has no conversation that this app may see", [])
-        near = selection.nearest({id: name_of(each) for id, each in found.items()})
-        of_kind = f"of type {' or '.join(sorted(selection.kinds))}" if selection.kinds else ""
-        asked = " ".join(filter(None, (*map(repr, selection.selectors), of_kind)))
-        raise NothingSelected(f"none of {len(found)} conversations is meant by {asked}", near)
-    return picked
+    selected = [each for each in listed.values() if selection.picks(each["id"], name_of(each), _kinds_of(each))]
+    if selected:
+        return selected
+    if not listed:
+        raise NothingSelected("the site has no conversations that this app may see", [])
+    nearest = selection.nearest({id: name_of(each) for id, each in listed.items()})
+    kinds = f"of type {' or '.join(sorted(selection.kinds))}" if selection.kinds else ""
+    wanted = " ".join(filter(None, (*map(repr, selection.selectors), kinds)))
+    raise NothingSelected(f"no conversation matches {wanted} ({len(listed):,} available)", nearest)
 
 
 def name_of(listed: Mapping[str, Any]) -> str:
-    """What people call a conversation."""
+    """Return the name of a conversation, empty if it has none."""
     return str(listed.get("name") or "")
 
 

@@ -1,119 +1,116 @@
-"""People's profiles into the archive."""
+"""Export the profiles of people."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import partial
 
 import msgspec
 
 from stride_async._errors import StrideError
 from stride_async._wire.endpoints.people import profile_path
+from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.chain import Chain
-from stride_async.export._archive.commits import Failed, Held, Mended, Op, People
-from stride_async.export._archive.files import Archive, DamagedArchive
-from stride_async.export._archive.layout import PEOPLE
-from stride_async.export._archive.months import digest_of
-from stride_async.export._archive.state import State
-from stride_async.export._fetch.conversation import Surroundings
-from stride_async.export._fetch.workers import each
+from stride_async.export._archive.commits import Failed, Op, Profiles, Resolved
+from stride_async.export._archive.errors import DamagedArchive
+from stride_async.export._archive.layout import PEOPLE, profiles_stem
+from stride_async.export._archive.months import line_digest
+from stride_async.export._archive.state import NOT_PEOPLE, State
+from stride_async.export._fetch.job import Job
+from stride_async.export._fetch.workers import for_each
 
+# Profiles fetched between two commits: what a kill may cost.
 _GROUP = 200
-"""Profiles fetched between two commits: what a kill may cost."""
-NOBODY = {"all", "here"}
-"""Stand in mentions and are no people (protocol 8)."""
 
 
 class PeopleExport:
-    """Brings the profiles of people as they are met: those that are not held yet, all with `rescan="all"`."""
+    """Fetches the profiles of people as they are found: those not held yet, or all of them with `rescan="all"`."""
 
-    def __init__(self, run: Surroundings) -> None:
-        self.met: set[str] = set()
-        self._run = run
-        self._again = run.options.rescan == "all"
-        self._through: set[str] = set()
-        """Brought, or found not to be had, by this run."""
-        self._refused: set[str] = set()
-        self._held: dict[str, bytes] = {}
-        self._news = asyncio.Event()
+    def __init__(self, job: Job) -> None:
+        self.found: set[str] = set()
+        """The people whose profiles are wanted."""
+        self._job = job
+        self._archive = job.archive
+        self._rescan = job.options.rescan == "all"
+        self._handled: set[str] = set()  # fetched by this run, or failed
+        self._refused: set[str] = set()  # failed for good in an earlier run
+        self._held: dict[str, bytes] = {}  # digests of profiles, to tell which have changed
+        self._changed = asyncio.Event()
         self._closed = False
 
-    def meet(self, ids: Iterable[str]) -> None:
-        """Somebody is spoken of."""
-        before = len(self.met)
-        self.met.update(ids)
-        if len(self.met) > before:
-            self._news.set()
+    def add(self, ids: Iterable[str]) -> None:
+        """Ask for the profiles of people."""
+        before = len(self.found)
+        self.found.update(ids)
+        if len(self.found) > before:
+            self._changed.set()
 
     def close(self) -> None:
-        """Nobody else will be met."""
+        """Let `run` return once it has fetched everyone, because no one else will be found."""
         self._closed = True
-        self._news.set()
+        self._changed.set()
 
-    async def work(self) -> Chain:
-        """Bring everybody until it is closed; gives what is committed then.
+    async def run(self) -> Chain:
+        """Fetch profiles until closed. Return the chain with their commits.
 
         Raises:
-            Overtaken: somebody else works on it, too; to be called again.
-            DamagedArchive: what is committed cannot be built on.
+            CommitConflict: Another export has committed profiles; `run` is to be called again.
+            DamagedArchive: The profiles cannot be updated because a file is damaged.
+            StrideError: The run ends with this error.
         """
-        run = self._run
-        chain = await run.archive.whole(partial(Chain, run.archive, PEOPLE))
-        chain.must_be_sound()
-        if self._again:
-            self._held = await run.archive.whole(partial(_held, run.archive, chain))
-        elif not run.options.retry_failed:
+        archive, run = self._archive, self._job.run
+        chain = await archive.open_chain(PEOPLE)
+        if self._rescan:
+            self._held = await archive.run(_held_profiles, archive.archive, chain.state)
+        elif not self._job.options.retry_failed:
             self._refused = {id for (_, id), failed in chain.state.failed.items() if failed.final}
         while True:
-            self._news.clear()
-            if group := self._group(chain.state):
-                if ops := await self._bring(group, chain.state):
-                    await run.archive.whole(partial(chain.commit, run.id, ops))
-                self._through.update(group)
+            self._changed.clear()
+            if group := self._next_group(chain.state):
+                if ops := await self._fetch(group, chain.state):
+                    await archive.commit(chain, run, ops)
+                self._handled.update(group)
             elif self._closed:
                 break
             else:
-                await self._news.wait()
-        if self._again and (lost := await run.archive.whole(chain.lost_files)):
-            await run.archive.whole(partial(chain.commit, run.id, lost))
+                await self._changed.wait()
+        if self._rescan and (lost := await archive.run(chain.lost_files)):
+            await archive.commit(chain, run, lost)
         return chain
 
-    def _group(self, state: State) -> list[str]:
-        """The next ones to bring."""
-        missing = self.met - NOBODY - self._refused - self._through
-        held = set() if self._again else state.people_ids - {id for what, id in state.failed if what == "user"}
+    def _next_group(self, state: State) -> list[str]:
+        missing = self.found - NOT_PEOPLE - self._refused - self._handled
+        held = set() if self._rescan else state.profile_ids - {id for what, id in state.failed if what == "user"}
         return sorted(missing - held)[:_GROUP]
 
-    async def _bring(self, ids: list[str], state: State) -> list[Op]:
-        run = self._run
+    async def _fetch(self, ids: list[str], state: State) -> list[Op]:
         profiles: dict[str, bytes] = {}
         failures: list[Failed] = []
 
-        async def one(id: str) -> None:
-            path = profile_path(run.archive.cloud_id, id)
+        async def fetch_one(id: str) -> None:
             try:
-                profiles[id] = msgspec.json.encode(await run.client.request("GET", path))
+                profile = await self._job.client.request("GET", profile_path(self._archive.archive.cloud_id, id))
             except StrideError as error:
-                failures.append(await run.failed("", "user", id, error))
+                failures.append(await self._job.failure("", "user", id, error))
+            else:
+                profiles[id] = msgspec.json.encode(profile)
 
-        await each(ids, one, run.options.concurrency)
-        same = [id for id in ids if id in profiles and self._held.get(id) == digest_of(profiles[id])]
-        new = [id for id in ids if id in profiles and id not in same]
-        ops: list[Op] = [*failures, *(Mended("user", id) for id in same if ("user", id) in state.failed)]
+        await for_each(ids, fetch_one, self._job.options.concurrency)
+        unchanged = [id for id in ids if id in profiles and self._held.get(id) == line_digest(profiles[id])]
+        new = [id for id in ids if id in profiles and id not in unchanged]
+        ops: list[Op] = [*failures, *(Resolved("user", id) for id in unchanged if ("user", id) in state.failed)]
         if not new:
             return ops
-        lines, name = [profiles[id] for id in new], f"r{len(state.people) + 1:06d}"
-        stored = await run.archive.whole(partial(run.archive.stage_lines, f"{PEOPLE}/sealed", name, lines))
-        return [People(Held(stored.path, stored.sha256, stored.rows, stored.packed), tuple(new)), *ops]
+        stored = await self._archive.stage_lines(profiles_stem(len(state.profiles) + 1), [profiles[id] for id in new])
+        return [Profiles(stored, tuple(new)), *ops]
 
 
-def _held(archive: Archive, chain: Chain) -> dict[str, bytes]:
-    """What each profile that is held says, as a digest; what is damaged is not held."""
+def _held_profiles(archive: Archive, state: State) -> dict[str, bytes]:
+    """Return a digest of each profile that is held. Profiles in damaged files are not."""
     held: dict[str, bytes] = {}
-    for people in chain.state.people:
+    for group in state.profiles:
         with suppress(DamagedArchive):
-            lines = list(archive.checked_lines(people.file.path, people.file.sha256))
-            held.update(zip(people.ids, map(digest_of, lines), strict=True))
+            lines = list(archive.checked_lines(group.file))
+            held.update(zip(group.ids, map(line_digest, lines), strict=True))
     return held

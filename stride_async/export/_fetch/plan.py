@@ -10,38 +10,39 @@ from stride_async.export._archive.state import State
 
 
 @attrs.frozen
-class Window:
-    """What of the history is asked for: messages from `since` (included) to `until` (excluded), in nanoseconds."""
+class Bounds:
+    """The messages that a run asks for: from `since` (inclusive) to `until` (exclusive), in nanoseconds."""
 
     since: int | None = None
     until: int | None = None
 
     @property
     def floor(self) -> Key:
-        """The least key asked for."""
+        """The lowest key that is asked for."""
         return BEGINNING if self.since is None else (self.since, "")
 
     @property
     def ceiling(self) -> Key | None:
-        """The keys asked for are below this one; None: all are."""
+        """The key below which everything is asked for, None if there is no upper bound."""
         return None if self.until is None else (self.until, "")
 
 
 @attrs.frozen
-class Leg:
-    """A walk to be made: from the newest message (None), or from below a key."""
+class PlannedLeg:
+    """A leg to walk: down from `upper`, or from the newest message if that is None."""
 
     upper: Key | None
 
 
-def next_leg(state: State, window: Window, *, looked: bool) -> Leg | None:
-    """The walk that is still missing; None when everything asked for is held.
+def next_leg(state: State, bounds: Bounds, *, newest_read: bool) -> PlannedLeg | None:
+    """Return the leg to walk next, None when everything that is asked for is held.
 
-    `looked`: this run has already walked from the newest message that is asked for.
+    The first leg of a run starts at the newest message that is asked for, whatever is held; `newest_read` says that it
+    was walked. The legs after it fill the gaps, newest first.
     """
-    if not looked:
-        return Leg(window.ceiling)
+    if not newest_read:
+        return PlannedLeg(bounds.ceiling)
     for span in state.spans:
-        if window.ceiling is None or span.low < window.ceiling:
-            return Leg(span.low) if span.low > window.floor else None
+        if bounds.ceiling is None or span.low < bounds.ceiling:
+            return PlannedLeg(span.low) if span.low > bounds.floor else None
     return None

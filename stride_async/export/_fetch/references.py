@@ -1,4 +1,4 @@
-"""Whom and what a message speaks of, read without making a document of it. Pure."""
+"""Find the users and media that messages reference, without decoding each body. Pure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import msgspec
 
 from stride_async._models import Message
 
-_SPOKEN = re.compile(rb'"me(?:ntion","attrs":\{"id":"([^"\\]*)"|ntion"|dia")')
-"""A mention as the service writes it (protocol 8), with the id; or whatever else may be a mention or show media."""
-_ESCAPED = re.compile(rb"\\u00[67]")
-"""A node's type may be written with letters that begin so."""
+# A mention with its id, written as the service does (protocol 8); or anything else that may be a mention or show media.
+_REFERENCE = re.compile(rb'"me(?:ntion","attrs":\{"id":"([^"\\]*)"|ntion"|dia")')
+# How an escaped letter starts; the type of a node may contain one.
+_ESCAPED_LETTER = re.compile(rb"\\u00[67]")
 
 
 class _Attrs(msgspec.Struct):
@@ -26,35 +26,35 @@ class _Node(msgspec.Struct):
     content: list[_Node] | None = None
 
 
-class _Spoken(msgspec.Struct):
+class _WithBody(msgspec.Struct):
     body: _Node | None = None
 
 
-_read = msgspec.json.Decoder(_Spoken).decode
+_decode = msgspec.json.Decoder(_WithBody).decode
 
 
-def add_met(messages: Sequence[Message], page: bytes, users: set[str], media: set[str]) -> None:
-    """Add the senders, the people mentioned and the media shown; a body that is no document speaks of nobody.
+def add_references(messages: Sequence[Message], page: bytes, users: set[str], media: set[str]) -> None:
+    """Add the senders and the people mentioned to `users`, and the media shown to `media`.
 
-    `page` has a line for each of the messages. It is searched at once; bodies are decoded only where they may
-    show media, and where mentions are not written in the usual way.
+    `page` has a line for each message. It is searched as one text; a body is decoded only if it may show media, or if
+    its mentions are written in an unusual way. A body that is not a document references nothing.
     """
     users.update([message.sender_id for message in messages])
-    odd = [found.start() for found in _ESCAPED.finditer(page)] if b"\\" in page else []
-    ids = set(_SPOKEN.findall(page))
+    unclear = [found.start() for found in _ESCAPED_LETTER.finditer(page)] if b"\\" in page else []
+    ids = set(_REFERENCE.findall(page))
     if b"" in ids:
-        odd += [found.start() for found in _SPOKEN.finditer(page) if not found[1]]
+        unclear += [found.start() for found in _REFERENCE.finditer(page) if not found[1]]
         ids.remove(b"")
     users.update([id.decode() for id in ids])
-    for number in {page.count(b"\n", 0, place) for place in odd}:
+    for number in {page.count(b"\n", 0, position) for position in unclear}:
         _add_from_body(messages[number], users, media)
 
 
 def _add_from_body(message: Message, users: set[str], media: set[str]) -> None:
     try:
-        body = _read(message.raw).body
+        body = _decode(message.raw).body
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        _add_from_odd_body(message, users, media)
+        _add_from_document(message, users, media)
         return
     nodes = [body] if body is not None else []
     while nodes:
@@ -68,10 +68,10 @@ def _add_from_body(message: Message, users: set[str], media: set[str]) -> None:
                 media.add(id)
 
 
-def _add_from_odd_body(message: Message, users: set[str], media: set[str]) -> None:
-    """The same by way of the document, which tolerates what the service may send beside nodes."""
+def _add_from_document(message: Message, users: set[str], media: set[str]) -> None:
+    """Do the same with the document, which tolerates elements that are not nodes."""
     try:
         users.update(message.body.mentions())
         media.update(message.body.media())
     except (ValueError, msgspec.DecodeError, RecursionError):
-        pass  # The message is kept as it is.
+        pass  # The body is not a document. The message is stored as it is.

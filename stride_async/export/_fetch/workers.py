@@ -1,4 +1,4 @@
-"""Work side by side."""
+"""Run coroutines side by side."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 
-async def each(items: Iterable[str], work: Callable[[str], Awaitable[None]], at_once: int) -> None:
-    """Work on each item, so many at once."""
+async def for_each(items: Iterable[str], work: Callable[[str], Awaitable[None]], at_once: int) -> None:
+    """Await `work(item)` for each item, up to `at_once` at the same time."""
     waiting = iter(list(items))
 
     async def worker() -> None:
         for item in waiting:
             await work(item)
 
-    await together(worker() for _ in range(at_once))
+    await run_all(worker() for _ in range(at_once))
 
 
-async def together(workers: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """All workers at once; the first error is raised as it is, when the others have been ended."""
+async def run_all(workers: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run coroutines at the same time. The first error cancels the others and is raised once they have ended."""
     tasks = [asyncio.create_task(worker, name="stride_async export worker") for worker in workers]
     try:
         await asyncio.gather(*tasks)

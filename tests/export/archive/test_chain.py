@@ -1,4 +1,4 @@
-"""Commits follow each other: each names the one before, nobody overwrites one, a lost one is noticed."""
+"""The commit chain: each commit names the one before, none is overwritten, and a missing one is noticed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from stride_async.export import DamagedArchive
-from stride_async.export._archive.chain import Chain, Overtaken
+from stride_async.export._archive.archive import Archive
+from stride_async.export._archive.chain import Chain, CommitConflict
 from stride_async.export._archive.commits import Details, Done
-from stride_async.export._archive.files import Archive
 
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Archive:
+    """An archive with five commits in one folder."""
     archive = Archive.open_or_create(tmp_path / "archive", "site")
     chain = Chain(archive, "data")
     for number in range(1, 6):
@@ -22,35 +23,35 @@ def archive(tmp_path: Path) -> Archive:
 
 
 def commit(archive: Archive, number: int) -> Path:
-    return archive.root / f"data/commit/{number:08d}.json"
+    return archive.files.root / f"data/commit/{number:08d}.json"
 
 
 def test_what_was_committed_is_read_back(archive: Archive):
-    """All of it, in order."""
+    """The commits are applied in order."""
     chain = Chain(archive, "data")
-    chain.must_be_sound()
+    chain.require_sound()
 
     assert {"id": "5"} == chain.state.details
     assert 5 == chain.head[0]
 
 
-def test_whoever_is_late_is_told_and_nothing_is_overwritten(archive: Archive):
-    """Two that read the same state cannot both commit."""
+def test_the_second_of_two_writers_gets_a_conflict(archive: Archive):
+    """Two writers that have read the same state cannot both commit, and nothing is overwritten."""
     one, other = Chain(archive, "data"), Chain(archive, "data")
     one.commit("one", [Done("one")])
 
-    with pytest.raises(Overtaken):
+    with pytest.raises(CommitConflict):
         other.commit("other", [Done("other")])
 
-    assert other.is_overtaken()
-    assert not one.is_overtaken()
-    assert "one" == Chain(archive, "data").state.done
+    assert other.has_conflict()
+    assert not one.has_conflict()
+    assert "one" == Chain(archive, "data").state.done_by
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 @pytest.mark.parametrize("how", ["removed", "cut", "altered", "exchanged"])
-def test_a_lost_or_damaged_commit_is_noticed(archive: Archive, number, how):
-    """Nothing is built on what stands above it."""
+def test_a_missing_or_damaged_commit_is_noticed(archive: Archive, number, how):
+    """Nothing can be added to the commits above it."""
     path = commit(archive, number)
     data = path.read_bytes()
     if how == "removed":
@@ -64,11 +65,11 @@ def test_a_lost_or_damaged_commit_is_noticed(archive: Archive, number, how):
 
     assert chain.broken
     with pytest.raises(DamagedArchive):
-        chain.must_be_sound()
+        chain.require_sound()
 
 
-def test_a_number_that_was_ever_used_is_not_used_again(archive: Archive):
-    """Even where the commit of that number belongs to no chain."""
+def test_a_number_is_never_used_twice(archive: Archive):
+    """This holds even if the commit with that number belongs to no chain."""
     commit(archive, 5).write_bytes(b"torn")
     chain = Chain(archive, "data")
 

@@ -1,4 +1,4 @@
-"""Files are whole under their name or not there; names of theirs are safe on any system."""
+"""Files in a folder: complete under their names, or absent."""
 
 from __future__ import annotations
 
@@ -6,39 +6,26 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from stride_async.export import ArchiveBusy, DamagedArchive
-from stride_async.export._archive.files import Archive, folder_name
+from stride_async.export._archive.files import Folder
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> Archive:
-    return Archive.open_or_create(tmp_path / "archive", "site")
+def folder(tmp_path: Path) -> Folder:
+    folder = Folder(tmp_path / "folder")
+    folder.make()
+    return folder
 
 
-@given(st.lists(st.text(), unique=True, max_size=6))
-def test_no_two_ids_share_a_folder_on_any_file_system(ids):
-    """Not where case is ignored either; nothing leads out of the folder or is a name with a meaning of its own."""
-    folders = [folder_name(id) for id in ids]
-
-    assert len(ids) == len({folder.casefold() for folder in folders})
-    for folder in folders:
-        assert folder
-        assert folder.isascii()
-        assert len(folder) < 255
-        assert not set(folder) & set('/\\:*?"<>| .')
-
-
-def test_of_many_writers_of_one_name_one_wins_and_the_file_is_whole(archive: Archive):
-    """Losing is told, and leaves nothing behind."""
+def test_of_many_writers_of_one_name_one_wins_and_the_file_is_complete(folder: Folder):
+    """The others are told so, and leave nothing behind."""
     won: list[int] = []
     together = threading.Barrier(8)
 
     def write(number: int) -> None:
         together.wait()
-        won.extend(name for name in range(20) if archive.put(f"data/{name}", bytes([number]) * 10_000))
+        won.extend(name for name in range(20) if folder.create(f"data/{name}", bytes([number]) * 10_000))
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -47,109 +34,89 @@ def test_of_many_writers_of_one_name_one_wins_and_the_file_is_whole(archive: Arc
         thread.join()
 
     assert list(range(20)) == sorted(won)
-    assert all(len(set(archive.read(f"data/{name}"))) == 1 for name in range(20))
-    assert [str(name) for name in sorted(range(20), key=str)] == archive.names("data")
-    assert [] == list(archive.root.rglob(".tmp-*"))
+    assert all(len(set(folder.read(f"data/{name}"))) == 1 for name in range(20))
+    assert [str(name) for name in sorted(range(20), key=str)] == folder.list("data").files
+    assert [] == list(folder.root.rglob(".tmp-*"))
 
 
-@given(lines=st.lists(st.binary(max_size=50).filter(lambda line: b"\n" not in line), min_size=1, max_size=700))
-def test_lines_come_back_as_they_went_in(tmp_path_factory, lines):
-    """In order, whatever is in them; the digest is that of the lines, not of their packing."""
-    archive = Archive.open_or_create(tmp_path_factory.mktemp("archive"), "site")
+def test_a_file_is_read_completely_in_parts_and_as_a_stream(folder: Folder):
+    """All of these give the same bytes."""
+    data = bytes(range(256)) * 1000
+    folder.create("a/b", data)
 
-    stored = archive.stage_lines("folder", "name", lines)
-    other = archive.stage_blocks("folder", "name", [line + b"\n" for line in lines], packed=False)
-    archive.commit("folder", "1", b"", [stored.path, other.path])
-
-    assert lines == list(archive.lines(stored.path)) == list(archive.lines(other.path))
-    assert (len(lines), stored.sha256) == (stored.rows, other.sha256)
-
-
-def test_equal_content_is_one_file(archive: Archive):
-    """A second writer of the same finds it there, whether it has its name yet or not."""
-    first = archive.stage_lines("folder/sealed", "name", [b"a"])
-    second = archive.stage_lines("folder/sealed", "name", [b"a"])
-    archive.commit("folder", "1", b"", [first.path])
-    third = archive.stage_lines("folder/sealed", "name", [b"a"])
-
-    assert first == second == third
-    assert 1 == len(list((archive.root / "folder/sealed").iterdir()))
+    assert data == folder.read("a/b") == b"".join(folder.stream("a/b"))
+    assert (data[300:310], data[-5:], len(data)) == (
+        folder.read_range("a/b", 300, 10),
+        folder.read_end("a/b", 5),
+        folder.size("a/b"),
+    )
+    with folder.open("a/b") as file:
+        assert data == file.read()
 
 
-def test_a_file_has_its_name_from_the_first_commit_that_names_it(archive: Archive):
-    """Before, nobody can come by it; what no commit names is gone when the archive is released."""
-    named, unnamed = (archive.stage_lines("folder/sealed", name, [b"a"]) for name in ("named", "unnamed"))
-    before = archive.names("folder/sealed")
-    archive.commit("folder", "1", b"", [named.path])
-    archive.release()
+def test_a_local_file_is_moved_to_its_name_once(folder: Folder):
+    """Where the name is taken, the local file goes and the existing one stays."""
+    results = []
+    for content in (b"first", b"second"):
+        file = folder.local_path("part")
+        file.write_bytes(content)
+        results.append(folder.create_from_file("data/a", file))
 
-    assert [] == before
-    assert [named.path] == [f"folder/sealed/{file.name}" for file in (archive.root / "folder/sealed").iterdir()]
-    assert not archive.holds(unnamed.path)
+        assert not file.exists()
 
-
-def test_a_commit_does_not_name_lines_that_somebody_else_packed_otherwise(archive: Archive):
-    """It would tell a digest that is not the file's; whoever was faster must be read first."""
-    ours = archive.stage_lines("folder/sealed", "name", [b"a"])
-    (archive.root / ours.path).write_bytes(b"packed by another version")
-
-    assert not archive.commit("folder", "1", b"", [ours.path])
-    assert [] == archive.names("folder/commit")
+    assert ([True, False], b"first") == (results, folder.read("data/a"))
 
 
-def test_a_writer_that_fails_leaves_nothing(archive: Archive):
-    """What feeds the lines may break off."""
+def test_names_in_a_folder_are_listed_in_order(folder: Folder):
+    """Files and folders apart; names that begin with a dot are left out."""
+    for path in ("b/c", "d", "a", ".hidden", ".git/x"):
+        folder.create(path, b"")
+    folder.delete(["d", "missing"])
 
-    def lines():
+    contents = folder.list("")
+
+    assert (["a"], ["b"]) == (contents.files, contents.folders)
+    assert ([], []) == (folder.list("elsewhere").files, folder.list("a").folders)
+
+
+def test_a_missing_file_is_named(folder: Folder):
+    """Each way to read one says which."""
+    for read in (folder.read, folder.size, folder.sha256, folder.open, lambda path: list(folder.stream(path))):
+        with pytest.raises(DamagedArchive, match="elsewhere is missing"):
+            read("elsewhere")
+
+
+def test_a_write_that_fails_leaves_nothing(folder: Folder):
+    """What produces the content may raise."""
+
+    def pieces():
         yield b"a"
         raise ValueError("broken off")
 
     with pytest.raises(ValueError, match="broken off"):
-        archive.stage_lines("folder", "name", lines())
+        folder.gather("data/a", pieces())
 
-    assert [] == list((archive.root / "folder").iterdir())
-
-
-def test_what_is_missing_or_damaged_is_named(archive: Archive):
-    """By its path in the archive."""
-    stored = archive.stage_lines("folder", "name", [bytes(range(14, 200))] * 100)
-    archive.commit("folder", "1", b"", [stored.path])
-    file = archive.root / stored.path
-    file.write_bytes(file.read_bytes()[:20])
-
-    with pytest.raises(DamagedArchive, match=stored.path):
-        list(archive.lines(stored.path))
-    for look in (archive.read, archive.size_of, archive.sha256_of, lambda path: list(archive.lines(path))):
-        with pytest.raises(DamagedArchive, match="elsewhere is missing"):
-            look("elsewhere")
+    assert [] == list((folder.root / "data").iterdir())
 
 
-def test_an_archive_is_held_by_one_and_free_again_afterwards(archive: Archive):
-    """Whoever comes second is turned away."""
-    other = Archive.open(archive.root)
-    archive.hold()
+def test_the_lease_keeps_others_out_until_it_is_released(folder: Folder):
+    """Then the next one can take it."""
+    other = Folder(folder.root)
+    folder.acquire_lease("lease")
 
     with pytest.raises(ArchiveBusy):
-        other.hold()
-    archive.release()
-    other.hold()
-    other.release()
+        other.acquire_lease("lease")
+    folder.release_lease()
+    other.acquire_lease("lease")
+    other.release_lease()
 
 
-def test_the_end_of_a_log_is_read_without_the_rest(archive: Archive):
-    """A run of weeks has a long one."""
-    with archive.log("runs/log") as log:
-        log.write(b"0123456789")
+def test_a_line_that_a_kill_cut_off_is_ended_before_the_next_is_written(folder: Folder):
+    """The end of a log can be read without the rest."""
+    for line in (b"one\n", b"tw", b"three\n"):
+        with folder.open_log("log") as log:
+            log.write(line)
 
-    assert b"789" == archive.end_of("runs/log", 3)
-    assert b"0123456789" == archive.end_of("runs/log", 99)
-
-
-def test_a_body_is_adopted_once(archive: Archive, tmp_path):
-    """Two conversations may show the same file."""
-    for name in ("a", "b"):
-        (archive.root / name).write_bytes(b"body")
-        path = archive.adopt_media(archive.root / name, "ab" * 32)
-
-    assert b"body" == archive.read(path)
-    assert not (archive.root / "b").exists()
+    assert b"one\ntw\nthree\n" == folder.read("log")
+    assert b"ree\n" == folder.read_end("log", 4)
+    assert folder.read("log") == folder.read_end("log", 99)

@@ -1,4 +1,4 @@
-"""An archive read back: it is the site, whatever way it came there."""
+"""An archive is read back as the site that was exported."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.export.exporting import exported
 
 
 def digest(messages):
-    """Of messages oldest first, each as JSON with sorted keys, without spaces, and a newline behind it."""
+    """Return the digest of messages, oldest first: each as JSON with sorted keys, without spaces, and a line break."""
     total = hashlib.sha256()
     for message in messages:
         text = json.dumps(json.loads(message.raw), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -31,8 +31,13 @@ def digest(messages):
     return total.hexdigest()
 
 
-async def test_a_real_site_comes_back_with_the_recorded_digests(meetup, tmp_path):
-    """Rooms, rosters, people, every message and every file are those recorded by other means."""
+def body_digest(file):
+    with file.open() as body:
+        return hashlib.file_digest(body, "sha256").hexdigest()
+
+
+async def test_a_real_site_is_read_back_with_the_recorded_digests(meetup, tmp_path):
+    """Rooms, rosters, people, messages and files are those recorded by other means."""
     expected = json.loads((meetup / "expected.json").read_bytes())
     async with LocalServer(seed=meetup / "site.jsonl", rate_limit=None) as server, client_of(server) as client:
         await exported(client, tmp_path / "site")
@@ -56,12 +61,12 @@ async def test_a_real_site_comes_back_with_the_recorded_digests(meetup, tmp_path
     assert expected["users"] <= len({user.id for user in site.users()})
     recorded = [json.loads(line) for line in (meetup / "site.jsonl").read_bytes().splitlines()]
     assert {r["id"]: (r["name"], r["mimeType"], r["sha256"]) for r in recorded if r["type"] == "media"} == {
-        file.id: (file.name, file.mime_type, hashlib.sha256(file.path.read_bytes()).hexdigest()) for file in files
+        file.id: (file.name, file.mime_type, body_digest(file)) for file in files
     }
 
 
 async def test_plain_and_async_loops_give_the_same(server, client, tmp_path):
-    """Both begin anew each time, and an early end of either is no trouble."""
+    """Both start anew each time, and either can be left early."""
     room = server.add_conversation("general")
     server.fill(room, 700)
     await exported(client, tmp_path / "site")
@@ -77,7 +82,7 @@ async def test_plain_and_async_loops_give_the_same(server, client, tmp_path):
     assert sorted(messages, key=lambda message: (message.ts, message.id)) == list(messages)
 
 
-async def test_a_walk_under_way_can_be_read(server, client, tmp_path):
+async def test_a_leg_under_way_is_read(server, client, tmp_path):
     """What an interrupted run has committed is there, in order and once, above what was held before."""
     room = server.add_conversation("general")
     old = server.fill(room, 100)
@@ -95,28 +100,28 @@ async def test_a_walk_under_way_can_be_read(server, client, tmp_path):
     assert len(set(ids)) == len(ids)
 
 
-async def test_what_is_no_message_is_told_and_kept(server, client, tmp_path):
-    """An element that cannot be decoded raises, or is given to whoever asks; its bytes are there."""
+async def test_an_undecodable_message_is_raised_or_passed_to_the_callback(server, client, tmp_path):
+    """Its bytes are among the raw messages."""
     room = server.add_conversation("general")
     server.fill(room, 3)
-    odd = {"id": "odd", "ts": "2030-01-01T00:00:00Z", "sender": "nobody"}
-    page = {"messages": [odd]}
+    malformed = {"id": "malformed", "ts": "2030-01-01T00:00:00Z", "sender": "no object"}
+    page = {"messages": [malformed]}
     server.faults.add("GET", f"*/{room}/message", body=json.dumps(page).encode(), times=1)
     await exported(client, tmp_path / "site")
     site = read(tmp_path / "site")
 
-    told: list[DecodeError] = []
-    messages = list(site.messages(room, on_undecodable=told.append))
+    errors: list[DecodeError] = []
+    messages = list(site.messages(room, on_undecodable=errors.append))
 
     assert 3 == len(messages)
-    assert [odd] == [json.loads(error.raw) for error in told]
+    assert [malformed] == [json.loads(error.raw) for error in errors]
     assert 4 == len(list(site.raw_messages(room)))
     with pytest.raises(DecodeError, match=r"\$\[3\]\.sender"):
         list(site.messages(room))
 
 
-async def test_nothing_is_held_of_an_unknown_conversation(client, tmp_path, server):
-    """It has no messages and no roster; that is no error."""
+async def test_an_unknown_conversation_has_no_messages_and_no_roster(client, tmp_path, server):
+    """That is not an error."""
     server.add_conversation("general")
     await exported(client, tmp_path / "site")
     site = read(tmp_path / "site")
@@ -129,8 +134,8 @@ async def test_nothing_is_held_of_an_unknown_conversation(client, tmp_path, serv
     ("content", "error"),
     [(None, NotAnArchive), ("[]", NotAnArchive), ('{"format":99,"id":"x","cloud_id":"c"}', NewerArchive)],
 )
-def test_what_is_no_archive_is_refused(tmp_path, content, error):
-    """A folder without archive.json, with another one, or with one of a later version."""
+def test_a_folder_that_is_not_an_archive_is_refused(tmp_path, content, error):
+    """It may have no archive.json, another one, or one of a later version."""
     if content is not None:
         (tmp_path / "archive.json").write_text(content)
 
@@ -138,8 +143,8 @@ def test_what_is_no_archive_is_refused(tmp_path, content, error):
         read(tmp_path)
 
 
-async def test_a_missing_segment_is_an_error_where_it_would_stand(server, client, tmp_path):
-    """Reading never passes over what is not there."""
+async def test_a_missing_month_raises_when_it_is_reached(server, client, tmp_path):
+    """Reading never skips what is missing."""
     room = server.add_conversation("general")
     server.fill(room, 3)
     await exported(client, tmp_path / "site")
@@ -150,7 +155,7 @@ async def test_a_missing_segment_is_an_error_where_it_would_stand(server, client
         list(read(tmp_path / "site").messages(room))
 
 
-async def test_reading_asks_the_service_nothing(server: LocalServer, client: StrideClient, tmp_path):
+async def test_reading_does_not_call_the_service(server: LocalServer, client: StrideClient, tmp_path):
     """An archive is enough by itself."""
     room = server.add_conversation("general")
     server.fill(room, 3)

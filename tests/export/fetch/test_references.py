@@ -1,4 +1,4 @@
-"""Whom and what messages speak of is found as a document would tell it, however it is written."""
+"""The users and media that messages reference are found however the messages are written."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stride_async import Message
-from stride_async.export._fetch.buffer import line_of
-from stride_async.export._fetch.references import add_met
+from stride_async.export._archive.months import as_line
+from stride_async.export._fetch.references import add_references
 
 ids = st.text(min_size=1, max_size=8) | st.sampled_from(['"', "me", '"mention"', "557058:1", "\\u006d"])
 texts = st.builds(lambda text: {"type": "text", "text": text}, ids)
@@ -19,7 +19,7 @@ def mention(id: str) -> dict[str, object]:
     return {"type": "mention", "attrs": {"id": id, "text": "@x"}}
 
 
-def mention_the_other_way_round(id: str) -> dict[str, object]:
+def mention_in_another_order(id: str) -> dict[str, object]:
     return {"attrs": {"text": "}", "id": id}, "type": "mention"}
 
 
@@ -27,16 +27,16 @@ def file(id: str) -> dict[str, object]:
     return {"type": "media", "attrs": {"type": "file", "id": id, "collection": "c"}}
 
 
-odd = st.sampled_from([{"type": "mention"}, {"type": "mention", "attrs": None}, {"type": 7, "attrs": {"id": 3}}])
+malformed = st.sampled_from([{"type": "mention"}, {"type": "mention", "attrs": None}, {"type": 7, "attrs": {"id": 3}}])
 nodes = st.recursive(
-    st.one_of(texts, odd, *(st.builds(node, ids) for node in (mention, mention_the_other_way_round, file))),
+    st.one_of(texts, malformed, *(st.builds(node, ids) for node in (mention, mention_in_another_order, file))),
     lambda inner: st.builds(lambda content: {"type": "paragraph", "content": content}, st.lists(inner, max_size=4)),
     max_leaves=8,
 )
 
 
 def message(content: list[object], ascii: bool, spaces: bool) -> Message:
-    """One as the service might write it."""
+    """Make a message as the service might write it."""
     body = {"version": 1, "type": "doc", "content": content}
     value = {"id": "1", "sender": {"id": "sender"}, "body": body}
     separators = None if spaces else (",", ":")
@@ -45,20 +45,19 @@ def message(content: list[object], ascii: bool, spaces: bool) -> Message:
 
 
 @given(st.lists(st.builds(message, st.lists(nodes, max_size=4), st.booleans(), st.booleans()), max_size=4))
-def test_people_and_media_are_those_of_the_documents(messages):
-    """Whatever order and white space the service chooses."""
+def test_references_are_those_of_the_documents(messages):
+    """The order of members and the white space do not matter."""
     users, media = set(), set()
 
-    add_met(messages, b"\n".join(line_of(each.raw) for each in messages), users, media)
+    add_references(messages, b"\n".join(as_line(each.raw) for each in messages), users, media)
 
-    assert {"sender"} & {each.sender_id for each in messages} | {
-        id for each in messages for id in each.body.mentions()
-    } == users
+    mentioned = {id for each in messages for id in each.body.mentions()}
+    assert {each.sender_id for each in messages} | mentioned == users
     assert {id for each in messages for id in each.body.media()} == media
 
 
-def test_escaped_letters_and_odd_bodies_are_understood_or_passed_over():
-    """A type may be written with escapes; a body that is no document speaks of nobody."""
+def test_escaped_letters_are_read_and_malformed_bodies_are_skipped():
+    """The type of a node may be escaped; a body that is not a document references no one."""
     raws = [
         rb'{"body":{"type":"doc","content":[{"type":"\u006dention","attrs":{"id":"ann"}}]}}',
         rb'{"body":{"type":"doc","content":[{"type":"mention","attrs":{"id":"b\u006fb"}}]}}',
@@ -68,6 +67,6 @@ def test_escaped_letters_and_odd_bodies_are_understood_or_passed_over():
     messages = [Message("1", "sender", 0, "", raw) for raw in raws]
     users: set[str] = set()
 
-    add_met(messages, b"\n".join(raws), users, set())
+    add_references(messages, b"\n".join(raws), users, set())
 
     assert {"sender", "ann", "bob"} == users

@@ -1,0 +1,279 @@
+"""One site in a place: what an archive is made of, and the order in which its files become durable.
+
+A file that a commit names gets its own name just before the commit gets one, and all names that the commit needs are
+durable by then. A loss of power therefore takes at most the newest commits, never a part of what an older one names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+
+import msgspec
+
+from stride_async.export._archive.commits import Stored
+from stride_async.export._archive.compression import compress, in_blocks, lines_in
+from stride_async.export._archive.errors import DamagedArchive, NewerArchive, NotAnArchive
+from stride_async.export._archive.files import Folder, sync_file
+from stride_async.export._archive.layout import (
+    HEAD,
+    LEASE,
+    commit_folder,
+    commit_path,
+    is_compressed,
+    lines_path,
+    media_part,
+    media_path,
+)
+from stride_async.export._archive.months import Line, with_keys
+
+FORMAT = 1
+"""The format that this version writes, and the latest that it reads."""
+
+
+class _Head(msgspec.Struct):
+    """The content of archive.json."""
+
+    format: int
+    id: str
+    cloud_id: str
+
+
+class Archive:
+    """An archive of one site."""
+
+    def __init__(self, files: Folder, id: str, cloud_id: str) -> None:
+        self.files = files
+        self.id = id
+        self.cloud_id = cloud_id
+        # Files that have no name yet, by the path that each will have: the temporary file and its digest.
+        self._staged: dict[str, tuple[Path, str]] = {}
+
+    @classmethod
+    def open(cls, root: str | PathLike[str]) -> Archive:
+        """Open an archive that exists.
+
+        Raises:
+            NotAnArchive: The folder is missing or is not an archive.
+            NewerArchive: Its format is later than this version reads.
+        """
+        files = Folder(Path(root))
+        try:
+            head = msgspec.json.decode(files.read(HEAD), type=_Head)
+        except (DamagedArchive, NotADirectoryError):
+            raise NotAnArchive(f"{files.root} is not an archive: it has no {HEAD}") from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise NotAnArchive(f"{files.root} is not an archive: {HEAD} cannot be decoded: {error}") from error
+        if head.format > FORMAT:
+            raise NewerArchive(f"{files.root} has format {head.format}; this version reads formats up to {FORMAT}")
+        return cls(files, head.id, head.cloud_id)
+
+    @classmethod
+    def open_or_create(cls, root: str | PathLike[str], cloud_id: str) -> Archive:
+        """Open the archive of a site, or create it if the folder is missing or empty.
+
+        Raises:
+            NotAnArchive: The folder holds something else, or another site.
+            NewerArchive: Its format is later than this version reads.
+            OSError: The folder cannot be written.
+        """
+        if cls.find(root, cloud_id) is None:
+            files = Folder(Path(root))
+            files.make()
+            files.create(HEAD, msgspec.json.encode(_Head(FORMAT, secrets.token_hex(16), cloud_id)))
+        return _of_site(cls.open(root), cloud_id)
+
+    @classmethod
+    def find(cls, root: str | PathLike[str], cloud_id: str) -> Archive | None:
+        """Open the archive of a site; return None if the folder is missing or empty, so that one can be created.
+
+        Raises:
+            NotAnArchive: The folder holds something else, or another site.
+            NewerArchive: Its format is later than this version reads.
+        """
+        files = Folder(Path(root))
+        try:
+            if files.is_empty():
+                return None
+        except NotADirectoryError:
+            raise NotAnArchive(f"{root} is not a folder, or lies in a file") from None
+        if not files.exists(HEAD):
+            raise NotAnArchive(f"{root} is not empty and is not an archive: choose a new folder; nothing was changed")
+        return _of_site(cls.open(root), cloud_id)
+
+    def acquire_lease(self) -> None:
+        """Keep other exports out until `release`, because they would share the service's limit.
+
+        Raises:
+            ArchiveBusy: Another export has the lease.
+        """
+        self.files.acquire_lease(LEASE)
+
+    def release(self) -> None:
+        """Remove files that no commit named, and let other exports in. Everything committed is durable then."""
+        while self._staged:
+            _, (temporary, _) = self._staged.popitem()
+            self.files.discard(temporary)
+        self.files.release_lease()
+
+    def stage_lines(self, stem: str, lines: Iterable[bytes]) -> Stored:
+        """Write lines to a compressed file. It gets its name with the first commit that names it.
+
+        The name ends in a digest of the content, so equal content is one file.
+        """
+        return self.stage_blocks(stem, in_blocks(lines))
+
+    def stage_blocks(self, stem: str, blocks: Iterable[bytes], *, compressed: bool = True) -> Stored:
+        """Write blocks of lines, each line with its line break, to a file that gets its name with a commit."""
+        tally = _Tally()
+        pieces = tally.of_file(compress(tally.of_content(blocks))) if compressed else tally.of_content(blocks)
+        temporary = self.files.gather(stem, pieces)
+        sha256 = tally.content.hexdigest()
+        file_sha256 = tally.file.hexdigest() if compressed else sha256
+        path = lines_path(stem, sha256, compressed=compressed)
+        if self.files.exists(path):
+            file_sha256 = self._reuse(Stored(path, sha256, tally.rows, file_sha256), temporary)
+        elif path in self._staged:
+            self.files.discard(temporary)
+            file_sha256 = self._staged[path][1]
+        else:
+            self._staged[path] = temporary, file_sha256
+        return Stored(path, sha256, tally.rows, file_sha256)
+
+    def _reuse(self, stored: Stored, temporary: Path) -> str:
+        """Return the digest of the file that has the name already; a damaged one is replaced by the new one."""
+        existing = self.files.sha256(stored.path)
+        if existing != stored.file_sha256 and not self.is_sound(stored):
+            sync_file(temporary)
+            self.files.replace(stored.path, temporary)
+            existing = stored.file_sha256
+        self.files.discard(temporary)
+        self.files.mark_unsynced(stored.path.rpartition("/")[0])
+        return existing
+
+    def discard(self, stored: Stored) -> None:
+        """Remove a staged file that no commit will name."""
+        if (staged := self._staged.pop(stored.path, None)) is not None:
+            self.files.discard(staged[0])
+
+    def commit(self, folder: str, number: int, data: bytes, needs: Sequence[str]) -> bool:
+        """Create a commit once the files that it needs are durable. Return False if another process was faster.
+
+        The name of the commit itself becomes durable with the next commit in the folder, or with `files.sync`.
+        """
+        staged = {path: self._staged[path] for path in needs if path in self._staged}
+        for temporary, _ in staged.values():
+            sync_file(temporary)
+        for path, (temporary, file_sha256) in staged.items():
+            if not self.files.create_from_file(path, temporary) and self.files.sha256(path) != file_sha256:
+                # The same lines, compressed differently: what the other process has committed must be read first.
+                return False
+            del self._staged[path]
+        path = commit_path(folder, number)
+        temporary = self.files.gather(path, [data], durable=True)
+        # The commit before this one may have been made by a process that was killed.
+        self.files.mark_unsynced(commit_folder(folder))
+        self.files.sync(folder)
+        return self.files.create_from_file(path, temporary)
+
+    def delete(self, folder: str, paths: Iterable[str]) -> None:
+        """Delete files that the newest commit of a folder no longer needs, once that commit is durable."""
+        self.files.mark_unsynced(commit_folder(folder))
+        self.files.sync(folder)
+        self.files.delete(paths)
+
+    def lines(self, path: str) -> Iterator[bytes]:
+        """Yield the lines of a file in constant memory.
+
+        Raises:
+            DamagedArchive: The file is missing, cut off, or cannot be decompressed.
+        """
+        return lines_in(self.files.stream(path), path, compressed=is_compressed(path))
+
+    def checked_lines(self, stored: Stored) -> Iterator[bytes]:
+        """Yield the lines of a file. Their digest is checked after the last one.
+
+        Raises:
+            DamagedArchive: The file is missing, cut off, cannot be decompressed, or is not what was committed.
+        """
+        digest = hashlib.sha256()
+        for line in self.lines(stored.path):
+            digest.update(line + b"\n")
+            yield line
+        if digest.hexdigest() != stored.sha256:
+            raise DamagedArchive(f"{stored.path} is not what was committed: its digest differs")
+
+    def messages(self, stored: Stored | None) -> Iterator[Line]:
+        """Yield the messages of a file with their keys; there are none without a file.
+
+        Raises:
+            DamagedArchive: As for `checked_lines`, or a line is not a message.
+        """
+        return with_keys(self.checked_lines(stored)) if stored is not None else iter(())
+
+    def is_sound(self, stored: Stored) -> bool:
+        """Return whether a file exists and has the lines that were committed."""
+        try:
+            deque(self.checked_lines(stored), maxlen=0)
+        except DamagedArchive:
+            return False
+        return True
+
+    def media_part(self, conversation_id: str, media_id: str) -> Path:
+        """Return the local file into which a media body is downloaded."""
+        return self.files.local_path(media_part(conversation_id, media_id))
+
+    def adopt_media(self, file: Path, sha256: str) -> str:
+        """Move a complete media body to its place by content, replacing a damaged one. Return its path."""
+        path = media_path(sha256)
+        if self.files.exists(path) and self.files.sha256(path) != sha256:
+            self.files.replace(path, file)
+        else:
+            try:
+                self.files.create_from_file(path, file)
+            except FileNotFoundError:
+                if not self.files.exists(path):
+                    raise  # Otherwise another export has just moved the same file.
+        self.files.sync(path)
+        return path
+
+    def has_media(self, sha256: str, size: int, *, read: bool) -> bool:
+        """Return whether a media body is complete, judged by its size, or with `read` by its content."""
+        path = media_path(sha256)
+        return (
+            self.files.exists(path)
+            and self.files.size(path) == size
+            and (not read or self.files.sha256(path) == sha256)
+        )
+
+
+class _Tally:
+    """Digests and counts what passes through while a file is written."""
+
+    def __init__(self) -> None:
+        self.content = hashlib.sha256()
+        self.file = hashlib.sha256()
+        self.rows = 0
+
+    def of_content(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        for block in blocks:
+            self.content.update(block)
+            self.rows += block.count(b"\n")
+            yield block
+
+    def of_file(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self.file.update(piece)
+            yield piece
+
+
+def _of_site(archive: Archive, cloud_id: str) -> Archive:
+    if archive.cloud_id != cloud_id:
+        raise NotAnArchive(
+            f"{archive.files.root} holds the site {archive.cloud_id}, not {cloud_id}; nothing was changed"
+        )
+    return archive

@@ -1,0 +1,86 @@
+"""An archive for coroutines: its work is done in a few threads, each piece of it to completion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from stride_async._files import run_to_completion
+from stride_async.export._archive.archive import Archive
+from stride_async.export._archive.chain import Chain
+from stride_async.export._archive.commits import Op, Stored
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Each has a compressor of its own, so more of them would take more memory on every machine.
+_THREADS = 2
+
+
+class AsyncArchive:
+    """An archive that one export has the lease of.
+
+    Work that has begun is completed even if the caller is cancelled meanwhile: a file that is being written must not be
+    removed under the thread that writes it.
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self.archive = archive
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="stride_async export")
+
+    @classmethod
+    async def open_or_create(cls, root: str | PathLike[str], cloud_id: str) -> AsyncArchive:
+        """Open the archive of a site, or create it, and take its lease.
+
+        Raises:
+            NotAnArchive: The folder holds something else, or another site.
+            NewerArchive: Its format is later than this version reads.
+            ArchiveBusy: Another export has the lease.
+            OSError: The folder cannot be written.
+        """
+
+        def open_with_lease() -> Archive:
+            archive = Archive.open_or_create(root, cloud_id)
+            archive.acquire_lease()
+            return archive
+
+        return cls(await run_to_completion(open_with_lease))
+
+    def close(self) -> None:
+        """Wait for work that has begun, then give the lease back. Everything committed is durable then."""
+        self._threads.shutdown()
+        self.archive.release()
+
+    async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Do work on the files of the archive in a thread and return its result."""
+        return await run_to_completion(partial(work, *args, **kwargs), self._threads)
+
+    async def open_chain(self, folder: str) -> Chain:
+        """Read the commits of a folder.
+
+        Raises:
+            DamagedArchive: A commit is damaged or missing, so nothing can be added to the chain.
+        """
+        chain = await self.run(Chain, self.archive, folder)
+        chain.require_sound()
+        return chain
+
+    async def commit(self, chain: Chain, run: str, ops: Sequence[Op]) -> None:
+        """Add a commit to a chain.
+
+        Raises:
+            CommitConflict: Another writer was faster.
+        """
+        await self.run(chain.commit, run, ops)
+
+    async def stage_lines(self, stem: str, lines: Iterable[bytes]) -> Stored:
+        """Write lines to a file that gets its name with the first commit that names it."""
+        return await self.run(self.archive.stage_lines, stem, lines)
+
+    async def adopt_media(self, file: Path, sha256: str) -> None:
+        """Move a complete media body to its place."""
+        await self.run(self.archive.adopt_media, file, sha256)

@@ -1,0 +1,158 @@
+"""The record that one run keeps of itself: what it was asked for, what it could not fetch, how it ended."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import attrs
+import msgspec
+
+from stride_async.export._archive.archive import Archive
+from stride_async.export._archive.layout import (
+    CALLS,
+    FAILURES,
+    FINISHED,
+    HEADS,
+    PICKED,
+    RUNS,
+    SETTINGS,
+    RunFile,
+    run_file,
+)
+from stride_async.export._events import Failure, Summary
+from stride_async.export._options import ExportOptions
+
+CONTINUED_WITHIN = 600.0
+"""Seconds within which an interrupted run is continued, and what it finished is taken as fresh."""
+
+# The files whose digests finished.json has.
+_DIGESTED: tuple[RunFile, ...] = (SETTINGS, PICKED, HEADS)
+# How finished.json ends: with the digest of what it would be without this member.
+_OWN_DIGEST = b',"sha256":"%b"}'
+
+
+class Settings(msgspec.Struct):
+    """What a run was asked for, so that the next one can see whether it is asked for the same. Has no secret."""
+
+    archive: str
+    cloud_id: str
+    selectors: tuple[str, ...]
+    kinds: tuple[str, ...]
+    since: str | None
+    until: str | None
+    media: str | int
+    rescan: str | None
+    retry_failed: bool
+
+
+class Finished(msgspec.Struct):
+    """What finished.json says of the files that the run left."""
+
+    run: str
+    failures: int
+    files: dict[str, str]
+    """Digests of other files of the run."""
+
+
+class RunRecord:
+    """The files of the run that is under way."""
+
+    def __init__(self, archive: Archive, run: str, *, continued: bool) -> None:
+        self.run = run
+        self.continued = continued
+        """Whether the run was interrupted before and continues now."""
+        self.fresh_from = time.time() - CONTINUED_WITHIN
+        """What this run finished since then need not be checked again; in seconds since the epoch."""
+        self._archive = archive
+
+    @classmethod
+    def start(cls, archive: Archive, options: ExportOptions, picked: Mapping[str, str]) -> RunRecord:
+        """Start a run over conversations, id to name; or continue the last one.
+
+        The last run is continued if it was interrupted just now and was asked for the same.
+        """
+        settings = msgspec.json.encode(_settings_of(archive, options))
+        last = next(reversed(started_runs(archive)), None)
+        if last is not None and _can_be_continued(archive, last, settings):
+            return cls(archive, last, continued=True)
+        run = f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%S.%f')}-{secrets.token_hex(3)}"
+        archive.files.create(run_file(run, SETTINGS), settings)
+        archive.files.create(run_file(run, PICKED), msgspec.json.encode(picked))
+        return cls(archive, run, continued=False)
+
+    def failures(self) -> list[Failure]:
+        """Return the failures recorded so far."""
+        return failures_of(self._archive, self.run)
+
+    def add_failures(self, failures: Iterable[Failure]) -> None:
+        """Record failures, one a line."""
+        with self._archive.files.open_log(run_file(self.run, FAILURES)) as log:
+            log.write(b"".join(msgspec.json.encode(attrs.asdict(failure)) + b"\n" for failure in failures))
+
+    def finish(self, heads: Mapping[str, tuple[int, str]], summary: Summary) -> None:
+        """Record that the run is complete, and the newest commit of each folder, so that verify can miss one."""
+        files = self._archive.files
+        files.sync()  # What the summary reports survives a loss of power.
+        files.create(run_file(self.run, HEADS), msgspec.json.encode(heads))
+        digests = {name: files.sha256(run_file(self.run, name)) for name in _DIGESTED}
+        files.create(run_file(self.run, FINISHED), _signed({**attrs.asdict(summary), "files": digests}))
+
+
+def started_runs(archive: Archive) -> list[str]:
+    """Return the runs that selected conversations and began to work, oldest first."""
+    return [run for run in archive.files.list(RUNS).folders if archive.files.exists(run_file(run, PICKED))]
+
+
+def failures_of(archive: Archive, run: str) -> list[Failure]:
+    """Return what a run could not fetch. A line that a loss of power cut off is left out."""
+    path = run_file(run, FAILURES)
+    failures = []
+    for line in archive.files.read(path).splitlines() if archive.files.exists(path) else ():
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            failures.append(msgspec.json.decode(line, type=Failure))
+    return failures
+
+
+def has_valid_signature(data: bytes) -> bool:
+    """Return whether a finished.json ends with its own digest."""
+    unsigned = data[: -len(_OWN_DIGEST % _sha256(b""))]
+    return data == unsigned + _OWN_DIGEST % _sha256(unsigned + b"}")
+
+
+def _signed(value: Mapping[str, object]) -> bytes:
+    data = msgspec.json.encode(value)
+    return data[:-1] + _OWN_DIGEST % _sha256(data)
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).hexdigest().encode()
+
+
+def _can_be_continued(archive: Archive, run: str, settings: bytes) -> bool:
+    files = archive.files
+    if files.exists(run_file(run, FINISHED)):
+        return False
+    ages = (files.age(run_file(run, name)) for name in (SETTINGS, CALLS))
+    if min((age for age in ages if age is not None), default=CONTINUED_WITHIN) >= CONTINUED_WITHIN:
+        return False
+    path = run_file(run, SETTINGS)
+    return files.exists(path) and files.read(path) == settings
+
+
+def _settings_of(archive: Archive, options: ExportOptions) -> Settings:
+    return Settings(
+        archive=archive.id,
+        cloud_id=archive.cloud_id,
+        selectors=options.selection.selectors,
+        kinds=tuple(sorted(options.selection.kinds)),
+        since=options.since.isoformat() if options.since else None,
+        until=options.until.isoformat() if options.until else None,
+        media=options.media,
+        rescan=str(options.rescan) if options.rescan is not None else None,
+        retry_failed=options.retry_failed,
+    )

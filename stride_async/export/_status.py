@@ -1,0 +1,89 @@
+"""Sum up what an archive holds, from its commits alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from os import PathLike
+
+import attrs
+
+from stride_async.export._archive.archive import Archive
+from stride_async.export._archive.chain import Chain
+from stride_async.export._archive.layout import CONVERSATIONS, FINISHED, PEOPLE, run_file
+from stride_async.export._archive.run_record import failures_of
+from stride_async.export._archive.runs import Runs
+from stride_async.export._archive.verdict import Kind, verdict_of
+from stride_async.export._events import Failure
+
+
+@attrs.frozen(kw_only=True)
+class Status:
+    """What an archive holds, according to its commits. No content is checked."""
+
+    cloud_id: str
+    conversations: int
+    messages: int
+    media: int
+    media_bytes: int
+    users: int
+    unlisted: int
+    """Conversations that the service no longer lists. What is held of them stays."""
+    size_bytes: int
+    """The size of all files of the archive."""
+    verdicts: Mapping[Kind, int]
+    """The number of conversations by kind of verdict."""
+    oldest_update: datetime | None
+    """When the conversation that was not updated for the longest time was last updated; an aware datetime."""
+    newest_update: datetime | None
+    run: str | None
+    """The last run."""
+    finished: bool
+    """Whether that run completed."""
+    failures: tuple[Failure, ...]
+    """What that run could not fetch."""
+
+
+def status(archive: str | PathLike[str]) -> Status:
+    """Return what an archive holds, how complete it is and how old.
+
+    Raises:
+        NotAnArchive: The folder is not an archive.
+        NewerArchive: Its format is later than this version reads.
+    """
+    opened = Archive.open(archive)
+    kinds: Counter[Kind] = Counter()
+    updates: list[float] = []
+    messages = media = media_bytes = unlisted = 0
+    names = set()
+    for name in opened.files.list(CONVERSATIONS).folders:
+        state = Chain(opened, f"{CONVERSATIONS}/{name}").state
+        if not state.updated_at:
+            continue  # Nothing was committed.
+        names.add(name)
+        kinds[verdict_of(state)[0]] += 1
+        updates.append(state.updated_at)
+        messages += state.messages
+        unlisted += not state.listed
+        media += len(state.media)
+        media_bytes += sum(body.size for body in state.media.values())
+    runs = Runs.of(opened)
+    kinds["unknown"] += len(runs.pending - names)
+    run = runs.last
+    return Status(
+        cloud_id=opened.cloud_id,
+        conversations=kinds.total(),
+        messages=messages,
+        media=media,
+        media_bytes=media_bytes,
+        users=len(Chain(opened, PEOPLE).state.profile_ids),
+        unlisted=unlisted,
+        size_bytes=opened.files.total_size(),
+        verdicts=dict(+kinds),
+        oldest_update=datetime.fromtimestamp(min(updates), UTC) if updates else None,
+        newest_update=datetime.fromtimestamp(max(updates), UTC) if updates else None,
+        run=run,
+        finished=run is not None and opened.files.exists(run_file(run, FINISHED)),
+        failures=tuple(failures_of(opened, run)) if run is not None else (),
+    )
