@@ -114,7 +114,7 @@ async def test_selectors_select_by_id_url_name_or_pattern(
     [
         (["genral"], 3, ". Did you mean 'general'"),
         (["nosuchroom"], 3, "Did you mean '"),
-        (["^*"], 3, "none of 4 conversations"),
+        (["^*"], 3, "(4 available)"),
         (["https://app.stride.com/elsewhere/chat/x"], 2, "belongs to site elsewhere"),
         (["@no-such-file"], 2, "no-such-file"),
         (["--since", "2018-06-01"], 2, "Write 2018-06-01T00:00:00Z, or add --tz"),
@@ -172,7 +172,7 @@ async def test_a_selector_without_a_match_is_reported_as_missing(run: Run, rooms
     result = await run("export", "general", "genral", "^no-such-*", "-o", str(tmp_path / "site"))
 
     assert 5 == result.exit_code
-    assert "selector genral: it means no conversation" in result.stderr
+    assert "selector genral: it matches no conversation" in result.stderr
     assert "Hint: correct it, or leave it out." in result.stderr
     assert "To fetch what is missing" not in result.stderr
     assert "no-such" not in result.stderr
@@ -291,7 +291,7 @@ async def test_many_failures_make_a_short_summary(run: Run, server: LocalServer,
 
     assert 5 == result.exit_code
     assert len(result.stderr.splitlines()) <= 15
-    assert "selector nowhere: it means no conversation (correct it, or leave it out)\n" in result.stderr
+    assert "selector nowhere: it matches no conversation (correct it, or leave it out)\n" in result.stderr
     assert " (run again with --retry-failed)\n" in result.stderr
     [listed] = (tmp_path / "site").glob("runs/*/failures.jsonl")
     assert str(listed) in result.stderr
@@ -454,7 +454,7 @@ async def test_a_folder_that_is_not_an_archive_stays_unchanged(run: Run, rooms: 
     ]
 
     assert [8] * 4 == [result.exit_code for result in results]
-    assert all("no archive" in result.stderr for result in results)
+    assert all("not an archive" in result.stderr for result in results)
     assert ["notes.txt"] == files_in(tmp_path)
 
 
@@ -463,7 +463,7 @@ async def test_an_archive_that_is_in_use_or_too_new_is_exit_8(run: Run, rooms: d
     folder = tmp_path / "site"
     assert 0 == (await run("export", "-o", str(folder))).exit_code
     other = Archive.open(folder)
-    other.hold()
+    other.acquire_lease()
 
     busy = await run("export", "-o", str(folder))
     other.release()
@@ -472,7 +472,7 @@ async def test_an_archive_that_is_in_use_or_too_new_is_exit_8(run: Run, rooms: d
     newer = await run("export", "-o", str(folder))
 
     assert (8, 8) == (busy.exit_code, newer.exit_code)
-    assert "another export works on" in busy.stderr
+    assert "another export is working on" in busy.stderr
     assert "format 99" in newer.stderr
 
 

@@ -1,7 +1,7 @@
-"""`stride export` in a process of its own, which may be told to kill itself at the n-th time it touches the archive.
+"""`stride export` in a process of its own, which can kill itself when it touches the archive for the n-th time.
 
-`python -m tests.export.killable '{"archive": …, "kill_at": 17, "limit": 40, "window": 2.0}' --rescan all`; the
-environment is the command's own.
+`python -m tests.export.killable '{"archive": …, "kill_at": 17, "limit": 40, "window": 2.0}' --rescan all`. The
+environment is that of the command.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ TOUCHES = ("open", "os.link", "os.remove", "os.rename")
 
 
 def kill_at(archive: str, count: int) -> None:
-    """End this process before the n-th opening, linking, renaming or removing of a file in the archive."""
+    """End this process before the n-th file in the archive is opened, linked, renamed or removed."""
     seen = 0
 
-    def watch(event: str, words: tuple[Any, ...]) -> None:
+    def watch(event: str, args: tuple[Any, ...]) -> None:
         nonlocal seen
-        if event in TOUCHES and isinstance(words[0], str | os.PathLike) and os.fspath(words[0]).startswith(archive):
+        if event in TOUCHES and isinstance(args[0], str | os.PathLike) and os.fspath(args[0]).startswith(archive):
             seen += 1
             if seen == count:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -38,15 +38,15 @@ def kill_at(archive: str, count: int) -> None:
 
 
 def quicken(limit: int, window: float) -> None:
-    """A minute in a few seconds, and repeats without a wait."""
+    """Shorten the window of the limit to a few seconds, and retry without a wait."""
     connect.Settings = partial(Settings, backoff=0.0, calls_per_minute=limit)
     pool.Throttle = partial(Throttle, window)
     call_log.WINDOW = window
 
 
 if __name__ == "__main__":
-    words = json.loads(sys.argv[1])
-    quicken(words["limit"], words["window"])
-    if words["kill_at"]:
-        kill_at(words["archive"], words["kill_at"])
-    stride(["export", "--json", "-o", words["archive"], *sys.argv[2:]])
+    parameters = json.loads(sys.argv[1])
+    quicken(parameters["limit"], parameters["window"])
+    if parameters["kill_at"]:
+        kill_at(parameters["archive"], parameters["kill_at"])
+    stride(["export", "--json", "-o", parameters["archive"], *sys.argv[2:]])

@@ -80,7 +80,7 @@ def test_kinds_narrow_the_selection(kinds: list[str], ids: list[str]):
     ],
 )
 def test_addresses_are_read(address: str, room: tuple[str, str] | None):
-    """The web's and the deep link's; anything else is no address."""
+    """Those of the browser and deep links are addresses. Anything else is not."""
     assert room == room_in_address(address)
 
 

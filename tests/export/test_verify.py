@@ -677,8 +677,8 @@ def flipped(data, place):
     return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
 
 
-def can_be_told_apart(path, how):
-    """Return whether damage to a file can be told from what a kill, a loss of power or logging leaves."""
+def damage_shows(path, how):
+    """Return whether damage to a file differs from what a kill, a loss of power or logging leaves."""
     return path.name not in ("calls.log", "lease", "failures.jsonl") and (path.name, how) != (
         "finished.json",
         "removed",
@@ -690,7 +690,7 @@ async def test_every_damaged_file_is_named(server, client, room, tmp_path, how):
     """Each file of an archive of several runs is damaged in turn."""
     chance = random.Random(11)
     folder = await edited_archive(server, client, room, tmp_path / "site")
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and can_be_told_apart(path, how))
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and damage_shows(path, how))
     unseen = []
     for file in files:
         sound = file.read_bytes()

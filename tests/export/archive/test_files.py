@@ -19,7 +19,7 @@ def folder(tmp_path: Path) -> Folder:
 
 
 def test_of_many_writers_of_one_name_one_wins_and_the_file_is_complete(folder: Folder):
-    """The others are told so, and leave nothing behind."""
+    """The others get False, and leave nothing behind."""
     won: list[int] = []
     together = threading.Barrier(8)
 
