@@ -6,10 +6,10 @@ import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 
 from stride_async._body import Body, ProgressCallback
-from stride_async._media import Download, DownloadResult, body_of, download, download_many, upload
+from stride_async._media import Download, DownloadResult, body_of, download, download_many
 from stride_async._models import Content, Conversation, Json, Media, Message, Module, ModuleType
+from stride_async._net.download import BodyReader, RemoteBody
 from stride_async._net.session import Session
-from stride_async._net.stream import RemoteBody
 from stride_async._pager import Pager, planned
 from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async._wire.endpoints import conversations, media, messages, modules
@@ -156,8 +156,7 @@ class ConversationClient:
         """
         body = body_of(source)
         request = media.upload_media(*self._at, name or body.name or "")
-        result: Media = await upload(self._session, request, body, progress)
-        return result
+        return await self._session.upload(request, body, progress)
 
     def open_media(self, media_id: str) -> RemoteBody:
         """Return an async context manager that reads the body of a file in chunks (protocol 9.3).
@@ -165,7 +164,7 @@ class ConversationClient:
         Inside `async with room.open_media(id) as media`, iterate over `media.chunks(65_536)`; `name`, `size` and
         `content_type` are attributes of `media`.
         """
-        return RemoteBody(self._session, media.get_media(*self._at, media_id))
+        return RemoteBody(BodyReader(self._session, media.get_media(*self._at, media_id)))
 
     async def download(
         self, media_id: str, to: str | os.PathLike[str], *, progress: ProgressCallback | None = None

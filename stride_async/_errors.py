@@ -1,27 +1,29 @@
-"""What goes wrong, as one tree.
+"""Every error the package raises, as one tree.
 
     StrideError
     ├─ TransportError
-    │  ├─ NotSent               the service never saw it
-    │  ├─ Ambiguous             it may have been done
-    │  └─ BodyInterrupted       an answer's body broke off
-    ├─ ApiError                 the service answered, and said no
+    │  ├─ NotSent               the service never received the complete request
+    │  ├─ Ambiguous             the service may have acted on the request
+    │  └─ BodyInterrupted       the body of a response broke off
+    ├─ ApiError                 the service answered with an error status
     │  ├─ BadRequest · Unauthorized · Forbidden · NotFound · TooLarge · UnsupportedContent
     │  ├─ RateLimited
     │  └─ ServerError
     ├─ AuthError                the credentials were refused (Unauthorized is one, too)
-    ├─ DecodeError              an answer is not what the protocol says
+    ├─ DecodeError              a response does not have the documented form
     ├─ PaginationError ─ PaginationLoop · TooManyEmptyPages · StaleBookmark
     ├─ MediaError ─ EncodedBody · LengthMismatch · SourceChanged · NotReplayable
     └─ DeadlineExceeded · ForbiddenOrigin · WrongLoop · ClientClosed
 
-Every error can be pickled with all its facts, and none holds a token or a secret.
+The facts of a class are arguments of its constructor. The facts of the call (what was tried, whether to try again) are
+attributes that the network layer sets before the error leaves it. Every error can be pickled with all its facts, and
+none contains a token or a secret.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -31,9 +33,10 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Attempt:
-    """One sending of a call: its `status`, or the `error` (class and words) that came instead.
+    """One attempt of a call: the `status` of the response, or the `error` (class and message) that came instead.
 
-    `started` is seconds since the epoch, `seconds` how long it took, `waited` the seconds waited after it.
+    `started` is in seconds since the epoch, `seconds` is how long the attempt took, and `waited` is how many seconds
+    the call waited after it.
     """
 
     status: int | None
@@ -44,31 +47,26 @@ class Attempt:
 
 
 class StrideError(Exception):
-    """Whatever this package raises of its own; carries what was tried and what may be done next."""
+    """Base class of the errors this package raises; records what was tried and what the caller can do."""
 
     attempts: tuple[Attempt, ...] = ()
-    """Every sending, in order; empty when nothing was sent."""
+    """Every attempt of the call, in order; empty if nothing was sent."""
     retryable: bool = False
-    """True when the same call may well succeed later and repeating it does no harm."""
+    """True if the same call may succeed later and repeating it does no harm."""
     maybe_processed: bool = False
-    """True when the service may have acted although no good answer came."""
+    """True if the service may have acted on the call although no success was reported."""
     retry_after: float | None = None
-    """Seconds the service asked to wait, when it did."""
+    """Seconds the service asked the client to wait, if it did."""
     bookmark: Bookmark | None = None
-    """Where a listing stood; `pager.resume(error.bookmark)` goes on behind the last item given."""
+    """Where a listing stopped; `pager.resume(error.bookmark)` continues after the last item returned."""
     rule: str | None = None
     """The rule that ended the call, in a few words."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.args, self.__dict__)
 
-    def with_facts(self, **facts: object) -> Self:
-        """This error with attributes set; for those who raise it."""
-        self.__dict__.update(facts)
-        return self
-
     def explain(self) -> str:
-        """What was tried, how long it waited and which rule ended it, as one readable block."""
+        """Return what was tried, how long the call waited and why it ended, as a readable block of lines."""
         lines = [f"{type(self).__name__}: {self}"]
         for number, attempt in enumerate(self.attempts, 1):
             at = datetime.fromtimestamp(attempt.started, UTC).strftime("%H:%M:%S.%f")[:-3]
@@ -80,7 +78,7 @@ class StrideError(Exception):
         if self.retry_after is not None:
             lines.append(f"  the service asks to wait {self.retry_after:.1f} s")
         if self.maybe_processed:
-            lines.append("  the service may have acted on it: look before sending it again")
+            lines.append("  the service may have acted on the call: check before you send it again")
         return "\n".join(lines)
 
 
@@ -92,41 +90,67 @@ def _rebuild(kind: type[StrideError], args: tuple[Any, ...], facts: dict[str, An
 
 
 class TransportError(StrideError):
-    """The network failed before a whole answer was here."""
+    """The network failed before a complete response arrived."""
 
 
 class NotSent(TransportError):
-    """The service never saw the request whole: name resolution, connecting, TLS, or a body cut on its way out."""
+    """The service never received the complete request.
+
+    Name resolution, connecting or TLS failed, or the connection broke while the body was being sent.
+    """
 
 
 class Ambiguous(TransportError):
-    """Time-out or reset after the request was handed over: the service may have acted on it."""
+    """The request was sent, then the connection broke or timed out: the service may have acted on it."""
 
 
 class BodyInterrupted(TransportError):
-    """An answer's body broke off after `received` bytes of `expected` (None: never told)."""
+    """The body of a response broke off after `received` of `expected` bytes (None if the length was not stated)."""
 
     received: int = 0
     expected: int | None = None
 
+    def __init__(self, *args: object, received: int = 0, expected: int | None = None) -> None:
+        super().__init__(*args)
+        self.received = received
+        self.expected = expected
+
 
 class ApiError(StrideError):
-    """The service answered with an error (protocol 3.3)."""
+    """The service answered with an error status (protocol 3.3)."""
 
     status: int = 0
-    """HTTP status."""
+    """The HTTP status."""
     code: str | int | None = None
-    """The body's own `code` or `error`, when it has one."""
+    """The `code` or `error` field of the body, if it has one."""
     message: str = ""
-    """The body's own words, or the start of its text."""
+    """The message in the body, or the start of the body's text."""
     body: bytes = b""
-    """The error body as sent, at most its first 64 KiB."""
+    """The first 64 KiB of the body, as sent."""
     request_id: str | None = None
-    """The gateway's id of this exchange, when it gave one."""
+    """The id the gateway gave to this exchange, if any."""
+
+    def __init__(
+        self,
+        *args: object,
+        status: int = 0,
+        code: str | int | None = None,
+        message: str = "",
+        body: bytes = b"",
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(*args)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.body = body
+        self.request_id = request_id
+        self.retry_after = retry_after
 
 
 class BadRequest(ApiError):
-    """400: the service cannot make sense of the request."""
+    """400: the service cannot process the request as it was sent."""
 
 
 class AuthError(StrideError):
@@ -134,87 +158,101 @@ class AuthError(StrideError):
 
 
 class Unauthorized(ApiError, AuthError):
-    """401, and a fresh token did not help."""
+    """401: the token was refused, and a fresh token, if there is one, did not help."""
 
 
 class Forbidden(ApiError):
-    """403: scope missing, app not installed there, or not the author."""
+    """403: a scope is missing, the app is not installed there, or the app is not the author."""
 
 
 class NotFound(ApiError):
-    """404: no such site, conversation, message, media or user."""
+    """404: there is no such site, conversation, message, media or user."""
 
 
 class TooLarge(ApiError):
-    """413: upload or message above the service's limit."""
+    """413: the upload or message exceeds the service's limit."""
 
 
 class UnsupportedContent(ApiError):
-    """415: a content type the service does not take."""
+    """415: the service does not accept this content type."""
 
 
 class RateLimited(ApiError):
-    """429, and the wait is too long or the attempts are spent; `retry_after` says how long."""
+    """429, and the wait is too long or no attempts remain; `retry_after` is how long to wait, if it was stated."""
 
 
 class ServerError(ApiError):
-    """500 and above."""
+    """500 or above: the service failed."""
 
 
 class DecodeError(StrideError):
-    """An answer is not what the protocol says; `path` is where (`$.messages[3].ts`), `raw` the bytes."""
+    """A response does not have the documented form; `path` is where (`$.messages[3].ts`), `raw` the bytes sent."""
 
     path: str = "$"
     raw: bytes = b""
 
+    def __init__(self, *args: object, path: str = "$", raw: bytes = b"") -> None:
+        super().__init__(*args)
+        self.path = path
+        self.raw = raw
+
 
 class PaginationError(StrideError):
-    """A listing cannot go on."""
+    """A listing cannot continue."""
 
 
 class PaginationLoop(PaginationError):
-    """The service gave a place it had already given: going on would never end."""
+    """The service returned a cursor it had returned before, so the listing would never end."""
 
 
 class TooManyEmptyPages(PaginationError):
-    """More than 100 empty pages in a row, each promising another."""
+    """More than 100 empty pages came in a row, each with a cursor for the next."""
 
 
 class StaleBookmark(PaginationError):
-    """The bookmark is of another listing or version, or its text is broken."""
+    """The bookmark belongs to another listing, has another version, or is not valid."""
 
 
 class MediaError(StrideError):
-    """A media body is not what it should be."""
+    """A media body is not as expected."""
 
 
 class EncodedBody(MediaError):
-    """A body came compressed or otherwise encoded, though it was asked for as it is."""
+    """A media body came compressed or otherwise encoded, although the client asked for it unencoded."""
 
     encoding: str = ""
 
+    def __init__(self, *args: object, encoding: str = "") -> None:
+        super().__init__(*args)
+        self.encoding = encoding
+
 
 class LengthMismatch(MediaError):
-    """A body ended whole but is not as long as was said."""
+    """A media body ended after `received` bytes, but its stated length is `expected`."""
 
     received: int = 0
     expected: int | None = None
 
+    def __init__(self, *args: object, received: int = 0, expected: int | None = None) -> None:
+        super().__init__(*args)
+        self.received = received
+        self.expected = expected
+
 
 class SourceChanged(MediaError):
-    """What is being uploaded grew or shrank meanwhile."""
+    """The source of an upload grew or shrank while it was being sent."""
 
 
 class NotReplayable(MediaError):
-    """A one-shot source was used up; the upload cannot be sent again."""
+    """The source of an upload can be read only once, so the upload cannot be retried."""
 
 
 class DeadlineExceeded(StrideError):
-    """The whole call took longer than `Settings.deadline`."""
+    """The call took longer than `Settings.deadline`."""
 
 
 class ForbiddenOrigin(StrideError):
-    """An address outside `base_url` and `allowed_origins` was about to be asked."""
+    """A redirect led outside `base_url` and `allowed_origins`."""
 
 
 class WrongLoop(StrideError):

@@ -20,9 +20,8 @@ import msgspec
 from stride_async._body import Body, Progress, ProgressCallback
 from stride_async._errors import LengthMismatch, StrideError
 from stride_async._files import run_to_completion, sync_folder
+from stride_async._net.download import BodyReader
 from stride_async._net.session import Session
-from stride_async._net.stream import RemoteBody
-from stride_async._net.stream import upload as send_body
 from stride_async._wire.names import name_key, safe_name
 from stride_async._wire.request import Request
 
@@ -72,11 +71,6 @@ def body_of(source: str | os.PathLike[str] | bytes | Body) -> Body:
     return Body.from_path(source)
 
 
-async def upload(session: Session, request: Request[Any], body: Body, progress: ProgressCallback | None) -> Any:
-    """Send a body in blocks; gives what the service says of it."""
-    return await send_body(session, request, body, progress)
-
-
 async def download(
     session: Session,
     request: Request[Any],
@@ -93,7 +87,7 @@ async def download(
     """
     with _part_of(Path(to)) as part:
         held = await run_to_completion(partial(part.resume, media_id))
-        async with RemoteBody(session, request, at=held, validator=part.validator) as body:
+        async with BodyReader(session, request, offset=held, validator=part.validator) as body:
             return await _fetch(body, media_id, part, progress)
 
 
@@ -156,7 +150,7 @@ async def _each(
 
 async def _into(session: Session, request: Request[Any], media_id: str, folder: Path, names: set[str]) -> Download:
     """One body into the folder, under the name that the service gives with it."""
-    async with RemoteBody(session, request) as body:
+    async with BodyReader(session, request) as body:
         name = safe_name(body.name or media_id, media_id, names)
         names.add(name_key(name))
         with _part_of(folder / name) as part:
@@ -166,7 +160,7 @@ async def _into(session: Session, request: Request[Any], media_id: str, folder: 
             return await _fetch(body, media_id, part, None)
 
 
-async def _fetch(body: RemoteBody, media_id: str, part: _Part, progress: ProgressCallback | None) -> Download:
+async def _fetch(body: BodyReader, media_id: str, part: _Part, progress: ProgressCallback | None) -> Download:
     """What is missing of an opened body, into its part; then the part becomes the file."""
     if body.start != part.size:
         part.start_over()
@@ -184,8 +178,11 @@ async def _fetch(body: RemoteBody, media_id: str, part: _Part, progress: Progres
                 progress(Progress(reached, body.size, body.interruptions + 1))
         await writing.settle()
     if body.size is not None and part.size != body.size:
-        error = LengthMismatch(f"{part.target.name}: {part.size} bytes came, {body.size} were told")
-        raise error.with_facts(received=part.size, expected=body.size)
+        raise LengthMismatch(
+            f"{part.target.name}: {part.size} bytes arrived, but the stated length is {body.size}",
+            received=part.size,
+            expected=body.size,
+        )
     await run_to_completion(part.finish)
     return Download(
         part.target, part.size, part.sha256, body.size is not None, name=body.name, content_type=body.content_type

@@ -14,7 +14,7 @@ import attrs
 
 from stride_async._errors import ApiError, DecodeError, StrideError
 from stride_async._events import PageFetched
-from stride_async._net.call import Tally
+from stride_async._net.record import Tally
 from stride_async._net.session import Session
 from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async._wire.bookmark import Bookmark, check_listing
@@ -238,7 +238,7 @@ class _Fetch(Generic[T]):
         self._bookmark = page.bookmark
         if self._session.settings.on_event is not None:
             path = str(self._bookmark.query.get("path"))
-            self._session.tell(PageFetched(path, len(page.items), len(page.raw)))
+            self._session.report(PageFetched(path, len(page.items), len(page.raw)))
         return page
 
 

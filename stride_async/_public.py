@@ -64,7 +64,7 @@ from stride_async._models import (
     Site,
     User,
 )
-from stride_async._net.stream import RemoteBody
+from stride_async._net.download import RemoteBody
 from stride_async._pager import Pager, Stats, Stream
 from stride_async._settings import Priority, Settings
 from stride_async._user import UserClient

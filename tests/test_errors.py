@@ -82,7 +82,7 @@ FACTS = {
     "maybe_processed": True,
     "retry_after": 2.5,
     "bookmark": Bookmark({"kind": "history"}, {"ts": 1, "id": "a"}),
-    "rule": "all 2 attempts are spent",
+    "rule": "all 2 attempts were made",
 }
 
 
@@ -91,6 +91,13 @@ def drawn(kind, indent=0):
     return [" " * indent + kind.__name__] + [
         line for below in kind.__subclasses__() for line in drawn(below, indent + 2)
     ]
+
+
+def with_facts(error, facts):
+    """Set the attributes of an error, as the network layer does."""
+    for name, value in facts.items():
+        setattr(error, name, value)
+    return error
 
 
 def everything_told(error):
@@ -120,7 +127,7 @@ def test_every_error_can_be_pickled_with_all_its_facts(kind, again):
     """Across processes nothing of what was tried is lost, the class's own facts included."""
     own = {"status": 503, "body": b"\xff", "path": "$.a", "raw": b"{}", "received": 3, "expected": 5, "request_id": "r"}
     facts = FACTS | {name: value for name, value in own.items() if hasattr(kind, name)}
-    error = kind("GET /me: went wrong").with_facts(**facts)
+    error = with_facts(kind("GET /me: went wrong"), facts)
 
     back = again(error)
 
@@ -147,16 +154,16 @@ def test_facts_have_a_value_before_anybody_sets_them(kind):
 
 def test_explain_tells_the_whole_story():
     """Each attempt with its moment and wait, the rule that ended it, and what to do now."""
-    text = ServerError("GET /me answered 503: later").with_facts(**FACTS).explain()
+    text = with_facts(ServerError("GET /me answered 503: later"), FACTS).explain()
 
     assert (
         """\
 ServerError: GET /me answered 503: later
   attempt 1 at 08:00:00.000 UTC: NotSent: cannot connect after 0.25 s, then waited 0.50 s
   attempt 2 at 08:00:01.000 UTC: answered 503 after 0.50 s
-  ended by the rule: all 2 attempts are spent
+  ended by the rule: all 2 attempts were made
   the service asks to wait 2.5 s
-  the service may have acted on it: look before sending it again"""
+  the service may have acted on the call: check before you send it again"""
         == text
     )
 

@@ -42,11 +42,6 @@ ERRORS = [name for name, public in vars(stride_async).items() if isinstance(publ
           and issubclass(public, StrideError) and name in stride_async.__all__]  # fmt: skip
 SUBCLASSES_OF_ERRORS = {getattr(stride_async, name) for name in ERRORS} - {StrideError}
 
-# Members that other modules of the package use, and users do not.
-INTERNAL_MEMBERS = {
-    *("RemoteBody.close", "RemoteBody.open_at", "RemoteBody.pieces", "StrideError.with_facts"),
-}
-
 
 def everything_public() -> Iterator[tuple[str, object]]:
     """Yield each public class, function, method and property with its dotted name."""
@@ -104,8 +99,6 @@ def documented_members() -> list[tuple[str, str]]:
     public = [getattr(module, name) for module in MODULES for name in module.__all__]
     for kind in [kind for kind in public if isinstance(kind, type) and kind not in SUBCLASSES_OF_ERRORS]:
         for name, value in dict(public_members(kind)).items():
-            if f"{kind.__name__}.{name}" in INTERNAL_MEMBERS:
-                continue
             expected = name if isinstance(value, property) else signature_of(value, name=name)
             found.append((f"{kind.__name__}.{name}", f"`{expected}`"))
     return found

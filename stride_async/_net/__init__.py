@@ -1,1 +1,1 @@
-"""What waits: sockets, clocks, tasks."""
+"""The part of the client that waits: sockets, clocks and tasks."""

@@ -1,57 +1,88 @@
-"""What the clients of one site share: connections, token, limiter, retry budget, and the end of it all."""
+"""Resources shared by all clients of a site."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from itertools import count
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import aiohttp
 
 from stride_async._errors import ClientClosed, WrongLoop
-from stride_async._net.retry import Budget
 from stride_async._net.throttle import Throttle
 from stride_async._net.token import TokenSource
-from stride_async._wire.token import Credentials
+from stride_async._wire.token import ClientCredentials, Credentials, StaticToken
+
+# Retries a client may make before any call has earned one, and the most it can save up.
+RESERVE = 20.0
+
+
+class Budget:
+    """The retries that all calls of a client may still make; each call earns a part of one, up to the reserve."""
+
+    def __init__(self) -> None:
+        self.left = RESERVE
+        """How many retries may be made now."""
+
+    def earn(self, part: float) -> None:
+        """Add what one call earns."""
+        self.left = min(RESERVE, self.left + part)
+
+    def spend(self, cost: int) -> None:
+        """Subtract what one retry costs."""
+        self.left -= cost
 
 
 class Pool:
-    """What the clients of one site share: connections, token, limiter, retry budget, and the end of it all."""
+    """Resources shared by all clients of a site: connections, token, limits and retry budget.
 
-    numbers = count(1)
-    """What calls are told apart by in events; settings, and with them a receiver, may serve several clients."""
+    Closing the pool cancels every call in flight.
+    """
 
     def __init__(self, credentials: Credentials, http: aiohttp.ClientSession | None) -> None:
         self.credentials = credentials
         self.throttle = Throttle()
         self.budget = Budget()
         self.tokens: TokenSource | None = None
-        self.secret = ""
-        self.given: deque[str] = deque(maxlen=16)
-        """Tokens of late. Neither they nor the secret may appear in any error, whoever echoes them."""
+        """Set by the first session, which can send the token call."""
+        self.recent_tokens: deque[str] = deque(maxlen=16)
+        """The last tokens; like the secret, none may appear in an error, even if a service repeats it."""
+        self.calls: set[asyncio.Timeout] = set()
+        """The timeout scopes of the calls in flight; `close` makes them expire."""
+        self.closed = False
+        """Whether `close` was called."""
+        self._secret = _secret_of(credentials)
         self._http = http
         self._owns_http = http is None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._under_way: set[asyncio.Timeout] = set()
         self._bodies: set[aiohttp.ClientResponse] = set()
-        self._closed = False
 
-    def http(self) -> aiohttp.ClientSession:
-        """The session, opened by the first call.
+    def begin(self, scope: asyncio.Timeout, earned: float) -> None:
+        """Let a call begin that `close` can end; the caller removes the scope from `calls` at the end.
 
         Raises:
-            ClientClosed: the client was closed.
-            WrongLoop: it was first used on another event loop.
+            ClientClosed: The client was closed.
+            WrongLoop: The client was first used on another event loop.
+        """
+        self.http()
+        self.budget.earn(earned)
+        self.calls.add(scope)
+
+    def http(self) -> aiohttp.ClientSession:
+        """Return the HTTP session; the first call opens it.
+
+        Raises:
+            ClientClosed: The client was closed.
+            WrongLoop: The client was first used on another event loop.
         """
         loop = asyncio.get_running_loop()
-        if self._closed:
-            raise ClientClosed("the client was closed; open another")
+        if self.closed:
+            raise ClientClosed("the client was closed; create another")
         if self._loop is None:
             self._loop = loop
         elif self._loop is not loop:
-            raise WrongLoop("the client was first used on another event loop; make one client for each loop")
+            raise WrongLoop("the client was first used on another event loop; create one client for each loop")
         if self._http is not None and self._http.closed:
             raise ClientClosed("the session that was given to the client is closed")
         if self._http is None:
@@ -62,27 +93,12 @@ class Pool:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not be told to anybody."""
-        return self.secret, *self.given
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._closed
-
-    @asynccontextmanager
-    async def bounded(self) -> AsyncIterator[asyncio.Timeout]:
-        """A scope that `close` ends, and whose time limit the call sets once it knows it."""
-        async with asyncio.timeout(None) as scope:
-            self._under_way.add(scope)
-            try:
-                yield scope
-            finally:
-                self._under_way.discard(scope)
+        """What must not appear in any error."""
+        return self._secret, *self.recent_tokens
 
     @contextmanager
     def reading(self, response: aiohttp.ClientResponse) -> Iterator[None]:
-        """A body being read, which `close` breaks off; let go of at the end."""
+        """Hold a response while its body is read; `close` breaks it off, and the end releases its connection."""
         self._bodies.add(response)
         try:
             yield
@@ -90,30 +106,34 @@ class Pool:
             self._bodies.discard(response)
             response.close()
 
-    async def pause(self, seconds: float) -> None:
+    async def sleep(self, seconds: float) -> None:
         """Wait.
 
         Raises:
-            ClientClosed: the client was closed meanwhile.
+            ClientClosed: The client was closed during the wait.
         """
+        scope = asyncio.timeout(None)
+        self.calls.add(scope)
         try:
-            async with self.bounded():
+            async with scope:
                 await asyncio.sleep(seconds)
         except TimeoutError:
-            raise ClientClosed("the client was closed meanwhile") from None
+            raise ClientClosed("the client was closed") from None
+        finally:
+            self.calls.discard(scope)
 
     async def close(self) -> None:
-        """End every call under way with `ClientClosed`, then the token fetch, then the connections of our own.
+        """End every call in flight with `ClientClosed`, then the token call, then the connections opened here.
 
         Raises:
-            WrongLoop: the client was used on another event loop, where it is still open.
+            WrongLoop: The client was used on another event loop, where it is still open.
         """
-        if self._closed:
+        if self.closed:
             return
         if self._loop is not None and self._loop is not asyncio.get_running_loop():
             raise WrongLoop("the client must be closed on the event loop it was used on")
-        self._closed = True
-        for scope in tuple(self._under_way):
+        self.closed = True
+        for scope in tuple(self.calls):
             if not scope.expired():
                 scope.reschedule(0.0)
         for body in tuple(self._bodies):
@@ -123,3 +143,9 @@ class Pool:
             await self.tokens.close()
         if self._owns_http and self._http is not None:
             await self._http.close()
+
+
+def _secret_of(credentials: Credentials) -> str:
+    if isinstance(credentials, ClientCredentials):
+        return credentials.client_secret
+    return credentials.value if isinstance(credentials, StaticToken) else ""

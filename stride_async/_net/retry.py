@@ -1,193 +1,133 @@
-"""When to send again, and after how long.
+"""The rule: whether an attempt is retried, after how long, and when to give up. Pure.
 
-`decide` is the whole rule, a pure function of what happened so far; tenacity's `AsyncRetrying`, built anew for each
-call that has to be repeated, only carries it out.
+`refusal`, `wait_after` and `exhaustion` are asked in this order after each attempt that did not succeed. They are what
+tenacity calls `retry`, `wait` and `stop`; `call.py` hands them to it.
 
-| what came | may be repeated | may not be repeated |
+| outcome | the call may be repeated | it may not |
 | --- | --- | --- |
-| not sent | again after backoff | again after backoff |
-| nothing after sending | again after backoff | raised, `maybe_processed` |
-| 401, token renewable, first time | again at once with a new token | the same |
-| 429 | again after the stated wait, else backoff | the same |
-| 500, 502, 503, 504 | again after the stated wait, else backoff | raised, `maybe_processed` |
-| any other answer | raised | raised |
+| not sent | retried after backoff | retried after backoff |
+| ambiguous: no response after sending | retried after backoff | raised, `maybe_processed` |
+| 401, the first, with a renewable token | retried at once with a new token | the same |
+| 429 | retried after the stated wait, else after backoff | the same |
+| 500, 502, 503, 504 | retried after the stated wait, else after backoff | raised, `maybe_processed` |
+| any other status | raised | raised |
 
-Never more than `Settings.attempts` in all; never a stated wait above `Settings.longest_wait`; never a wait that cannot
-end before the deadline; and repeats that are neither after 429 nor after 401 spend the client-wide `Budget`.
+A call gives up after `Settings.attempts` attempts, before a stated wait above `Settings.longest_wait`, before a wait
+that cannot end before the deadline, and when the retry budget of the client is used up. Retries after a 429 or a 401
+cost nothing from the budget.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal, TypeVar
+from collections.abc import Sequence
+from typing import Literal
 
 import attrs
-import tenacity
 
-from stride_async._errors import StrideError
 from stride_async._settings import Settings
 
-R = TypeVar("R")
-
+# The backoff stops doubling at this many seconds.
 LONGEST_BACKOFF = 20.0
-"""Seconds at which doubling ends."""
+# The part of a stated wait that is added at random on top of it.
 STATED_JITTER = 0.1
-"""Part of a stated wait that is added at random on top of it."""
-RESERVE = 20.0
-"""Repeats a client may make before any call has earned one."""
-REPEATED_STATUSES = frozenset({500, 502, 503, 504})
+RETRIED_STATUSES = frozenset({500, 502, 503, 504})
 
 Kind = Literal["not sent", "ambiguous", "answered"]
 
 
 @attrs.frozen
 class Outcome:
-    """How one attempt ended: `status` and `stated` (seconds the service asks to wait) only where it was answered."""
+    """How one attempt ended."""
 
     kind: Kind
     status: int | None = None
+    """The status of the response, if there is one."""
     stated: float | None = None
+    """Seconds the service asked to wait, if it did."""
+
+    def __str__(self) -> str:
+        return self.kind if self.status is None else f"answered {self.status}"
 
 
 @attrs.frozen
-class Again:
-    """Send again after `seconds`; `costs` is what that takes from the budget."""
+class Wait:
+    """A wait before a retry: how long, why, and how much of the retry budget the retry costs."""
 
     seconds: float
     reason: str
-    costs: int = 1
+    cost: int = 1
 
 
-@attrs.frozen
-class Stop:
-    """Raise what came, because of `reason`."""
+def refusal(outcomes: Sequence[Outcome], *, repeatable: bool, renewable: bool) -> str | None:
+    """Return why the last of `outcomes` is never retried, or None if it may be.
 
-    reason: str
-
-
-class Budget:
-    """Repeats a whole client may still make: calls earn a part of one each, up to the reserve."""
-
-    def __init__(self) -> None:
-        self._left = RESERVE
-
-    @property
-    def left(self) -> float:
-        """Repeats that may be made now."""
-        return self._left
-
-    def earn(self, part: float) -> None:
-        """A call began."""
-        self._left = min(RESERVE, self._left + part)
-
-    def spend(self, repeats: int) -> None:
-        """Calls are sent again."""
-        self._left -= repeats
-
-
-def decide(
-    outcomes: Sequence[Outcome],
-    settings: Settings,
-    *,
-    repeatable: bool,
-    renewable: bool,
-    budget: float,
-    remaining: float | None,
-    chance: float,
-) -> Again | Stop:
-    """What follows the last of `outcomes`, by the table above.
-
-    `renewable`: a refused token can be renewed. `budget`: repeats left to the client. `remaining`: seconds to the
-    deadline, None without one. `chance`: a number from 0 to 1 that the jitter is made of.
+    Args:
+        outcomes: How each attempt of the call ended, in order.
+        repeatable: Whether the call may have its effect twice.
+        renewable: Whether a refused token can be renewed.
     """
     last = outcomes[-1]
-    refusal = _refusal(last, outcomes, repeatable=repeatable, renewable=renewable)
-    if refusal is not None:
-        return Stop(refusal)
-    if len(outcomes) >= settings.attempts:
-        return Stop(f"all {settings.attempts} attempts are spent")
-    if last.status == 401:
-        return Again(0.0, "the token was refused: renewed", costs=0)
-    stated = last.stated
-    if stated is not None:
-        if stated > settings.longest_wait:
-            return Stop(f"the stated wait of {stated:.1f} s is above longest_wait={settings.longest_wait:g}")
-        seconds, reason = stated * (1 + STATED_JITTER * chance), f"{_words(last)}: the service asks for {stated:.1f} s"
-    else:
-        doubled = settings.backoff * 2.0 ** min(len(outcomes) - 1, 32)
-        seconds, reason = min(LONGEST_BACKOFF, doubled) * chance, f"{_words(last)}: backoff"
-    if remaining is not None and seconds >= remaining:
-        return Stop(f"a wait of {seconds:.1f} s cannot end before the deadline")
-    costs = 0 if last.status == 429 else 1
-    if costs > budget:
-        return Stop("the client's retry budget is spent: the service seems to be down")
-    return Again(seconds, reason, costs)
-
-
-def _refusal(last: Outcome, outcomes: Sequence[Outcome], *, repeatable: bool, renewable: bool) -> str | None:
-    """Why this outcome is not repeated at all; None when it may be."""
     if last.kind == "not sent" or last.status == 429:
         return None
     if last.status == 401:
         if not renewable:
             return "the token cannot be renewed"
-        return "a renewed token was refused, too" if _refused_before(outcomes) else None
-    if last.kind == "answered" and last.status not in REPEATED_STATUSES:
-        return f"{last.status} is not repeated"
-    return None if repeatable else f"{_words(last)} on a call that may not be repeated"
+        refused_before = any(outcome.status == 401 for outcome in outcomes[:-1])
+        return "the renewed token was refused as well" if refused_before else None
+    if last.kind == "answered" and last.status not in RETRIED_STATUSES:
+        return f"{last.status} is not retried"
+    return None if repeatable else f"{last}, and the call may not be repeated"
 
 
-def _refused_before(outcomes: Sequence[Outcome]) -> bool:
-    return any(outcome.status == 401 for outcome in outcomes[:-1])
+def wait_after(outcomes: Sequence[Outcome], settings: Settings, chance: float) -> Wait:
+    """Return how long to wait before the next attempt; `chance` (0 to 1) becomes the jitter."""
+    last = outcomes[-1]
+    if last.status == 401:
+        return Wait(0.0, "the token was refused and is renewed", cost=0)
+    cost = 0 if last.status == 429 else 1
+    if last.stated is None:
+        return Wait(backoff(len(outcomes), settings, chance), f"{last}: backoff", cost)
+    seconds = last.stated * (1 + STATED_JITTER * chance)
+    return Wait(seconds, f"{last}: the service asked for {last.stated:.1f} s", cost)
 
 
-def _words(outcome: Outcome) -> str:
-    return outcome.kind if outcome.status is None else f"answered {outcome.status}"
+def exhaustion(
+    outcomes: Sequence[Outcome], wait: Wait, settings: Settings, *, budget: float, remaining: float | None
+) -> str | None:
+    """Return why the call gives up instead of waiting, or None if it may wait.
 
-
-async def carry_out(
-    attempt: Callable[[], Awaitable[R]],
-    rule: Callable[[], Again | Stop | None],
-    waiting: Callable[[Again], Awaitable[None]],
-) -> R:
-    """Attempt until `rule` does not say `Again`; then the last attempt's value or error.
-
-    `rule` is asked once after each attempt; None means that it went well. `waiting` waits out an `Again`. A call that
-    was cancelled is not repeated, whatever the rule would say.
+    Args:
+        outcomes: How each attempt of the call ended, in order.
+        wait: The wait before the next attempt.
+        settings: The options of the client.
+        budget: How many retries the client may still make.
+        remaining: Seconds to the deadline; None without one.
     """
-    decision: Again | Stop | None = None
+    last = outcomes[-1]
+    if len(outcomes) >= settings.attempts:
+        return out_of_attempts(settings)
+    if last.status == 401:
+        return None
+    if last.stated is not None and last.stated > settings.longest_wait:
+        return f"the stated wait of {last.stated:.1f} s exceeds longest_wait={settings.longest_wait:g}"
+    if remaining is not None and wait.seconds >= remaining:
+        return f"a wait of {wait.seconds:.1f} s cannot end before the deadline"
+    if wait.cost > budget:
+        return "the client's retry budget is used up: the service seems to be down"
+    return None
 
-    def again(state: tenacity.RetryCallState) -> bool:
-        nonlocal decision
-        failure = state.outcome.exception() if state.outcome is not None else None
-        if failure is not None and not isinstance(failure, StrideError):
-            return False
-        decision = rule()
-        return isinstance(decision, Again)
 
-    async def sleep(_: float) -> None:
-        assert isinstance(decision, Again)
-        await waiting(decision)
+def out_of_attempts(settings: Settings) -> str:
+    """Return the reason to give up when no attempts remain."""
+    return f"all {settings.attempts} attempts were made"
 
-    # Most calls go well at once, and tenacity's own work costs half of sending one: it begins with the repeats.
-    try:
-        value = await attempt()
-    except StrideError:
-        decision = rule()
-        if not isinstance(decision, Again):
-            raise
-    else:
-        decision = rule()
-        if not isinstance(decision, Again):
-            return value
-    await waiting(decision)
-    retrying = tenacity.AsyncRetrying(
-        retry=again, stop=tenacity.stop_never, wait=tenacity.wait_none(), sleep=sleep, reraise=True
-    )
-    return await retrying(attempt)
+
+def backoff(attempts: int, settings: Settings, chance: float) -> float:
+    """Return the seconds to wait after so many attempts if no wait is stated: exponential, with full jitter."""
+    return min(LONGEST_BACKOFF, settings.backoff * 2.0 ** min(attempts - 1, 32)) * chance
 
 
 def chance() -> float:
-    """A number from 0 to 1 for jitter."""
+    """Return a random number from 0 to 1 for jitter."""
     return random.random()  # noqa: S311  # spreads load, keeps no secret

@@ -1,8 +1,35 @@
-"""How many requests may be out, and how fast, as the service counts them (protocol 3.4).
+"""Keep calls to a conversation within its limit, before the service has to refuse them (protocol 3.4).
 
-The service allows so many calls a minute to one conversation. A place is taken when a call is let through and is free
-again one window after its *answer*: measured from its sending, latency could put more calls into one of the
-service's windows than it allows.
+The service counts the calls to each conversation in fixed windows of 60 seconds and allows `limit` in each. The client
+sees neither where a window begins nor when exactly a call is counted: only that it is counted after it was sent and
+before its response arrived.
+
+**The invariant.** No span of 60 seconds contains more than `limit` moments at which a call may have been counted. Then
+no window of the service does either, wherever it begins.
+
+**The states of a slot.** Each conversation has `limit` slots, and a call needs one to go out:
+
+               take                give_back(counted=True)              one window later
+    free ──────────────► out ──────────────────────────────► cooling ──────────────────────► free
+                          │
+                          └──────► free                       give_back(counted=False): the service never saw the call
+
+A slot cools for one window from the *response* of its call. So if one slot carries two calls, the first was counted
+before its response and the second at least 60 seconds after that response; a span of 60 seconds contains at most one of
+the two, and with `limit` slots at most `limit`. If the slot cooled from the *sending*, latency could bring the two
+together: the first counted late, the second early.
+
+A 429 pauses its conversation: until the pause ends, no slot counts as free.
+
+**The order.** Callers are served first come, first served, and a retry goes before callers that had no turn yet.
+Callers of background priority wait in a second queue, which is served after the first and leaves a few slots for it.
+
+**Why every wait ends.** A caller waits only if no slot is free for it, so each slot is out, cooling or paused. One that
+is out comes back, because every attempt has a timeout and gives its slot back however it ends. One that is cooling or
+paused becomes free at a known moment. Both events run `_let_through`, which serves the queues and, while anyone still
+waits, sets the timer for the next known moment. A caller that is cancelled leaves its queue, or gives back the slot it
+was assigned in the same instant. No caller overtakes others of its queue. Only a background caller can wait for longer
+than the queue before it: while callers of normal priority use the limit up.
 """
 
 from __future__ import annotations
@@ -15,37 +42,30 @@ from itertools import chain
 
 from stride_async._errors import ClientClosed
 
+# Seconds over which the service counts.
 WINDOW = 60.0
-"""Seconds the service counts over."""
-LEFT_TO_OTHERS = 0.03
-"""Part of the places that callers of background priority do not take."""
+# The part of the slots that callers of background priority leave free.
+BACKGROUND_RESERVE = 0.03
+# Conversations that have become idle are dropped once in so many calls.
 _SWEEP_EVERY = 512
+_UNLIMITED = 1_000_000_000
 
 
-class Place:
-    """One call let through; it says how it went by `used` or `unused`, once."""
+class Slot:
+    """Permission to make one call to a conversation; give it back once."""
 
-    __slots__ = ("_key", "_taken")
+    __slots__ = ("_limiter",)
 
-    def __init__(self, key: _Key) -> None:
-        self._key = key
-        self._taken = True
+    def __init__(self, limiter: _Limiter) -> None:
+        self._limiter = limiter
 
-    def used(self) -> None:
-        """The call was answered, or may have been seen: the place is free one window from now."""
-        if self._taken:
-            self._taken = False
-            self._key.give_back(counted=True)
-
-    def unused(self) -> None:
-        """The service never saw the call: the place is free at once."""
-        if self._taken:
-            self._taken = False
-            self._key.give_back(counted=False)
+    def give_back(self, *, counted: bool) -> None:
+        """Free the slot: one window from now if the service may have counted the call, else at once."""
+        self._limiter.give_back(counted=counted)
 
 
 class _Queue:
-    """Those who wait, first come first served; all who are sent again go before those who never had a turn."""
+    """Callers that wait: first come, first served, and retries before callers that had no turn yet."""
 
     def __init__(self) -> None:
         self._again: deque[asyncio.Future[None]] = deque()
@@ -71,47 +91,46 @@ class _Queue:
         self._new.clear()
 
 
-class _Key:
-    """The places of one conversation."""
+class _Limiter:
+    """The slots of one conversation."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, window: float) -> None:
         self._loop = loop
         self._window = window
         self._limit: int | None = None
         self._out = 0
-        self._busy_until: deque[float] = deque()
+        self._cooling_until: deque[float] = deque()
         self._paused_until = 0.0
         self._waiting = _Queue()
-        self._waiting_behind = _Queue()
+        self._waiting_background = _Queue()
         self._timer: asyncio.TimerHandle | None = None
 
     def _free(self, now: float) -> int:
-        while self._busy_until and self._busy_until[0] <= now:
-            self._busy_until.popleft()
+        while self._cooling_until and self._cooling_until[0] <= now:
+            self._cooling_until.popleft()
         if now < self._paused_until:
             return 0
         if self._limit is None:
-            return 1_000_000_000
-        return self._limit - self._out - len(self._busy_until)
+            return _UNLIMITED
+        return self._limit - self._out - len(self._cooling_until)
 
     def _reserve(self) -> int:
-        return 0 if self._limit is None or self._limit < 2 else max(1, round(self._limit * LEFT_TO_OTHERS))
+        return 0 if self._limit is None or self._limit < 2 else max(1, round(self._limit * BACKGROUND_RESERVE))
 
-    async def take(self, limit: int | None, *, background: bool, again: bool) -> Place:
-        """Wait for a place, first come first served; a repeat (`again`) goes before those who never had one."""
+    async def take(self, limit: int | None, *, background: bool, again: bool) -> Slot:
         now = self._loop.time()
         if limit is not None:
             self._limit = limit
         elif now >= self._paused_until:
-            # Another client of the same pool may keep a limit: what it waits for is not freed by this one.
+            # Another client of the same pool may have a limit: this call frees nothing that its callers wait for.
             self._out += 1
-            return Place(self)
+            return Slot(self)
         free = self._free(now)
-        queue = self._waiting_behind if background else self._waiting
-        nobody_before = not self._waiting and not (background and self._waiting_behind)
-        if nobody_before and free > (self._reserve() if background else 0):
+        queue = self._waiting_background if background else self._waiting
+        first_in_line = not self._waiting and not (background and self._waiting_background)
+        if first_in_line and free > (self._reserve() if background else 0):
             self._out += 1
-            return Place(self)
+            return Slot(self)
         turn: asyncio.Future[None] = self._loop.create_future()
         queue.append(turn, again=again)
         self._let_through()
@@ -124,17 +143,17 @@ class _Key:
                 queue.remove(turn)
                 self._let_through()
             raise
-        return Place(self)
+        return Slot(self)
 
     def give_back(self, *, counted: bool) -> None:
         self._out -= 1
         if counted and self._limit is not None:
-            self._busy_until.append(self._loop.time() + self._window)
+            self._cooling_until.append(self._loop.time() + self._window)
         self._let_through()
 
     def recall(self, seconds_ago: float) -> None:
         until = self._loop.time() + self._window - seconds_ago
-        insort(self._busy_until, until)
+        insort(self._cooling_until, until)
 
     def pause(self, seconds: float) -> None:
         self._paused_until = max(self._paused_until, self._loop.time() + seconds)
@@ -144,82 +163,89 @@ class _Key:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for turn in (*self._waiting, *self._waiting_behind):
+        for turn in (*self._waiting, *self._waiting_background):
             if not turn.done():
-                turn.set_exception(ClientClosed("the client was closed while this call waited for its turn"))
+                turn.set_exception(ClientClosed("the client was closed while this call waited for the rate limit"))
         self._waiting.clear()
-        self._waiting_behind.clear()
+        self._waiting_background.clear()
 
     def idle(self) -> bool:
         now = self._loop.time()
         free = self._free(now)
-        waits = self._waiting or self._waiting_behind or self._busy_until or now < self._paused_until
+        waits = self._waiting or self._waiting_background or self._cooling_until or now < self._paused_until
         return not waits and not self._out and free > 0
 
     def _let_through(self) -> None:
-        """Give free places to those who wait, in order; the others are looked at again when the next may be free."""
+        """Assign free slots to the callers that wait, in order; set the timer if some still wait."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._waiting and not self._waiting_background:
+            return
         now = self._loop.time()
         free = self._free(now)
-        for queue, kept in ((self._waiting, 0), (self._waiting_behind, self._reserve())):
+        for queue, kept in ((self._waiting, 0), (self._waiting_background, self._reserve())):
             while queue and free > kept:
                 turn = queue.popleft()
                 if not turn.done():
                     turn.set_result(None)
                     self._out += 1
                     free -= 1
-        self._wake_later(now)
+        if self._waiting or self._waiting_background:
+            self._set_timer(now)
 
-    def _wake_later(self, now: float) -> None:
-        """See to it that those who wait are looked at again; `now` is the moment by which they found no place."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if not self._waiting and not self._waiting_behind:
-            return
+    def _set_timer(self, now: float) -> None:
+        """Come back when a slot may be free; `now` is the moment at which the callers found none."""
         if now < self._paused_until:
             at = self._paused_until
-        elif self._busy_until:
-            at = self._busy_until[0]
+        elif self._cooling_until:
+            at = self._cooling_until[0]
         else:
-            return  # All places are out; whoever comes back wakes the next.
+            return  # All slots are out: the next one that is given back lets a caller through.
         self._timer = self._loop.call_at(at, self._let_through)
 
 
 class Throttle:
-    """A place for each call to a conversation, kept before the service has to say so."""
+    """The limits of all conversations of a pool."""
 
     def __init__(self, window: float = WINDOW) -> None:
         self._window = window
-        self._keys: dict[str, _Key] = {}
+        self._limiters: dict[str, _Limiter] = {}
         self._taken = 0
 
-    async def take(self, key: str, limit: int | None, *, background: bool = False, again: bool = False) -> Place:
-        """Wait until one more call to `key` keeps within `limit` calls a window.
+    async def take(self, key: str, limit: int | None, *, background: bool = False, again: bool = False) -> Slot:
+        """Wait for a slot, so that the calls to `key` stay within `limit` calls a window.
+
+        Args:
+            key: The conversation, as in `Request.limit_key`.
+            limit: Calls per window; None means that only a pause makes the call wait.
+            background: Whether to leave slots free for callers of normal priority.
+            again: Whether the call is a retry, which goes before callers that had no turn yet.
 
         Raises:
-            ClientClosed: the client was closed meanwhile.
+            ClientClosed: The client was closed during the wait.
         """
         self._taken += 1
         if self._taken % _SWEEP_EVERY == 0:
-            self._keys = {name: held for name, held in self._keys.items() if not held.idle()}
-        return await self._key(key).take(limit, background=background, again=again)
+            self._limiters = {name: each for name, each in self._limiters.items() if not each.idle()}
+        return await self._of(key).take(limit, background=background, again=again)
 
     def recall(self, key: str, seconds_ago: float) -> None:
-        """Count a call that was made before this process began."""
-        self._key(key).recall(seconds_ago)
+        """Count a call that an earlier process made."""
+        self._of(key).recall(seconds_ago)
 
     def pause(self, key: str, seconds: float) -> None:
-        """Let nobody through to `key` for so long: the service said the limit is reached."""
-        self._key(key).pause(seconds)
+        """Let no call to `key` through for so long: the service said that the limit is reached."""
+        self._of(key).pause(seconds)
 
     def close(self) -> None:
-        """Wake all who wait, with `ClientClosed`."""
-        for key in self._keys.values():
-            key.close()
-        self._keys.clear()
+        """Raise `ClientClosed` in every caller that waits."""
+        for limiter in self._limiters.values():
+            limiter.close()
+        self._limiters.clear()
 
-    def _key(self, key: str) -> _Key:
-        held = self._keys.get(key)
-        if held is None:
-            held = self._keys[key] = _Key(asyncio.get_running_loop(), self._window)
-        return held
+    def _of(self, key: str) -> _Limiter:
+        limiter = self._limiters.get(key)
+        if limiter is None:
+            limiter = self._limiters[key] = _Limiter(asyncio.get_running_loop(), self._window)
+        return limiter

@@ -125,7 +125,7 @@ def _description(error: BaseException, _: type | None) -> str:
 
 def undecodable(path: str, raw: bytes, why: str) -> DecodeError:
     """Return the error for an element at `path`, with all its bytes."""
-    return DecodeError(f"{why} @ {path}").with_facts(path=path, raw=raw)
+    return DecodeError(f"{why} @ {path}", path=path, raw=raw)
 
 
 def object_at(raw: bytes | msgspec.Raw, model: type[M], path: str = "$", **defaults: str) -> M:

@@ -36,6 +36,8 @@ class Request(Generic[T]):
     body: bytes | None = None
     content_type: str | None = None
     accept: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+    """Headers in addition to those that every request has."""
     limit_key: str | None = None
     """What the call's rate limit belongs to (protocol 3.4): a conversation id, or `user/ID`. None means no limit."""
     repeatable: bool = True

@@ -1,4 +1,4 @@
-"""Status, headers and body: one error of the tree, or the waits they state. Pure."""
+"""What the status, headers and body of a response mean: an error, and the wait the service asks for. Pure."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from stride_async._errors import (
     Unauthorized,
     UnsupportedContent,
 )
+from stride_async._wire.request import Response
 
+# How many bytes of an error body are kept.
 LONGEST_ERROR_BODY = 64 * 1024
-"""Bytes of an error body that are kept."""
 _QUOTED_CHARACTERS = 300
-_ASKING_TO_WAIT = frozenset({429, 500, 502, 503, 504})
+_MAY_STATE_A_WAIT = frozenset({429, 500, 502, 503, 504})
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 _BY_STATUS: dict[int, type[ApiError]] = {
@@ -52,28 +53,47 @@ class _ErrorBody(msgspec.Struct):
 _read_error = msgspec.json.Decoder(_ErrorBody).decode
 
 
-def error_of(asked: str, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
-    """The error an unwelcome answer means; survives any body (protocol 3.3): JSON of any shape, text, HTML, nothing.
+def error_of(call: str, response: Response, *, problem: str | None = None, hint: str | None = None) -> ApiError:
+    """Return the error that a response with an error status stands for (protocol 3.3).
 
-    `asked` names the call in the message.
+    The body may be anything: JSON of any form, text, HTML, or nothing.
+
+    Args:
+        call: The method and path, to begin the message with.
+        response: The response, whatever its status.
+        problem: What is wrong, if the service's own message does not say it.
+        hint: What the caller can check, to end the message with.
     """
-    body = body[:LONGEST_ERROR_BODY]
-    code, message = _own_words(body)
-    kind = _BY_STATUS.get(status, ServerError if status >= 500 else ApiError)
-    error = kind(f"{asked} answered {status}: {message}" if message else f"{asked} answered {status} without a word")
-    request_id = next((headers[name] for name in _REQUEST_ID_HEADERS if name in headers), None)
-    return error.with_facts(status=status, code=code, message=message, body=body, request_id=request_id)
+    body = response.body[:LONGEST_ERROR_BODY]
+    code, message = _code_and_message(body)
+    kind = _BY_STATUS.get(response.status, ServerError if response.status >= 500 else ApiError)
+    text = f"{call} answered {response.status}"
+    if problem is not None:
+        text = f"{text} {problem}"
+    else:
+        text = f"{text}: {message}" if message else f"{text} without a message"
+    return kind(
+        text if hint is None else f"{text}; {hint}",
+        status=response.status,
+        code=code,
+        message=message,
+        body=body,
+        request_id=next((response.headers[name] for name in _REQUEST_ID_HEADERS if name in response.headers), None),
+        retry_after=stated_wait(response.status, response.headers),
+    )
 
 
-def _own_words(body: bytes) -> tuple[str | int | None, str]:
+def _code_and_message(body: bytes) -> tuple[str | int | None, str]:
     try:
-        told = _read_error(body)
+        fields = _read_error(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None, _shortened(body.decode("utf-8", "replace"))
-    code = told.code if isinstance(told.code, str | int) else told.error if isinstance(told.error, str) else None
-    for words in (told.message, told.error_description, told.detail, told.error):
-        if isinstance(words, str) and words:
-            return code, _shortened(words)
+    code = fields.code if isinstance(fields.code, str | int) else None
+    if code is None and isinstance(fields.error, str):
+        code = fields.error
+    for message in (fields.message, fields.error_description, fields.detail, fields.error):
+        if isinstance(message, str) and message:
+            return code, _shortened(message)
     return code, _shortened(body.decode("utf-8", "replace"))
 
 
@@ -83,14 +103,16 @@ def _shortened(text: str) -> str:
 
 
 def stated_wait(status: int, headers: Mapping[str, str]) -> float | None:
-    """Seconds the service asks to wait, by its own clock; None when it does not say or cannot be read.
+    """Return the seconds the service asks the client to wait, by the service's own clock.
 
-    `Retry-After` in seconds or as a date comes first; on a 429 then `X-RateLimit-Reset` as an RFC 3339 instant or epoch
-    seconds (protocol 3.4), which stands on good answers, too, and means nothing there. Instants are measured against
-    this answer's `Date`, so a wrong local clock does no harm; without a `Date` they cannot be measured. A past instant
-    gives 0.0.
+    `Retry-After`, in seconds or as a date, comes first. On a 429, `X-RateLimit-Reset` is next, as an RFC 3339 instant
+    or as epoch seconds (protocol 3.4); the header is also on successful responses, where it asks for nothing. An
+    instant is measured against the `Date` header of the same response, so a wrong local clock does no harm. An instant
+    in the past gives 0.0.
+
+    Returns None if no wait is stated, if it cannot be parsed, or if it is an instant and there is no `Date`.
     """
-    if status not in _ASKING_TO_WAIT:
+    if status not in _MAY_STATE_A_WAIT:
         return None
     for name in ("Retry-After", "X-RateLimit-Reset") if status == 429 else ("Retry-After",):
         text = headers.get(name, "").strip()
@@ -126,6 +148,6 @@ def _instant(text: str) -> datetime:
 
 
 def _date(text: str) -> datetime:
-    """An HTTP date in any of its three forms, which all mean UTC."""
+    """Parse an HTTP date in any of its three forms, which are all in UTC."""
     at = parsedate_to_datetime(text)
     return at if at.tzinfo else at.replace(tzinfo=UTC)

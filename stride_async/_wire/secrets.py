@@ -1,4 +1,4 @@
-"""Secrets kept out of what people read: errors, their facts, and the words of attempts. Pure."""
+"""Keep secrets out of what people read: the messages and facts of errors and attempts. Pure."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ from stride_async._errors import StrideError
 
 E = TypeVar("E", bound=StrideError)
 
-_TELLING_CHARACTERS = 8
-"""The start of a secret by which one that was cut short is still known."""
+# A secret that was cut short is still recognized by this many of its first characters.
+_RECOGNIZED_CHARACTERS = 8
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:
-    """The text with `***` in place of each secret, and of what is left of one that was cut off."""
+    """Return the text with `***` in place of each secret, including a secret of which only the start is there."""
     for secret in filter(None, secrets):
         text = _without(secret, text)
     return text
 
 
 def redact(error: E, secrets: Iterable[str]) -> E:
-    """The error with no secret in its words and facts."""
+    """Replace every secret in the message and the facts of an error, in place, and return the error.
+
+    This is the one place where an error is changed after it was made: a service may repeat a secret anywhere in a
+    response, so every error passes through here on its way out.
+    """
     hidden = tuple(secrets)
     hidden_bytes = [secret.encode().decode("latin-1") for secret in hidden]
     error.args = tuple(redacted(part, hidden) if isinstance(part, str) else part for part in error.args)
@@ -35,14 +39,14 @@ def redact(error: E, secrets: Iterable[str]) -> E:
 
 
 def forget_frames(error: BaseException | None) -> None:
-    """Forget where an error and those behind it were raised: what was sent and what came stand there as locals."""
+    """Drop the tracebacks of an error and of its causes, because their frames hold requests and responses as locals."""
     while error is not None and error.__traceback__ is not None:
         error.__traceback__ = None
         error = error.__cause__ or error.__context__
 
 
 def _without(secret: str, text: str) -> str:
-    start, kept, behind = secret[:_TELLING_CHARACTERS], [], 0
+    start, kept, behind = secret[:_RECOGNIZED_CHARACTERS], [], 0
     while (at := text.find(start, behind)) >= 0:
         kept += [text[behind:at], "***"]
         behind = at + len(start)

@@ -1,4 +1,4 @@
-"""Credentials, the token call, and when a token counts as spent (protocol 2)."""
+"""Credentials, the token call, and when a token is due for renewal (protocol 2)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import msgspec
 from stride_async._errors import DecodeError
 from stride_async._wire.request import Request, Response
 
+# A token is renewed this many seconds before it expires; tokens that live only minutes are renewed closer to their end.
 AHEAD = 60.0
-"""Seconds before its end from which a token is renewed; less for tokens that live only minutes."""
-
+# What the older token host requires and the newer one accepts (protocol 2.1).
+AUDIENCE = "api.atlassian.com"
 
 _SENDABLE = re.compile(r"[!-~]([ -~]*[!-~])?")
 
@@ -24,7 +25,7 @@ def _hidden(_: str) -> str:
 
 @attrs.frozen
 class AccessToken:
-    """A bearer token and how many seconds it is good for, from when it was given; None: it does not end."""
+    """A bearer token, and for how many seconds after it was issued it is valid; None means that it does not expire."""
 
     value: str = attrs.field(repr=_hidden)
     expires_in: float | None = None
@@ -35,7 +36,7 @@ class AccessToken:
 
 @attrs.frozen
 class ClientCredentials:
-    """An app's id and secret; tokens are asked for with them and renewed (protocol 2.1)."""
+    """The id and secret of an app; the client requests tokens with them and renews the tokens (protocol 2.1)."""
 
     client_id: str
     client_secret: str = attrs.field(repr=_hidden)
@@ -52,38 +53,38 @@ class StaticToken:
 
 
 def _must_fit_a_header(token: AccessToken | StaticToken) -> None:
-    # Its value is no local here: a traceback may show those.
+    # The value is not a local here, because a traceback can show locals.
     if not _SENDABLE.fullmatch(token.value):
         raise ValueError(
-            "the token is empty, or has a line break, a blank at an end or another character no header carries"
+            "the token is empty, contains a line break or another character that a header cannot carry, "
+            "or begins or ends with a space"
         )
 
 
 class TokenProvider(Protocol):
-    """Your own source of tokens; asked once for any number of waiting calls."""
+    """A source of tokens of your own; it is called once for any number of waiting calls."""
 
     async def token(self) -> AccessToken:
-        """A token that is good now; called again when it is spent or was refused."""
+        """Return a valid token; called again when that token has expired or was refused."""
         ...
 
 
 Credentials = ClientCredentials | StaticToken | TokenProvider
 
 
-class _TokenAnswer(msgspec.Struct):
+class _TokenFields(msgspec.Struct):
     access_token: str
     expires_in: float | None = None
 
     def __repr__(self) -> str:
-        return f"_TokenAnswer(expires_in={self.expires_in})"
-
-
-AUDIENCE = "api.atlassian.com"
-"""Required by the older token host, taken by the newer (protocol 2.1)."""
+        return f"_TokenFields(expires_in={self.expires_in})"
 
 
 def ask_token(credentials: ClientCredentials, url: str | None) -> Request[AccessToken]:
-    """`POST /oauth/token` as JSON (protocol 2.1); `url` where it is asked elsewhere than below the base URL."""
+    """Return the token call, `POST /oauth/token` (protocol 2.1).
+
+    `url` is the complete URL of the token endpoint if it is not below the base URL.
+    """
     fields = {
         "grant_type": "client_credentials",
         "client_id": credentials.client_id,
@@ -103,22 +104,20 @@ def ask_token(credentials: ClientCredentials, url: str | None) -> Request[Access
 
 def _read(response: Response) -> AccessToken:
     try:
-        told = msgspec.json.decode(response.body, type=_TokenAnswer)
+        fields = msgspec.json.decode(response.body, type=_TokenFields)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        # The body may hold a token: it is neither quoted nor kept.
-        raise DecodeError(f"the token call's answer cannot be read: {error}") from None
+        # The body may contain a token, so it is neither quoted nor kept.
+        raise DecodeError(f"the response of the token call cannot be decoded: {error}") from None
     try:
-        return AccessToken(told.access_token, told.expires_in)
+        return AccessToken(fields.access_token, fields.expires_in)
     except ValueError as error:
-        raise DecodeError(f"the token call's answer cannot be used: {error}").with_facts(
-            path="$.access_token"
-        ) from None
+        raise DecodeError(f"the response of the token call cannot be used: {error}", path="$.access_token") from None
 
 
 def renew_after(expires_in: float | None, jitter: float) -> float | None:
-    """Seconds after which a token should be renewed although it is still good; None: never.
+    """Return after how many seconds a token should be renewed although it is still valid; None means never.
 
-    `jitter` (0 to 1) spreads clients that were given their tokens at the same moment.
+    `jitter` (0 to 1) spreads the renewals of clients that got their tokens at the same moment.
     """
     if expires_in is None:
         return None

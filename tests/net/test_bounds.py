@@ -171,7 +171,7 @@ async def test_a_good_answer_is_refused_once_it_is_too_long(told, bounded, body)
     service = await told(BODIES[body](200))
 
     for call in (service.client.me(), service.room.history().first()):
-        with pytest.raises(DecodeError, match=f"the answer exceeds {MOST} bytes") as caught:
+        with pytest.raises(DecodeError, match=f"the response exceeds {MOST} bytes") as caught:
             await call
         assert 1 == len(caught.value.attempts)
 

@@ -308,10 +308,10 @@ async def test_explain_tells_of_a_live_call():
     told = re.sub(r"\d\d:\d\d:\d\d\.\d{3}", "TIME", re.sub(r"\d\.\d\d s", "N s", error.explain()))
     assert (
         """\
-ServerError: GET /me answered 503 without a word
-  attempt 1 at TIME UTC: Ambiguous: the connection broke after sending: ServerDisconnectedError('Server disconnected') \
-after N s, then waited N s
+ServerError: GET /me answered 503 without a message
+  attempt 1 at TIME UTC: Ambiguous: the connection broke after the request was sent: \
+ServerDisconnectedError('Server disconnected') after N s, then waited N s
   attempt 2 at TIME UTC: answered 503 after N s
-  ended by the rule: all 2 attempts are spent"""
+  ended by the rule: all 2 attempts were made"""
         == told
     )

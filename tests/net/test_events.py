@@ -71,7 +71,7 @@ async def test_each_step_of_a_call_is_told_in_order(client, server, events):
         Waiting(call, *ME, 0.0, "answered 503: backoff"),
         AttemptStarted(call, *ME, 2),
         AttemptEnded(call, *ME, 2, 429, None, 0.0),
-        Waiting(call, *ME, 0.0, "answered 429: the service asks for 0.0 s"),
+        Waiting(call, *ME, 0.0, "answered 429: the service asked for 0.0 s"),
         AttemptStarted(call, *ME, 3),
         AttemptEnded(call, *ME, 3, 200, None, 0.0),
         CallEnded(call, *ME, 3, 200, None),
@@ -166,7 +166,7 @@ async def test_a_retry_is_one_line_of_log(client, server, caplog, level):
     with pytest.raises(NotFound):
         await client.conversation("nowhere").get()
 
-    assert ["GET /me: sent again in 0.00 s (answered 503: backoff)"] * 2 == caplog.messages
+    assert ["GET /me: retrying in 0.00 s (answered 503: backoff)"] * 2 == caplog.messages
     assert {("INFO", "stride_async")} == {(record.levelname, record.name[:12]) for record in caplog.records}
 
 
@@ -182,8 +182,8 @@ async def test_a_long_wait_is_one_line_of_log(server, caplog):
         await asyncio.wait([call])
 
     [line] = caplog.messages
-    assert line.startswith("GET /me: waiting 6")
-    assert line.endswith("s (answered 429: the service asks for 60.0 s)")
+    assert line.startswith("GET /me: retrying in 6")
+    assert line.endswith("s (answered 429: the service asked for 60.0 s)")
 
 
 async def test_a_wait_that_is_not_slept_is_no_line_of_log(client, server, caplog):

@@ -196,7 +196,7 @@ def of_status(kind: Kind, fault: Fault, times: int | None) -> Outcome:
     else:
         again, retryable, maybe = False, False, code in range(500, 505) and not kind.repeatable
     if not again or gives_up_at_once:
-        rule = "longest_wait" if again else "not be repeated" if maybe and code != 501 else f"{code} is not repeated"
+        rule = "longest_wait" if again else "not be repeated" if maybe and code != 501 else f"{code} is not retried"
         return Outcome(error, 1, maybe, retryable, fault.asks, rule)
     if times is None:
         return Outcome(error, ATTEMPTS, maybe, retryable, fault.asks, f"all {ATTEMPTS} attempts")

@@ -55,12 +55,12 @@ def left_behind(client: StrideClient) -> dict[str, object]:
     http = pool._http
     held = {
         "connections": len(http.connector._acquired) if http is not None and http.connector is not None else 0,
-        "places": sum(key._out for key in pool.throttle._keys.values()),
-        "waiters": sum(len(key._waiting) + len(key._waiting_behind) for key in pool.throttle._keys.values()),
-        "timers": sum(key._timer is not None for key in pool.throttle._keys.values()),
-        "api lane": client.settings.concurrency - session.api_lane._value,
-        "media lane": client.settings.media_concurrency - session.media_lane._value,
-        "scopes": len(pool._under_way),
+        "places": sum(key._out for key in pool.throttle._limiters.values()),
+        "waiters": sum(len(key._waiting) + len(key._waiting_background) for key in pool.throttle._limiters.values()),
+        "timers": sum(key._timer is not None for key in pool.throttle._limiters.values()),
+        "api slots": client.settings.concurrency - session._api.slots._value,
+        "media slots": client.settings.media_concurrency - session.media_slots._value,
+        "scopes": len(pool.calls),
         "bodies": len(pool._bodies),
     }
     return {name: count for name, count in held.items() if count}
@@ -234,7 +234,7 @@ async def test_a_place_that_comes_as_its_caller_leaves_goes_to_the_next(server, 
         next_one = asyncio.create_task(client.conversation(room).get())
         await asyncio.sleep(0)
 
-        place.unused()
+        place.give_back(counted=False)
 
         assert await leaving
         async with asyncio.timeout(10):

@@ -46,7 +46,7 @@ async def walks(service: FixedWindows, latency: float, at_once: int) -> float:
             await asyncio.sleep(latency * rng.uniform(0.2, 1.0))
             service.arrive(room, loop.time())
             await asyncio.sleep(latency * rng.uniform(0.2, 1.0))
-            place.used()
+            place.give_back(counted=True)
 
     began, rooms = loop.time(), {f"room {number}": [None] * 150 for number in range(5)}
     await asyncio.gather(*(walk(room, calls) for room, calls in rooms.items() for _ in range(at_once)))

@@ -42,7 +42,7 @@ async def test_an_outage_is_not_multiplied(server, fault, kind):
     assert CALLS < len(seen) <= MOST
     assert len(seen) == sum(len(error.attempts) for error in errors)
     assert len(server.calls) == sum(isinstance(event, AttemptStarted) for event in events)
-    assert {"the client's retry budget is spent: the service seems to be down"} <= {error.rule for error in errors}
+    assert {"the client's retry budget is used up: the service seems to be down"} <= {error.rule for error in errors}
 
 
 async def test_a_service_that_is_not_there_is_not_hammered():

@@ -22,7 +22,7 @@ from stride_async import (
     StrideError,
 )
 from stride_async._net.pool import Pool
-from stride_async._net.session import Session, _origin
+from stride_async._net.transport import Transport, origin_of
 from stride_async._wire.request import Request
 from stride_async.server import LocalServer
 from tests.conftest import client_of
@@ -132,7 +132,7 @@ async def test_a_redirect_that_leads_nowhere_says_so(client, server):
     """There is no Location in it."""
     server.faults.add("GET", "/me", status=302)
 
-    with pytest.raises(ApiError, match="answered 302 to nowhere: it says not where to") as caught:
+    with pytest.raises(ApiError, match="answered 302 with a redirect that does not say where it leads") as caught:
         await client.me()
 
     assert (302, 1) == (caught.value.status, len(caught.value.attempts))
@@ -241,7 +241,7 @@ async def test_json_is_not_read_elsewhere(client, server, stranger):
     """A stranger is not even asked."""
     lead(server, f"{stranger.url}/x")
 
-    with pytest.raises(ForbiddenOrigin, match="not among allowed_origins") as caught:
+    with pytest.raises(ForbiddenOrigin, match="not in allowed_origins") as caught:
         await client.me()
 
     assert 0 == len(stranger.calls)
@@ -320,7 +320,7 @@ async def test_an_allowed_origin_is_given_the_token(server, stranger):
 )
 def test_origins_are_compared_by_scheme_host_and_effective_port(one, other, same):
     """However they are written."""
-    assert same == (_origin(URL(one)) == _origin(URL(other)))
+    assert same == (origin_of(URL(one)) == origin_of(URL(other)))
 
 
 @pytest.mark.parametrize("elsewhere", [True, False])
@@ -328,11 +328,11 @@ def test_origins_are_compared_by_scheme_host_and_effective_port(one, other, same
 def test_what_was_encrypted_is_not_followed_in_the_clear(to, elsewhere):
     """Not even for media, and not even where that origin is allowed."""
     settings = Settings(base_url="https://h", allowed_origins=("http://h", "http://h:443", "http://elsewhere"))
-    session = Session(settings, Pool(StaticToken("t"), None))
+    transport = Transport(settings, Pool(StaticToken("t"), None))
     request = Request(method="GET", path="/x", read=lambda _: None)
 
     with pytest.raises(ForbiddenOrigin, match="from https to http"):
-        session._followed(request, URL("https://h/me"), to, elsewhere=elsewhere)
+        transport._redirected(request, URL("https://h/me"), to, anywhere=elsewhere)
 
 
 async def test_credentials_of_a_wrong_kind_are_not_sent_along(server, stranger):

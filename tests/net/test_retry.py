@@ -1,4 +1,4 @@
-"""The rule as a table, without a socket."""
+"""The retry rule, judged by plain values."""
 
 from __future__ import annotations
 
@@ -8,100 +8,112 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stride_async import Settings
-from stride_async._net.retry import LONGEST_BACKOFF, RESERVE, Again, Budget, Outcome, Stop, carry_out, decide
+from stride_async._net.pool import RESERVE, Budget
+from stride_async._net.retry import LONGEST_BACKOFF, Outcome, Wait, exhaustion, refusal, wait_after
 
 SETTINGS = Settings(base_url="http://stride.invalid", backoff=1.0, attempts=4, longest_wait=100.0)
 
 NOT_SENT = Outcome("not sent")
-SILENCE = Outcome("ambiguous")
+AMBIGUOUS = Outcome("ambiguous")
 
 
 def answered(status: int, stated: float | None = None) -> Outcome:
     return Outcome("answered", status, stated)
 
 
-def judged(*outcomes: Outcome, settings: Settings = SETTINGS, **given: object) -> Again | Stop:
-    facts = {"repeatable": True, "renewable": True, "budget": 20.0, "remaining": None, "chance": 1.0, **given}
-    return decide(outcomes, settings, **facts)  # type: ignore[arg-type]  # the table names them freely
+def judge(
+    *outcomes: Outcome,
+    settings: Settings = SETTINGS,
+    repeatable: bool = True,
+    renewable: bool = True,
+    budget: float = 20.0,
+    remaining: float | None = None,
+    chance: float = 1.0,
+) -> Wait | str:
+    """What the rule says after these outcomes: the wait before a retry, or the reason why there is none."""
+    if (reason := refusal(outcomes, repeatable=repeatable, renewable=renewable)) is not None:
+        return reason
+    wait = wait_after(outcomes, settings, chance)
+    return exhaustion(outcomes, wait, settings, budget=budget, remaining=remaining) or wait
 
 
-AGAIN_WHATEVER = [NOT_SENT, answered(429), answered(429, 3.0), answered(401)]
-AGAIN_IF_REPEATABLE = [SILENCE, answered(500), answered(502), answered(503), answered(504)]
-NEVER = [answered(status) for status in (400, 403, 404, 405, 409, 413, 415, 418, 501, 505)]
+ALWAYS_RETRIED = [NOT_SENT, answered(429), answered(429, 3.0), answered(401)]
+RETRIED_IF_REPEATABLE = [AMBIGUOUS, answered(500), answered(502), answered(503), answered(504)]
+NEVER_RETRIED = [answered(status) for status in (400, 403, 404, 405, 409, 413, 415, 418, 501, 505)]
 
 
 @pytest.mark.parametrize("repeatable", [True, False])
-@pytest.mark.parametrize("outcome", AGAIN_WHATEVER)
-def test_what_was_surely_not_done_is_sent_again(outcome, repeatable):
-    """Not sent, 429 and a refused token: the service did not act, whatever the call."""
-    assert isinstance(judged(outcome, repeatable=repeatable), Again)
+@pytest.mark.parametrize("outcome", ALWAYS_RETRIED, ids=str)
+def test_an_attempt_that_certainly_had_no_effect_is_retried(outcome, repeatable):
+    """If it was not sent, was refused for its token, or met the limit, the service did not act, whatever the call."""
+    assert isinstance(judge(outcome, repeatable=repeatable), Wait)
 
 
-@pytest.mark.parametrize("outcome", AGAIN_IF_REPEATABLE)
-def test_what_may_have_been_done_is_sent_again_only_where_that_does_no_harm(outcome):
-    """Silence and 5xx leave open whether the service acted."""
-    assert isinstance(judged(outcome, repeatable=True), Again)
-    assert isinstance(judged(outcome, repeatable=False), Stop)
+@pytest.mark.parametrize("outcome", RETRIED_IF_REPEATABLE, ids=str)
+def test_an_attempt_that_may_have_had_an_effect_is_retried_only_if_the_call_is_repeatable(outcome):
+    """Without a response, or with a 5xx, it is open whether the service acted."""
+    assert isinstance(judge(outcome, repeatable=True), Wait)
+    assert judge(outcome, repeatable=False) == f"{outcome}, and the call may not be repeated"
 
 
-@pytest.mark.parametrize("outcome", NEVER)
-def test_a_plain_no_is_final(outcome):
-    """Asking again would give the same answer."""
-    assert isinstance(judged(outcome), Stop)
+@pytest.mark.parametrize("outcome", NEVER_RETRIED, ids=str)
+def test_any_other_error_status_is_final(outcome):
+    """The same request would get the same response."""
+    assert judge(outcome) == f"{outcome.status} is not retried"
 
 
 def test_a_refused_token_is_renewed_once():
-    """A second 401 in one call means that the renewed token is no good either."""
-    assert judged(answered(401)) == Again(0.0, "the token was refused: renewed", costs=0)
-    assert isinstance(judged(answered(401), answered(401)), Stop)
-    assert isinstance(judged(answered(401), answered(503), answered(401)), Stop)
-    assert isinstance(judged(answered(401), renewable=False), Stop)
+    """A second 401 in one call means that the renewed token is not valid either."""
+    assert judge(answered(401)) == Wait(0.0, "the token was refused and is renewed", cost=0)
+    assert judge(answered(401), answered(401)) == "the renewed token was refused as well"
+    assert judge(answered(401), answered(503), answered(401)) == "the renewed token was refused as well"
+    assert judge(answered(401), renewable=False) == "the token cannot be renewed"
 
 
-def test_attempts_are_counted():
-    """Four attempts mean three repeats."""
-    assert isinstance(judged(SILENCE, SILENCE, SILENCE), Again)
-    assert isinstance(judged(SILENCE, SILENCE, SILENCE, SILENCE), Stop)
+def test_a_call_gives_up_after_the_configured_attempts():
+    """Four attempts are three retries."""
+    assert isinstance(judge(AMBIGUOUS, AMBIGUOUS, AMBIGUOUS), Wait)
+    assert judge(AMBIGUOUS, AMBIGUOUS, AMBIGUOUS, AMBIGUOUS) == "all 4 attempts were made"
 
 
-def test_backoff_doubles_up_to_its_bound():
-    """1, 2, 4 … seconds at most, each drawn whole by chance."""
+def test_the_backoff_doubles_up_to_its_maximum():
+    """At most 1, 2, 4 … seconds, each multiplied by chance."""
     patient = attrs.evolve(SETTINGS, attempts=40)
 
-    waits = [judged(*[SILENCE] * n, settings=patient).seconds for n in range(1, 9)]
+    waits = [judge(*[AMBIGUOUS] * n, settings=patient).seconds for n in range(1, 9)]
 
-    assert [1.0, 2.0, 4.0, 8.0, 16.0, LONGEST_BACKOFF, LONGEST_BACKOFF, LONGEST_BACKOFF] == waits
-    assert judged(SILENCE, chance=0.25).seconds == 0.25
+    assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, LONGEST_BACKOFF, LONGEST_BACKOFF, LONGEST_BACKOFF]
+    assert judge(AMBIGUOUS, chance=0.25).seconds == 0.25
 
 
 @given(st.floats(0, 100), st.floats(0, 1))
-def test_a_stated_wait_is_a_floor(stated, chance):
-    """At least what was asked for, at most a tenth more."""
-    decision = judged(answered(429, stated), chance=chance)
+def test_a_stated_wait_is_a_minimum(stated, chance):
+    """The client waits for at least the stated time, and at most a tenth longer."""
+    wait = judge(answered(429, stated), chance=chance)
 
-    assert isinstance(decision, Again)
-    assert stated <= decision.seconds <= stated * 1.1 + 1e-9
-
-
-def test_a_wait_too_long_is_not_slept():
-    """Neither one above longest_wait nor one that cannot end before the deadline."""
-    assert isinstance(judged(answered(429, 100.1)), Stop)
-    assert isinstance(judged(answered(503, 365 * 86400.0)), Stop)
-    assert isinstance(judged(answered(429, 10.0), remaining=10.0), Stop)
-    assert isinstance(judged(SILENCE, remaining=0.5), Stop)
-    assert isinstance(judged(answered(429, 10.0), remaining=11.5), Again)
+    assert isinstance(wait, Wait)
+    assert stated <= wait.seconds <= stated * 1.1 + 1e-9
 
 
-def test_an_outage_spends_the_budget_and_a_limit_does_not():
-    """Repeats after 429 and 401 are free; others stop when the client has none left."""
-    assert isinstance(judged(SILENCE, budget=0.9), Stop)
-    assert isinstance(judged(NOT_SENT, budget=0.9), Stop)
-    assert isinstance(judged(answered(429), budget=0.0), Again)
-    assert isinstance(judged(answered(401), budget=0.0), Again)
+def test_a_wait_that_is_too_long_is_not_begun():
+    """A stated wait above longest_wait, or any wait that cannot end before the deadline."""
+    assert judge(answered(429, 100.1)) == "the stated wait of 100.1 s exceeds longest_wait=100"
+    assert "exceeds longest_wait" in judge(answered(503, 365 * 86400.0))
+    assert "cannot end before the deadline" in judge(answered(429, 10.0), remaining=10.0)
+    assert "cannot end before the deadline" in judge(AMBIGUOUS, remaining=0.5)
+    assert isinstance(judge(answered(429, 10.0), remaining=11.5), Wait)
 
 
-def test_the_budget_is_earned_by_calls_and_never_above_its_reserve():
-    """A reserve of 20, a part of a repeat a call."""
+def test_an_outage_uses_up_the_budget_but_a_limit_does_not():
+    """Retries after 429 and 401 are free; others stop when the client has none left."""
+    assert "retry budget is used up" in judge(AMBIGUOUS, budget=0.9)
+    assert "retry budget is used up" in judge(NOT_SENT, budget=0.9)
+    assert isinstance(judge(answered(429), budget=0.0), Wait)
+    assert isinstance(judge(answered(401), budget=0.0), Wait)
+
+
+def test_calls_earn_budget_up_to_the_reserve():
+    """The reserve is 20 retries, and each call earns a part of one."""
     budget = Budget()
     budget.earn(0.2)
     assert budget.left == RESERVE
@@ -111,34 +123,3 @@ def test_the_budget_is_earned_by_calls_and_never_above_its_reserve():
         budget.earn(0.2)
 
     assert budget.left == pytest.approx(0.8)
-
-
-async def test_the_rule_is_asked_once_for_each_attempt():
-    """carry_out attempts, asks, waits, and gives the last attempt's value."""
-    seen = []
-
-    async def attempt() -> str:
-        seen.append("attempt")
-        return f"answer {seen.count('attempt')}"
-
-    def rule() -> Again | None:
-        seen.append("rule")
-        return Again(5.0, "because") if seen.count("rule") < 3 else None
-
-    async def waiting(again: Again) -> None:
-        seen.append(again.seconds)
-
-    value = await carry_out(attempt, rule, waiting)
-
-    assert value == "answer 3"
-    assert seen == ["attempt", "rule", 5.0, "attempt", "rule", 5.0, "attempt", "rule"]
-
-
-async def test_the_last_error_comes_out_as_it_is():
-    """Not wrapped in an error of the engine's own."""
-
-    async def attempt() -> None:
-        raise KeyError("mine")
-
-    with pytest.raises(KeyError, match="mine"):
-        await carry_out(attempt, lambda: Stop("enough"), lambda _: None)  # type: ignore[arg-type,return-value]  # never called

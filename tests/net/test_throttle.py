@@ -36,7 +36,7 @@ async def calls(throttle: Throttle, count: int, limit: int, latency: random.Rand
         place = await throttle.take("room", limit)
         moments.append(loop.time())
         await asyncio.sleep(0 if latency is None else latency.random() * 3)
-        place.used()
+        place.give_back(counted=True)
 
     await asyncio.gather(*(one() for _ in range(count)))
     return moments
@@ -69,7 +69,7 @@ def test_a_place_is_free_one_window_after_its_answer():
         throttle, loop = Throttle(), asyncio.get_running_loop()
         first = await throttle.take("room", 1)
         await asyncio.sleep(7)
-        first.used()
+        first.give_back(counted=True)
         began = loop.time()
         await throttle.take("room", 1)
         return loop.time() - began
@@ -82,7 +82,7 @@ def test_an_unsent_call_gives_its_place_back_at_once():
 
     async def main() -> float:
         throttle, loop = Throttle(), asyncio.get_running_loop()
-        (await throttle.take("room", 1)).unused()
+        (await throttle.take("room", 1)).give_back(counted=False)
         began = loop.time()
         await throttle.take("room", 1)
         return loop.time() - began
@@ -100,13 +100,13 @@ def test_waiters_are_served_in_order_and_a_repeat_goes_first():
         async def one(name: str, *, again: bool = False) -> None:
             place = await throttle.take("room", 1, again=again)
             served.append(name)
-            place.unused()
+            place.give_back(counted=False)
 
         tasks = [asyncio.create_task(one(name)) for name in "abc"]
         await asyncio.sleep(0)
         tasks += [asyncio.create_task(one(name, again=True)) for name in ("repeat", "later repeat")]
         await asyncio.sleep(0)
-        held.unused()
+        held.give_back(counted=False)
         await asyncio.gather(*tasks)
         return served
 
@@ -126,7 +126,7 @@ def test_cancelled_waiters_leave_no_hole(cancelled, limit, seed):
             try:
                 await asyncio.sleep(rng.random())
             finally:
-                place.used()
+                place.give_back(counted=True)
 
         tasks = [asyncio.create_task(one()) for _ in cancelled]
         for task, give_up in zip(tasks, cancelled, strict=True):
@@ -164,13 +164,13 @@ def test_a_background_caller_leaves_places_to_others():
         began, let_through = loop.time(), []
 
         async def exporter() -> None:
-            (await throttle.take("room", 100, background=True)).used()
+            (await throttle.take("room", 100, background=True)).give_back(counted=True)
             let_through.append(loop.time())
 
         tasks = [asyncio.create_task(exporter()) for _ in range(150)]
         await asyncio.sleep(1)
         taken = len(let_through)
-        (await throttle.take("room", 100)).used()
+        (await throttle.take("room", 100)).give_back(counted=True)
         waited = loop.time() - began - 1
         await asyncio.gather(*tasks)
         return taken, waited
@@ -194,7 +194,7 @@ def test_a_normal_caller_goes_before_waiting_background_callers():
         tasks.append(asyncio.create_task(one("bot", background=False)))
         await asyncio.sleep(0)
         for place in held:
-            place.unused()
+            place.give_back(counted=False)
         await asyncio.gather(*tasks)
         return served
 
@@ -208,7 +208,7 @@ def test_no_limit_means_no_wait_but_a_pause_still_holds():
         throttle, loop = Throttle(), asyncio.get_running_loop()
         began = loop.time()
         for _ in range(1000):
-            (await throttle.take("room", None)).used()
+            (await throttle.take("room", None)).give_back(counted=True)
         free = loop.time() - began
         throttle.pause("room", 5.0)
         await throttle.take("room", None)
@@ -225,12 +225,12 @@ def test_a_caller_without_a_limit_frees_nobody_who_keeps_one():
         began, moments = loop.time(), []
 
         async def limited() -> None:
-            (await throttle.take("room", 3)).used()
+            (await throttle.take("room", 3)).give_back(counted=True)
             moments.append(loop.time() - began)
 
         tasks = [asyncio.create_task(limited()) for _ in range(6)]
         await asyncio.sleep(1)
-        (await throttle.take("room", None)).used()
+        (await throttle.take("room", None)).give_back(counted=True)
         waited = loop.time() - began - 1
         await asyncio.gather(*tasks)
         return waited, moments
@@ -262,9 +262,9 @@ def test_idle_conversations_are_forgotten():
     async def main() -> int:
         throttle = Throttle()
         for number in range(5000):
-            (await throttle.take(f"room {number}", 100)).used()
+            (await throttle.take(f"room {number}", 100)).give_back(counted=True)
             await asyncio.sleep(1)
-        return len(throttle._keys)
+        return len(throttle._limiters)
 
     assert run(main()) < 1200
 
@@ -286,7 +286,7 @@ def test_nobody_is_forgotten_at_the_very_end_of_a_pause(limit):
 
         async def one() -> None:
             nonlocal served
-            (await throttle.take("room", limit)).unused()
+            (await throttle.take("room", limit)).give_back(counted=False)
             served += 1
 
         for length in range(200):
@@ -307,7 +307,7 @@ def test_who_comes_while_a_pause_ends_holds_nobody_up(limit):
         throttle, served, loop = Throttle(), [], asyncio.get_running_loop()
 
         async def one(name: str) -> None:
-            (await throttle.take("room", limit)).unused()
+            (await throttle.take("room", limit)).give_back(counted=False)
             served.append(name)
 
         throttle.pause("room", 1.0)

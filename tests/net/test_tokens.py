@@ -161,7 +161,7 @@ async def test_a_service_that_refuses_every_token_is_asked_twice(client: StrideC
         await client.me()
 
     assert [401, 401] == [attempt.status for attempt in caught.value.attempts]
-    assert "a renewed token was refused, too" == caught.value.rule
+    assert "the renewed token was refused as well" == caught.value.rule
     assert 2 == len(server.calls.matching(*TOKEN))
 
 
@@ -195,7 +195,7 @@ async def test_a_refused_static_token_says_what_to_do(server: LocalServer):
         await bot.conversation(room_id).send("still good")
         await server.expire_tokens()
 
-        with pytest.raises(Unauthorized, match="make a new one in the room's Apps sidebar") as caught:
+        with pytest.raises(Unauthorized, match="create a new one in the room's Apps sidebar") as caught:
             await bot.conversation(room_id).send("no more")
 
     assert (["POST"] * 2, "the token cannot be renewed") == ([call.method for call in server.calls], caught.value.rule)

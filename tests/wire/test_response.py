@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from stride_async import ApiError
+from stride_async._wire.request import Response
 from stride_async._wire.response import LONGEST_ERROR_BODY, error_of, stated_wait
 
 NOON = datetime(2018, 6, 8, 12, 0, 0, tzinfo=UTC)
@@ -139,7 +140,7 @@ def test_no_instant_beside_a_good_date_raises_either(after, reset):
 @given(st.integers(400, 599), st.binary(max_size=400), st.integers(0, 3))
 def test_any_bytes_make_an_error(status, body, tenfold):
     """Its words are short, its body is bounded."""
-    error = error_of("GET /me", status, CIMultiDict(), body * 10**tenfold)
+    error = error_of("GET /me", Response(status, CIMultiDict(), body * 10**tenfold))
 
     assert isinstance(error, ApiError)
     assert len(str(error)) < 400

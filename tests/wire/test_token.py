@@ -73,7 +73,7 @@ def test_what_is_no_token_is_said_without_quoting_it(body):
     with pytest.raises(DecodeError) as caught:
         read(body)
 
-    assert "the token call's answer" in str(caught.value)
+    assert "the response of the token call" in str(caught.value)
     assert b"" == caught.value.raw
     assert "must-not-appear" not in everything_told(caught.value)
 
@@ -82,7 +82,7 @@ def test_what_is_no_token_is_said_without_quoting_it(body):
 @pytest.mark.parametrize("value", ["", " ", "secret\n", "\nsecret", "sec\r\nret", "sécret", "sec\x00ret", "secret\x7f"])
 def test_a_token_that_no_header_can_carry_is_refused_at_once(kind, value):
     """A line break at its end is what reading a file leaves; the words do not quote it."""
-    with pytest.raises(ValueError, match="the token is empty, or has a line break") as caught:
+    with pytest.raises(ValueError, match="the token is empty, contains a line break") as caught:
         kind(value)
 
     assert "ret" not in str(caught.value)
