@@ -12,6 +12,7 @@ from typing import Any, Literal
 import attrs
 import msgspec
 
+from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._moments import to_datetime
 from stride_async.document import Document
 
@@ -22,11 +23,16 @@ Key = tuple[int, str]
 """`(ts, id)` of a message: nanoseconds since the epoch, then the message id. Keys order a history."""
 
 
+_NOT_EMPTY: Callable[[Any, "attrs.Attribute[str]", str], Any] = attrs.validators.min_len(
+    1
+)  # an empty id cannot be used in any call
+
+
 @attrs.frozen(kw_only=True)
 class Conversation:
     """A room or a direct conversation (protocol 4.1)."""
 
-    id: str
+    id: str = attrs.field(validator=_NOT_EMPTY)
     name: str = ""
     topic: str = ""
     type: str = "group"
@@ -47,8 +53,8 @@ class _OnlyBody(msgspec.Struct):
     body: Any = None
 
 
-_body_of = msgspec.json.Decoder(_OnlyBody).decode
-_fields_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_body_of = decoder(_OnlyBody)
+_fields_of = decoder(dict[str, Json])
 _MESSAGE_FIELDS = frozenset({"id", "sender", "ts", "text", "body"})
 
 
@@ -81,7 +87,11 @@ class Message(_UnfrozenMessage):
 
     @property
     def sent_at(self) -> datetime:
-        """When the message was sent, as a UTC datetime rounded down to microseconds; `ts` has all nine digits."""
+        """When the message was sent, as a UTC datetime rounded down to microseconds; `ts` has all nine digits.
+
+        Raises:
+            ValueError: `ts` is outside the years 1 to 9999, which the service cannot have sent.
+        """
         return to_datetime(self.ts)
 
     @property
@@ -95,17 +105,23 @@ class Message(_UnfrozenMessage):
         if document is None:
             try:
                 document = Document.from_json(_body_of(self.raw).body)
-            except RecursionError as error:
-                raise ValueError("the body is nested too deeply to be decoded") from error
+            except NOT_DECODABLE as error:
+                raise ValueError(f"the body cannot be decoded: {error}") from error
             object.__setattr__(self, "_document", document)
         return document
 
     @property
     def extra(self) -> Mapping[str, Json]:
-        """The fields that are not known, decoded on each access."""
-        return {
-            name: msgspec.json.decode(raw) for name, raw in _fields_of(self.raw).items() if name not in _MESSAGE_FIELDS
-        }
+        """The fields that are not known, decoded on each access.
+
+        Raises:
+            ValueError: They cannot be decoded, for example because of a number out of range. `raw` contains them.
+        """
+        try:
+            fields = _fields_of(self.raw)
+        except NOT_DECODABLE as error:
+            raise ValueError(f"the fields of the message cannot be decoded: {error}") from error
+        return {name: value for name, value in fields.items() if name not in _MESSAGE_FIELDS}
 
     def __eq__(self, other: object) -> bool:
         return self.raw == other.raw if isinstance(other, Message) else NotImplemented
@@ -115,9 +131,7 @@ class Message(_UnfrozenMessage):
 
     def __repr__(self) -> str:
         text = self.text if len(self.text) <= 40 else self.text[:39] + "…"
-        return (
-            f"Message(id={self.id!r}, sender_id={self.sender_id!r}, sent_at={self.sent_at.isoformat()}, text={text!r})"
-        )
+        return f"Message(id={self.id!r}, sender_id={self.sender_id!r}, ts={self.ts}, text={text!r})"
 
 
 # `message.key` without the property call, for loops over many messages.
@@ -176,7 +190,7 @@ class PersonName:
 class User:
     """The SCIM profile of a person or an app (protocol 4.7)."""
 
-    id: str
+    id: str = attrs.field(validator=_NOT_EMPTY)
     user_name: str = ""
     """The email address."""
     display_name: str = ""
@@ -195,7 +209,7 @@ class User:
 class Account:
     """The app's own account (protocol 4.8)."""
 
-    account_id: str
+    account_id: str = attrs.field(validator=_NOT_EMPTY)
     """The id to mention the app with, and the `sender_id` of its messages."""
     name: str = ""
     email: str | None = None
@@ -207,7 +221,7 @@ class Account:
 class Site:
     """A site that the app can use (protocol 4.10)."""
 
-    id: str
+    id: str = attrs.field(validator=_NOT_EMPTY)
     """The cloud id."""
     url: str | None = None
     extra: Mapping[str, Json] = attrs.field(factory=dict, repr=False)
@@ -217,7 +231,7 @@ class Site:
 class Media:
     """A file that belongs to a conversation (protocol 4.9)."""
 
-    id: str
+    id: str = attrs.field(validator=_NOT_EMPTY)
     conversation_id: str
     """The id of its conversation, which is also its collection in documents."""
     name: str | None = None

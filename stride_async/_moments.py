@@ -30,9 +30,12 @@ def to_datetime(ns: int) -> datetime:
     """Return nanoseconds since the epoch as a UTC datetime, rounded down to microseconds.
 
     Raises:
-        OverflowError: The moment is outside the years 1 to 9999.
+        ValueError: The moment is outside the years 1 to 9999.
     """
-    return EPOCH + timedelta(microseconds=ns // 1000)
+    try:
+        return EPOCH + timedelta(microseconds=ns // 1000)
+    except OverflowError:
+        raise ValueError(f"{ns} ns since the epoch are outside the years 1 to 9999") from None
 
 
 def parse_nanoseconds(text: str) -> int:
@@ -41,11 +44,12 @@ def parse_nanoseconds(text: str) -> int:
     Digits beyond the ninth are dropped.
 
     Raises:
-        ValueError: The text is not an RFC 3339 instant.
+        ValueError: The text is not an RFC 3339 instant, or in UTC it is outside the years 1 to 9999.
     """
     if text[4:20:3] not in _USUAL_PUNCTUATION or text[-1] != "Z" or len(text) not in _USUAL_LENGTHS:
         seconds_text, fraction, zone = _parts(text)
-        return _seconds(seconds_text + zone) * NANOSECONDS + int(fraction[:9].ljust(9, "0"))
+        since = _in_utc(seconds_text + zone) - EPOCH
+        return (since.days * 86_400 + since.seconds) * NANOSECONDS + int(fraction[:9].ljust(9, "0"))
     since = datetime.fromisoformat(text) - EPOCH
     seconds = since.days * 86_400 + since.seconds
     if len(text) <= _LENGTH_WITH_MICROSECONDS:
@@ -60,10 +64,10 @@ def parse_datetime(text: str) -> datetime:
     """Return an RFC 3339 instant as a UTC datetime; fraction digits beyond the sixth are dropped.
 
     Raises:
-        ValueError: The text is not an RFC 3339 instant.
+        ValueError: The text is not an RFC 3339 instant, or in UTC it is outside the years 1 to 9999.
     """
     seconds_text, fraction, zone = _parts(text)
-    return datetime.fromisoformat(f"{seconds_text}.{fraction[:6].ljust(6, '0')}{zone}").astimezone(UTC)
+    return _in_utc(seconds_text + zone) + timedelta(microseconds=int(fraction[:6].ljust(6, "0")))
 
 
 def format_nanoseconds(ns: int) -> str:
@@ -81,6 +85,8 @@ def _parts(text: str) -> tuple[str, str, str]:
     return match[1], match[2] or "0", match[3].upper()
 
 
-def _seconds(text: str) -> int:
-    since = datetime.fromisoformat(text) - EPOCH
-    return since.days * 86_400 + since.seconds
+def _in_utc(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"expected an instant in the years 1 to 9999, found {text!r}") from None

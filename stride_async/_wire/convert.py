@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import attrs
 import cattrs
@@ -13,6 +13,7 @@ import msgspec
 from cattrs.gen import make_dict_structure_fn, override
 
 from stride_async._errors import DecodeError
+from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._models import (
     Account,
     Conversation,
@@ -93,6 +94,9 @@ _register(
 )
 
 
+_json = decoder(Any)
+
+
 def json_of(raw: bytes | msgspec.Raw, path: str = "$") -> Any:
     """Return the decoded JSON value.
 
@@ -100,8 +104,8 @@ def json_of(raw: bytes | msgspec.Raw, path: str = "$") -> Any:
         DecodeError: The bytes are not JSON, or are nested too deeply.
     """
     try:
-        return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _json(raw)
+    except NOT_DECODABLE as error:
         raise undecodable(path, bytes(raw), str(error)) from error
 
 
@@ -139,11 +143,11 @@ def object_at(raw: bytes | msgspec.Raw, model: type[M], path: str = "$", **defau
 def site_at(raw: bytes | msgspec.Raw, path: str, links: Mapping[str, str]) -> Site:
     """Return a site from an id, or from an object with `id` or `cloudId` (protocol 4.10)."""
     value = json_of(raw, path)
-    if isinstance(value, str):
+    if isinstance(value, str) and value:
         return Site(id=value, url=links.get(value))
     if isinstance(value, dict):
         for name in ("id", "cloudId"):
-            if isinstance(value.get(name), str):
+            if isinstance(value.get(name), str) and value[name]:
                 url = value.get("url") or links.get(value[name])
                 extra = {key: part for key, part in value.items() if key not in {name, "url"}}
                 return Site(id=value[name], url=url if isinstance(url, str) else None, extra=extra)
@@ -153,7 +157,7 @@ def site_at(raw: bytes | msgspec.Raw, path: str, links: Mapping[str, str]) -> Si
 def module_at(raw: bytes | msgspec.Raw, path: str, kind: str) -> Module:
     """Return a module from its descriptor, which includes its key (protocol 4.11, 6.1)."""
     value = json_of(raw, path)
-    if not isinstance(value, dict) or not isinstance(value.get("key"), str):
+    if not isinstance(value, dict) or not isinstance(value.get("key"), str) or not value["key"]:
         raise undecodable(path, bytes(raw), "expected the descriptor of a module, with a key")
     return Module(key=value["key"], type=kind, descriptor={name: part for name, part in value.items() if name != "key"})
 
@@ -161,25 +165,29 @@ def module_at(raw: bytes | msgspec.Raw, path: str, kind: str) -> Module:
 def id_at(raw: bytes | msgspec.Raw, path: str) -> str:
     """Return a user id, as in a roster (protocol 4.5)."""
     value = json_of(raw, path)
-    if not isinstance(value, str):
-        raise undecodable(path, bytes(raw), f"expected the id of a user, found {type(value).__name__}")
+    if not isinstance(value, str) or not value:
+        raise undecodable(path, bytes(raw), f"expected the id of a user, found {value!r:.100}")
     return value
+
+
+Id = Annotated[str, msgspec.Meta(min_length=1)]
+"""An id names something: an empty one cannot be used in any call."""
 
 
 # The structs for a message contain only strings, so the garbage collector need not track them.
 class _Sender(msgspec.Struct, gc=False):
-    id: str
+    id: Id
 
 
 class _Fields(msgspec.Struct, gc=False):
-    id: str
+    id: Id
     sender: _Sender
     ts: str
     text: str | None = None
 
 
 class _KeyFields(msgspec.Struct, gc=False):
-    id: str
+    id: Id
     ts: str
 
 
@@ -188,8 +196,9 @@ class _Body(msgspec.Struct):
 
 
 _fields = msgspec.json.Decoder(_Fields).decode
-_key = msgspec.json.Decoder(_KeyFields).decode
-_body = msgspec.json.Decoder(_Body).decode
+_repaired_fields = decoder(_Fields)
+_key = decoder(_KeyFields)
+_body = decoder(_Body)
 
 
 def message_at(raw: bytes, path: str) -> Message:
@@ -199,9 +208,12 @@ def message_at(raw: bytes, path: str) -> Message:
         DecodeError: A field is missing or malformed; the error's `path` names it.
     """
     try:
-        fields = _fields(raw)
+        try:
+            fields = _fields(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            fields = _repaired_fields(raw)
         ts = parse_nanoseconds(fields.ts)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_DECODABLE as error:
         message, _, where = str(error).partition(" - at `$")
         raise undecodable(path + where.rstrip("`"), raw, message) from error
     except ValueError as error:
@@ -214,7 +226,7 @@ def _text_of(raw: bytes, path: str) -> str:
     """Return the plain text of a message that the service sent without one."""
     try:
         return Document.from_json(_body(raw).body).to_text()
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except (*NOT_DECODABLE, ValueError) as error:
         raise undecodable(f"{path}.body", raw, str(error)) from error
 
 
@@ -223,5 +235,5 @@ def key_at(raw: bytes) -> Key | None:
     try:
         key = _key(raw)
         return parse_nanoseconds(key.ts), key.id
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+    except (*NOT_DECODABLE, ValueError):
         return None

@@ -61,11 +61,12 @@ import attrs
 import msgspec
 
 from stride_async._errors import DecodeError, PaginationLoop, StaleBookmark
+from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._models import Key, Message, just_above, key_of
 from stride_async._moments import NANOSECONDS, format_nanoseconds, to_nanoseconds
 from stride_async._wire.bookmark import Bookmark, Scalar, can_be_encoded, number_in, text_in
 from stride_async._wire.convert import key_at, message_at, undecodable
-from stride_async._wire.pages import Page, Undecodable, raw_body, read_each, report, split_history
+from stride_async._wire.pages import Element, Page, Undecodable, raw_body, read_each, report, split_history
 from stride_async._wire.request import Request
 
 HELD_PAGES = 16
@@ -93,14 +94,14 @@ class _OnlyId(msgspec.Struct):
     id: str
 
 
-_only_id = msgspec.json.Decoder(_OnlyId).decode
+_only_id = decoder(_OnlyId)
 
 
-def _id_at(raw: msgspec.Raw) -> str | None:
+def _id_at(raw: Element) -> str | None:
     """Return the id of a message of which nothing else may be readable."""
     try:
         return _only_id(raw).id
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_DECODABLE:
         return None
 
 
@@ -328,7 +329,7 @@ class _WalkBack:
         changed, self._by_id = by_id != self._by_id, by_id
         return changed
 
-    def anchor(self, elements: Sequence[msgspec.Raw], path: str, body: bytes) -> _Edge | None:
+    def anchor(self, elements: Sequence[Element], path: str, body: bytes) -> _Edge | None:
         """Return the oldest message of a page, judged by what is readable of it, or None at the end.
 
         Where no time is readable, it is the first message that was not the anchor yet, of which only the id is known.

@@ -22,6 +22,8 @@ can begin at a bookmark.
   end.
 - Any other cursor that was seen before would lead in a circle: `PaginationLoop`. Over 100 consecutive empty pages, each
   with a new cursor, are `TooManyEmptyPages`. So a walk over a finite list terminates.
+- A cursor that occurred before, or is not a string, does not cost the page that carries it: its items are returned
+  first, and `next` raises the error (`PaginationLoop`, `DecodeError`) after them.
 - An item that appears twice, because the list shifted, is returned once.
 - A bookmark is the cursor of a page, the number of elements up to the item, and the id of the item. To resume, the page
   is requested again and the item is searched by id. If it is not in that page, it may have moved to the next one, so
@@ -48,7 +50,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import attrs
 import msgspec
 
-from stride_async._errors import DecodeError, PaginationLoop, TooManyEmptyPages
+from stride_async._errors import DecodeError, PaginationLoop, StrideError, TooManyEmptyPages
+from stride_async._json import NOT_DECODABLE, decoder, elements, members
 from stride_async._wire.bookmark import Bookmark, Scalar, number_in, text_in
 from stride_async._wire.convert import undecodable
 from stride_async._wire.request import Query, Request, Response
@@ -126,45 +129,79 @@ def raw_body(response: Response) -> bytes:
     return response.body
 
 
+Element = bytes | msgspec.Raw
+"""One undecoded element of a page."""
+
+_Elements = list[msgspec.Raw] | list[bytes]
+
+
 class _Wrapper(msgspec.Struct):
     values: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
     messages: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
-    cursor: str | None = None
+    cursor: Any = None
     limit: Any = None
 
 
 _unwrap = msgspec.json.Decoder(_Wrapper).decode
+_decode = decoder(Any)
 
 
 @attrs.frozen(eq=False, repr=False)
 class _Split:
-    elements: list[msgspec.Raw]
+    elements: _Elements
     path: str  # of the list, `$.values` or `$.messages`
-    cursor: str | None
+    cursor: object
     limit: object
 
 
 def _split(body: bytes, name: str, other: str) -> _Split:
-    """Split a page into its undecoded elements, which are under one of two names (protocol 4.4). Null is empty."""
+    """Split a page into its undecoded elements, which are under one of two names (protocol 4.4). Null is empty.
+
+    Raises:
+        DecodeError: The body is not an object with a list under one of the names, or its brackets are not balanced.
+    """
     try:
         wrapper = _unwrap(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_DECODABLE as error:
+        split = _split_by_brackets(body, name, other)
+        if split is not None:
+            return split
         message, _, where = str(error).partition(" - at `")
         raise undecodable(where.rstrip("`") or "$", body, message) from error
     for key in (name, other):
         elements = getattr(wrapper, key)
         if elements is not msgspec.UNSET:
-            return _Split(elements or [], f"$.{key}", wrapper.cursor or None, wrapper.limit)
+            return _Split(elements or [], f"$.{key}", wrapper.cursor, wrapper.limit)
     raise undecodable("$", body, f"required field {name} missing")
 
 
-def split_history(body: bytes) -> tuple[list[msgspec.Raw], str]:
+def _split_by_brackets(body: bytes, name: str, other: str) -> _Split | None:
+    """Split a page of which some part is not JSON; None if its strings and brackets do not allow it."""
+    try:
+        found = members(body)
+        key = next(key for key in (name, other) if key.encode() in found)
+        values = found[key.encode()]
+        split = [] if values == b"null" else elements(values)
+    except (ValueError, StopIteration):
+        return None
+    return _Split(split, f"$.{key}", _readable(found.get(b"cursor")), _readable(found.get(b"limit")))
+
+
+def _readable(raw: bytes | None) -> object:
+    """Return the value of a member, or the bytes if they cannot be decoded."""
+    try:
+        return None if raw is None else _decode(raw)
+    except NOT_DECODABLE:
+        return raw
+
+
+def split_history(body: bytes) -> tuple[_Elements, str]:
     """Return the undecoded messages of a history page, and the path of their list."""
     page = _split(body, "messages", "values")
     return page.elements, page.path
 
 
-def split_values(body: bytes) -> tuple[list[msgspec.Raw], str]:
+def split_values(body: bytes) -> tuple[_Elements, str]:
     """Return the undecoded elements of a list, and its path."""
     page = _split(body, "values", "messages")
     return page.elements, page.path
@@ -184,7 +221,7 @@ class Decoded(Generic[T]):
     """The index and the error of each element that could not be decoded."""
 
 
-def read_each(elements: Sequence[msgspec.Raw], path: str, read: Read[T]) -> Decoded[T]:
+def read_each(elements: Sequence[Element], path: str, read: Read[T]) -> Decoded[T]:
     """Decode each element by itself, so that an error costs one element."""
     try:
         return Decoded([read(bytes(raw), path) for raw in elements], range(len(elements)))
@@ -200,7 +237,7 @@ def read_each(elements: Sequence[msgspec.Raw], path: str, read: Read[T]) -> Deco
         return Decoded(items, numbers, errors)
 
 
-def read_all(elements: Sequence[msgspec.Raw], path: str, read: Read[T]) -> list[T]:
+def read_all(elements: Sequence[Element], path: str, read: Read[T]) -> list[T]:
     """Decode all elements, in order.
 
     Raises:
@@ -297,6 +334,7 @@ class CursorWalk(Generic[T]):
         self._position: Mapping[str, Scalar] = {}  # after the last item returned
         self._ready: deque[Page[T]] = deque()
         self._ended = False
+        self._obstacle: StrideError | None = None  # why the walk cannot go on after the pages that are ready
         if bookmark is not None and bookmark.place:
             self._position = bookmark.place
             self._cursor = text_in(bookmark, "cursor") or None
@@ -305,9 +343,16 @@ class CursorWalk(Generic[T]):
             self._search = _Search(last, count - 1) if count else None
 
     def next(self, wanted: int | None) -> Request[bytes] | Page[T] | None:
-        """Return a page that is ready, else the next request, else None at the end."""
+        """Return a page that is ready, else the next request, else None at the end.
+
+        Raises:
+            PaginationLoop: The cursor of the next page occurred before.
+            DecodeError: The cursor of the next page is not a string.
+        """
         if self._ready:
             return self._ready.popleft()
+        if self._obstacle is not None:
+            raise self._obstacle
         if self._ended:
             return None
         limit = self._page_size if wanted is None or self._search else min(self._page_size, wanted)
@@ -327,16 +372,12 @@ class CursorWalk(Generic[T]):
         """Process one page.
 
         Raises:
-            PaginationLoop: The cursor of the next page occurred before.
             TooManyEmptyPages: More than 100 consecutive pages were empty, and each had a new cursor.
             DecodeError: The page, or without a callback one of its elements, cannot be decoded.
         """
         split = _split(body, "values", "messages")
-        following = None if split.cursor == self._cursor else split.cursor
         empty = 0 if split.elements else self._empty + 1
-        mark = _digest(following)
-        if following is not None and mark in self._known_cursors:
-            raise PaginationLoop(f"GET {self._listing.path}: the service returned a cursor for the second time")
+        following, obstacle = self._following(split.cursor, body)
         if following is not None and empty > MOST_EMPTY_PAGES:
             raise TooManyEmptyPages(
                 f"GET {self._listing.path}: over {MOST_EMPTY_PAGES} consecutive empty pages, each with a new cursor"
@@ -349,8 +390,19 @@ class CursorWalk(Generic[T]):
         self._search = search
         self._ready.extend(self._page(page) for page in pages)
         self._empty = empty
-        self._known_cursors.update((mark, _digest(self._cursor)))
-        self._cursor, self._ended = following, following is None
+        self._known_cursors.update((_digest(following), _digest(self._cursor)))
+        self._cursor, self._ended, self._obstacle = following, following is None, obstacle
+
+    def _following(self, cursor: object, body: bytes) -> tuple[str | None, StrideError | None]:
+        """Return the cursor of the next page, or None and the error if the cursor leads nowhere."""
+        if cursor is None or cursor in ("", self._cursor):
+            return None, None
+        if not isinstance(cursor, str):
+            return None, undecodable("$.cursor", body, f"expected a string, found {type(cursor).__name__}")
+        if _digest(cursor) in self._known_cursors:
+            loop = PaginationLoop(f"GET {self._listing.path}: the service returned a cursor for the second time")
+            return None, loop
+        return cursor, None
 
     def _page(self, page: _CursorPage[T]) -> Page[T]:
         query, identify, before = self._listing.query, self._listing.identify, self._position
@@ -458,6 +510,7 @@ class OffsetWalk(Generic[T]):
         """Process one page.
 
         Raises:
+            TooManyEmptyPages: More than 100 consecutive pages were empty, and each had a new cursor.
             DecodeError: The page, or without a callback one of its elements, cannot be decoded.
         """
         split = _split(body, "values", "messages")

@@ -8,6 +8,8 @@ from urllib.parse import quote
 
 import attrs
 
+from stride_async._json import without_mark
+
 T = TypeVar("T")
 
 Query = tuple[tuple[str, str], ...]
@@ -20,7 +22,7 @@ class Response:
     status: int
     # Not in the repr: the response of the token call contains a token, and a careless service may echo one elsewhere.
     headers: Mapping[str, str] = attrs.field(repr=False)
-    body: bytes = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False, converter=without_mark)
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -53,6 +55,19 @@ class Request(Generic[T]):
         return f"{self.method} {self.path}"
 
 
+def encodable(value: str, what: str) -> str:
+    """Return a text that is to be sent.
+
+    Raises:
+        ValueError: The text cannot be encoded as UTF-8.
+    """
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the {what} {value!r:.100} cannot be encoded as UTF-8") from error
+    return value
+
+
 def segment(value: str, what: str) -> str:
     """Return an opaque id as one path segment. Colons are not escaped (protocol 1.2).
 
@@ -63,7 +78,4 @@ def segment(value: str, what: str) -> str:
         raise ValueError(f"the {what} is empty")
     if not value.strip("."):
         return value.replace(".", "%2E")
-    try:
-        return quote(value, safe=":")
-    except UnicodeEncodeError as error:
-        raise ValueError(f"the {what} {value!r} cannot be encoded as UTF-8") from error
+    return quote(encodable(value, what), safe=":")

@@ -9,7 +9,7 @@ from stride_async._models import Conversation
 from stride_async._wire.convert import id_at, object_at
 from stride_async._wire.endpoints.reading import entity_id, json_call, nothing
 from stride_async._wire.pages import CursorListing, OffsetListing
-from stride_async._wire.request import Request, Response, segment
+from stride_async._wire.request import Request, Response, encodable, segment
 
 Sort = Literal["asc", "desc"]
 Privacy = Literal["public", "private"]
@@ -48,7 +48,7 @@ def list_conversations(
         ("exclude-direct", _flag(exclude_direct)),
     ]
     if query:
-        filters.append(("query", query))
+        filters.append(("query", encodable(query, "query")))
     if sort:
         filters.append(("sort", sort))
     return CursorListing(

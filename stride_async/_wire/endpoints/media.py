@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._models import Media
 from stride_async._wire.convert import object_at, undecodable
 from stride_async._wire.endpoints.conversations import conversation_path
@@ -41,11 +42,14 @@ class _Upload(msgspec.Struct):
     data: msgspec.Raw
 
 
+_decode = decoder(_Upload)
+
+
 def _uploaded(conversation_id: str) -> Callable[[Response], Media]:
     def read(response: Response) -> Media:
         try:
-            data = msgspec.json.decode(response.body, type=_Upload).data
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            data = _decode(response.body).data
+        except NOT_DECODABLE as error:
             raise undecodable("$.data", response.body, str(error)) from error
         return object_at(data, Media, "$.data", conversationId=conversation_id)
 

@@ -6,6 +6,7 @@ from typing import assert_never
 
 import msgspec
 
+from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._models import Content, Markdown, Message, key_of
 from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async._wire.convert import message_at, undecodable
@@ -31,7 +32,10 @@ def encoded(content: Content) -> tuple[bytes, str]:
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             raise ValueError(f"the document is invalid: {problems[0].path}: {problems[0].message}{more}")
-        return msgspec.json.encode(content.to_json()), "application/json"
+        try:
+            return msgspec.json.encode(content.to_json()), "application/json"
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"the document cannot be written as JSON: {error}") from error
     assert_never(content)
 
 
@@ -103,10 +107,13 @@ class _Wrapped(msgspec.Struct):
     messages: list[msgspec.Raw] | None = None
 
 
+_unwrap = decoder(_Wrapped)
+
+
 def _one_message(response: Response) -> Message:
     try:
-        wrapped = msgspec.json.decode(response.body, type=_Wrapped)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        wrapped = _unwrap(response.body)
+    except NOT_DECODABLE as error:
         raise undecodable("$", response.body, str(error)) from error
     if bytes(wrapped.message) not in {b"", b"null"}:
         return message_at(bytes(wrapped.message), "$.message")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._models import Account, Site, User
 from stride_async._wire.convert import object_at, site_at, undecodable
 from stride_async._wire.endpoints.reading import json_call, object_in
 from stride_async._wire.pages import split_values
-from stride_async._wire.request import Request, Response, segment
+from stride_async._wire.request import Request, Response, encodable, segment
 from stride_async.document import Document
 
 
@@ -21,11 +22,14 @@ class _Links(msgspec.Struct):
     links: dict[str, str] = msgspec.field(default_factory=dict, name="_links")
 
 
+_decode_links = decoder(_Links)
+
+
 def _sites(response: Response) -> list[Site]:
     elements, path = split_values(response.body)
     try:
-        links = msgspec.json.decode(response.body, type=_Links).links
-    except msgspec.ValidationError:
+        links = _decode_links(response.body).links
+    except NOT_DECODABLE:
         links = {}  # The links are a convenience, and their form is not known.
     return [site_at(raw, f"{path}[{index}]", links) for index, raw in enumerate(elements)]
 
@@ -57,7 +61,7 @@ def find_user(cloud_id: str, email: str) -> Request[str | None]:
         method="GET",
         path="/users/lookup",
         read=_found_id,
-        query=(("email", email), ("site", cloud_id), ("product", "chat")),
+        query=(("email", encodable(email, "email address")), ("site", cloud_id), ("product", "chat")),
     )
 
 

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._models import Json
-from stride_async._wire.convert import json_of, undecodable
+from stride_async._wire.convert import Id, json_of, undecodable
 from stride_async._wire.request import Query, Request, Response
 
 T = TypeVar("T")
@@ -50,17 +51,17 @@ def nothing(_: Response) -> None:
 
 
 class _Entity(msgspec.Struct):
-    id: str
+    id: Id
 
 
-_entity = msgspec.json.Decoder(_Entity).decode
+_entity = decoder(_Entity)
 
 
 def entity_id(response: Response) -> str:
     """Return the id in `{"id": …}` (protocol 4.6), whatever the content type is."""
     try:
         return _entity(response.body).id
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_DECODABLE as error:
         raise undecodable("$.id", response.body, str(error)) from error
 
 

@@ -1,15 +1,24 @@
 """Read JSON in which some part is malformed, so that one malformed element costs one element.
 
-Two steps, used only after the strict decoder has refused the bytes. `members` and `elements` find where the parts of a
-page begin and end by its strings and brackets alone; whatever else is wrong stays inside its part. `repaired` rewrites
-one part so that the strict decoder accepts what JavaScript and JVM senders produce: unpaired surrogates, invalid UTF-8
-and raw control characters.
+Both steps are taken only after the strict decoder has refused the bytes. `members` and `elements` find where the parts
+of a page begin and end by its strings and brackets alone; whatever else is wrong stays inside its part. `decoder` then
+repairs one part, so that the strict decoder accepts what JavaScript and JVM senders produce: unpaired surrogates,
+invalid UTF-8 and raw control characters.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+NOT_DECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises for bytes that are not JSON, do not match the type, or are nested too deeply."""
 
 # A string that never ends reaches to the end of the text, so that it is scanned once and not from each of its quotes.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{},:]', re.DOTALL)
@@ -23,6 +32,31 @@ _IN_STRING = re.compile(
     re.DOTALL,
 )
 _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+
+
+def decoder(type: type[T]) -> Callable[[bytes | msgspec.Raw], T]:
+    """Return a function that decodes JSON as a type, after repairing its text if that is malformed.
+
+    The function raises one of `NOT_DECODABLE`.
+    """
+    strict = msgspec.json.Decoder(type).decode
+
+    def decode(raw: bytes | msgspec.Raw) -> T:
+        try:
+            return strict(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            text = bytes(raw)
+            better = repaired(text)
+            if better == text:
+                raise
+        return strict(better)
+
+    return decode
+
+
+def without_mark(body: bytes) -> bytes:
+    """Return a body without the byte order mark that some senders put before it."""
+    return body.removeprefix(BOM_UTF8)
 
 
 def members(raw: bytes) -> dict[bytes, bytes]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stride_async._wire.lenient import elements, members, repaired
+from stride_async._json import elements, members, repaired
 
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=8)  # lone surrogates included
 VALUES = st.recursive(
