@@ -47,11 +47,11 @@ class BodyReader:
         self.content_type: str | None = None
         self.validator: str | None = None
         """What identifies this body; None if the service states nothing that is reliable."""
-        self.start = 0
+        self.start: int = 0
         """Offset of the next byte that `pieces` yields."""
-        self.interruptions = 0
+        self.interruptions: int = 0
         """How often the body broke off."""
-        self.complete = False
+        self.complete: bool = False
         """Whether the service said that no bytes are missing."""
         self._first = (offset, validator)
         self._session = session

@@ -22,7 +22,7 @@ class Budget:
     """The retries that all calls of a client may still make; each call earns a part of one, up to the reserve."""
 
     def __init__(self) -> None:
-        self.left = RESERVE
+        self.left: float = RESERVE
         """How many retries may be made now."""
 
     def earn(self, part: float) -> None:
@@ -42,15 +42,15 @@ class Pool:
 
     def __init__(self, credentials: Credentials, http: aiohttp.ClientSession | None) -> None:
         self.credentials = credentials
-        self.throttle = Throttle()
-        self.budget = Budget()
+        self.throttle: Throttle = Throttle()
+        self.budget: Budget = Budget()
         self.tokens: TokenSource | None = None
         """Set by the first session, which can send the token call."""
         self.recent_tokens: deque[str] = deque(maxlen=16)
         """The last tokens; like the secret, none may appear in an error, even if a service repeats it."""
         self.calls: set[asyncio.Timeout] = set()
         """The timeout scopes of the calls in flight; `close` makes them expire."""
-        self.closed = False
+        self.closed: bool = False
         """Whether `close` was called."""
         self._secret = _secret_of(credentials)
         self._http = http

@@ -18,7 +18,7 @@ from stride_async._events import Event, TokenRefreshed
 from stride_async._net.call import Call, Mode
 from stride_async._net.pool import Pool
 from stride_async._net.record import Tally
-from stride_async._net.token import token_source
+from stride_async._net.token import TokenSource, token_source
 from stride_async._net.transport import Transport
 from stride_async._net.upload import Upload
 from stride_async._settings import Settings
@@ -34,7 +34,7 @@ class Session:
     def __init__(self, settings: Settings, pool: Pool) -> None:
         self.settings = settings
         self.pool = pool
-        self.media_slots = asyncio.Semaphore(settings.media_concurrency)
+        self.media_slots: asyncio.Semaphore = asyncio.Semaphore(settings.media_concurrency)
         """Concurrency slots of media bodies, apart from those of API calls."""
         transport = Transport(settings, pool)
         api_slots = asyncio.Semaphore(settings.concurrency)
@@ -44,7 +44,7 @@ class Session:
         self._transport = transport
         if pool.tokens is None:
             pool.tokens = token_source(pool.credentials, settings, self.send, self._token_fetched)
-        self.tokens = pool.tokens
+        self.tokens: TokenSource = pool.tokens
 
     async def send(self, request: Request[T], tally: Tally | None = None) -> T:
         """Make a call and return the value of its response; `tally` counts what it costs.

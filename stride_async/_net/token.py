@@ -40,7 +40,7 @@ class TokenSource:
     def __init__(self, fetch: Callable[[], Awaitable[AccessToken]], *, renewable: bool) -> None:
         self.renewable = renewable
         """Whether a refused token can be replaced by another."""
-        self.refusals = 0
+        self.refusals: int = 0
         """How many fetches were refused; a call notes it when it begins."""
         self._fetch = fetch
         self._token: AccessToken | None = None

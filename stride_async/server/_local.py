@@ -92,8 +92,8 @@ class LocalServer:
         self._running: World | None = None
         self._closing: AsyncExitStack | None = None
         self._call_log: deque[Call] = deque(maxlen=calls_kept)
-        self.calls = Calls(self._call_log)
-        self.faults = Faults()
+        self.calls: Calls = Calls(self._call_log)
+        self.faults: Faults = Faults()
 
     async def __aenter__(self) -> Self:
         await self.start()
