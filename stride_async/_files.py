@@ -1,4 +1,4 @@
-"""Work on files: in a thread, to its end, and durable."""
+"""Work on files in threads, and make their names durable."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ R = TypeVar("R")
 
 
 async def run_to_completion(work: Callable[[], R], threads: Executor | None = None) -> R:
-    """Do work in a thread, one of the event loop's unless told, to its end even when the caller is cancelled meanwhile.
+    """Run a function in a thread and return its result; if the caller is cancelled, wait for its end first.
 
-    A file that is being finished must not be closed or cleared away under the thread that does it.
+    Otherwise the caller could close or remove a file while the thread still writes it.
+
+    Args:
+        work: What to run.
+        threads: Where to run it; None means the default executor of the event loop.
     """
     running = asyncio.get_running_loop().run_in_executor(threads, work)
     try:
@@ -23,12 +27,12 @@ async def run_to_completion(work: Callable[[], R], threads: Executor | None = No
     except asyncio.CancelledError:
         await asyncio.wait([running])
         if not running.cancelled():
-            running.exception()  # Looked at: the caller is told that it was cancelled, not what came of the work.
+            running.exception()  # Retrieved so that asyncio does not log it; the caller raises the cancellation.
         raise
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a new name durable, where the system knows how."""
+    """Make the names in a folder survive a loss of power, if the system supports it."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

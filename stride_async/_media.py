@@ -1,4 +1,8 @@
-"""Media bodies in and out: sources, files that are whole or absent, progress, resuming."""
+"""Download media bodies into files that appear only when they are complete.
+
+Bytes go to `NAME.part` next to the target, and `NAME.part.json` says which media they belong to. A download that was
+interrupted resumes from these two files. One rename gives a complete file its name.
+"""
 
 from __future__ import annotations
 
@@ -28,15 +32,15 @@ from stride_async._wire.request import Request
 if sys.platform != "win32":
     import fcntl
 
+# How much is collected before a thread writes it.
 _WRITE_BYTES = 1_048_576
-"""Gathered before a thread writes them."""
 
 
 @attrs.frozen
 class Download:
-    """A file that arrived whole.
+    """A file that was downloaded completely.
 
-    `verified` is False when the service never told the length, so that only the connection's own end was checked.
+    `verified` is False if the service did not state the length, so that only the end of the connection was checked.
     """
 
     path: Path
@@ -44,13 +48,13 @@ class Download:
     sha256: str
     verified: bool
     name: str | None = None
-    """What the service calls it; never use it as a path."""
+    """The file name the service gives; never use it as a path."""
     content_type: str | None = None
 
 
 @attrs.frozen
 class DownloadResult:
-    """What became of one of many: `download`, or the `error` that stood against it."""
+    """The result for one of several files: a `download`, or the `error` that prevented it."""
 
     media_id: str
     download: Download | None = None
@@ -58,11 +62,11 @@ class DownloadResult:
 
 
 def body_of(source: str | os.PathLike[str] | bytes | Body) -> Body:
-    """A source as a `Body`: a path, bytes, or a body already.
+    """Return a source as a `Body`: a path, bytes, or a body already.
 
     Raises:
-        OSError: the path cannot be read.
-        ValueError: the path is of no regular file.
+        OSError: The path cannot be read.
+        ValueError: The path does not lead to a regular file.
     """
     if isinstance(source, Body):
         return source
@@ -78,12 +82,14 @@ async def download(
     to: str | os.PathLike[str],
     progress: ProgressCallback | None,
 ) -> Download:
-    """Fetch a body into `to`, which appears only when whole; a kept `.part` of the same body goes on where it ended.
+    """Download a body into the file `to`, which appears only when it is complete.
+
+    If an earlier download of the same body left a `.part`, the download resumes where that one stopped.
 
     Raises:
-        BodyInterrupted: it broke off too often; the `.part` is kept for the next call.
-        LengthMismatch: it ended with another length than was told.
-        OSError: the target cannot be written.
+        BodyInterrupted: The body broke off too often; the `.part` is kept for the next call.
+        LengthMismatch: The body ended at another length than stated.
+        OSError: The target cannot be written.
     """
     with _part_of(Path(to)) as part:
         held = await run_to_completion(partial(part.resume, media_id))
@@ -98,19 +104,20 @@ def download_many(
     to: str | os.PathLike[str],
     concurrency: int,
 ) -> AsyncIterator[DownloadResult]:
-    """Fetch bodies into a folder under their own names, made safe and told apart; results as they come.
+    """Download bodies into a folder under their own names, made safe and unique; yield results as they arrive.
 
-    An error is a result, not raised. Leaving the loop early cancels what is under way and keeps its `.part`.
+    An error is a result and is not raised. Leaving the loop early cancels the downloads in progress and keeps their
+    `.part` files.
 
     Raises:
-        ValueError: `concurrency` is below 1, or a media id cannot be one; nothing was sent.
-        NotADirectoryError: `to` is no folder.
+        ValueError: `concurrency` is below 1, or a media id is not valid; nothing was sent.
+        NotADirectoryError: `to` is not a folder.
     """
     if concurrency < 1:
         raise ValueError(f"concurrency is {concurrency}; expected 1 or more")
     folder = Path(to)
     if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is no folder")
+        raise NotADirectoryError(f"{folder} is not a folder")
     requests = {media_id: request_of(media_id) for media_id in media_ids}
     return _each(session, requests, folder, concurrency)
 
@@ -149,7 +156,7 @@ async def _each(
 
 
 async def _into(session: Session, request: Request[Any], media_id: str, folder: Path, names: set[str]) -> Download:
-    """One body into the folder, under the name that the service gives with it."""
+    """Download one body into the folder, under the name that the service gives."""
     async with BodyReader(session, request) as body:
         name = safe_name(body.name or media_id, media_id, names)
         names.add(name_key(name))
@@ -161,7 +168,7 @@ async def _into(session: Session, request: Request[Any], media_id: str, folder: 
 
 
 async def _fetch(body: BodyReader, media_id: str, part: _Part, progress: ProgressCallback | None) -> Download:
-    """What is missing of an opened body, into its part; then the part becomes the file."""
+    """Read what is missing of an opened body into its part, then turn the part into the file."""
     if body.start != part.size:
         part.start_over()
     part.remember(media_id, body.validator)
@@ -190,7 +197,7 @@ async def _fetch(body: BodyReader, media_id: str, part: _Part, progress: Progres
 
 
 class _WriteBehind:
-    """Writes and digests one block in a thread while the next comes in."""
+    """Writes and hashes one block in a thread while the next one arrives."""
 
     def __init__(self, part: _Part) -> None:
         self._part = part
@@ -203,7 +210,7 @@ class _WriteBehind:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # What came is kept for the next call, whatever stopped this one; it is two blocks at most.
+        # Whatever stopped this call, the bytes that arrived are kept for the next; they are two blocks at most.
         self._thread.shutdown(wait=True)
         failed = self._writing is not None and self._writing.exception() is not None
         if self._gathered and not failed:
@@ -211,14 +218,14 @@ class _WriteBehind:
                 self._part.write(self._gathered)
 
     async def add(self, piece: bytes) -> None:
-        """Take a piece; waits only while the block before it is still being written."""
+        """Take a piece; wait only if the previous block is still being written."""
         self._gathered.append(piece)
         self._size += len(piece)
         if self._size >= _WRITE_BYTES:
             await self._begin()
 
     async def settle(self) -> None:
-        """Everything taken is written."""
+        """Wait until every piece is written."""
         if self._gathered:
             await self._begin()
         await self._written()
@@ -234,39 +241,39 @@ class _WriteBehind:
             await asyncio.wrap_future(writing)
 
 
-class _Memo(msgspec.Struct):
+class _Note(msgspec.Struct):
     media_id: str
     validator: str
 
 
 class _Part:
-    """The unfinished file beside the target, with the note that says what it is a part of."""
+    """The unfinished file next to the target, with the note that says which media it belongs to."""
 
     def __init__(self, target: Path, path: Path, file: BinaryIO, *, shared: bool) -> None:
         self.target = target
         self.validator: str | None = None
         self.size = 0
         self._path = path
-        self._memo = path.with_name(path.name + ".json")
+        self._note = path.with_name(path.name + ".json")
         self._file = file
         self._shared = shared
         self._digest = hashlib.sha256()
 
     @property
     def sha256(self) -> str:
-        """Of all bytes written."""
+        """The digest of all bytes written."""
         return self._digest.hexdigest()
 
     def resume(self, media_id: str) -> int:
-        """How many bytes of this very media are held already."""
+        """Return how many bytes of this media the file holds already."""
         try:
-            memo = msgspec.json.decode(self._memo.read_bytes(), type=_Memo)
+            note = msgspec.json.decode(self._note.read_bytes(), type=_Note)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-            memo = None
-        if not self._shared or memo is None or memo.media_id != media_id:
+            note = None
+        if not self._shared or note is None or note.media_id != media_id:
             self.start_over()
             return 0
-        self.validator = memo.validator
+        self.validator = note.validator
         self._file.seek(0)
         while block := self._file.read(_WRITE_BYTES):
             self._digest.update(block)
@@ -274,52 +281,52 @@ class _Part:
         return self.size
 
     def start_over(self) -> None:
-        """Forget what is held."""
+        """Drop the bytes that the file holds."""
         self._file.seek(0)
         self._file.truncate()
         self.size = 0
         self._digest = hashlib.sha256()
 
     def remember(self, media_id: str, validator: str | None) -> None:
-        """Write down what this is a part of; without a validator nothing can be resumed."""
+        """Note which media the file belongs to; without a validator it cannot be resumed, so there is no note."""
         if validator is None or not self._shared:
-            self._memo.unlink(missing_ok=True)
-        elif validator != self.validator or not self._memo.exists():
-            self._memo.write_bytes(msgspec.json.encode(_Memo(media_id, validator)))
+            self._note.unlink(missing_ok=True)
+        elif validator != self.validator or not self._note.exists():
+            self._note.write_bytes(msgspec.json.encode(_Note(media_id, validator)))
         self.validator = validator
 
     def write(self, pieces: list[bytes]) -> None:
-        """Append."""
+        """Append pieces to the file."""
         block = b"".join(pieces)
         rest = memoryview(block)
         while rest:
-            rest = rest[self._file.write(rest) :]  # Unbuffered, so that what is counted is with the system.
+            rest = rest[self._file.write(rest) :]  # Unbuffered, so that the system has every byte that is counted.
         self._digest.update(block)
         self.size += len(block)
 
     def finish(self) -> None:
-        """Make it durable and give it its name."""
+        """Make the file durable and give it its name."""
         if not os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
-            raise FileExistsError(f"{self._path} was replaced by another file meanwhile")
+            raise FileExistsError(f"{self._path} was replaced by another file during the download")
         os.fsync(self._file.fileno())
         self._path.replace(self.target)
-        self._memo.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
         sync_folder(self.target.parent)
 
     def drop_if_useless(self) -> None:
-        """Leave nothing behind that no later call could go on with."""
+        """Remove the file and its note if no later call could resume from them."""
         if not self._shared or self.validator is None or not os.fstat(self._file.fileno()).st_size:
             self._path.unlink(missing_ok=True)
-            self._memo.unlink(missing_ok=True)
+            self._note.unlink(missing_ok=True)
 
 
 @contextmanager
 def _part_of(target: Path) -> Iterator[_Part]:
-    """The target's `.part`, locked; one of our own where somebody else holds it."""
+    """Open and lock the `.part` of a target, or a separate one if another download holds it."""
     if target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder; give the name of a file")
+        raise IsADirectoryError(f"{target} is a folder; pass the name of a file")
     if target.exists() and not target.is_file():
-        raise FileExistsError(f"{target} is no regular file, and is not replaced")
+        raise FileExistsError(f"{target} is not a regular file, so it is not replaced")
     path = target.with_name(target.name + ".part")
     file = _locked(path)
     shared = file is not None
@@ -337,7 +344,7 @@ def _part_of(target: Path) -> Iterator[_Part]:
 
 
 def _locked(path: Path) -> BinaryIO | None:
-    """The file, opened and held by this process alone; None when somebody else holds it."""
+    """Open a file and lock it; return None if another download holds the lock."""
     while True:
         file: BinaryIO = path.open("a+b", buffering=0)
         if sys.platform == "win32":
@@ -351,5 +358,5 @@ def _locked(path: Path) -> BinaryIO | None:
             return None
         except FileNotFoundError:
             pass
-        # Another download finished between our opening and our locking: what we hold is its finished file.
+        # Another download finished between opening and locking, so this is its finished file.
         file.close()

@@ -534,7 +534,7 @@ async def test_a_pipe_is_refused_rather_than_waited_for(room, server, tmp_path):
 
     with pytest.raises(ValueError, match=r"pipe is not a regular file.*Body\.once"):
         await room.upload(pipe)
-    with pytest.raises(FileExistsError, match="pipe is no regular file"):
+    with pytest.raises(FileExistsError, match="pipe is not a regular file"):
         await room.download("some-id", pipe)
 
     assert 0 == len(server.calls)
