@@ -132,13 +132,10 @@ def test_public_classes_show_the_path_that_users_import():
     assert [] == hidden
 
 
-WITH_COMPLETE_SIGNATURES = [
-    *(stride_async, stride_async.contrib.opentelemetry, stride_async.document, stride_async.testing),
-]
 NOT_CONSTRUCTED_BY_USERS = {"ArchiveReader", "ConversationClient", "Pager", "RemoteBody", "Stream", "UserClient"}
 
 
-@pytest.mark.parametrize("module", WITH_COMPLETE_SIGNATURES, ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_every_name_in_a_public_signature_is_public(module: ModuleType):
     """A user can annotate a variable with the type of any argument, return value or attribute."""
     public = {Source(name, PUBLIC_MODULES[other.__name__]).definition for other in MODULES for name in other.__all__}

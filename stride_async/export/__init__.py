@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from stride_async._wire.addresses import room_in_address
 from stride_async.export._archive.errors import ArchiveBusy, ArchiveError, DamagedArchive, NewerArchive, NotAnArchive
 from stride_async.export._archive.reader import ArchivedMedia, ArchivedRoster, ArchiveReader, Rows, read
-from stride_async.export._archive.runs import Finding
+from stride_async.export._archive.runs import Finding, Remedy
+from stride_async.export._archive.verdict import VerdictKind
 from stride_async.export._events import (
     ConversationDone,
     ConversationsFound,
@@ -45,6 +46,7 @@ __all__ = [
     "NotAnArchive",
     "NothingSelected",
     "PagesFetched",
+    "Remedy",
     "Report",
     "Rows",
     "RunStarted",
@@ -52,6 +54,7 @@ __all__ = [
     "Status",
     "Summary",
     "Verdict",
+    "VerdictKind",
     "estimate",
     "export",
     "read",

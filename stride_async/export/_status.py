@@ -14,7 +14,7 @@ from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.layout import CONVERSATIONS, FINISHED, PEOPLE, run_file
 from stride_async.export._archive.run_record import failures_of
 from stride_async.export._archive.runs import Runs
-from stride_async.export._archive.verdict import Kind, verdict_of
+from stride_async.export._archive.verdict import VerdictKind, verdict_of
 from stride_async.export._events import Failure
 
 
@@ -32,7 +32,7 @@ class Status:
     """Conversations that the service no longer lists. What is held of them stays."""
     size_bytes: int
     """The size of all files of the archive."""
-    verdicts: Mapping[Kind, int]
+    verdicts: Mapping[VerdictKind, int]
     """The number of conversations by kind of verdict."""
     oldest_update: datetime | None
     """When the conversation that was not updated for the longest time was last updated; an aware datetime."""
@@ -53,7 +53,7 @@ def status(archive: str | PathLike[str]) -> Status:
         NewerArchive: Its format is later than this version reads.
     """
     opened = Archive.open(archive)
-    kinds: Counter[Kind] = Counter()
+    kinds: Counter[VerdictKind] = Counter()
     updates: list[float] = []
     messages = media = media_bytes = unlisted = 0
     names = set()

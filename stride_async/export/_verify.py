@@ -35,7 +35,7 @@ from stride_async.export._archive.months import month_of
 from stride_async.export._archive.reader import roster_in
 from stride_async.export._archive.runs import Finding, Remedy, Runs, Unfinished
 from stride_async.export._archive.state import NOT_PEOPLE, State
-from stride_async.export._archive.verdict import Kind, verdict_of
+from stride_async.export._archive.verdict import VerdictKind, verdict_of
 from stride_async.export._check_chain import ChainCheck, commit_numbers
 from stride_async.export._compare import Comparison, draw_samples
 
@@ -52,7 +52,7 @@ class Verdict:
 
     conversation_id: str
     name: str
-    kind: Kind
+    kind: VerdictKind
     text: str
     """The verdict with its times, such as `gap between 2018-03-01T08:00:00Z and 2018-04-01T09:30:00Z`."""
     messages: int
@@ -280,7 +280,7 @@ class _Check:
             self._check_roster(state.roster.file)
         return chain
 
-    def _check_finished(self, folder: str, state: State, kind: Kind, text: str) -> None:
+    def _check_finished(self, folder: str, state: State, kind: VerdictKind, text: str) -> None:
         """Find a history that was not read to its end."""
         path = commit_folder(folder)
         if not state.listed and (state.leg is not None or kind in ("gap", "unknown")):

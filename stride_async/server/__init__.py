@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from stride_async.server._calls import Call, Calls
 from stride_async.server._choices import Choices
-from stride_async.server._faults import Fault, Faults
+from stride_async.server._faults import Fault, FaultAction, Faults
 from stride_async.server._generate import Plan
 from stride_async.server._local import LocalServer
 from stride_async.server._seed import SeedError
@@ -19,6 +19,7 @@ __all__ = [
     "Choices",
     "ConversationTruth",
     "Fault",
+    "FaultAction",
     "Faults",
     "LocalServer",
     "MediaTruth",
@@ -29,5 +30,6 @@ __all__ = [
 
 for _name in __all__:
     # Reprs, tracebacks and pickles name the public module.
-    globals()[_name].__module__ = __name__
-del _name
+    if isinstance(_public := globals()[_name], type):
+        _public.__module__ = __name__
+del _name, _public

@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 
 from stride_async.server._bodies import ByteRange
 from stride_async.server._calls import KEPT_BODY_BYTES, Call
-from stride_async.server._faults import Action, Fault
+from stride_async.server._faults import Fault, FaultAction
 from stride_async.server._paths import LOCAL
 from stride_async.server._responses import GATEWAY_HEADERS, JSON, RATE_LIMITED, HttpError, Response, error_response
 from stride_async.server._routes import Request, handle_local
@@ -40,7 +40,7 @@ class Exchange:
     world: World
     record: Callable[[Call], None]
     choose_fault: Callable[[str, str], Fault | None]
-    perform: Callable[[Action], Awaitable[None]]
+    perform: Callable[[FaultAction], Awaitable[None]]
     closing: asyncio.Event
     latency: float
     origin: str

@@ -18,7 +18,7 @@ from attrs import define, field, fields
 from attrs.validators import ge, in_, instance_of, le, optional
 
 # The argument is the LocalServer. Its class is not named here because its module imports this one.
-Action = Callable[[Any], object]
+FaultAction = Callable[[Any], object]
 
 _UNSENDABLE = re.compile(r"[\r\n\0]")
 
@@ -72,7 +72,7 @@ class Fault:
     body: str | bytes | None = field(default=None, validator=optional(instance_of((str, bytes))))
     headers: Mapping[str, str | None] = field(factory=dict, converter=_header_map)
     content_length: int | None = field(default=None, validator=optional([instance_of(int), ge(0)]))
-    do: Action | None = None
+    do: FaultAction | None = None
     seen: int = field(default=0, init=False)
     hits: int = field(default=0, init=False)
     _owner: Faults = field(alias="owner", repr=False)
@@ -125,7 +125,7 @@ class Faults:
         body: str | bytes | None = None,
         headers: Mapping[str, str | None] | None = None,
         content_length: int | None = None,
-        do: Action | None = None,
+        do: FaultAction | None = None,
     ) -> Fault:
         """Add a fault and return it; `Fault` describes the options.
 

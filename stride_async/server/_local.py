@@ -22,7 +22,7 @@ from stride_async.server._calls import Call, Calls
 from stride_async.server._choices import Choices
 from stride_async.server._documents import from_plain
 from stride_async.server._exchange import Exchange
-from stride_async.server._faults import Action, Faults
+from stride_async.server._faults import FaultAction, Faults
 from stride_async.server._generate import Plan, generate
 from stride_async.server._limits import ALL_SCOPES, PARTICIPATE, RateLimit
 from stride_async.server._mentions import Document, with_mention
@@ -232,7 +232,7 @@ class LocalServer:
     def add_message(
         self,
         conversation_id: str,
-        content: str | Document,
+        content: str | dict[str, object],
         *,
         sender_id: str | None = None,
         ts: int | str | None = None,
@@ -291,7 +291,7 @@ class LocalServer:
             )
         return ids
 
-    def edit_message(self, conversation_id: str, message_id: str, content: str | Document) -> None:
+    def edit_message(self, conversation_id: str, message_id: str, content: str | dict[str, object]) -> None:
         """Replace the content of a message of any sender.
 
         Raises:
@@ -406,7 +406,7 @@ class LocalServer:
             raise KeyError(conversation_id)
         return conversation
 
-    async def _perform(self, action: Action) -> None:
+    async def _perform(self, action: FaultAction) -> None:
         """Call a fault's action with this server, and await what it returns if that is awaitable."""
         result = action(self)
         if inspect.isawaitable(result):

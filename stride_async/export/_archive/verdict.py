@@ -9,10 +9,10 @@ from stride_async._moments import format_nanoseconds
 from stride_async.export._archive.commits import BEGINNING
 from stride_async.export._archive.state import Span, State, join, touches
 
-Kind = Literal["complete", "complete up to", "gap", "unknown"]
+VerdictKind = Literal["complete", "complete up to", "gap", "unknown"]
 
 
-def verdict_of(state: State) -> tuple[Kind, str]:
+def verdict_of(state: State) -> tuple[VerdictKind, str]:
     """Return what the commits of a conversation prove, as a kind and as a sentence."""
     spans = _spans_with_leg(state)
     if not spans:
