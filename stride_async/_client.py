@@ -11,7 +11,7 @@ import aiohttp
 
 from stride_async._conversation import ConversationClient
 from stride_async._errors import NotFound
-from stride_async._models import Account, Conversation, Json, Site
+from stride_async._models import Account, Conversation, Json, Site, User
 from stride_async._net.pool import Pool
 from stride_async._net.session import Session
 from stride_async._pager import Pager, planned
@@ -70,7 +70,7 @@ class StrideClient:
         Raises:
             ValueError: A variable is missing; the message names it.
         """
-        settings = settings or Settings(base_url=os.environ.get("STRIDE_BASE_URL", ""))
+        settings = settings or Settings.from_env()
         cloud_id = os.environ.get("STRIDE_CLOUD_ID", "")
         if not cloud_id:
             raise ValueError("no site given: set STRIDE_CLOUD_ID")
@@ -154,23 +154,27 @@ class StrideClient:
         a moment later, so the first calls to the room may raise `Forbidden`.
         """
         request = conversations.create_conversation(self.cloud_id, name=name, privacy=privacy, topic=topic)
-        return self.conversation(await self._session.send(request))
+        id = await self._session.send(request)
+        return self.conversation(id)
 
-    def conversation(self, conversation_id: str) -> ConversationClient:
-        """Return a handle to a conversation. This sends nothing.
-
-        Raises:
-            ValueError: The id is empty.
-        """
-        return ConversationClient(self._session, self.cloud_id, conversation_id)
-
-    def user(self, user_id: str) -> UserClient:
-        """Return a handle to a person. This sends nothing.
+    def conversation(self, conversation: Conversation | str) -> ConversationClient:
+        """Return a handle to a conversation, given as a `Conversation` or as its id. This sends nothing.
 
         Raises:
+            TypeError: The argument is neither.
             ValueError: The id is empty.
         """
-        return UserClient(self._session, self.cloud_id, user_id)
+        id = conversation.id if isinstance(conversation, Conversation) else conversation
+        return ConversationClient(self._session, self.cloud_id, id)
+
+    def user(self, user: User | str) -> UserClient:
+        """Return a handle to a person, given as a `User` or as an id. This sends nothing.
+
+        Raises:
+            TypeError: The argument is neither.
+            ValueError: The id is empty.
+        """
+        return UserClient(self._session, self.cloud_id, user.id if isinstance(user, User) else user)
 
     def recall_call(self, conversation_id: str, seconds_ago: float) -> None:
         """Count a call that an earlier process made less than a minute ago.

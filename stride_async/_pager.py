@@ -17,6 +17,7 @@ from stride_async._events import PageFetched
 from stride_async._net.record import Tally
 from stride_async._net.session import Session
 from stride_async._settings import MOST_ITEMS_A_PAGE
+from stride_async._wire.arguments import number
 from stride_async._wire.bookmark import Bookmark, check_listing
 from stride_async._wire.pages import Listing, Page, Undecodable, Walk, shortened
 from stride_async._wire.secrets import forget_frames, redact
@@ -61,13 +62,12 @@ def planned(session: Session, listing: Listing[T], page_size: int | None, max_it
     """Return a pager over a listing. Without a page size, the one of the settings is used.
 
     Raises:
+        TypeError: One of the numbers is not an int.
         ValueError: `page_size` is not 1 to 75, or `max_items` is negative.
     """
-    size = session.settings.page_size if page_size is None else page_size
-    if not 1 <= size <= MOST_ITEMS_A_PAGE:
-        raise ValueError(f"page_size is {size}; expected 1 to {MOST_ITEMS_A_PAGE}")
-    if max_items is not None and max_items < 0:
-        raise ValueError(f"max_items is {max_items}; expected 0 or more, or None for no limit")
+    size = number(session.settings.page_size if page_size is None else page_size, "page_size", 1, MOST_ITEMS_A_PAGE)
+    if max_items is not None:
+        number(max_items, "max_items", 0)
     return Pager(Plan(session, listing, size, max_items))
 
 
@@ -141,8 +141,7 @@ class Pager(Generic[T]):
         Raises:
             ValueError: `prefetch` is negative.
         """
-        if prefetch < 0:
-            raise ValueError(f"prefetch is {prefetch}; expected 0 or more")
+        number(prefetch, "prefetch", 0)
         return Stream(self._plan, prefetch, on_undecodable)
 
     async def first(self) -> T | None:
@@ -156,8 +155,8 @@ class Pager(Generic[T]):
             StrideError: A page could not be fetched. The error's `bookmark` is where this pager starts, because no item
                 was returned.
         """
-        if limit is not None and limit < 0:
-            raise ValueError(f"limit is {limit}; expected 0 or more, or None for all")
+        if limit is not None:
+            number(limit, "limit", 0)
         limits = [most for most in (limit, self._plan.max_items) if most is not None]
         limited = Pager(attrs.evolve(self._plan, max_items=min(limits, default=None)))
         items: list[T] = []

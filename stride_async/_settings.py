@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, Literal, get_args
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 import attrs
@@ -19,7 +20,9 @@ Priority = Literal["normal", "background"]
 """`background` leaves a few limit slots of each conversation to `normal` callers."""
 
 
-def _checked_url(url: str, what: str) -> str:
+def _checked_url(url: object, what: str) -> str:
+    if not isinstance(url, str):
+        raise TypeError(f"{what} must be a str, not {type(url).__name__}: {url!r:.100}")
     try:
         parts = urlsplit(url)
         valid_port = parts.port is None or parts.port > 0
@@ -45,15 +48,23 @@ def _token_url(url: str | None) -> str | None:
     return None if url is None else _checked_url(url, "token_url")
 
 
-def _origins(urls: tuple[str, ...]) -> tuple[str, ...]:
+def _origins(urls: Iterable[object]) -> tuple[str, ...]:
+    if isinstance(urls, str):
+        raise TypeError(f"allowed_origins must be a tuple of URLs, not a str: {urls!r:.100}")
     return tuple(_checked_url(url, "allowed_origins") for url in urls)
 
 
 def _between(low: float, high: float | None = None) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
     limits = f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
 
-    def check(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
-        if value is not None and not low <= value <= (math.inf if high is None else high):  # NaN is in no range.
+    def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if value is None and "None" in str(attribute.type):
+            return
+        whole = "float" not in str(attribute.type)
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+            kind = "an int" if whole else "a number"
+            raise TypeError(f"{attribute.name} must be {kind}, not {type(value).__name__}: {value!r:.100}")
+        if not low <= value <= (math.inf if high is None else high):  # NaN is in no range.
             raise ValueError(f"{attribute.name} is {value!r}; expected {limits}")
 
     return check
@@ -64,8 +75,8 @@ def _known_priority(_: object, __: attrs.Attribute[Any], priority: str) -> None:
         raise ValueError(f"priority is {priority!r}; expected {' or '.join(known)}")
 
 
-def _printable_ascii(_: object, attribute: attrs.Attribute[Any], text: str) -> None:
-    if not (text and text.isascii() and text.isprintable()):
+def _printable_ascii(_: object, attribute: attrs.Attribute[Any], text: object) -> None:
+    if not (isinstance(text, str) and text and text.isascii() and text.isprintable()):
         raise ValueError(f"{attribute.name} is {text!r}; expected printable ASCII")
 
 
@@ -76,6 +87,7 @@ class Settings:
     Durations are in seconds, sizes in bytes.
 
     Raises:
+        TypeError: An option has another type.
         ValueError: An option is out of range, or `base_url` is missing or is not a valid http(s) URL.
     """
 
@@ -120,7 +132,19 @@ class Settings:
     """Additional origins that may receive the token, e.g. `("https://media.example.com",)`."""
     longest_answer_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_between(1024))
     """A longer JSON response is rejected while it is being read."""
-    on_event: Callable[[Event], None] | None = None
+    on_event: Callable[[Event], None] | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.is_callable())
+    )
     """Called with events: frozen values that report attempts, waits, tokens and pages."""
     user_agent: str = attrs.field(default="stride_async", validator=_printable_ascii)
     """The `User-Agent` header, in printable ASCII."""
+
+    @classmethod
+    def from_env(cls, **options: Any) -> Self:
+        """Return settings whose `base_url` is the environment variable STRIDE_BASE_URL, with other options as given.
+
+        Raises:
+            ValueError: STRIDE_BASE_URL is not set or not a valid http(s) URL, or an option is out of range.
+            TypeError: There is no such option, or it has another type.
+        """
+        return cls(**{"base_url": os.environ.get("STRIDE_BASE_URL", ""), **options})

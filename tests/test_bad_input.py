@@ -1,11 +1,21 @@
 """Invalid arguments: a `ValueError` before anything is sent, or `NotFound` with the id."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 
-from stride_async import Body, ClientCredentials, Document, Markdown, NotFound, Settings, StrideClient
+from stride_async import (
+    Body,
+    ClientCredentials,
+    ConversationClient,
+    Document,
+    Markdown,
+    NotFound,
+    Settings,
+    StrideClient,
+)
 from stride_async.document import doc, paragraph
 from tests.conftest import client_of
 
@@ -54,7 +64,7 @@ async def result_of(value):
         (lambda c, r: r.history(max_items=-1), "max_items is -1; expected 0 or more"),
         (lambda c, r: r.history().collect(limit=-1), "limit is -1; expected 0 or more"),
         (lambda c, r: r.history().stream(prefetch=-1), "prefetch is -1; expected 0 or more"),
-        (lambda c, r: r.context("m", before=-1), "before=-1 and after=0; expected 0 or more"),
+        (lambda c, r: r.context("m", before=-1), "before is -1; expected 0 or more"),
         (lambda c, r: r.context("m", before=40, after=35), "before=40 and after=35; .* at most 74 together"),
         (lambda c, r: r.history(after=NAIVE), "after=2018-06-01T08:00:00 has no time zone"),
         (lambda c, r: r.history(before=NAIVE), "before=2018-06-01T08:00:00 has no time zone"),
@@ -185,3 +195,80 @@ async def test_an_id_never_changes_the_path(server):
 
     base = f"/site/{server.cloud_id}/conversation/"
     assert [base + wanted for wanted in ids] == [call.path for call in server.calls if call.path != "/oauth/token"]
+
+
+WRONG_TYPES: dict[str, Callable[[StrideClient, ConversationClient], object]] = {
+    "a decoded document": lambda client, room: room.send({"type": "doc"}),
+    "no content": lambda client, room: room.send(None),
+    "bytes as text": lambda client, room: room.edit("m", b"hi"),
+    "an int as a bound": lambda client, room: room.history(after=5),
+    "a list as a bound": lambda client, room: room.history(before=["m"]),
+    "a pair of texts as a bound": lambda client, room: room.history(before=("m", "n")),
+    "an int as a conversation": lambda client, room: client.conversation(5),
+    "None as a conversation": lambda client, room: client.conversation(None),
+    "a list as a user": lambda client, room: client.user(["u"]),
+    "a list of ids": lambda client, room: room.invite(["u"]),
+    "an int as a message id": lambda client, room: room.message(5),
+    "an int as an email address": lambda client, room: client.find_user(5),
+    "an int as a name": lambda client, room: client.create_conversation(5),
+    "a list as a topic": lambda client, room: room.update(topic=["t"]),
+    "text as a limit": lambda client, room: room.recent("5"),
+    "a float as a context": lambda client, room: room.context("m", before=1.5),
+    "text as a page size": lambda client, room: client.conversations(page_size="5"),
+    "a bool as a page size": lambda client, room: room.roster(page_size=True),
+    "text as the most items": lambda client, room: room.history(max_items="5"),
+    "an int as a query": lambda client, room: client.conversations(query=5),
+    "an int as a media id": lambda client, room: room.open_media(5),
+    "text as a prefetch": lambda client, room: room.history().stream(prefetch="1"),
+    "an int as a module key": lambda client, room: room.delete_module("chat:bot", 5),
+}
+
+
+@pytest.mark.parametrize("call", WRONG_TYPES.values(), ids=WRONG_TYPES)
+async def test_an_argument_of_the_wrong_type_is_one_sentence_at_once(client, server, call):
+    """It says what was expected and what was found, and nothing is sent."""
+    with pytest.raises(TypeError, match=r"must be .*, not \w+: ") as caught:
+        await result_of(call(client, client.conversation("room")))
+
+    assert "\n" not in str(caught.value)
+    assert 0 == len(server.calls)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"attempts": 2.5},
+        {"attempts": "4"},
+        {"page_size": True},
+        {"deadline": "10"},
+        {"backoff": None},
+        {"base_url": 5},
+        {"allowed_origins": "http://127.0.0.1"},
+        {"on_event": 5},
+    ],
+    ids=str,
+)
+def test_an_option_of_the_wrong_type_is_one_sentence(options):
+    """The option is named."""
+    with pytest.raises(TypeError, match=f"{next(iter(options))}.* (must be|callable)"):
+        Settings(**{"base_url": "http://127.0.0.1", **options})
+
+
+async def test_handles_take_models(client, server):
+    """What a listing returns can be passed on."""
+    ann = server.add_user("Ann")
+    server.add_conversation("room", roster=[ann])
+    room = await client.conversations().first()
+    person = await client.user(ann).profile()
+
+    assert room.id == client.conversation(room).id
+    assert ann == client.user(person).id
+
+
+def test_settings_from_the_environment_take_other_options(monkeypatch):
+    """Only `base_url` is read from it."""
+    monkeypatch.setenv("STRIDE_BASE_URL", "http://127.0.0.1:1")
+
+    assert Settings(base_url="http://127.0.0.1:1", attempts=2) == Settings.from_env(attempts=2)
+    with pytest.raises(TypeError, match="unknown"):
+        Settings.from_env(unknown=1)

@@ -55,7 +55,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import attrs
 import msgspec
@@ -147,7 +147,12 @@ def _edge_of(bound: Bound | None, name: Literal["after", "before"], path: str) -
         return _Edge(None, min(max(to_nanoseconds(bound), _EARLIEST), _LATEST + NANOSECONDS - 1))
     if isinstance(bound, Bookmark):
         bound = _bookmarked(bound, name, path)
-    ts, id = bound if isinstance(bound, tuple) else (None, bound)
+    ts, id = bound if _is_key(bound) else (None, bound)
+    if not isinstance(id, str):
+        raise TypeError(
+            f"{name} must be a message id, a Message, an aware datetime, a key (ts, id) or a Bookmark, "
+            f"not {type(bound).__name__}: {bound!r:.100}"
+        )
     if ts is not None and not _EARLIEST - _DAY <= ts <= _LATEST + _DAY:
         raise ValueError(f"{name}={bound!r} is outside the years 1 to 9999; expected (nanoseconds, message id)")
     if not can_be_encoded(id):
@@ -158,6 +163,10 @@ def _edge_of(bound: Bound | None, name: Literal["after", "before"], path: str) -
         raise ValueError(f"{name} is an empty message id")
     # Between the messages of this nanosecond and those before. An edge without an id excludes its own moment.
     return _Edge(None, _writable(ts - 1 if name == "after" else ts))
+
+
+def _is_key(bound: object) -> TypeGuard[Key]:
+    return isinstance(bound, tuple) and len(bound) == 2 and isinstance(bound[0], int)
 
 
 def _bookmarked(bookmark: Bookmark, name: str, path: str) -> Key:
@@ -225,6 +234,7 @@ def history(
     """Return a listing of the messages between two bounds.
 
     Raises:
+        TypeError: A bound is of another type.
         ValueError: A bound is a naive datetime, an empty id, a key outside the years 1 to 9999, or a bookmark without
             a message; or `after` is later than `before`.
         StaleBookmark: A bound is a bookmark of another listing.

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import attrs
 
 from stride_async._json import without_mark
+from stride_async._wire.arguments import text
 
 T = TypeVar("T")
 
@@ -55,27 +56,15 @@ class Request(Generic[T]):
         return f"{self.method} {self.path}"
 
 
-def encodable(value: str, what: str) -> str:
-    """Return a text that is to be sent.
-
-    Raises:
-        ValueError: The text cannot be encoded as UTF-8.
-    """
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"the {what} {value!r:.100} cannot be encoded as UTF-8") from error
-    return value
-
-
 def segment(value: str, what: str) -> str:
     """Return an opaque id as one path segment. Colons are not escaped (protocol 1.2).
 
     Raises:
+        TypeError: The id is not a `str`.
         ValueError: The id is empty or cannot be encoded as UTF-8.
     """
-    if not value:
+    if not text(value, what):
         raise ValueError(f"the {what} is empty")
     if not value.strip("."):
         return value.replace(".", "%2E")
-    return quote(encodable(value, what), safe=":")
+    return quote(value, safe=":")

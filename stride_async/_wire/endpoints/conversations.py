@@ -6,10 +6,11 @@ from operator import attrgetter
 from typing import Literal
 
 from stride_async._models import Conversation
+from stride_async._wire.arguments import text
 from stride_async._wire.convert import id_at, object_at
 from stride_async._wire.endpoints.reading import entity_id, json_call, nothing
 from stride_async._wire.pages import CursorListing, OffsetListing
-from stride_async._wire.request import Request, Response, encodable, segment
+from stride_async._wire.request import Request, Response, segment
 
 Sort = Literal["asc", "desc"]
 Privacy = Literal["public", "private"]
@@ -40,7 +41,7 @@ def list_conversations(
     sort: Sort | None,
 ) -> CursorListing[Conversation]:
     """`GET /site/{cloudId}/conversation` (protocol 5.2)."""
-    if sort not in {None, "asc", "desc"}:
+    if sort not in (None, "asc", "desc"):
         raise ValueError(f"sort is {sort!r}; expected 'asc', 'desc' or None")
     filters = [
         ("include-private", _flag(include_private)),
@@ -48,7 +49,7 @@ def list_conversations(
         ("exclude-direct", _flag(exclude_direct)),
     ]
     if query:
-        filters.append(("query", encodable(query, "query")))
+        filters.append(("query", text(query, "query")))
     if sort:
         filters.append(("sort", sort))
     return CursorListing(
@@ -71,7 +72,7 @@ def create_conversation(cloud_id: str, *, name: str, privacy: Privacy, topic: st
     """
     _check_name(name)
     _check_privacy(privacy)
-    body = {"name": name, "privacy": privacy, "topic": topic}
+    body = {"name": name, "privacy": privacy, "topic": text(topic, "topic")}
     return json_call("POST", conversations_path(cloud_id), entity_id, body, repeatable=False)
 
 
@@ -92,6 +93,8 @@ def update_conversation(
     """`PATCH {cv}` with the changes (protocol 5.5). Reads None if the response has no body."""
     if name is not None:
         _check_name(name)
+    if topic is not None:
+        text(topic, "topic")
     if privacy is not None:
         _check_privacy(privacy)
     fields = {"name": name, "topic": topic, "privacy": privacy}
@@ -108,12 +111,12 @@ def update_conversation(
 
 
 def _check_name(name: str) -> None:
-    if not name.strip():
+    if not text(name, "name").strip():
         raise ValueError("the conversation's name is empty")
 
 
 def _check_privacy(privacy: str) -> None:
-    if privacy not in {"public", "private"}:
+    if privacy not in ("public", "private"):
         raise ValueError(f"privacy is {privacy!r}; expected 'public' or 'private'")
 
 
@@ -139,7 +142,7 @@ def change_roster(
     cloud_id: str, conversation_id: str, verb: Literal["add", "remove"], user_ids: tuple[str, ...]
 ) -> Request[None]:
     """`PATCH {cv}/roster` with `add` or `remove` (protocol 5.8)."""
-    if not user_ids or not all(user_ids):
+    if not user_ids or not all(text(user_id, "user id") for user_id in user_ids):
         raise ValueError(f"no user to {verb}; pass one or more user ids, none of them empty")
     path = f"{conversation_path(cloud_id, conversation_id)}/roster"
     return json_call("PATCH", path, nothing, {verb: list(user_ids)}, limit_key=conversation_id)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import assert_never
-
 import msgspec
 
 from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._models import Content, Markdown, Message, key_of
 from stride_async._settings import MOST_ITEMS_A_PAGE
+from stride_async._wire.arguments import number, text
 from stride_async._wire.convert import message_at, undecodable
 from stride_async._wire.endpoints.reading import entity_id, nothing
 from stride_async._wire.history import Bound, HistoryListing, history
@@ -21,6 +20,7 @@ def encoded(content: Content) -> tuple[bytes, str]:
     """Return the body of a message and its content type: plain text, Markdown, or a bare document (protocol 5.10).
 
     Raises:
+        TypeError: The content is of another type.
         ValueError: The text is empty, or the document does not match the schema. The message names the first problem.
     """
     if isinstance(content, str):
@@ -36,16 +36,16 @@ def encoded(content: Content) -> tuple[bytes, str]:
             return msgspec.json.encode(content.to_json()), "application/json"
         except (ValueError, RecursionError) as error:
             raise ValueError(f"the document cannot be written as JSON: {error}") from error
-    assert_never(content)
+    raise TypeError(
+        f"the content must be a str, Markdown or Document, not {type(content).__name__}: {content!r:.100}; "
+        "Document.from_json() reads a decoded document"
+    )
 
 
-def _text(text: str) -> bytes:
-    if not text.strip():
+def _text(content: str) -> bytes:
+    if not text(content, "message").strip():
         raise ValueError("the message is empty")
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"the message cannot be encoded as UTF-8: {error}") from error
+    return content.encode()
 
 
 def send_message(messages: str, limit_key: str, content: Content) -> Request[str]:
@@ -131,20 +131,18 @@ def list_messages(
 
 def recent_messages(messages: str, limit_key: str, *, limit: int) -> Request[list[Message]]:
     """`GET …/message/recent` (protocol 5.16). Reads the latest messages, oldest first."""
-    if not 1 <= limit <= MOST_ITEMS_A_PAGE:
-        raise ValueError(f"limit is {limit}; expected 1 to {MOST_ITEMS_A_PAGE}")
     return Request(
         method="GET",
         path=f"{messages}/recent",
         read=_messages,
-        query=(("limit", str(limit)),),
+        query=(("limit", str(number(limit, "limit", 1, MOST_ITEMS_A_PAGE))),),
         limit_key=limit_key,
     )
 
 
 def context_of(messages: str, limit_key: str, message_id: str, *, before: int, after: int) -> Request[list[Message]]:
     """`GET …/message/{messageId}/context` (protocol 5.17). Reads the message and its neighbors, oldest first."""
-    if before < 0 or after < 0 or before + after >= MOST_ITEMS_A_PAGE:
+    if number(before, "before", 0) + number(after, "after", 0) >= MOST_ITEMS_A_PAGE:
         raise ValueError(
             f"before={before} and after={after}; expected 0 or more each, and at most {MOST_ITEMS_A_PAGE - 1} together"
         )

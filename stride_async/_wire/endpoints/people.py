@@ -6,10 +6,11 @@ import msgspec
 
 from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._models import Account, Site, User
+from stride_async._wire.arguments import text
 from stride_async._wire.convert import object_at, site_at, undecodable
 from stride_async._wire.endpoints.reading import json_call, object_in
 from stride_async._wire.pages import split_values
-from stride_async._wire.request import Request, Response, encodable, segment
+from stride_async._wire.request import Request, Response, segment
 from stride_async.document import Document
 
 
@@ -55,13 +56,13 @@ def get_user(cloud_id: str, user_id: str) -> Request[User]:
 
 def find_user(cloud_id: str, email: str) -> Request[str | None]:
     """`GET /users/lookup` by email address (protocol 5.21). Reads the user's id, or None if there is none."""
-    if not email:
+    if not text(email, "email address"):
         raise ValueError("the email address is empty")
     return Request(
         method="GET",
         path="/users/lookup",
         read=_found_id,
-        query=(("email", encodable(email, "email address")), ("site", cloud_id), ("product", "chat")),
+        query=(("email", email), ("site", cloud_id), ("product", "chat")),
     )
 
 
