@@ -21,8 +21,8 @@ from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.commits import BEGINNING, RawGroup, Stored
 from stride_async.export._archive.errors import DamagedArchive
 from stride_async.export._archive.layout import (
+    ARCHIVE_JSON,
     CONVERSATIONS,
-    HEAD,
     PEOPLE,
     RUNS,
     SETTINGS,
@@ -124,7 +124,7 @@ async def verify(
     )
 
 
-class _Head(msgspec.Struct):
+class _ArchiveJson(msgspec.Struct):
     format: int
 
 
@@ -147,20 +147,20 @@ class _Check:
     def runs(self) -> None:
         """Check the records of the runs, and that all of them are of this archive."""
         self.findings += self._runs.findings
-        format = msgspec.json.decode(self._archive.files.read(HEAD), type=_Head).format
+        format = msgspec.json.decode(self._archive.files.read(ARCHIVE_JSON), type=_ArchiveJson).format
         if format != FORMAT:
-            self._add(HEAD, f"has format {format}, which does not exist", "put right")
+            self._add(ARCHIVE_JSON, f"has format {format}, which does not exist", "put right")
         owners = self._runs.owners
         others = {run: owner for run, owner in owners.items() if owner != (self._archive.id, self._archive.cloud_id)}
         some_agree = len(others) < len(owners)
         if others and not some_agree:
             archive, cloud_id = others[max(others)]
             what = f"does not match the settings.json of runs: archive {archive} of site {cloud_id}"
-            self._add(HEAD, what, "put right")
+            self._add(ARCHIVE_JSON, what, "put right")
         unfinished = {each.run for each in self._runs.unfinished}
         for run in others:
             if some_agree or run in unfinished:
-                self._add(run_file(run, SETTINGS), f"is of another archive than {HEAD}", "set aside")
+                self._add(run_file(run, SETTINGS), f"is of another archive than {ARCHIVE_JSON}", "set aside")
 
     def conversations(self) -> list[str]:
         """Return the names of the folders that exist, and of those that should."""

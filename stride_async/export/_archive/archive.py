@@ -20,7 +20,7 @@ from stride_async.export._archive.compression import compress, in_blocks, lines_
 from stride_async.export._archive.errors import DamagedArchive, NewerArchive, NotAnArchive
 from stride_async.export._archive.files import Folder, sync_file
 from stride_async.export._archive.layout import (
-    HEAD,
+    ARCHIVE_JSON,
     LEASE,
     commit_folder,
     commit_path,
@@ -35,7 +35,7 @@ FORMAT = 1
 """The format that this version writes, and the latest that it reads."""
 
 
-class _Head(msgspec.Struct):
+class _ArchiveJson(msgspec.Struct):
     """The content of archive.json."""
 
     format: int
@@ -63,11 +63,11 @@ class Archive:
         """
         files = Folder(Path(root))
         try:
-            head = msgspec.json.decode(files.read(HEAD), type=_Head)
+            head = msgspec.json.decode(files.read(ARCHIVE_JSON), type=_ArchiveJson)
         except (DamagedArchive, NotADirectoryError):
-            raise NotAnArchive(f"{files.root} is not an archive: it has no {HEAD}") from None
+            raise NotAnArchive(f"{files.root} is not an archive: it has no {ARCHIVE_JSON}") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise NotAnArchive(f"{files.root} is not an archive: {HEAD} cannot be decoded: {error}") from error
+            raise NotAnArchive(f"{files.root} is not an archive: {ARCHIVE_JSON} cannot be decoded: {error}") from error
         if head.format > FORMAT:
             raise NewerArchive(f"{files.root} has format {head.format}; this version reads formats up to {FORMAT}")
         return cls(files, head.id, head.cloud_id)
@@ -84,7 +84,7 @@ class Archive:
         if cls.find(root, cloud_id) is None:
             files = Folder(Path(root))
             files.make()
-            files.create(HEAD, msgspec.json.encode(_Head(FORMAT, secrets.token_hex(16), cloud_id)))
+            files.create(ARCHIVE_JSON, msgspec.json.encode(_ArchiveJson(FORMAT, secrets.token_hex(16), cloud_id)))
         return _of_site(cls.open(root), cloud_id)
 
     @classmethod
@@ -101,7 +101,7 @@ class Archive:
                 return None
         except NotADirectoryError:
             raise NotAnArchive(f"{root} is not a folder, or lies in a file") from None
-        if not files.exists(HEAD):
+        if not files.exists(ARCHIVE_JSON):
             raise NotAnArchive(f"{root} is not empty and is not an archive: choose a new folder; nothing was changed")
         return _of_site(cls.open(root), cloud_id)
 

@@ -3,7 +3,7 @@
 Paths are relative to the archive and use `/`. A *stem* is the path of a stored file without the digest and the
 extension that its content adds.
 
-    archive.json                                    HEAD
+    archive.json                                    ARCHIVE_JSON
     data/conversations/<name>/                      conversation_folder
         commit/00000042.json                        commit_path
         sealed/2018-03/r1-<digest>.jsonl.zst        month_stem
@@ -25,7 +25,7 @@ import hashlib
 import re
 from typing import Literal
 
-HEAD = "archive.json"
+ARCHIVE_JSON = "archive.json"
 CONVERSATIONS = "data/conversations"
 """The folder that has a folder for each conversation."""
 PEOPLE = "data/users"
@@ -157,7 +157,7 @@ def is_known(path: str) -> bool:
 
 _ROOM, _DIGEST = rf"{CONVERSATIONS}/[a-zA-Z0-9%-]+", rf"[0-9a-f]{{{_DIGEST_DIGITS}}}"
 _KNOWN = re.compile(
-    rf"""{re.escape(HEAD)}
+    rf"""{re.escape(ARCHIVE_JSON)}
     | ({_ROOM} | {PEOPLE})/commit/{_COMMIT.pattern}
     | ({_ROOM}/(sealed/\d{{4}}-\d\d/r\d+ | roster/r | unplaced/u) | {PEOPLE}/sealed/r\d+)-{_DIGEST}\.jsonl\.zst
     | {_ROOM}/raw/\d+-\d+-{_DIGEST}\.jsonl

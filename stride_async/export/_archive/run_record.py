@@ -36,7 +36,7 @@ _DIGESTED: tuple[RunFile, ...] = (SETTINGS, PICKED, HEADS)
 _OWN_DIGEST = b',"sha256":"%b"}'
 
 
-class Settings(msgspec.Struct):
+class RunSettings(msgspec.Struct):
     """What a run was asked for, so that the next one can see whether it is asked for the same. Has no secret."""
 
     archive: str
@@ -144,8 +144,8 @@ def _can_be_continued(archive: Archive, run: str, settings: bytes) -> bool:
     return files.exists(path) and files.read(path) == settings
 
 
-def _settings_of(archive: Archive, options: ExportOptions) -> Settings:
-    return Settings(
+def _settings_of(archive: Archive, options: ExportOptions) -> RunSettings:
+    return RunSettings(
         archive=archive.id,
         cloud_id=archive.cloud_id,
         selectors=options.selection.selectors,

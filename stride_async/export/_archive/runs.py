@@ -48,7 +48,7 @@ class Finding:
     export again; `set aside` the folder of the run; `put right` the file by hand; or `none`."""
 
 
-class _Settings(msgspec.Struct):
+class _RunSettings(msgspec.Struct):
     """Those settings of a run that say which archive it belongs to, and which part of the site it was for."""
 
     archive: str
@@ -126,7 +126,7 @@ class Runs:
         run = self.last = files.run
         has_ended = files.has(FINISHED)
         finished = files.finished() if has_ended else None
-        settings = files.decoded(SETTINGS, _Settings)
+        settings = files.decoded(SETTINGS, _RunSettings)
         names = files.decoded(PICKED, dict[str, str])
         picked = {folder_name(id): (id, name) for id, name in (names or {}).items()}
         listed = files.count_failures()

@@ -46,13 +46,13 @@ class PeopleFound:
     ids: Sequence[str]
 
 
-Report = Callable[[ExportEvent | PeopleFound], Awaitable[None]]
+ReportEvent = Callable[[ExportEvent | PeopleFound], Awaitable[None]]
 """Takes what happens in a conversation. Waits while no one takes the events."""
 
 
 @attrs.frozen
-class Outcome:
-    """The result of exporting one conversation: what is committed, and how its messages differ from the last run."""
+class ConversationResult:
+    """What is committed of one conversation after its export, and how its messages differ from the last run."""
 
     state: State
     head: tuple[int, str]
@@ -64,7 +64,7 @@ class Outcome:
 class ConversationExport:
     """Brings one conversation up to date. What cannot be fetched is recorded in its commits, and the rest goes on."""
 
-    def __init__(self, job: Job, listed: dict[str, Any], report: Report) -> None:
+    def __init__(self, job: Job, listed: dict[str, Any], report: ReportEvent) -> None:
         self._job = job
         self._archive = job.archive
         self._listed = listed
@@ -78,7 +78,7 @@ class ConversationExport:
         # Media bodies arrive at the same time, commits are made one after another.
         self._commit_lock = asyncio.Lock()
 
-    async def run(self) -> Outcome:
+    async def run(self) -> ConversationResult:
         """Fetch and commit everything that the job asks for.
 
         Raises:
@@ -95,12 +95,12 @@ class ConversationExport:
             # The other export has deleted files that its newest commit no longer needs.
             raise CommitConflict(f"{self._folder}: another writer committed") from error
 
-    async def _export(self) -> Outcome:
+    async def _export(self) -> ConversationResult:
         job, state = self._job, self._chain.state
         unfinished_in = job.unfinished.get(folder_name(self._id), "")
         self._only_failed = job.options.retry_failed and state.leg is None and unfinished_in <= (state.done_by or "")
         if self._is_fresh() or (self._only_failed and not state.failed):
-            return Outcome(state, self._chain.head)
+            return ConversationResult(state, self._chain.head)
         if state.details != self._listed or not state.listed:
             self._pending.append(Details(self._listed))
         await self._fetch_roster()
@@ -108,7 +108,7 @@ class ConversationExport:
         await self._fetch_media()
         lost = await self._archive.run(self._chain.lost_files) if job.options.rescan == "all" else []
         await self._commit([*lost, Done(job.run)])
-        return Outcome(state, self._chain.head, writer.new, writer.changed, writer.gone)
+        return ConversationResult(state, self._chain.head, writer.new, writer.changed, writer.gone)
 
     def _is_fresh(self) -> bool:
         """Return whether this run, which was interrupted and continues, has just completed the conversation."""

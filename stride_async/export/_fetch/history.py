@@ -14,7 +14,7 @@ What a leg commits, and therefore the states that a kill can leave:
     (nothing) -> LegStarted, RawGroup, RawGroup … -> [WalkEnded, Sealed …] -> Sealed …, LegEnded
 
 A short leg commits all of it at once. Pages are gathered in a `LegBuffer` and written as raw groups every few pages or
-fractions of a second. `WalkEnded` is only needed if sealing takes several commits. The next run takes up an open leg
+fractions of a second. `WalkEnded` is only needed if sealing takes several commits. The next run resumes an open leg
 where its commits end: below its last raw group, or at its first month that is not sealed.
 
 Invariants:
@@ -23,14 +23,14 @@ Invariants:
    page is requested below the lowest key of the page before. The pager refuses a page that does not lead further down.
 2. Months are sealed from complete legs only. Within the range that the leg read, what it read replaces what was held,
    so a message that is missing there was deleted; outside of the range, what was held stays.
-3. Only `LegEnded` extends the spans. Until then, nothing counts as complete because of the leg.
+3. Only `LegEnded` extends the spans, so a leg can join only what completed legs have read.
 
 A leg ends at the first of three things, and its range then reaches down to
 
 - an empty page: to `BEGINNING`, or to the lower bound that was asked for;
 - a page that has exactly the messages that are held between its ends, within a span: to the lowest key of that page,
   where it joins the span. What changed deeper is found only if a rescan forbids this end above a certain time;
-- the lower bound, if an earlier leg stopped there.
+- the lower bound, if an interrupted leg has come that far when it is resumed.
 
 It does end: each page is lower than the one before, and messages that are sent meanwhile are above its upper end.
 """

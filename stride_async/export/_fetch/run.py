@@ -37,7 +37,7 @@ from stride_async.export._events import (
     Summary,
 )
 from stride_async.export._fetch.call_log import CallLog, recall_calls
-from stride_async.export._fetch.conversation import ConversationExport, Outcome, PeopleFound
+from stride_async.export._fetch.conversation import ConversationExport, ConversationResult, PeopleFound
 from stride_async.export._fetch.health import ServiceHealth
 from stride_async.export._fetch.job import Job
 from stride_async.export._fetch.listing import Listing, NothingSelected, list_site, name_of, select
@@ -197,14 +197,14 @@ class Run:
             listed = waiting.popleft()
             await self._report(ConversationStarted(listed["id"], name_of(listed)))
             try:
-                outcome = await ConversationExport(self._job, listed, self._report).run()
+                result = await ConversationExport(self._job, listed, self._report).run()
             except CommitConflict as error:
                 self._count_conflict(listed["id"], error)
                 waiting.append(listed)
             except DamagedArchive as error:
                 await self._report_damage(listed["id"], error)
             else:
-                await self._conversation_done(listed, outcome)
+                await self._conversation_done(listed, result)
 
     async def _export_people(self) -> None:
         while True:
@@ -230,15 +230,15 @@ class Run:
         if self._conflicts[conversation_id] > MOST_CONFLICTS:
             raise ArchiveBusy(f"another export is working on {self._archive.archive.files.root}") from error
 
-    async def _conversation_done(self, listed: Mapping[str, Any], outcome: Outcome) -> None:
-        state, id = outcome.state, listed["id"]
-        if not outcome.head[0]:
+    async def _conversation_done(self, listed: Mapping[str, Any], result: ConversationResult) -> None:
+        state, id = result.state, listed["id"]
+        if not result.head[0]:
             return  # Nothing of it was asked for, and nothing is held.
         self._people.add(state.referenced_users)
-        self._heads[conversation_folder(id)] = outcome.head
+        self._heads[conversation_folder(id)] = result.head
         self._digests[folder_name(id)] = content_digest(state)
         done = ConversationDone(
-            id, name_of(listed), state.messages, outcome.new, outcome.changed, outcome.gone, len(state.failed)
+            id, name_of(listed), state.messages, result.new, result.changed, result.gone, len(state.failed)
         )
         self._counts.update(conversations=1, messages=done.messages, new=done.new, changed=done.changed, gone=done.gone)
         await self._report_failures_in(id, state)

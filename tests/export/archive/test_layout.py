@@ -28,7 +28,7 @@ def test_no_two_ids_have_the_same_folder_name_on_any_file_system(ids):
 @pytest.mark.parametrize(
     "path",
     [
-        layout.HEAD,
+        layout.ARCHIVE_JSON,
         layout.LEASE,
         layout.commit_path(ROOM, 42),
         layout.commit_path(layout.PEOPLE, 1),
