@@ -2,7 +2,8 @@
 
 A client that has its token and connection fetches the first page of a history, from `client.conversation(id)` to the
 text of the page's bookmark. The page holds one message, so that the work of one message counts once. A move is a call
-into another module than the one called before; the fewer, the fewer files a reader keeps open.
+into another module than the one called before; the fewer, the fewer files a reader keeps open. A coroutine that
+continues after a wait is not called again.
 """
 
 from __future__ import annotations
@@ -24,11 +25,18 @@ _SERVER = _PACKAGE / "server"
 async def trip() -> list[str]:
     """Return the modules that one warm page of history calls into, in the order of its calls, repeats merged."""
     stops: list[str] = []
+    begun: list[FrameType] = []  # kept, so that no later frame has the identity of an earlier one
 
     def note(frame: FrameType, event: str, _: object) -> None:
         path = Path(frame.f_code.co_filename)
-        if event != "call" or not path.is_relative_to(_PACKAGE) or path.is_relative_to(_SERVER):
+        if (
+            event != "call"
+            or any(frame is other for other in begun)
+            or not path.is_relative_to(_PACKAGE)
+            or path.is_relative_to(_SERVER)
+        ):
             return
+        begun.append(frame)
         module = path.relative_to(_PACKAGE).as_posix()
         if not stops or stops[-1] != module:
             stops.append(module)
@@ -37,11 +45,13 @@ async def trip() -> list[str]:
         room = server.add_conversation("trip")
         server.fill(room, messages=2)
         app = ClientCredentials(server.client_id, server.client_secret)
-        async with StrideClient(app, cloud_id=server.cloud_id, settings=Settings(base_url=server.url)) as client:
+        async with StrideClient(
+            app, cloud_id=server.cloud_id, settings=Settings(base_url=server.url, page_size=1)
+        ) as client:
             await client.conversation(room).recent()
             sys.setprofile(note)
             try:
-                page = await anext(pages := client.conversation(room).history(page_size=1).pages())
+                page = await anext(pages := client.conversation(room).history().pages())
                 page.bookmark.dumps()
             finally:
                 sys.setprofile(None)

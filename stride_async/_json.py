@@ -9,7 +9,6 @@ invalid UTF-8 and raw control characters.
 from __future__ import annotations
 
 import re
-from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -52,11 +51,6 @@ def decoder(type: type[T]) -> Callable[[bytes | msgspec.Raw], T]:
         return strict(better)
 
     return decode
-
-
-def without_mark(body: bytes) -> bytes:
-    """Return a body without the byte order mark that some senders put before it."""
-    return body.removeprefix(BOM_UTF8)
 
 
 def members(raw: bytes) -> dict[bytes, bytes]:

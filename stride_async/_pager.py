@@ -17,9 +17,9 @@ from stride_async._events import PageFetched
 from stride_async._net.record import Tally
 from stride_async._net.session import Session
 from stride_async._settings import MOST_ITEMS_A_PAGE
-from stride_async._wire.arguments import number
 from stride_async._wire.bookmark import Bookmark, check_listing
 from stride_async._wire.pages import Listing, Page, Undecodable, Walk, shortened
+from stride_async._wire.request import number
 from stride_async._wire.secrets import forget_frames, redact
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ def planned(session: Session, listing: Listing[T], page_size: int | None, max_it
         TypeError: One of the numbers is not an int.
         ValueError: `page_size` is not 1 to 75, or `max_items` is negative.
     """
-    size = number(session.settings.page_size if page_size is None else page_size, "page_size", 1, MOST_ITEMS_A_PAGE)
+    size = session.settings.page_size if page_size is None else number(page_size, "page_size", 1, MOST_ITEMS_A_PAGE)
     if max_items is not None:
         number(max_items, "max_items", 0)
     return Pager(Plan(session, listing, size, max_items))

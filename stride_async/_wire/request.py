@@ -1,19 +1,21 @@
-"""A call as a value: what is sent, and how its response is read. Pure."""
+"""A call as a value: what is sent, and how its response is read. Arguments are checked as it is made. Pure."""
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 from urllib.parse import quote
 
 import attrs
 
-from stride_async._json import without_mark
-from stride_async._wire.arguments import text
-
 T = TypeVar("T")
 
 Query = tuple[tuple[str, str], ...]
+
+
+def _without_mark(body: bytes) -> bytes:
+    return body.removeprefix(BOM_UTF8)  # which some senders put before JSON
 
 
 @attrs.frozen
@@ -23,7 +25,7 @@ class Response:
     status: int
     # Not in the repr: the response of the token call contains a token, and a careless service may echo one elsewhere.
     headers: Mapping[str, str] = attrs.field(repr=False)
-    body: bytes = attrs.field(repr=False, converter=without_mark)
+    body: bytes = attrs.field(repr=False, converter=_without_mark)
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -54,6 +56,36 @@ class Request(Generic[T]):
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+
+def text(value: object, what: str) -> str:
+    """Return an argument that must be text.
+
+    Raises:
+        TypeError: It is not a `str`.
+        ValueError: It cannot be encoded as UTF-8.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"the {what} must be a str, not {type(value).__name__}: {value!r:.100}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the {what} {value!r:.100} cannot be encoded as UTF-8") from error
+    return value
+
+
+def number(value: object, what: str, least: int, most: int | None = None) -> int:
+    """Return an argument that must be a whole number of at least `least` and at most `most`.
+
+    Raises:
+        TypeError: It is not an `int`.
+        ValueError: It is out of range.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{what} must be an int, not {type(value).__name__}: {value!r:.100}")
+    if value < least or (most is not None and value > most):
+        raise ValueError(f"{what} is {value}; expected {least} {'or more' if most is None else f'to {most}'}")
+    return value
 
 
 def segment(value: str, what: str) -> str:

@@ -6,11 +6,10 @@ from operator import attrgetter
 from typing import Literal
 
 from stride_async._models import Conversation
-from stride_async._wire.arguments import text
 from stride_async._wire.convert import id_at, object_at
 from stride_async._wire.endpoints.reading import entity_id, json_call, nothing
 from stride_async._wire.pages import CursorListing, OffsetListing
-from stride_async._wire.request import Request, Response, segment
+from stride_async._wire.request import Request, Response, segment, text
 
 Sort = Literal["asc", "desc"]
 Privacy = Literal["public", "private"]
