@@ -37,10 +37,14 @@ _DIGITS_SHOWN = 12  # Of a digest.
 @click.command(name="demo")
 @click.option("--rooms", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Number of conversations.")
 @click.option(
-    "--messages", type=click.IntRange(min=0), default=5_000, show_default=True, help="Total number of messages."
+    "--messages", type=click.IntRange(0, 10_000_000), default=5_000, show_default=True, help="Total number of messages."
 )
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=7, show_default=True, help="A different seed gives a different site."
+    "--seed",
+    type=click.IntRange(0, 999_999_999),
+    default=7,
+    show_default=True,
+    help="A different seed gives a different site.",
 )
 @json_option
 @verbose_option

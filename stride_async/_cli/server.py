@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import shlex
 import signal
 import socket
 import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 
+import attrs
 import click
 
-from stride_async._cli import show
+from stride_async._cli import progress, show
+from stride_async._cli.env_file import check_env_file, env_file
 from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.options import verbose_option
-from stride_async.server import LocalServer
+from stride_async.server import Loaded, LocalServer, Plan
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+# The server checks the files itself, because only opening a file shows whether the system allows it.
+_FILE = click.Path(path_type=Path)
+# The variables that a client reads, each with the attribute of the server that is its value.
+_VARIABLES = {
+    "STRIDE_BASE_URL": "url",
+    "STRIDE_CLOUD_ID": "cloud_id",
+    "STRIDE_CLIENT_ID": "client_id",
+    "STRIDE_CLIENT_SECRET": "client_secret",
+}
+
+
+def _finite(_: click.Context, __: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter("It must be a number of seconds.")
+    return value
 
 
 @click.command(name="server")
@@ -26,8 +45,8 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--port", type=click.IntRange(0, 65_535), default=0, show_default=True, help="Port to listen on; 0: any free port."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--db", type=click.Path(dir_okay=False, path_type=Path), help="Keep the site in this SQLite file.")
-@click.option("--seed", type=_FILE, help="Start with the site in this file of JSON lines.")
+@click.option("--db", type=_FILE, metavar="FILE", help="Keep the site in this SQLite file.")
+@click.option("--seed", type=_FILE, metavar="FILE", help="Start with the site in this file of JSON lines.")
 @click.option("--generate", metavar="PLAN", help="Start with a generated site; the same PLAN gives the same site.")
 @click.option(
     "--rate-limit",
@@ -41,6 +60,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=click.FloatRange(min=0, min_open=True),
     default=60.0,
     show_default=True,
+    callback=_finite,
     help="Length of that window in seconds.",
 )
 @click.option(
@@ -48,10 +68,14 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=click.FloatRange(min=0),
     default=0.0,
     show_default=True,
+    callback=_finite,
     help="Delay of each response in seconds.",
 )
 @click.option("--media-redirect", is_flag=True, help="Redirect media calls to a second port.")
-@click.option("--faults", type=_FILE, help="Inject the faults in this JSON file.")
+@click.option("--faults", type=_FILE, metavar="FILE", help="Inject the faults in this JSON file.")
+@click.option(
+    "--env-file", "env_path", type=_FILE, metavar="FILE", help="Keep the variables of clients in FILE, such as .env."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on a terminal too; elsewhere it is the default.")
 @verbose_option
 def command(
@@ -65,17 +89,23 @@ def command(
     latency: float,
     media_redirect: bool,
     faults: Path | None,
+    env_path: Path | None,
     as_json: bool,
 ) -> None:
     """Run a local server that stands in for the service.
 
     It runs until Ctrl-C or SIGTERM. When it is ready, it prints its URL, cloud id, client id and client secret; with
     --json or in a pipe, as one line with url, cloud_id, client_id and client_secret. Without --db, --seed or --generate
-    the site is empty.
+    the site is empty. A --db file that already contains the site of --seed or --generate is used as it is.
+
+    With --env-file, the variables that the other commands and clients read (STRIDE_BASE_URL, STRIDE_CLOUD_ID,
+    STRIDE_CLIENT_ID and STRIDE_CLIENT_SECRET) are in FILE from when the server is ready until it stops. Then FILE is
+    removed. Only you can read it. A FILE with anything else in it is refused.
 
     PLAN is a list of conversations, messages (per conversation, on average), users, media, media_max (size of the
     largest file in bytes), seed, even (true or false: the same number of messages in each conversation) and bytes (per
-    message, on average). All of them are optional.
+    message, on average). All of them are optional. The limits are 1,000,000 conversations, 100,000,000 messages in
+    total, 100,000 users, and 1,000,000 files.
 
     \b
     Examples:
@@ -83,66 +113,126 @@ def command(
         stride server --generate conversations=99,messages=250 --db site.sqlite
         stride server --seed site.jsonl --port 8080 --rate-limit 0
         stride server --json > server.json &
+        stride server --env-file .env
     """
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    if env_path is not None:
+        check_env_file(env_path, _VARIABLES)
     try:
+        plan = None if generate is None else Plan.parse(generate)
+        loading = _Loading(seed, plan)
         server = LocalServer(
             host=host,
             port=port,
             db=db,
             seed=seed,
-            generate=generate,
+            generate=plan,
             rate_limit=rate_limit or None,
             window=window,
             latency=latency,
             media_redirect=media_redirect,
             faults=faults,
+            on_loading=loading.update,
         )
     except ValueError as error:
         raise CommandError(Exit.USAGE, str(error)) from error
-    asyncio.run(_serve(server, host, as_json=as_json))
+    asyncio.run(_serve(server, host, loading, env_path, as_json=as_json))
 
 
-async def _serve(server: LocalServer, host: str, *, as_json: bool) -> None:
+async def _serve(server: LocalServer, host: str, loading: _Loading, env_path: Path | None, *, as_json: bool) -> None:
     task = asyncio.current_task()
     assert task is not None
     if sys.platform != "win32":
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     # Ctrl-C arrives as a cancellation too. Both are the regular end of a server.
     try:
-        try:
-            await server.start()
-        except ValueError as error:
-            raise CommandError(Exit.USAGE, str(error)) from error
-        except socket.gaierror as error:
-            raise CommandError(Exit.USAGE, f"Cannot listen on {host}: {error.strerror}") from error
-        except OSError as error:
-            raise CommandError(Exit.USAGE, error.strerror or str(error)) from error
+        async with loading.shown():
+            await _start(server, host)
         try:
             if not _is_loopback(host):
                 show.message(f"Warning: listening on {host}. Anyone who can reach this machine can use the server.")
-            _announce(server, as_json=as_json)
-            await asyncio.Event().wait()
+            variables = {name: str(getattr(server, attribute)) for name, attribute in _VARIABLES.items()}
+            with _kept(env_path, variables):
+                _announce(variables, env_path, as_json=as_json)
+                await asyncio.Event().wait()
         finally:
             await server.close()
     except asyncio.CancelledError:
         show.message("Stopped.")
 
 
-def _announce(server: LocalServer, *, as_json: bool) -> None:
-    facts = {
-        "url": server.url,
-        "cloud_id": server.cloud_id,
-        "client_id": server.client_id,
-        "client_secret": server.client_secret,
-    }
-    show.record(facts, as_json=as_json)
+async def _start(server: LocalServer, host: str) -> None:
+    try:
+        await server.start()
+    except UnicodeError as error:
+        raise CommandError(Exit.USAGE, f"Cannot listen on {host}: it is not a valid host name.") from error
+    except ValueError as error:
+        raise CommandError(Exit.USAGE, str(error)) from error
+    except socket.gaierror as error:
+        raise CommandError(Exit.USAGE, f"Cannot listen on {host}: {error.strerror}") from error
+    except OSError as error:
+        where = "" if error.filename is None else f"Cannot read {error.filename}: "
+        raise CommandError(Exit.USAGE, f"{where}{error.strerror or error}") from error
+
+
+@contextmanager
+def _kept(env_path: Path | None, variables: Mapping[str, str]) -> Iterator[None]:
+    if env_path is None:
+        yield
+    else:
+        with env_file(env_path, variables):
+            yield
+
+
+@attrs.define
+class _Loading:
+    """The progress of loading a site: a line when it begins, and on a terminal a display until it ends."""
+
+    seed: Path | None
+    plan: Plan | None
+    loaded: Loaded | None = None
+
+    def update(self, loaded: Loaded) -> None:
+        if self.loaded is None and self.plan is not None:
+            total = show.counted(self.plan.conversations * self.plan.messages, "message")
+            show.message(f"Generating {show.counted(self.plan.conversations, 'conversation')} with {total} in total.")
+        elif self.loaded is None and self.seed is not None:
+            show.message(f"Loading {self.seed}.")
+        self.loaded = loaded
+
+    @asynccontextmanager
+    async def shown(self) -> AsyncIterator[None]:
+        if self.plan is None and self.seed is None:
+            yield
+            return
+        # Without a terminal, the line that `update` writes is enough.
+        async with progress.shown(self._read, seconds_between_lines=math.inf, transient=True):
+            yield
+
+    def _read(self) -> progress.Reading:
+        loaded = self.loaded or Loaded()
+        facts = [
+            show.counted(loaded.messages, "message"),
+            show.counted(loaded.conversations, "conversation"),
+            show.counted(loaded.media, "file"),
+            show.counted(loaded.users, "user"),
+        ]
+        total = None if self.plan is None else self.plan.conversations * self.plan.messages
+        return progress.Reading(loaded.messages, total, facts)
+
+
+def _announce(variables: Mapping[str, str], env_path: Path | None, *, as_json: bool) -> None:
+    show.record({_VARIABLES[name]: value for name, value in variables.items()}, as_json=as_json)
     if not show.for_people(as_json=as_json):
         return
     show.message("\nThe server is running. To use it, paste these lines into another terminal:\n")
-    variables = ("STRIDE_BASE_URL", "STRIDE_CLOUD_ID", "STRIDE_CLIENT_ID", "STRIDE_CLIENT_SECRET")
-    for variable, value in zip(variables, facts.values(), strict=True):
-        show.message(f"  export {variable}={shlex.quote(value)}")
+    if env_path is not None:
+        # Without a slash, a shell would search its path for the file.
+        shown = env_path if env_path.is_absolute() else f"./{env_path}"
+        show.message(f"  set -a; . {shlex.quote(str(shown))}; set +a")
+    else:
+        for name, value in variables.items():
+            show.message(f"  export {name}={shlex.quote(value)}")
     show.message("\nPress Ctrl-C to stop it.")
 
 

@@ -9,6 +9,7 @@ from stride_async.server._calls import Call, Calls
 from stride_async.server._choices import Choices
 from stride_async.server._faults import Fault, FaultAction, Faults
 from stride_async.server._generate import Plan
+from stride_async.server._loading import Loaded
 from stride_async.server._local import LocalServer
 from stride_async.server._seed import SeedError
 from stride_async.server._store import ConversationTruth, MediaTruth, Truth
@@ -21,6 +22,7 @@ __all__ = [
     "Fault",
     "FaultAction",
     "Faults",
+    "Loaded",
     "LocalServer",
     "MediaTruth",
     "Plan",

@@ -25,6 +25,8 @@ _UNSENDABLE = re.compile(r"[\r\n\0]")
 
 def _header_map(given: Mapping[str, str | None]) -> dict[str, str | None]:
     """Copy the headers; aiohttp would report a header that cannot be sent only after the fault was accepted."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"headers: expected an object, found {given!r}")
     for name, value in given.items():
         if not isinstance(value, str | None):
             raise TypeError(f"header {name}: expected a string or null, found {value!r}")
@@ -169,10 +171,11 @@ class Faults:
         Raises:
             ValueError: The file is not such a list. The message names the entry and the option, and no fault of the
                 file is added.
+            OSError: The file cannot be read.
         """
         try:
             entries = json.loads(Path(path).read_bytes())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}: expected a JSON list of faults: {error}") from None
         if not isinstance(entries, list):
             raise ValueError(f"{path}: expected a JSON list, found {type(entries).__name__}")  # noqa: TRY004 -- bad file

@@ -16,10 +16,10 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from attrs import field, fields, frozen
-from attrs.validators import ge
+from attrs import Attribute, asdict, field, fields, frozen
 
 from stride_async.server._documents import Node, to_plain_text
+from stride_async.server._loading import Checkpoint
 from stride_async.server._records import Conversation, Media, Message, Record, Site, User, compact_json
 from stride_async.server._sample_text import block, paragraph, phrase, specimens, text
 from stride_async.server._times import SECOND, UUID_EPOCH_TICKS, format_milliseconds, format_ts, parse_ts
@@ -33,6 +33,22 @@ _SPECIMEN_EVERY = 40  # messages; the others have paragraphs with mentions, link
 _LARGEST_ROSTER = 500
 _LONGEST_BURST = 3000
 _BURST_FROM = 400  # messages of the largest conversation
+# Times between messages as parts of the average: 1024 values of an exponential distribution.
+_STEPS = [-math.log(1 - (number + 0.5) / 1024) for number in range(1024)]
+_MOST_MESSAGES = 100_000_000  # in total
+_LONGEST_NUMBER = 18  # digits
+# Part of the digest of a generated site. It is changed whenever the same plan gives another site than before.
+_EDITION = 1
+
+
+def _number(default: int, low: int, high: int) -> Any:
+    """Return a field for a number within these limits."""
+
+    def check(_: object, field: Attribute[int], value: int) -> None:
+        if not low <= value <= high:
+            raise ValueError(f"{field.name}: expected a number from {low:,} to {high:,}, found {value:,}")
+
+    return field(default=default, validator=check)
 
 
 @frozen
@@ -42,20 +58,28 @@ class Plan:
     `messages` is the average number of messages in a conversation, so there are `conversations` × `messages` in total;
     `even` gives each conversation the same number. `users` and `media` are the numbers of people and files in total.
     `media_max` is the size of the largest file in bytes, and `bytes` the average size of a message's JSON. `seed` seeds
-    the random numbers.
+    the random numbers. At most there are 1,000,000 conversations, 100,000,000 messages in total, 100,000 people and
+    1,000,000 files, files of 16 GiB, and messages of 65,536 bytes on average.
 
     Raises:
-        ValueError: A number is too small.
+        ValueError: A number is too small or too large.
     """
 
-    conversations: int = field(default=20, validator=ge(0))
-    messages: int = field(default=250, validator=ge(0))
-    users: int = field(default=40, validator=ge(1))
-    media: int = field(default=30, validator=ge(0))
-    media_max: int = field(default=5 * 1024 * 1024, validator=ge(0))
-    seed: int = field(default=7, validator=ge(0))
+    conversations: int = _number(20, 0, 1_000_000)
+    messages: int = _number(250, 0, _MOST_MESSAGES)
+    users: int = _number(40, 1, 100_000)
+    media: int = _number(30, 0, 1_000_000)
+    media_max: int = _number(5 * 1024 * 1024, 0, 16 * 1024**3)
+    seed: int = _number(7, 0, 10**_LONGEST_NUMBER - 1)
     even: bool = False
-    bytes: int = field(default=900, validator=ge(_ENVELOPE_BYTES))
+    bytes: int = _number(900, _ENVELOPE_BYTES, 65_536)
+
+    def __attrs_post_init__(self) -> None:
+        total = self.conversations * self.messages
+        if total > _MOST_MESSAGES:
+            raise ValueError(
+                f"conversations and messages: expected at most {_MOST_MESSAGES:,} messages in total, found {total:,}"
+            )
 
     @classmethod
     def parse(cls, text: str) -> Plan:
@@ -64,7 +88,7 @@ class Plan:
         Fields that the text does not name have their defaults.
 
         Raises:
-            ValueError: A key is unknown or given twice, or a value is invalid or too small.
+            ValueError: A key is unknown or given twice, or a value is invalid, too small or too large.
         """
         given: dict[str, int] = {}
         for part in filter(None, (part.strip() for part in text.split(","))):
@@ -73,30 +97,48 @@ class Plan:
                 raise ValueError(f"{part!r}: expected one of {', '.join(known)}")
             if key in given:
                 raise ValueError(f"{part!r}: {key} is given twice")
-            given[key] = _flag(part, value) if key == "even" else _number(part, value)
+            given[key] = _flag(part, value) if key == "even" else _integer(part, value)
         return cls(**given)  # type: ignore[arg-type]  # `even` is the only bool
 
 
-def generate(plan: Plan) -> Iterator[Record]:
+@frozen
+class GeneratedSite:
+    """The origin of a generated site."""
+
+    plan: Plan
+
+    def records(self, checkpoint: Checkpoint) -> Iterator[Record]:
+        """Yield the records that `generate` makes."""
+        return generate(self.plan, checkpoint)
+
+    def digest(self, _: Checkpoint) -> str:
+        """Return a digest of the plan: the same plan gives the same site."""
+        return f"plan {_EDITION} {hashlib.sha256(compact_json(asdict(self.plan)).encode()).hexdigest()}"
+
+
+def generate(plan: Plan, checkpoint: Checkpoint = lambda: None) -> Iterator[Record]:
     """Yield the records of a site: the site, its users, then each conversation with its media and its messages.
 
-    Messages are ordered oldest first. Rosters contain only people, not the app.
+    Messages are ordered oldest first. Rosters contain only people, not the app. `checkpoint` is called between records
+    where preparing one takes long.
     """
     random = _random(f"{plan.seed}/site")
     cloud_id = _uuid4(random)
     yield Site(cloud_id, f"Generated site {plan.seed}")
-    people = [_person(random, number) for number in range(plan.users)]
-    for person in people:
-        yield person.user
+    people = []
+    for number in range(plan.users):
+        people.append(_person(random, number))
+        yield people[-1].user
     counts = _message_counts(plan)
-    bodies = _bodies(plan, people)
+    bodies = _bodies(plan, people, checkpoint)
     files = _media_by_conversation(plan, counts)
     for index, count in enumerate(counts):
         random = _random(f"{plan.seed}/conversation/{index}")
         start = _OPENING + int(random.random() * 60 * _DAY)
         members = _members(random, index, people)
         conversation = _conversation(random, cloud_id, index, members, start)
-        media = [_medium(random, plan, conversation.id, number, size) for number, size in files.get(index, ())]
+        sizes = files.get(index, ())
+        media = [_medium(random, plan, conversation.id, number, size, checkpoint) for number, size in sizes]
         yield conversation
         yield from media
         burst = min(_LONGEST_BURST, count // 4) if index == 0 and count >= _BURST_FROM else 0
@@ -115,9 +157,11 @@ def _flag(part: str, value: str) -> bool:
     return value == "true"
 
 
-def _number(part: str, value: str) -> int:
+def _integer(part: str, value: str) -> int:
     if not (value.isascii() and value.isdecimal()):
         raise ValueError(f"{part!r}: expected a non-negative integer")
+    if len(value) > _LONGEST_NUMBER:
+        raise ValueError(f"'{part[:_LONGEST_NUMBER]}…': expected a number of at most {_LONGEST_NUMBER} digits")
     return int(value)
 
 
@@ -259,12 +303,15 @@ def _conversation(random: Random, cloud_id: str, index: int, members: Sequence[_
     return Conversation(conversation_id, name, kind, privacy, archived, compact_json(about), roster)
 
 
-def _medium(random: Random, plan: Plan, conversation_id: str, number: int, size: int) -> Media:
+def _medium(random: Random, plan: Plan, conversation_id: str, number: int, size: int, checkpoint: Checkpoint) -> Media:
     name, mime_type = _FILES[number % len(_FILES)]
     body = partial(_open_body, f"{plan.seed}/media/{number}", size)
+    sha256 = hashlib.sha256()
     with body() as content:
-        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-    return Media(conversation_id, _uuid4(random), name, mime_type, size, sha256, body)
+        while chunk := content.read(_CHUNK_BYTES):
+            sha256.update(chunk)
+            checkpoint()
+    return Media(conversation_id, _uuid4(random), name, mime_type, size, sha256.hexdigest(), body)
 
 
 def _open_body(key: str, size: int) -> io.BufferedReader:
@@ -305,7 +352,6 @@ def _moments(random: Random, start: int, count: int, burst: int) -> Iterator[int
     They span some 200 days with two pauses of months. There are short runs of equal times, and one long burst. Each
     time has 0 to 9 fraction digits, most of them 9.
     """
-    gaps = [-math.log(1 - (number + 0.5) / 1024) * 200 * _DAY / max(count, 1) for number in range(1024)]
     quanta = [10**power for power in (*range(1, 10), 0, 0, 0, 0, 0, 0, 0)]
     pauses = {count // 4: 30 + random.random() * 60, count * 4 // 5: 30 + random.random() * 60} if count >= 10 else {}
     burst_from = count // 3
@@ -318,7 +364,7 @@ def _moments(random: Random, start: int, count: int, burst: int) -> Iterator[int
         if repeats and number not in pauses:
             repeats -= 1
         else:
-            step = gaps[int(random.random() * len(gaps))] * (0.5 + random.random())
+            step = _STEPS[int(random.random() * len(_STEPS))] * 200 * _DAY / count * (0.5 + random.random())
             if number in pauses:
                 step += pauses[number] * _DAY
             moment = ts + int(step)
@@ -424,7 +470,7 @@ _GREETINGS = (
 )
 
 
-def _bodies(plan: Plan, people: Sequence[_Person]) -> _Bodies:
+def _bodies(plan: Plan, people: Sequence[_Person], checkpoint: Checkpoint) -> _Bodies:
     """Return bodies of exponentially distributed sizes, with which a message has `plan.bytes` bytes on average."""
     random = _random(f"{plan.seed}/bodies")
     mentions = [person.mention for person in people[:200]]
@@ -440,6 +486,7 @@ def _bodies(plan: Plan, people: Sequence[_Person]) -> _Bodies:
             blocks.append(block(random, mentions))
             last = _rest_piece(blocks[-1:])
             size += len(last.json.encode()) + len(last.text.encode())
+            checkpoint()
         carried = wanted - size
         typical.append(_rest_piece(blocks))
     return _Bodies(closings, typical, [_rest_piece(blocks) for blocks in specimens(mentions[0])])

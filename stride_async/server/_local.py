@@ -7,7 +7,7 @@ import errno
 import inspect
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from functools import partial
 from os import PathLike
@@ -23,12 +23,12 @@ from stride_async.server._choices import Choices
 from stride_async.server._documents import from_plain
 from stride_async.server._exchange import Exchange
 from stride_async.server._faults import FaultAction, Faults
-from stride_async.server._generate import Plan, generate
+from stride_async.server._generate import GeneratedSite, Plan
 from stride_async.server._limits import ALL_SCOPES, PARTICIPATE, RateLimit
+from stride_async.server._loading import Loaded, Loading, Origin
 from stride_async.server._mentions import Document, with_mention
-from stride_async.server._records import Record
 from stride_async.server._routes import handle, handle_media
-from stride_async.server._seed import read_seed
+from stride_async.server._seed import SeedFile
 from stride_async.server._store import Store, StoredConversation, Truth
 from stride_async.server._times import SECOND, parse_ts
 from stride_async.server._world import World
@@ -52,7 +52,11 @@ class LocalServer:
     an earlier run; without any of them it is empty. Without `db`, everything is kept in memory. `rate_limit` is the
     number of calls that an app may make to one conversation in each `window` of seconds; None means no limit. Every
     response is delayed by `latency` seconds. With `media_redirect`, media calls redirect to a second origin. `faults`
-    is a file of faults for `Faults.load`. `calls` remembers the last `calls_kept` calls.
+    is a file of faults for `Faults.load`. `calls` remembers the last `calls_kept` calls. `on_loading` is called about
+    ten times per second while a new site is loaded, with what is loaded so far.
+
+    A `db` file that already contains a site is used as it is. If `seed` or `generate` is given too, it must be the one
+    that the file was filled from.
 
     The app whose credentials the server shows is a member of every seeded and generated conversation.
 
@@ -75,11 +79,12 @@ class LocalServer:
         faults: str | PathLike[str] | None = None,
         choices: Choices = Choices(),  # noqa: B008 -- frozen
         calls_kept: int = 100_000,
+        on_loading: Callable[[Loaded], None] | None = None,
     ) -> None:
         if seed is not None and generate is not None:
             raise ValueError("the site comes from a seed or from the generator, not from both")
-        self._seed = seed
-        self._plan = Plan.parse(generate) if isinstance(generate, str) else generate
+        self._origin = _origin(seed, Plan.parse(generate) if isinstance(generate, str) else generate)
+        self._on_loading = on_loading
         self._db = None if db is None else Path(db)
         self._host = host
         self._port = port
@@ -118,7 +123,8 @@ class LocalServer:
             self.faults.load(self._faults_file)
             self._faults_file = None  # A restarted server keeps its faults and does not load them twice.
         async with AsyncExitStack() as stack:
-            store = await Store.open(self._db, self._records())
+            loading = Loading(self._on_loading)
+            store = await loading.run(partial(Store.open, self._db, self._origin, loading), discard=Store.close)
             stack.callback(store.close)
             world = World(
                 store=store,
@@ -412,11 +418,6 @@ class LocalServer:
         if inspect.isawaitable(result):
             await result
 
-    def _records(self) -> Iterator[Record] | None:
-        if self._seed is not None:
-            return read_seed(Path(self._seed))
-        return None if self._plan is None else generate(self._plan)
-
     async def _listen(self, stack: AsyncExitStack, exchange: Exchange, port: int) -> str:
         """Listen on the port until the stack is closed, and return the base URL."""
         handler = web.Server(
@@ -439,6 +440,12 @@ class LocalServer:
         address = runner.addresses[0]
         host = _REACHED_AT.get(address[0], address[0])
         return f"http://[{host}]:{address[1]}" if ":" in host else f"http://{host}:{address[1]}"
+
+
+def _origin(seed: str | PathLike[str] | None, plan: Plan | None) -> Origin | None:
+    if seed is not None:
+        return SeedFile(Path(seed))
+    return None if plan is None else GeneratedSite(plan)
 
 
 def _document(content: str | Document) -> Document:

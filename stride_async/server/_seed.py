@@ -6,7 +6,9 @@ kept in memory.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +16,8 @@ from typing import Any, NoReturn
 
 from attrs import Factory, define
 
+from stride_async.server._bodies import CHUNK_BYTES
+from stride_async.server._loading import Checkpoint
 from stride_async.server._records import Conversation, Media, Message, Record, Site, User
 from stride_async.server._times import parse_ts
 
@@ -37,21 +41,49 @@ class SeedError(ValueError):
         return f"{self.path}, line {self.line}: {self.problem}"
 
 
-def read_seed(path: str | Path) -> Iterator[Record]:
+class SeedFile:
+    """The origin of a seeded site; a file that can be read only once, such as a pipe, is enough to fill a site."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read: str | None = None
+
+    def records(self, _: Checkpoint) -> Iterator[Record]:
+        """Yield the records that `read_seed` reads."""
+        sha256 = hashlib.sha256()
+        yield from read_seed(self._path, sha256.update)
+        self._read = sha256.hexdigest()
+
+    def digest(self, checkpoint: Checkpoint) -> str:
+        """Return a digest of the file, which contains the digests of the media."""
+        read, self._read = self._read, None
+        return f"seed {read or self._digest(checkpoint)}"
+
+    def _digest(self, checkpoint: Checkpoint) -> str:
+        sha256 = hashlib.sha256()
+        with self._path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                sha256.update(chunk)
+                checkpoint()
+        return sha256.hexdigest()
+
+
+def read_seed(path: str | Path, on_line: Callable[[bytes], object] = lambda _: None) -> Iterator[Record]:
     """Yield the records of a seed in the order of its lines, the site first. Empty lines are skipped.
 
     Paths of media are relative to the seed and must stay within its folder. The size of a file is checked here; its
-    SHA-256 is checked when the body is stored.
+    SHA-256 is checked when the body is stored. `on_line` is called with each line before it is checked.
 
     Raises:
         SeedError: A line is invalid, or the file ends before the site.
         OSError: The file cannot be read.
     """
     path = Path(path)
-    checks = _Checks(path.resolve().parent)
+    checks = _Checks(_resolved(path).parent)
     number = 0
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
+            on_line(line)
             if line.isspace():
                 continue
             try:
@@ -152,7 +184,7 @@ class _Checks:
     def _file(self, line: dict[str, Any], size: int) -> Path:
         relative = _id(line, "path")
         try:
-            file = (self.folder / relative).resolve()
+            file = _resolved(self.folder / relative)
             found = file.stat().st_size if file.is_file() else None
         except (OSError, ValueError):  # The name is too long, or contains a null character.
             _unexpected("a path", relative)
@@ -172,6 +204,11 @@ _READERS: dict[str, Callable[[_Checks, dict[str, Any]], Record]] = {
     "message": _Checks.message,
     "media": _Checks.medium,
 }
+
+
+def _resolved(path: Path) -> Path:
+    # Unlike Path.resolve(), this does not fail if links form a loop; opening the file does.
+    return Path(os.path.realpath(path))
 
 
 def _unexpected(expected: str, found: object) -> NoReturn:

@@ -183,8 +183,12 @@ async def test_faults_can_be_loaded_from_a_file(tmp_path, start):
         ('[{"do": "something"}]', "entry 1: unknown option 'do'; expected one of after, .* path, "),
         ('[{"probability": 30}]', "entry 1: 'probability'"),
         ('[{"headers": {"Retry-After": 5}}]', "entry 1: header Retry-After: expected a string or null, found 5"),
+        ('[{"headers": [["X", "a"]]}]', "entry 1: headers: expected an object"),
+        ("[" * 100_000, "expected a JSON list"),
+        ("\\ud800", "expected a JSON list"),
         ('[{"headers": {"X": "a\\r\\nY: b"}}]', "entry 1: header 'X': a line break"),
     ],
+    ids=lambda value: value[:30],
 )
 def test_an_invalid_file_of_faults_is_rejected_with_its_location(tmp_path, text, reason):
     """The error names the entry and the option, and no fault of the file is added."""

@@ -64,8 +64,21 @@ def test_a_plan_is_parsed_from_text():
         ("conversations", "'conversations': expected a non-negative integer"),
         ("even=1", "'even=1': expected true or false"),
         ("seed=1,seed=2", "'seed=2': seed is given twice"),
-        ("users=0", "'users' must be >= 1: 0"),
+        ("users=0", "users: expected a number from 1 to 100,000, found 0"),
+        ("conversations=1000001", "conversations: expected a number from 0 to 1,000,000, found 1,000,001"),
+        ("messages=999999999999", "messages: expected a number from 0 to 100,000,000, found 999,999,999,999"),
+        ("users=999999999999", "users: expected a number from 1 to 100,000, found 999,999,999,999"),
+        ("media=1000001", "media: expected a number from 0 to 1,000,000, found 1,000,001"),
+        ("media_max=17179869185", "media_max: expected a number from 0 to 17,179,869,184, found 17,179,869,185"),
+        ("bytes=65537", "bytes: expected a number from 470 to 65,536, found 65,537"),
+        (
+            "conversations=1000000,messages=101",
+            "conversations and messages: expected at most 100,000,000 messages in total, found 101,000,000",
+        ),
+        ("seed=" + "9" * 19, "'seed=9999999999999…': expected a number of at most 18 digits"),
+        ("seed=" + "9" * 5000, "'seed=9999999999999…': expected a number of at most 18 digits"),
     ],
+    ids=lambda value: value[:30],
 )
 def test_an_invalid_plan_is_rejected(text, problem):
     """The error quotes the invalid part and says what is expected."""

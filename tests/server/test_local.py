@@ -3,10 +3,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
+import attrs
 import pytest
 
 from stride_async.server import Choices, LocalServer, SeedError
@@ -126,17 +129,140 @@ async def test_a_restarted_server_continues_its_database(start, tmp_path):
     assert b"bytes" == (await api.get(f"{api.room(room)}/media/{media}")).body
 
 
-async def test_a_database_with_a_site_cannot_be_filled_again(tmp_path):
+@pytest.mark.parametrize("from_seed", [True, False], ids=["seed", "plan"])
+async def test_a_database_with_the_same_site_is_used_as_it_is(tmp_path, from_seed):
+    """A second start with the same seed or plan keeps what has changed since the first."""
+    origin = (
+        {"seed": seed_file(tmp_path, SITE, ROOM)} if from_seed else {"generate": "conversations=1,messages=3,media=1"}
+    )
+    async with LocalServer(db=tmp_path / "site.db", **origin) as server:
+        (room,) = server.truth().conversations
+        server.add_message(room, "later")
+        before = server.truth()
+
+    async with LocalServer(db=tmp_path / "site.db", **origin) as server:
+        after = server.truth()
+
+    assert before == after
+
+
+@pytest.mark.parametrize("first", ["empty", "seed", "plan"])
+async def test_a_database_with_another_site_is_refused(tmp_path, first):
     """The site in it is neither mixed with another one nor overwritten."""
-    db = tmp_path / "site.db"
-    async with LocalServer(db=db):
+    seed = seed_file(tmp_path, SITE, ROOM)
+    origins = {"empty": {}, "seed": {"seed": seed}, "plan": {"generate": "conversations=1"}}
+    async with LocalServer(db=tmp_path / "site.db", **origins[first]) as server:
+        before = server.truth()
+    seed.write_text(seed.read_text() + "\n")
+
+    for other in ({"seed": seed}, {"generate": "conversations=1,seed=8"}):
+        with pytest.raises(ValueError, match=r"site\.db already contains a site from elsewhere"):
+            await LocalServer(db=tmp_path / "site.db", **other).start()
+
+    async with LocalServer(db=tmp_path / "site.db") as server:
+        assert before == server.truth()
+
+
+async def test_a_seed_may_be_a_pipe(tmp_path):
+    """It is read once, and the database remembers which site it was."""
+    seed, pipe = seed_file(tmp_path, SITE, ROOM), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writing = asyncio.create_task(asyncio.to_thread(pipe.write_bytes, seed.read_bytes()))
+
+    async with LocalServer(db=tmp_path / "site.db", seed=pipe):
+        await writing
+
+    async with LocalServer(db=tmp_path / "site.db", seed=seed) as server:
+        assert {"r"} == set(server.truth().conversations)
+
+
+async def test_loading_is_reported(tmp_path):
+    """The first report comes when loading begins; a site that is already there is not loaded."""
+    first, second = [], []
+    async with LocalServer(db=tmp_path / "site.db", generate="conversations=3", on_loading=first.append):
+        pass
+    async with LocalServer(db=tmp_path / "site.db", generate="conversations=3", on_loading=second.append):
         pass
 
-    with pytest.raises(ValueError, match="already contains a site"):
-        await LocalServer(db=db, generate="conversations=1").start()
+    assert ((0, 0, 0, 0), []) == (attrs.astuple(first[0]), second)
 
-    async with LocalServer(db=db) as server:
-        assert {} == server.truth().conversations
+
+@pytest.mark.parametrize("cancellations", [1, 5])
+@pytest.mark.parametrize(
+    "plan",
+    [
+        "users=100000,conversations=1",
+        "conversations=1000000,messages=100,media=0",
+        "conversations=1,messages=100000000,media=0",
+        "conversations=1,messages=1000000,bytes=65536,media=0",
+        "conversations=1,messages=0,media=1,media_max=17179869184",
+    ],
+    ids=["users", "conversations", "messages", "long messages", "a large file"],
+)
+async def test_loading_ends_when_the_start_is_cancelled(tmp_path, plan, cancellations):
+    """Nothing is left of the database, and further cancellations change nothing."""
+    begun = asyncio.Event()
+    server = LocalServer(db=tmp_path / "site.db", generate=plan, on_loading=lambda _: begun.set())
+    starting = asyncio.create_task(server.start())
+    async with asyncio.timeout(10):
+        await begun.wait()
+        for _ in range(cancellations):
+            starting.cancel()
+            await asyncio.sleep(0)
+
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+
+    assert [] == list(tmp_path.iterdir())
+    with pytest.raises(RuntimeError, match="not running"):
+        _ = server.url
+
+
+async def test_the_loop_is_free_while_a_site_is_loaded(tmp_path):
+    """Another server in the same loop responds meanwhile."""
+    begun = asyncio.Event()
+    loading = LocalServer(generate="conversations=100000,media=0", on_loading=lambda _: begun.set())
+    async with asyncio.timeout(10), LocalServer() as server, aiohttp.ClientSession() as http:
+        starting = asyncio.create_task(loading.start())
+        await begun.wait()
+        api = await log_in(http, server, server.client_id, server.client_secret)
+        reply = await api.get("/me")
+        still_loading = not starting.done()
+        starting.cancel()
+        await asyncio.wait([starting])
+
+    assert (200, True) == (reply.status, still_loading)
+
+
+@pytest.mark.parametrize("option", ["seed", "db", "faults"])
+@pytest.mark.parametrize("kind", ["long", "loop", "folder", "in a file"])
+async def test_a_name_that_the_system_refuses_is_an_error_with_the_name(tmp_path, option, kind):
+    """It is too long, a loop of links, a folder, or below a file."""
+    path = {"long": tmp_path / ("n" * 300), "loop": tmp_path / "loop", "folder": tmp_path / "folder"}.get(kind)
+    path = path or tmp_path / "file" / "name"
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+
+    with pytest.raises((ValueError, OSError)) as caught:
+        await LocalServer(**{option: path}).start()
+
+    assert path.name in str(caught.value)
+    assert {"loop", "folder", "file"} == {found.name for found in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("length", range(240, 256))
+async def test_a_database_name_near_the_limit_works_or_is_refused(tmp_path, length):
+    """The files next to the database have longer names; if one of them is too long, nothing is left."""
+    path, works = tmp_path / ("n" * length), False
+
+    with suppress(ValueError):
+        async with LocalServer(db=path) as server:
+            server.add_media(server.add_conversation("general"), "a.txt", b"a")
+        works = True
+
+    assert works == path.exists()
+    assert works or [] == list(tmp_path.iterdir())
 
 
 async def test_a_database_can_be_used_by_one_server_at_a_time(tmp_path):

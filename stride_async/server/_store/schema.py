@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _APPLICATION_ID = 0x57524944
-_VERSION = 1
+_VERSION = 2
 
 # Messages are stored in reading order, so reading a page of a history is one seek and one sequential read. With 16 KiB
 # pages, most messages are on one page of the database.
 _TABLES = """
-CREATE TABLE site (cloud_id TEXT NOT NULL, name TEXT NOT NULL, client_id TEXT NOT NULL);
+CREATE TABLE site (cloud_id TEXT NOT NULL, name TEXT NOT NULL, client_id TEXT NOT NULL, origin TEXT NOT NULL);
 CREATE TABLE app (
     client_id TEXT PRIMARY KEY, client_secret TEXT NOT NULL, account_id TEXT NOT NULL UNIQUE, name TEXT NOT NULL,
     scopes TEXT NOT NULL
@@ -63,7 +63,8 @@ def connect(path: Path | None) -> sqlite3.Connection:
         ValueError: The file is not a database of this server, or another server is using it.
     """
     try:
-        db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=0)
+        # It is filled in one thread and used in another one, but never in both at once.
+        db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=0, check_same_thread=False)
     except sqlite3.Error as error:
         raise ValueError(f"cannot open {path}: {error}") from None
     try:
@@ -105,7 +106,8 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        db.execute("ROLLBACK")
+        if db.in_transaction:  # An interrupted statement has rolled it back already.
+            db.execute("ROLLBACK")
         raise
     db.execute("COMMIT")
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
+import stat
 import uuid
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 from stride_async.server._bodies import CHUNK_BYTES, Bodies
 from stride_async.server._limits import ALL_SCOPES, App
+from stride_async.server._loading import Loading, Origin
 from stride_async.server._records import Conversation, Media, Message, Record, Site, User
 from stride_async.server._store.conversations import Conversations
 from stride_async.server._store.files import Files
@@ -36,37 +36,37 @@ class Store:
         self.modules = Modules(db)
         self.cloud_id: str
         self.name: str
-        self.cloud_id, self.name, client_id = db.execute("SELECT * FROM site").fetchone()
+        self.cloud_id, self.name, client_id, _ = db.execute("SELECT * FROM site").fetchone()
         app = self.people.app(client_id)
         assert app is not None
         self.app: App = app
 
     @classmethod
-    async def open(cls, path: Path | None, records: Iterable[Record] | None) -> Store:
+    def open(cls, path: Path | None, origin: Origin | None, loading: Loading) -> Store:
         """Open the store at the path, or in memory without a path.
 
-        A new store is filled with the records; without records it is an empty site. This is one transaction: if a
-        record is invalid, nothing is left, not even the file.
+        A new store is filled from its origin; without an origin it is an empty site. This is one transaction: if a
+        record is invalid, nothing is left, not even the file. An existing store must have the same origin, if one is
+        given. It is opened as it is, with everything that has changed since it was filled.
 
         Raises:
-            ValueError: The file cannot be used, or there are records and the file already contains a site.
+            ValueError: The file cannot be used, or it contains a site of another origin.
+            LoadingStopped: `loading` was stopped.
         """
-        new_file = _new_file(path)
-        db = connect(path)
-        bodies = Bodies(None if path is None else path.with_name(f"{path.name}.media"))
-        try:
-            if is_empty(db):
-                await _fill(db, bodies, records)
-            elif records is not None:
-                _refuse_filling(path)
-            return cls(db, bodies)
-        except BaseException:
-            empty = is_empty(db)
-            db.close()
-            if empty:
-                bodies.delete_all()
-                _delete(new_file)
-            raise
+        bodies = Bodies(None if path is None else _media_folder(path))
+        with _deleted_on_failure(path if path is not None and not path.exists() else None):
+            db = connect(path)
+            try:
+                if is_empty(db):
+                    _fill(db, path, bodies, origin, loading)
+                elif origin is not None:
+                    _check_origin(db, path, origin, loading)
+                return cls(db, bodies)
+            except BaseException:
+                if is_empty(db):
+                    bodies.delete_all()
+                db.close()
+                raise
 
     def transaction(self) -> AbstractContextManager[None]:
         """Commit what the block stores, or roll it back if the block raises."""
@@ -96,32 +96,68 @@ class Store:
         self._db.close()
 
 
-def _new_file(path: Path | None) -> Path | None:
-    """Return the path if opening it will create a file."""
-    return None if path is None or path.exists() else path
+def _media_folder(path: Path) -> Path:
+    """Return the folder for the media of a database file.
+
+    Raises:
+        ValueError: The path, or that of the folder, cannot be used.
+    """
+    if (mode := _mode(path)) is not None and not stat.S_ISREG(mode):
+        raise ValueError(f"cannot open {path}: it is not a file")
+    folder = path.with_name(f"{path.name}.media")
+    if (mode := _mode(folder)) is not None and not stat.S_ISDIR(mode):
+        raise ValueError(f"cannot open {folder}: it is not a folder")
+    return folder
 
 
-def _delete(path: Path | None) -> None:
-    if path is not None:
-        path.unlink(missing_ok=True)
+def _mode(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ValueError(f"cannot open {path}: {error.strerror}") from None
 
 
-def _refuse_filling(path: Path | None) -> NoReturn:
-    raise ValueError(f"{path} already contains a site; a seed or a generated site needs a new file")
+@contextmanager
+def _deleted_on_failure(new_file: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        if new_file is not None:
+            new_file.unlink(missing_ok=True)
+        raise
 
 
-async def _fill(db: sqlite3.Connection, bodies: Bodies, records: Iterable[Record] | None) -> None:
-    with transaction(db):
-        create_tables(db)
-        await _Import(db, bodies).take(records if records is not None else [Site(str(uuid.uuid4()), "local")])
-        db.execute(MESSAGE_INDEX)
+def _check_origin(db: sqlite3.Connection, path: Path | None, origin: Origin, loading: Loading) -> None:
+    known = db.execute("SELECT origin FROM site").fetchone()[0]
+    if known != origin.digest(loading.checkpoint):
+        raise ValueError(f"{path} already contains a site from elsewhere; use a new file for this seed or plan")
+
+
+def _fill(db: sqlite3.Connection, path: Path | None, bodies: Bodies, origin: Origin | None, loading: Loading) -> None:
+    # SQLite calls this every few milliseconds, also while it creates an index.
+    db.set_progress_handler(lambda: loading.is_stopped, 10_000)
+    try:
+        with transaction(db):
+            create_tables(db)
+            records = [Site(str(uuid.uuid4()), "local")] if origin is None else origin.records(loading.checkpoint)
+            _Import(db, bodies, loading).take(records)
+            db.execute(MESSAGE_INDEX)
+            if origin is not None:
+                db.execute("UPDATE site SET origin = ?", (origin.digest(loading.checkpoint),))
+    except sqlite3.OperationalError as error:
+        raise ValueError(f"cannot write {path or 'the site'}: {error}") from None
+    finally:
+        db.set_progress_handler(None, 0)
 
 
 class _Import:
-    """Inserts records into the tables, and lets other tasks run between batches."""
+    """Inserts records into the tables."""
 
-    def __init__(self, db: sqlite3.Connection, bodies: Bodies) -> None:
+    def __init__(self, db: sqlite3.Connection, bodies: Bodies, loading: Loading) -> None:
         self._db = db
+        self._loading = loading
         self._app = People(db).add_app("Local app", ALL_SCOPES)
         self._people = People(db)
         self._conversations = Conversations(db)
@@ -130,28 +166,27 @@ class _Import:
         self._batch: list[tuple[int, int, str, str, bytes]] = []
         self._numbers: dict[str, int] = {}
 
-    async def take(self, records: Iterable[Record]) -> None:
+    def take(self, records: Iterable[Record]) -> None:
         for record in records:
             match record:
                 case Message(conversation_id=conversation_id, id=id, sender_id=sender, ts=ts, json=text):
                     self._batch.append((self._numbers[conversation_id], ts, id, sender, text.encode()))
                     if len(self._batch) == _BATCH:
-                        await self._flush()
+                        self._flush()
                 case Conversation():
                     self._add_conversation(record)
                 case User():
                     self._people.insert(record)
                 case Media():
                     self._add_file(record)
-                    await asyncio.sleep(0)
                 case Site(cloud_id=cloud_id, name=name):
-                    self._db.execute("INSERT INTO site VALUES (?, ?, ?)", (cloud_id, name, self._app.client_id))
-        await self._flush()
+                    self._db.execute("INSERT INTO site VALUES (?, ?, ?, '')", (cloud_id, name, self._app.client_id))
+            self._loading.count(record)
+        self._flush()
 
-    async def _flush(self) -> None:
+    def _flush(self) -> None:
         self._messages.insert(self._batch)
         self._batch.clear()
-        await asyncio.sleep(0)
 
     def _add_conversation(self, record: Conversation) -> None:
         number = self._conversations.insert(record, app=self._app)
@@ -162,6 +197,7 @@ class _Import:
         with record.open() as source, self._files.receive() as body:
             while chunk := source.read(CHUNK_BYTES):
                 body.write(chunk)
+                self._loading.checkpoint()
         if (body.size, body.sha256) != (record.size, record.sha256):
             raise ValueError(
                 f"media {record.id}: expected {record.size} bytes with SHA-256 {record.sha256}, "
