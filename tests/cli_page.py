@@ -19,8 +19,15 @@ OPENING = """\
 # The command
 
 The command `stride` requires the extra `cli`, and its local server the extra `server`: `pip install '.[all]'` installs
-both. This page shows what `--help` prints. If stdout is closed (`>&-`), a command fails before it does anything. If
-stderr is closed, it runs silently.
+both. This page shows what `--help` prints.
+
+If stdout is closed (`>&-`), a command fails before it does anything. If stderr is closed, it runs silently. If the
+reader of stdout ends early, as in `stride history general | head -1`, the command ends silently too; `export`, `verify`
+and `status` do their work nevertheless, and keep their exit code.
+
+Text that people read contains no control characters, no invisible formatting characters and nothing that the encoding
+of the terminal lacks: a replacement character stands for each of them. JSON is UTF-8 and has every value unchanged; on
+a terminal, such characters are escaped in it (`\\u009b`).
 """
 
 

@@ -258,7 +258,7 @@ def _short(sha256: str) -> str:
 
 def _row(check: Check) -> tuple[str, str, str, Text]:
     expected, got = (f"{value:,}" if isinstance(value, int) else value for value in (check.expected, check.got))
-    mark = Text("✓", style="bold green") if check.ok else Text("✗ differs", style="bold red")
+    mark = show.styled("✓", "bold green") if check.ok else show.styled("✗ differs", "bold red")
     return check.what, expected, got, mark
 
 

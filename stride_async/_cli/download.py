@@ -60,7 +60,7 @@ def command(*, conversation: str, media_id: str, output: Path | None, force: boo
 async def _download(room: ConversationClient, media_id: str, target: Path) -> dict[str, object]:
     part = target.with_name(f"{target.name}.part")
     held = part.stat().st_size if part.is_file() else 0
-    gauge = Gauge(show.printable(target.name), in_bytes=True, done=held, before=held)
+    gauge = Gauge(target.name, in_bytes=True, done=held, before=held)
 
     def update(progress: Progress) -> None:
         gauge.before = min(gauge.before, progress.done)  # `done` falls when the download starts over.

@@ -21,9 +21,21 @@ from stride_async import (
     TransportError,
 )
 from stride_async._cli import show
+from stride_async._cli.escape import printable
 
 # If this environment variable is set, an unexpected error shows its traceback.
 DEBUG_VARIABLE = "STRIDE_DEBUG"
+
+
+# What a system answers if a path cannot be used: it does not exist, is not of the right kind, is not accessible, or is
+# not a name that the file system can store.
+_UNUSABLE_PATH = frozenset(
+    {
+        *(errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ENXIO, errno.ENODEV),
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ETXTBSY),
+        *(errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ, errno.EINVAL),
+    }
+)
 
 
 class Exit(IntEnum):
@@ -72,8 +84,7 @@ def command_error(error: Exception, *, verbose: bool) -> CommandError | None:
         reported = error.explain().replace("\n  ", "\n- ") if verbose else str(error)
         return CommandError(_exit_code(error), reported + _advice(error, reported))
     if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return CommandError(os_exit_code(error), f"{where}{error.strerror or error}")
+        return CommandError(os_exit_code(error), os_message(error))
     return None
 
 
@@ -93,8 +104,13 @@ def _exit_code(error: StrideError) -> Exit:
 
 def os_exit_code(error: OSError) -> Exit:
     """Return `USAGE` for a path that the user can change, `UNEXPECTED` for anything else, such as a full disk."""
-    unusable = FileNotFoundError | FileExistsError | IsADirectoryError | NotADirectoryError | PermissionError
-    return Exit.USAGE if isinstance(error, unusable) or error.errno == errno.EROFS else Exit.UNEXPECTED
+    return Exit.USAGE if error.errno in _UNUSABLE_PATH else Exit.UNEXPECTED
+
+
+def os_message(error: OSError) -> str:
+    """Return what is wrong, after the name of the file if there is one."""
+    where = f"{printable(os.fsdecode(error.filename))}: " if isinstance(error.filename, str | bytes) else ""
+    return f"{where}{error.strerror or error}"
 
 
 def _advice(error: StrideError, reported: str) -> str:

@@ -20,7 +20,7 @@ from stride_async import StrideClient, StrideError
 from stride_async._cli import show
 from stride_async._cli.archives import archive_errors, json_fields
 from stride_async._cli.connect import with_client
-from stride_async._cli.exits import CommandError, Exit, os_exit_code
+from stride_async._cli.exits import CommandError, Exit, os_exit_code, os_message
 from stride_async._cli.export_input import parse_media, parse_rescan, parse_time, parse_zone, read_selectors
 from stride_async._cli.export_progress import ExportProgress
 from stride_async._cli.export_summary import RunReport, stopped_message
@@ -182,9 +182,8 @@ async def _export(client: StrideClient, archive: Path, options: ExportOptions, *
     except BrokenPipeError:
         raise
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
         resume = ". What was written is kept: run the same command again to resume." if report.started else ""
-        message = f"Cannot write the archive: {where}{error.strerror or error}{resume}"
+        message = f"Cannot write the archive: {os_message(error)}{resume}"
         raise CommandError(os_exit_code(error), message) from error
     show.message("\n".join(report.summary_lines(progress, archive)))
     return Exit.PARTIAL if report.failures else Exit.DONE
@@ -192,9 +191,8 @@ async def _export(client: StrideClient, archive: Path, options: ExportOptions, *
 
 def _print(event: ExportEvent) -> None:
     try:
-        show.json_lines([{"event": type(event).__name__, **json_fields(event)}])
-    except BrokenPipeError:
-        raise
+        with show.closed_stdout_ignored():
+            show.json_lines([{"event": type(event).__name__, **json_fields(event)}])
     except OSError as error:
         raise CommandError(os_exit_code(error), f"Cannot write to stdout: {error.strerror or error}") from error
 

@@ -11,7 +11,7 @@ import attrs
 from rich import filesize
 
 from stride_async import AttemptStarted, Event
-from stride_async._cli import progress, show
+from stride_async._cli import progress
 from stride_async.export import (
     ConversationDone,
     ConversationsFound,
@@ -98,7 +98,7 @@ class ExportProgress:
         now = time.monotonic()
         oldest = sorted(self._in_progress.values(), key=lambda one: one.began)[:_SHOWN_IN_PROGRESS]
         details = [
-            f"{show.printable(one.name)[:_LONGEST_SHOWN_NAME]} · {one.messages:,} messages · "
+            f"{one.name[:_LONGEST_SHOWN_NAME]} · {one.messages:,} messages · "
             f"{filesize.decimal(one.size_bytes)} · {progress.clock(now - one.began)}"
             for one in oldest
         ]

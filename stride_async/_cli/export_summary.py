@@ -12,6 +12,7 @@ import attrs
 from rich import filesize
 
 from stride_async._cli import show
+from stride_async._cli.escape import printable
 from stride_async._cli.export_progress import ExportProgress
 from stride_async.export import ConversationStarted, ExportEvent, Failure, RunStarted, Summary
 
@@ -68,14 +69,14 @@ class RunReport:
             room = self._names.get(failure.conversation_id, failure.conversation_id)
             what = " ".join(filter(None, (failure.what, failure.id, room and f"of {room}")))
             hint = f" ({failure.hint})" if hints_differ else ""
-            yield show.printable(f"- {what}: {failure.error[:_LONGEST_SHOWN_ERROR]}{hint}")
+            yield printable(f"- {what}: {failure.error[:_LONGEST_SHOWN_ERROR]}{hint}")
         if len(self.failures) > _FAILURES_SHOWN:
             yield f"  ... and {len(self.failures) - _FAILURES_SHOWN:,} more, all listed in {list_of_all}"
 
     def _advice(self) -> Iterator[str]:
         hints = {failure.hint for failure in self.failures}
         if len(hints) == 1:
-            yield show.printable(f"Hint: {hints.pop()}.")
+            yield printable(f"Hint: {hints.pop()}.")
         if any(failure.what not in _NOT_RETRIED for failure in self.failures):
             yield "To fetch what is missing, run:"
             yield f"  {_command_line()}{'' if '--retry-failed' in sys.argv else ' --retry-failed'}"

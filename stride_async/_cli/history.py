@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import click
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from stride_async import Message, StrideClient
 from stride_async._cli import show
@@ -80,33 +78,32 @@ def command(
         except ValueError as error:
             raise CommandError(Exit.USAGE, str(error)) from error
         people = People(client)
-        console = show.console(sys.stdout)
         async for page in messages.pages():
             if show.for_people(as_json=as_json):
-                await _show(page.items, people, console)
+                await _show(page.items, people)
             else:
                 show.json_lines(message.raw for message in page.items)
 
     with_client(work)
 
 
-async def _show(messages: Sequence[Message], people: People, console: Console) -> None:
+async def _show(messages: Sequence[Message], people: People) -> None:
     senders = await people.look_up(message.sender_id for message in messages)
-    narrow = console.width < _SIDE_BY_SIDE_COLUMNS
+    narrow = show.console(sys.stdout).width < _SIDE_BY_SIDE_COLUMNS
     rows = Table.grid(padding=(0, 2, 0, 0), expand=True)
     rows.add_column(no_wrap=True, style="dim", width=20)
     rows.add_column(no_wrap=True, width=18, overflow="ellipsis")
     rows.add_column(ratio=1, overflow="fold")
     for message, sender in zip(messages, senders, strict=True):
         when = f"{message.sent_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
-        who = Text(show.printable(sender.display_name or sender.id), style="cyan")
-        what = Text(show.printable_lines(_text_of(message)))
+        who = show.styled(sender.display_name or sender.id, "cyan")
+        what = show.styled(_text_of(message), lines=True)
         if narrow:
-            console.print(Text(when, style="dim"), who, what, sep="\n")
+            show.rendered(show.styled(when, "dim"), who, what, sep="\n")
         else:
             rows.add_row(when, who, what)
     if not narrow:
-        console.print(rows)
+        show.rendered(rows)
 
 
 def _text_of(message: Message) -> str:

@@ -12,6 +12,7 @@ import click
 from stride_async import Conversation, Forbidden, NotFound, StrideClient, User
 from stride_async._cli import show
 from stride_async._cli.connect import with_client
+from stride_async._cli.escape import printable
 from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.find import find_conversation
 from stride_async._cli.options import conversation_argument, json_option, verbose_option
@@ -104,7 +105,7 @@ def users(*, as_json: bool) -> None:
         _show_people(await People(client).look_up(members), as_json=as_json)
         unread = [room for room, roster in zip(rooms, rosters, strict=True) if roster is None]
         if unread:
-            named = ", ".join(f"{show.printable(room.name)} ({room.id})" for room in unread)
+            named = ", ".join(f"{printable(room.name)} ({room.id})" for room in unread)
             raise CommandError(Exit.PARTIAL, f"{show.counted(len(unread), 'roster')} could not be read: {named}")
 
     with_client(work)

@@ -5,13 +5,22 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Any
+from typing import IO, Any
 
 import click
 
 from stride_async import __version__
 from stride_async._cli import show
-from stride_async._cli.exits import DEBUG_VARIABLE, CommandError, Exit, command_error, first_error, os_exit_code
+from stride_async._cli.escape import printable
+from stride_async._cli.exits import (
+    DEBUG_VARIABLE,
+    CommandError,
+    Exit,
+    command_error,
+    first_error,
+    os_exit_code,
+    os_message,
+)
 from stride_async._cli.options import VERBOSE, verbose_option
 
 # Commands in the order of the help, each with its module, which is imported when it is needed.
@@ -55,15 +64,17 @@ class CommandGroup(click.Group):
         """Parse the command line. The help is printed here, which imports all commands."""
         try:
             return super().make_context(*args, **kwargs)
-        except click.UsageError as error:
-            raise _wrapped(error) from error
+        except (CommandError, click.exceptions.NoArgsIsHelpError):
+            raise
+        except click.ClickException as error:
+            raise _escaped(error) from error
         except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
+            show.message("Interrupted.")
             raise click.exceptions.Exit(Exit.INTERRUPTED) from None
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise CommandError(os_exit_code(error), error.strerror or str(error)) from error
+            raise CommandError(os_exit_code(error), os_message(error)) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and turn every exception into one of the exit codes in `docs/cli.md`."""
@@ -71,16 +82,18 @@ class CommandGroup(click.Group):
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
-        except click.UsageError as error:
-            raise _wrapped(error) from error
-        except (click.ClickException, click.exceptions.Exit):
+        except (CommandError, click.exceptions.NoArgsIsHelpError):
+            raise
+        except click.ClickException as error:
+            raise _escaped(error) from error
+        except click.exceptions.Exit:
             raise
         except (KeyboardInterrupt, click.Abort):
-            click.echo("Interrupted.", err=True)
+            show.message("Interrupted.")
             ctx.exit(Exit.INTERRUPTED)
         except BrokenPipeError:
             # The reader has closed the pipe. What is still buffered must not fail again when the interpreter exits.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            show.discard(sys.stdout)
             ctx.exit(Exit.DONE)
         except Exception as error:
             first = first_error(error)
@@ -96,12 +109,21 @@ class CommandGroup(click.Group):
             ctx.exit(Exit.UNEXPECTED)
 
 
-def _wrapped(error: click.UsageError) -> click.UsageError:
-    """Return the error with its message wrapped for the terminal."""
-    if isinstance(error, click.exceptions.NoArgsIsHelpError) or not sys.stderr.isatty():
-        return error
-    prefix = "Error: "
-    return click.UsageError(show.wrap(prefix + error.format_message()).removeprefix(prefix), error.ctx)
+class _UsageError(click.UsageError):
+    """A usage error whose message is written as all messages are."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Write how the command is used, and the message, to stderr."""
+        usage = f"{self.ctx.get_usage()}\nTry '{self.ctx.command_path} --help' for help.\n\n" if self.ctx else ""
+        show.message(f"{usage}Error: {self.format_message()}")
+
+
+def _escaped(error: click.ClickException) -> click.ClickException:
+    """Return an error of click as one whose message is escaped, and wrapped on a terminal."""
+    message = printable(error.format_message())
+    if isinstance(error, click.UsageError):
+        return _UsageError(message, error.ctx)
+    return CommandError(Exit(error.exit_code), message)
 
 
 def _unavailable(name: str) -> click.Command:
@@ -153,18 +175,8 @@ def run_command() -> None:
     With stdout closed it does nothing, since the result could not be shown. With stderr closed it runs silently.
     """
     stdout_is_open = sys.stdout is not None
-    _replace_closed_streams()
+    show.prepare_streams()
     if not stdout_is_open:
-        click.echo("Error: stdout is closed. To discard the output, write >/dev/null.", err=True)
+        show.message("Error: stdout is closed. To discard the output, write >/dev/null.")
         sys.exit(Exit.USAGE)
     stride(prog_name="stride")
-
-
-def _replace_closed_streams() -> None:
-    """Open the null device in place of closed streams, so that no file or connection gets their number."""
-    if sys.stdin is None:
-        sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123 -- to the end of the process
-    if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 -- to the end of the process
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 -- to the end of the process

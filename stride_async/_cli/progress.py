@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stride_async._cli import show
+from stride_async._cli.escape import printable
 
 _BAR_WIDTH = 60
 _SECONDS_BETWEEN_DRAWINGS = 0.25
@@ -53,7 +54,7 @@ async def shown(
             async with _repeating(display.refresh, _SECONDS_BETWEEN_DRAWINGS):
                 yield
     else:
-        async with _repeating(lambda: show.message("; ".join(read().facts)), seconds_between_lines):
+        async with _repeating(lambda: _say(read()), seconds_between_lines):
             yield
 
 
@@ -77,11 +78,20 @@ async def _repeating(action: Callable[[], None], seconds: float) -> AsyncIterato
             await repeating
 
 
+def _say(reading: Reading) -> None:
+    show.message(printable("; ".join(reading.facts)))
+
+
 def _drawing(reading: Reading) -> Group:
     bar = Table.grid()
     bar.add_row(ProgressBar(total=reading.total, completed=reading.done, width=_BAR_WIDTH, pulse=reading.total is None))
-    details = (Text(f"  {detail}", style="dim", no_wrap=True, overflow="ellipsis") for detail in reading.details)
-    return Group(bar, Text(" · ".join(reading.facts)), *details)
+    details = (_one_line(show.styled(f"  {detail}", "dim")) for detail in reading.details)
+    return Group(bar, show.styled(" · ".join(reading.facts)), *details)
+
+
+def _one_line(text: Text) -> Text:
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
 
 
 @attrs.define
@@ -103,7 +113,7 @@ class Gauge:
         async with shown(self.read, transient=transient):
             yield
         if not _on_terminal():
-            show.message("; ".join(self.read().facts))
+            _say(self.read())
 
     def read(self) -> Reading:
         """Return the gauge's amount, rate and time left."""

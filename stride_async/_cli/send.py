@@ -62,7 +62,7 @@ def command(
     if as_json:
         show.json_lines([{"id": message_id}])
     else:
-        click.echo(message_id)
+        show.line(message_id)
 
 
 def _stdin() -> str:

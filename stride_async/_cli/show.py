@@ -1,24 +1,28 @@
 """Write tables, JSON lines and messages.
 
-Data goes to stdout, everything else to stderr. Control characters are removed from text of the service before it
-reaches a terminal.
+Data goes to stdout, everything else to stderr. This is the only place that writes to them: all text for people passes
+`escape` on its way. JSON is escaped on a terminal only.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TextIO
 
-import click
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from stride_async._cli.escape import json_for_terminal, printable, printable_lines
 
 _COMMAND = re.compile(r"`[^`]+`")
 
@@ -28,11 +32,74 @@ def for_people(*, as_json: bool) -> bool:
     return sys.stdout.isatty() and not as_json
 
 
+def prepare_streams() -> None:
+    """Make stdout and stderr usable whatever their encoding is, and whether or not they are open.
+
+    What an encoding does not have is replaced. Closed streams become the null device, so that no file or connection
+    gets their number.
+    """
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123 -- to the end of the process
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 -- to the end of the process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 -- to the end of the process
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def discard(stream: TextIO) -> None:
+    """Send the rest of a stream, and what it still buffers, to the null device."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
+
+
+@contextmanager
+def closed_stdout_ignored() -> Iterator[None]:
+    """If the reader of stdout has closed it, continue without output, for work that matters more than its output."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard(sys.stdout)
+
+
 def message(text: str) -> None:
     """Write a message to stderr; on a terminal, its lines are wrapped as `wrap` says."""
+    text = printable_lines(text)
+    _write(f"{wrap(text) if sys.stderr.isatty() else text}\n", err=True)
+
+
+def line(text: str) -> None:
+    """Write a value to stdout as one line of text."""
+    _write(f"{printable(text)}\n")
+
+
+def styled(text: str, style: str = "", *, lines: bool = False) -> Text:
+    """Return escaped text with a style, on one line unless its `lines` are kept."""
+    return Text(printable_lines(text) if lines else printable(text), style=style)
+
+
+def rendered(*what: RenderableType, sep: str = " ", soft_wrap: bool = False, err: bool = False) -> None:
+    """Write what rich can render, made of `styled` text; with `soft_wrap`, the terminal breaks long lines."""
+    out = console(sys.stderr if err else sys.stdout)
+    with out.capture() as capture:
+        out.print(*what, sep=sep, soft_wrap=soft_wrap)
+    _write(capture.get(), err=err)
+
+
+def _write(text: str, *, err: bool = False) -> None:
     # Not with click: it bypasses rich, which would erase the message together with the progress display.
-    sys.stderr.write(f"{wrap(text) if sys.stderr.isatty() else text}\n")
-    sys.stderr.flush()
+    stream = sys.stderr if err else sys.stdout
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        if not err:
+            raise
+        discard(stream)  # As when stderr is closed from the start: only messages are lost.
 
 
 def wrap(text: str) -> str:
@@ -68,36 +135,49 @@ def counted(count: int, noun: str) -> str:
 
 
 def json_lines(values: Iterable[Mapping[str, object] | bytes]) -> None:
-    """Write each value to stdout as a line of JSON; bytes are JSON already and stay as they are."""
-    lines = [_json_line(value) for value in values]
-    click.echo(b"".join(lines), nl=False)
+    """Write each value to stdout as a line of JSON; bytes are JSON already and stay as they are.
+
+    JSON is UTF-8 whatever the encoding of stdout is, except on a terminal.
+    """
+    data = b"".join(map(_json_line, values))
+    if sys.stdout.isatty():
+        data = _for_terminal(data)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def _for_terminal(lines: bytes) -> bytes:
+    only_ascii = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    texts = lines.decode(errors="replace").replace("\t", " ").split("\n")
+    return "\n".join(json_for_terminal(text, only_ascii=only_ascii) for text in texts).encode()
 
 
 def _json_line(value: Mapping[str, object] | bytes) -> bytes:
     if not isinstance(value, bytes):
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace") + b"\n"
-    # In JSON, a line break can only stand between tokens.
+    # In JSON, a line break or a tab can only stand between tokens.
     return value.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, err: bool = False) -> None:
     """Write rows under headings, or one block per row if the terminal is too narrow for the words of a table."""
-    out = console(sys.stderr if err else sys.stdout)
-    cells = [[cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row] for row in rows]
+    width = console(sys.stderr if err else sys.stdout).width
+    cells = [[cell if isinstance(cell, Text) else styled(cell) for cell in row] for row in rows]
     edges, between = 2, 3
-    available = out.width - edges - between * (len(columns) - 1)
+    available = width - edges - between * (len(columns) - 1)
     widths = _column_widths([list(map(str, column)) for column in zip(columns, *cells, strict=True)], available)
     if widths is None:
         for row in cells:
-            _fields(out, {column: str(cell) for column, cell in zip(columns, row, strict=True) if cell})
-            out.print()
+            fields = {column: str(cell) for column, cell in zip(columns, row, strict=True) if cell}
+            rendered(*_fields(fields, width), "", sep="\n", soft_wrap=True, err=err)
         return
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column, width in zip(columns, widths, strict=True):
-        shown.add_column(column, width=width)
+    for column, its_width in zip(columns, widths, strict=True):
+        shown.add_column(column, width=its_width)
     for row in cells:
         shown.add_row(*row)
-    out.print(shown)
+    rendered(shown, err=err)
 
 
 def _column_widths(columns: Sequence[Sequence[str]], available: int) -> list[int] | None:
@@ -116,36 +196,21 @@ def _column_widths(columns: Sequence[Sequence[str]], available: int) -> list[int
 def record(fields: Mapping[str, object], *, as_json: bool) -> None:
     """Write one value to stdout: a line for each field on a terminal, otherwise one JSON object."""
     if for_people(as_json=as_json):
-        _fields(console(sys.stdout), {name: printable(str(value)) for name, value in fields.items()})
+        texts = {name: printable(str(value)) for name, value in fields.items()}
+        rendered(*_fields(texts, console(sys.stdout).width), sep="\n", soft_wrap=True)
     else:
         json_lines([fields])
 
 
-def _fields(out: Console, fields: Mapping[str, str]) -> None:
-    """Write each field on a line of its own; longer ones are wrapped between words and indented."""
+def _fields(fields: Mapping[str, str], width: int) -> Iterator[Text]:
+    """Yield the lines of each field; longer ones are wrapped between words and indented."""
     indent = max(map(len, fields), default=0) + 2
     for name, value in fields.items():
-        first, *more = _wrapped(value, max(1, out.width - indent)) or [""]
-        out.print(Text(f"{name:<{indent}}", style="dim"), first, sep="", soft_wrap=True)
-        for line in more:
-            out.print(" " * indent + line, soft_wrap=True)
+        first, *more = _wrapped(value, max(1, width - indent)) or [""]
+        yield Text.assemble((f"{name:<{indent}}", "dim"), first)
+        yield from (Text(" " * indent + each) for each in more)
 
 
 def console(file: TextIO) -> Console:
     """Return a rich console that prints text unchanged, and styles it only if the file is a terminal."""
     return Console(file=file, force_terminal=file.isatty(), markup=False, emoji=False, highlight=False)
-
-
-def printable(text: str) -> str:
-    """Return the text on one line, with control characters, which could change the terminal, replaced."""
-    return printable_lines(text).replace("\n", " ").replace("\t", " ")
-
-
-def printable_lines(text: str) -> str:
-    """Return the text with control characters replaced, except for line breaks and tabs."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() or character in "\n\t\u200d" else "\N{REPLACEMENT CHARACTER}"
-        for character in text.replace("\r\n", "\n")
-    )

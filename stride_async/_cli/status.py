@@ -10,6 +10,7 @@ from rich import filesize
 
 from stride_async._cli import show
 from stride_async._cli.archives import archive_argument, archive_errors, json_fields
+from stride_async._cli.escape import printable
 from stride_async._cli.options import json_option, verbose_option
 from stride_async.export import Status, status
 
@@ -34,7 +35,8 @@ def command(*, archive: Path, as_json: bool) -> None:
     with archive_errors():
         found = status(archive)
     if not show.for_people(as_json=as_json):
-        show.json_lines([json_fields(found)])
+        with show.closed_stdout_ignored():
+            show.json_lines([json_fields(found)])
         return
     show.record(_facts(found), as_json=False)
     if found.failures:
@@ -42,7 +44,7 @@ def command(*, archive: Path, as_json: bool) -> None:
     for failure in found.failures[:_FAILURES_SHOWN]:
         where = failure.conversation_id and f"of {failure.conversation_id}"
         what = " ".join(filter(None, (failure.what, failure.id, where)))
-        show.message(show.printable(f"- {what}: {failure.error}"))
+        show.message(printable(f"- {what}: {failure.error}"))
     if len(found.failures) > _FAILURES_SHOWN:
         rest = len(found.failures) - _FAILURES_SHOWN
         show.message(f"  ... and {rest:,} more, all listed in {archive}/runs/{found.run}/failures.jsonl")

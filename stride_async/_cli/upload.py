@@ -38,7 +38,7 @@ def command(*, conversation: str, file: Path, name: str | None, send: bool, as_j
     if not _is_text(name or file.name):
         message = "The file's name is not valid UTF-8. Use --name to give it another."
         raise click.BadParameter(message, param_hint="'FILE'")
-    gauge = Gauge(show.printable(file.name), total=file.stat().st_size, in_bytes=True)
+    gauge = Gauge(file.name, total=file.stat().st_size, in_bytes=True)
 
     def update(progress: Progress) -> None:
         gauge.done = progress.done

@@ -12,6 +12,7 @@ from stride_async import StrideClient
 from stride_async._cli import show
 from stride_async._cli.archives import archive_argument, archive_errors, json_fields
 from stride_async._cli.connect import with_client
+from stride_async._cli.escape import printable
 from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.options import json_option, verbose_option
 from stride_async._cli.progress import Gauge
@@ -60,7 +61,8 @@ def command(*, archive: Path, against: bool, sample: int, seed: int, as_json: bo
     def report_verdict(verdict: Verdict) -> None:
         checked.done += 1
         if not show.for_people(as_json=as_json):
-            show.json_lines([json_fields(verdict)])
+            with show.closed_stdout_ignored():
+                show.json_lines([json_fields(verdict)])
 
     async def work(client: StrideClient | None = None) -> Report:
         async with checked.shown(transient=True):
@@ -81,7 +83,8 @@ def _show(report: Report, archive: Path, *, as_json: bool) -> None:
         if report.findings:
             show.table(("FILE", "PROBLEM"), ((one.path, one.what) for one in report.findings))
     else:
-        show.json_lines(map(json_fields, report.findings))
+        with show.closed_stdout_ignored():
+            show.json_lines(map(json_fields, report.findings))
     unavailable = sum(len(one.failed) for one in report.verdicts)
     if unavailable:
         items = show.counted(unavailable, "item")
@@ -90,7 +93,7 @@ def _show(report: Report, archive: Path, *, as_json: bool) -> None:
         show.message(f"Compared {show.counted(report.windows, 'page')} of messages with the service.")
     show.message("Not covered by this check:")
     for unknown in report.not_known:
-        show.message(show.printable(f"- {unknown}"))
+        show.message(printable(f"- {unknown}"))
     remedies = {finding.remedy for finding in report.findings}
     for remedy, advice in _REMEDIES.items():
         if remedy in remedies:

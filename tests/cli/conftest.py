@@ -76,7 +76,7 @@ async def start(environment: dict[str, str]) -> AsyncIterator[Started]:
 
 
 async def on_terminal(
-    start: Started, *args: str, asked: bytes = b"", typed: bytes = b"", **how: object
+    start: Started, *args: str, asked: bytes = b"", typed: bytes = b"", encoding: str = "utf-8", **how: object
 ) -> tuple[int | None, str]:
     """Run the command on a terminal and return its exit code and what it shows; `typed` answers what it `asked`."""
     ours, theirs = pty.openpty()
@@ -86,7 +86,7 @@ async def on_terminal(
         os.close(theirs)
     with os.fdopen(ours, "rb", buffering=0) as screen:
         shown = await asyncio.to_thread(converse, screen.fileno(), asked, typed)
-    return await process.wait(), shown.decode()
+    return await process.wait(), shown.decode(encoding)
 
 
 def converse(terminal: int, asked: bytes, typed: bytes) -> bytes:
