@@ -377,7 +377,7 @@ async def test_a_token_call_without_a_token_is_undecodable(respond, body):
     async with StrideClient(
         ClientCredentials("id", "a secret of 64 characters"), cloud_id="c", settings=Settings(base_url=HOST)
     ) as client:
-        with pytest.raises(DecodeError, match="the token call's answer") as caught:
+        with pytest.raises(DecodeError, match="the response of the token call") as caught:
             await client.me()
 
     assert b"" == caught.value.raw
