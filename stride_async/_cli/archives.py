@@ -14,9 +14,10 @@ import click
 
 from stride_async._cli import show
 from stride_async._cli.exits import CommandError, Exit
+from stride_async._cli.options import PathParam
 from stride_async.export import ArchiveError, DamagedArchive, NothingSelected
 
-archive_argument = click.argument("archive", type=click.Path(path_type=Path))
+archive_argument = click.argument("archive", type=PathParam(path_type=Path))
 
 
 @contextmanager

@@ -13,9 +13,11 @@ import click
 from stride_async import ClientCredentials, Event, Settings, StrideClient, Waiting
 from stride_async._cli import show
 from stride_async._cli.exits import CommandError, Exit
+from stride_async._cli.options import is_text
 
 T = TypeVar("T")
 
+_VARIABLES = ("STRIDE_BASE_URL", "STRIDE_CLOUD_ID", "STRIDE_TOKEN", "STRIDE_CLIENT_ID", "STRIDE_CLIENT_SECRET")
 _SHORTEST_REPORTED_WAIT = 3.0  # Seconds.
 
 
@@ -35,6 +37,9 @@ def with_client(work: Callable[[StrideClient], Awaitable[T]]) -> T:
 
 
 def _client() -> StrideClient:
+    for name in _VARIABLES:
+        if not is_text(os.environ.get(name, "")):
+            raise CommandError(Exit.USAGE, f"{name} is not valid UTF-8.")
     try:
         settings = Settings(base_url=os.environ.get("STRIDE_BASE_URL", ""), on_event=_report_wait)
         if os.environ.get("STRIDE_CLOUD_ID") and not _has_credentials() and sys.stdin.isatty():

@@ -20,7 +20,7 @@ from stride_async._cli import show
 from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.export_progress import ExportProgress
 from stride_async._cli.listing import conversation_row
-from stride_async._cli.options import json_option, verbose_option
+from stride_async._cli.options import WholeNumber, json_option, verbose_option
 from stride_async.document import doc, media_group, mention, paragraph
 from stride_async.export import ArchiveReader, ExportOptions, Report, Summary, export, read, verify
 from stride_async.server import LocalServer, Plan, Truth
@@ -35,13 +35,13 @@ _DIGITS_SHOWN = 12  # Of a digest.
 
 
 @click.command(name="demo")
-@click.option("--rooms", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Number of conversations.")
+@click.option("--rooms", type=WholeNumber(1, 10_000), default=20, show_default=True, help="Number of conversations.")
 @click.option(
-    "--messages", type=click.IntRange(0, 10_000_000), default=5_000, show_default=True, help="Total number of messages."
+    "--messages", type=WholeNumber(0, 10_000_000), default=5_000, show_default=True, help="Total number of messages."
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0, 999_999_999),
+    type=WholeNumber(0, 999_999_999),
     default=7,
     show_default=True,
     help="A different seed gives a different site.",

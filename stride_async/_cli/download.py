@@ -12,18 +12,25 @@ from stride_async._cli import show
 from stride_async._cli.connect import with_client
 from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.find import find_conversation
-from stride_async._cli.options import conversation_argument, json_option, not_empty, verbose_option
+from stride_async._cli.options import (
+    PathParam,
+    TextParam,
+    conversation_argument,
+    json_option,
+    not_empty,
+    verbose_option,
+)
 from stride_async._cli.progress import Gauge
 from stride_async._wire.names import safe_name
 
 
 @click.command(name="download")
 @conversation_argument
-@click.argument("media_id", callback=not_empty)
+@click.argument("media_id", type=TextParam(), callback=not_empty)
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PathParam(path_type=Path),
     help="File or folder to write to. By default, the file keeps its own name, made safe, in the current folder.",
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")

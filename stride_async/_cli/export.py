@@ -24,14 +24,20 @@ from stride_async._cli.exits import CommandError, Exit, os_exit_code, os_message
 from stride_async._cli.export_input import parse_media, parse_rescan, parse_time, parse_zone, read_selectors
 from stride_async._cli.export_progress import ExportProgress
 from stride_async._cli.export_summary import RunReport, stopped_message
-from stride_async._cli.options import json_option, verbose_option
+from stride_async._cli.options import PathParam, WholeNumber, json_option, verbose_option
 from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async.export import Estimate, ExportEvent, ExportOptions, Selection, estimate, export, room_in_address
 
 
 @click.command(name="export")
 @click.argument("selectors", nargs=-1)
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder of the archive.")
+@click.option(
+    "-o",
+    "--output",
+    type=PathParam(path_type=Path, refusal="Cannot write the archive: "),
+    required=True,
+    help="Folder of the archive.",
+)
 @click.option(
     "--type",
     "kinds",
@@ -43,7 +49,7 @@ from stride_async.export import Estimate, ExportEvent, ExportOptions, Selection,
 @click.option("--until", metavar="TIME", help="Only messages sent before this time.")
 @click.option("--tz", "zone", metavar="ZONE", callback=parse_zone, help="Time zone of a TIME that has none.")
 @click.option("--media", default="all", show_default=True, callback=parse_media, help="Files: all, none, or '<SIZE'.")
-@click.option("--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Conversations at once.")
+@click.option("--concurrency", type=WholeNumber(1), default=32, show_default=True, help="Conversations at once.")
 @click.option(
     "--rescan", metavar="SPAN|all", callback=parse_rescan, help="Fetch held messages again: all, or the last 30d."
 )

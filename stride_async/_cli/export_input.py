@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from stride_async._cli.exits import CommandError, Exit
+from stride_async._cli.options import check_path, read_text
 
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _SPAN = re.compile(r"(\d{1,9})([dhm])")
@@ -70,10 +71,8 @@ def read_selectors(given: Sequence[str]) -> Iterator[str]:
 def _in_file(given: str) -> list[str]:
     """Return the selectors of an `@FILE` or `^@FILE`, the latter each with its `^`."""
     sign, _, file = given.partition("@")
-    try:
-        lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise CommandError(Exit.USAGE, f"{file} is not a UTF-8 text file: {error}") from error
+    check_path(file)
+    lines = read_text(Path(file).read_bytes(), f"{file} is not a UTF-8 text file").splitlines()
     selectors = list(filter(None, map(str.strip, lines)))
     if sign and (excluding := next((each for each in selectors if each.startswith("^")), None)):
         message = f"{given} excludes everything in {file}, so no selector in it can begin with ^, as {excluding} does."

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import click
 from rich.table import Table
@@ -14,19 +15,23 @@ from stride_async import Message, StrideClient
 from stride_async._cli import show
 from stride_async._cli.connect import with_client
 from stride_async._cli.exits import CommandError, Exit
+from stride_async._cli.export_input import parse_zone
 from stride_async._cli.find import find_conversation
-from stride_async._cli.options import conversation_argument, json_option, verbose_option
+from stride_async._cli.options import TextParam, WholeNumber, conversation_argument, json_option, verbose_option
 from stride_async._cli.people import People
 
 Bound = str | datetime
 
-# How a time begins. Ids are opaque, but the service has none like this.
-_DATE = re.compile(r"\d{4}-\d\d-\d\d(?!\d)")
+# How a date or time begins, in this notation or another: 2018-06-01, 1.6.2018, 06/01/18, 8:30. Ids are opaque, but the
+# service has none like these.
+_DATE = re.compile(r"\d{4}-\d\d(?:-\d\d)?(?!\w)|\d{1,2}[./]\d{1,2}[./]|\d{1,2}:\d\d")
+# Words for a time, such as yesterday, "2 days ago" or 30d. An id has neither spaces nor only letters.
+_WORDS = re.compile(r"[^\W\d_]+|.*\s.*|[-+]?\d+[^\W\d_]{1,7}", re.DOTALL)
 # On a narrower terminal, the text of a message goes below its time and its sender.
 _SIDE_BY_SIDE_COLUMNS = 64
 
 
-def _parse_bound(_: click.Context, __: click.Parameter, value: str | None) -> Bound | None:
+def _parse_bound(option: str, value: str | None, zone: ZoneInfo | None) -> Bound | None:
     """Parse a bound: a time if it looks like one, otherwise the id of a message."""
     if value is None:
         return None
@@ -34,34 +39,44 @@ def _parse_bound(_: click.Context, __: click.Parameter, value: str | None) -> Bo
         time = datetime.fromisoformat(value)
     except ValueError as error:
         if _DATE.match(value):
-            raise click.BadParameter(f"{value!r} is not a valid time: {error}.") from None
-        return value
-    if time.tzinfo is None:
-        raise click.BadParameter(f"{value!r} has no time zone. Write {time.isoformat()}Z for UTC.")
-    return time
+            message = f"{value!r} is not a valid time: {error}."
+        elif not value or _WORDS.fullmatch(value):
+            message = f"{value!r} is neither the id of a message nor a time, such as 2018-06-01T08:00:00Z."
+        else:
+            return value
+        raise click.BadParameter(message, param_hint=f"'{option}'") from None
+    if time.tzinfo is not None:
+        return time
+    if zone is None:
+        message = f"{value!r} has no time zone. Write {time.isoformat()}Z for UTC."
+        raise click.BadParameter(message, param_hint=f"'{option}'")
+    return time.replace(tzinfo=zone)
 
 
 @click.command(name="history")
 @conversation_argument
-@click.option("--after", metavar="ID|TIME", callback=_parse_bound, help="Only messages after this message or time.")
-@click.option("--before", metavar="ID|TIME", callback=_parse_bound, help="Only messages before this message or time.")
+@click.option("--after", type=TextParam(), metavar="ID|TIME", help="Only messages after this message or time.")
+@click.option("--before", type=TextParam(), metavar="ID|TIME", help="Only messages before this message or time.")
+@click.option("--tz", "zone", metavar="ZONE", callback=parse_zone, help="Time zone of a TIME that has none.")
 @click.option("--oldest-first", is_flag=True, help="Show the oldest message first instead of the newest.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Show at most N messages.")
+@click.option("--limit", type=WholeNumber(1), metavar="N", help="Show at most N messages.")
 @json_option
 @verbose_option
 def command(
     *,
     conversation: str,
-    after: Bound | None,
-    before: Bound | None,
+    after: str | None,
+    before: str | None,
+    zone: ZoneInfo | None,
     oldest_first: bool,
     limit: int | None,
     as_json: bool,
 ) -> None:
     """Show the messages of a conversation.
 
-    CONVERSATION is an id, an exact name or a URL. TIME is ISO 8601 with a time zone, such as 2018-06-01T08:00:00Z. Both
-    bounds are exclusive. JSON lines are the messages as the service sends them, byte for byte.
+    CONVERSATION is an id, an exact name or a URL. TIME is ISO 8601 with a time zone, such as 2018-06-01T08:00:00Z, or
+    2018-06-01 with --tz. Both bounds are exclusive. JSON lines are the messages as the service sends them, byte for
+    byte.
 
     \b
     Examples:
@@ -70,11 +85,12 @@ def command(
         stride history https://app.stride.com/SITE/chat/CONVERSATION
         stride history general | jq -r .text | grep -i release
     """
+    lower, upper = _parse_bound("--after", after, zone), _parse_bound("--before", before, zone)
 
     async def work(client: StrideClient) -> None:
         room = await find_conversation(client, conversation)
         try:
-            messages = room.history(after=after, before=before, oldest_first=oldest_first, max_items=limit)
+            messages = room.history(after=lower, before=upper, oldest_first=oldest_first, max_items=limit)
         except ValueError as error:
             raise CommandError(Exit.USAGE, str(error)) from error
         people = People(client)

@@ -15,7 +15,7 @@ from stride_async._cli.connect import with_client
 from stride_async._cli.escape import printable
 from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.find import find_conversation
-from stride_async._cli.options import conversation_argument, json_option, verbose_option
+from stride_async._cli.options import TextParam, conversation_argument, json_option, verbose_option
 from stride_async._cli.people import People
 
 
@@ -35,7 +35,7 @@ def command() -> None:
 @click.option("--archived", is_flag=True, help="Include archived conversations.")
 @click.option("--no-private", is_flag=True, help="Exclude private conversations.")
 @click.option("--no-direct", is_flag=True, help="Exclude direct conversations.")
-@click.option("--query", metavar="TEXT", help="Only conversations with TEXT in their name.")
+@click.option("--query", type=TextParam(), help="Only conversations with TEXT in their name.")
 @click.option("--sort", type=click.Choice(["asc", "desc"]), help="Order in which the service lists them.")
 @json_option
 @verbose_option

@@ -10,15 +10,15 @@ from stride_async import Progress, StrideClient
 from stride_async._cli import show
 from stride_async._cli.connect import with_client
 from stride_async._cli.find import find_conversation
-from stride_async._cli.options import conversation_argument, json_option, verbose_option
+from stride_async._cli.options import PathParam, TextParam, conversation_argument, is_text, json_option, verbose_option
 from stride_async._cli.progress import Gauge
 from stride_async.document import doc, media_group
 
 
 @click.command(name="upload")
 @conversation_argument
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path))
-@click.option("--name", help="Name of the file in Stride, if not its local name.")
+@click.argument("file", type=PathParam(exists=True, dir_okay=False, readable=True, path_type=Path))
+@click.option("--name", type=TextParam(), help="Name of the file in Stride, if not its local name.")
 @click.option("--send", is_flag=True, help="Also send a message that shows the file.")
 @json_option
 @verbose_option
@@ -35,7 +35,7 @@ def command(*, conversation: str, file: Path, name: str | None, send: bool, as_j
     """
     if not file.is_file():
         raise click.BadParameter(f"{file} is not a regular file.", param_hint="'FILE'")
-    if not _is_text(name or file.name):
+    if not is_text(name or file.name):
         message = "The file's name is not valid UTF-8. Use --name to give it another."
         raise click.BadParameter(message, param_hint="'FILE'")
     gauge = Gauge(file.name, total=file.stat().st_size, in_bytes=True)
@@ -58,12 +58,3 @@ def command(*, conversation: str, file: Path, name: str | None, send: bool, as_j
         return uploaded
 
     show.record(with_client(work), as_json=as_json)
-
-
-def _is_text(name: str) -> bool:
-    """Return whether the name can be encoded; a file system may hold names that are any bytes."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -14,7 +14,7 @@ from stride_async._cli.archives import archive_argument, archive_errors, json_fi
 from stride_async._cli.connect import with_client
 from stride_async._cli.escape import printable
 from stride_async._cli.exits import CommandError, Exit
-from stride_async._cli.options import json_option, verbose_option
+from stride_async._cli.options import WholeNumber, json_option, verbose_option
 from stride_async._cli.progress import Gauge
 from stride_async.export import Report, Verdict, verify
 
@@ -35,8 +35,10 @@ _REMEDIES = {
 @click.command(name="verify")
 @archive_argument
 @click.option("--against", is_flag=True, help="Also fetch a sample of the messages from the service, and compare.")
-@click.option("--sample", type=click.IntRange(1), default=20, show_default=True, help="Pages in that sample.")
-@click.option("--seed", type=int, default=0, show_default=True, help="A different seed gives a different sample.")
+@click.option("--sample", type=WholeNumber(1), default=20, show_default=True, help="Pages in that sample.")
+@click.option(
+    "--seed", type=WholeNumber(), default=0, show_default=True, help="A different seed gives a different sample."
+)
 @json_option
 @verbose_option
 def command(*, archive: Path, against: bool, sample: int, seed: int, as_json: bool) -> None:

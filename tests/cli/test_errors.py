@@ -119,6 +119,26 @@ async def test_errors_name_what_was_not_found_or_not_understood(
 
 
 @pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("history general --limit x", "'x' is not a whole number of 1 or more."),
+        ("history general --limit 0", "'0' is not a whole number of 1 or more."),
+        ("verify site --sample 1.5", "'1.5' is not a whole number of 1 or more."),
+        ("verify site --seed x", "'x' is not a whole number."),
+        ("export -o site --concurrency -1", "'-1' is not a whole number of 1 or more."),
+        ("demo --rooms 10001", "'10001' is not a whole number from 1 to 10000."),
+        ("demo --messages many", "'many' is not a whole number from 0 to 10000000."),
+    ],
+)
+async def test_a_bad_number_is_reported_with_what_is_expected(run: Run, line: str, message: str):
+    """The sentence names no type of a program."""
+    result = await run(*line.split())
+
+    assert 2 == result.exit_code
+    assert result.stderr.endswith(f": {message}\n")
+
+
+@pytest.mark.parametrize(
     ("fault", "code", "message"),
     [
         ({"status": 503}, 7, "answered 503"),

@@ -118,6 +118,33 @@ async def test_history_reads_between_two_bounds(run: Run, server: LocalServer):
     assert ids[10:90] == [message["id"] for message in lines(result.stdout)]
 
 
+async def test_a_bound_may_be_a_date_with_a_time_zone(run: Run, server: LocalServer):
+    """A day in Berlin begins two hours before the day in UTC."""
+    room = server.add_conversation("general")
+    for ts in ("2018-06-01T21:59:00Z", "2018-06-01T22:01:00Z"):
+        server.add_message(room, ts, ts=ts)
+
+    result = await run("history", room, "--after", "2018-06-02", "--tz", "Europe/Berlin")
+
+    assert ["2018-06-01T22:01:00Z"] == [message["text"] for message in lines(result.stdout)]
+
+
+@pytest.mark.parametrize("option", ["--after", "--before"])
+@pytest.mark.parametrize(
+    "bound",
+    ["", "yesterday", "gestern", "2 days ago", "last week", "30d", "-1h", "8:30", "06/01/2018", "1.6.18", "2018-06"],
+)
+async def test_a_bound_that_is_neither_an_id_nor_a_time_is_a_usage_error(
+    run: Run, server: LocalServer, option: str, bound: str
+):
+    """The service is not asked for a message with such an id."""
+    result = await run("history", server.add_conversation("general"), f"{option}={bound}")
+
+    assert (2, "") == (result.exit_code, result.stdout)
+    assert f"Invalid value for '{option}': {bound!r} is " in result.stderr
+    assert 0 == len(server.calls)
+
+
 async def test_a_conversation_can_be_named_by_its_url(run: Run, server: LocalServer):
     """The URL may come from a browser or from a mail."""
     room = server.add_conversation("general")

@@ -56,6 +56,171 @@ async def test_send_reaches_a_person_by_id_or_email_address(run: Run, server: Lo
     assert 2 == len(server.calls.matching("POST", f"*/conversation/user/{ann}/message"))
 
 
+async def test_a_hyphen_stands_for_stdin(run: Run, server: LocalServer, tmp_path: Path):
+    """It does so for the text and for a document; a byte order mark is not part of the text."""
+    room = server.add_conversation("general")
+    document = json.dumps(doc(paragraph("from a document")).to_json())
+    inputs: dict[tuple[str, ...], bytes] = {
+        ("-",): b"\xef\xbb\xbffrom a pipe\r\n",
+        (): b"\xef\xbb\xbfwithout an argument\n",
+        ("-", "--markdown"): b"from **Markdown**",
+        ("--document", "-"): b"\xef\xbb\xbf" + document.encode(),
+    }
+
+    codes = [(await run("send", room, *args, input=data)).exit_code for args, data in inputs.items()]
+
+    history = (await run("history", room, "--oldest-first")).stdout.splitlines()
+    texts = [json.loads(line)["text"] for line in history]
+    assert [0, 0, 0, 0] == codes
+    assert ["from a pipe", "without an argument", "from Markdown", "from a document"] == texts
+
+
+@pytest.mark.parametrize("args", [(), ("-",), ("--markdown",), ("--document", "-")], ids=" ".join)
+async def test_stdin_that_is_not_utf_8_is_refused(run: Run, server: LocalServer, args: tuple[str, ...]):
+    """One sentence says so, and nothing is sent."""
+    result = await run("send", server.add_conversation("general"), *args, input=b"caf\xe9")
+
+    assert (2, 1) == (result.exit_code, len(result.stderr.splitlines()))
+    assert "is not UTF-8 text: byte 4 is 0xe9" in result.stderr
+    assert 0 == len(server.calls)
+
+
+async def test_a_document_that_is_nested_too_deeply_is_refused(run: Run, server: LocalServer):
+    """It is not a defect of the command."""
+    deep = b'{"type": "doc", "version": 1, "content": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+    result = await run("send", server.add_conversation("general"), "--document", "-", input=deep)
+
+    assert 2 == result.exit_code
+    assert "Cannot read the message" in result.stderr
+
+
+UNUSABLE = {
+    "": "must not be empty",
+    "{long}": "File name too long",
+    "loop": "Too many levels of symbolic links",
+    "file/x": "Not a directory",
+    "nul\0": "null character",
+    "\udcff/absent": "",
+}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "send general --document PATH",
+        "upload general PATH",
+        "download general media -o PATH",
+        "export -o PATH",
+        "export @PATH -o site",
+        "status PATH",
+        "verify PATH",
+    ],
+)
+@pytest.mark.parametrize("path", UNUSABLE)
+async def test_a_path_that_the_system_refuses_is_a_usage_error(
+    run: Run, server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, path: str
+):
+    """This holds for every path that a command takes. The message says what is wrong with it."""
+    monkeypatch.chdir(tmp_path)
+    server.add_conversation("general")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").touch()
+
+    result = await run(*(word.replace("PATH", path.format(long="x" * 300)) for word in line.split()))
+
+    unusable = (2, 3, 8, 0) if path.startswith("\udcff") else (2,)  # This one may be created.
+    assert result.exit_code in unusable, result.stderr
+    assert UNUSABLE[path] in result.stderr
+    assert "This is a bug" not in result.stderr
+
+
+async def test_a_file_whose_part_has_too_long_a_name_is_a_usage_error(run: Run, server: LocalServer, tmp_path: Path):
+    """The name itself is not too long, but the download needs a longer one."""
+    room = server.add_conversation("general")
+    media = server.add_media(room, "file.bin", b"data")
+
+    result = await run("download", room, media, "-o", str(tmp_path / ("x" * 253)))
+
+    assert 2 == result.exit_code
+    assert "File name too long" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["STRIDE_CLOUD_ID", "STRIDE_TOKEN", "STRIDE_BASE_URL"])
+async def test_a_variable_that_is_not_utf_8_is_named(run: Run, name: str):
+    """The system may give the command any bytes."""
+    result = await run("list", "users", **{name: "\udcff"})
+
+    assert (2, f"Error: {name} is not valid UTF-8.\n") == (result.exit_code, result.stderr)
+
+
+@pytest.mark.parametrize("line", ["history X", "send X hi", "send general X", "send --user X hi", "download general X"])
+async def test_an_argument_that_is_not_utf_8_is_refused(run: Run, server: LocalServer, line: str):
+    """It could not be sent."""
+    server.add_conversation("general")
+
+    result = await run(*line.replace("X", "http://\udcff").split())
+
+    assert 2 == result.exit_code
+    assert "It is not valid UTF-8." in result.stderr
+    assert 0 == len(server.calls)
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["deploy"], "deploy"),
+        (["--mention", "deploy"], "@Local app deploy"),
+        (["--markdown", "**deploy**"], "deploy"),
+        (["--document", "-"], "deploy"),
+        (["-"], "deploy"),
+    ],
+    ids=" ".join,
+)
+async def test_a_person_can_speak_on_a_local_server(run: Run, server: LocalServer, args: list[str], text: str):
+    """The message is by the person, optionally with a mention of the app; its id is printed."""
+    ann = server.add_user("Ann Adler")
+    room = server.add_conversation("general")
+    stdin = json.dumps(doc(paragraph("deploy")).to_json()) if "--document" in args else "deploy\n"
+
+    result = await run("send", "general", "--as", "ann adler", *args, input=stdin)
+
+    [message] = [json.loads(line) for line in (await run("history", room)).stdout.splitlines()]
+    assert (0, message["id"] + "\n") == (result.exit_code, result.stdout)
+    assert (ann, text) == (message["sender"]["id"], message["text"])
+
+
+async def test_only_a_local_server_lets_a_person_speak(run: Run, server: LocalServer):
+    """Any other service has no such call."""
+    room = server.add_conversation("general")
+    # The local server injects no fault into this call, so its stand-in is below a path that it does not have.
+    result = await run("send", room, "hi", "--as", "ann", STRIDE_BASE_URL=f"{server.url}/elsewhere", STRIDE_TOKEN="x")
+
+    message = f"Error: --as requires a local server (`stride server`), and {server.url}/elsewhere is not one.\n"
+    assert (2, message) == (result.exit_code, result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--as", "unknown"], "Nothing was sent: as: no person of this site"),
+        (["--as", ""], "no person of this site"),
+        (["--as", "ann", "--user"], "--as cannot be combined with --user"),
+        (["--mention"], "--mention requires --as"),
+    ],
+    ids=" ".join,
+)
+async def test_what_cannot_be_said_as_a_person_is_refused(run: Run, server: LocalServer, args: list[str], message: str):
+    """The exit code is 2, and nothing is sent."""
+    room = server.add_conversation("general", roster=[server.add_user("Ann")])
+
+    result = await run("send", room, "hi", *args)
+
+    assert (2, "") == (result.exit_code, result.stdout)
+    assert message in result.stderr
+    assert 0 == server.truth().conversations[room].messages
+
+
 @pytest.fixture
 def documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make a current folder with invalid documents."""
