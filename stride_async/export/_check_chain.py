@@ -10,11 +10,11 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import attrs
-import msgspec
 
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.chain import Chain
-from stride_async.export._archive.commits import Commit, decode_commit
+from stride_async.export._archive.commits import decode_commit
+from stride_async.export._archive.errors import DamagedArchive
 from stride_async.export._archive.layout import commit_folder, commit_number, commit_path
 from stride_async.export._archive.runs import Runs
 
@@ -70,11 +70,11 @@ class ChainCheck:
         undecodable: set[int] = set()
         for number in commit_numbers(self._archive, folder):
             path = commit_path(folder, number)
-            data = self._archive.files.read(path)
             try:
-                commit: Commit = decode_commit(data)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                self._add(path, f"cannot be decoded: {error}")
+                data = self._archive.files.read(path)
+                commit = decode_commit(data, folder)
+            except DamagedArchive as error:
+                self._add(path, f"is damaged: {error}")
                 undecodable.add(number)
                 continue
             if commit.number == number:

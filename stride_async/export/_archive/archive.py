@@ -35,6 +35,9 @@ FORMAT = 1
 """The format that this version writes, and the latest that it reads."""
 
 
+_LONGEST_ARCHIVE_JSON = 64 * 1024  # bytes
+
+
 class _ArchiveJson(msgspec.Struct):
     """The content of archive.json."""
 
@@ -63,7 +66,7 @@ class Archive:
         """
         files = Folder(Path(root))
         try:
-            head = msgspec.json.decode(files.read(ARCHIVE_JSON), type=_ArchiveJson)
+            head = msgspec.json.decode(files.read(ARCHIVE_JSON, _LONGEST_ARCHIVE_JSON), type=_ArchiveJson)
         except (DamagedArchive, NotADirectoryError):
             raise NotAnArchive(f"{files.root} is not an archive: it has no {ARCHIVE_JSON}") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -201,10 +204,14 @@ class Archive:
             DamagedArchive: The file is missing, cut off, cannot be decompressed, or is not what was committed.
         """
         digest = hashlib.sha256()
+        rows = 0
         for line in self.lines(stored.path):
+            rows += 1
+            if rows > stored.rows:
+                break
             digest.update(line + b"\n")
             yield line
-        if digest.hexdigest() != stored.sha256:
+        if rows != stored.rows or digest.hexdigest() != stored.sha256:
             raise DamagedArchive(f"{stored.path} is not what was committed: its digest differs")
 
     def messages(self, stored: Stored | None) -> Iterator[Line]:

@@ -6,8 +6,6 @@ import hashlib
 import time
 from collections.abc import Sequence
 
-import msgspec
-
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.commits import (
     VERSION,
@@ -49,8 +47,11 @@ class Chain:
             if number is None:
                 continue  # It is not a file of the archive.
             self._next = max(self._next, number + 1)
-            data = self._archive.files.read(commit_path(self.folder, number))
-            commit = _decoded(data)
+            try:
+                data = self._archive.files.read(commit_path(self.folder, number))
+                commit = decode_commit(data, self.folder)
+            except DamagedArchive:
+                commit = None
             if commit is not None and commit.number == number:
                 found[number] = (hashlib.sha256(data).hexdigest(), commit)
             else:
@@ -89,7 +90,7 @@ class Chain:
         open_leg = self.state.leg
         number = self._head[0]
         while number:
-            commit = decode_commit(self._archive.files.read(commit_path(self.folder, number)))
+            commit = decode_commit(self._archive.files.read(commit_path(self.folder, number)), self.folder)
             for op in commit.ops:
                 if isinstance(op, RawGroup) and (open_leg is None or op.leg != open_leg.number):
                     deleted.add(op.file.path)
@@ -117,13 +118,6 @@ class Chain:
         """
         if self.broken:
             raise DamagedArchive(f"{self.broken[0]} is damaged, or the commit before it is missing")
-
-
-def _decoded(data: bytes) -> Commit | None:
-    try:
-        return decode_commit(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
 
 
 def _chain_below(top: int, found: dict[int, tuple[str, Commit]]) -> list[int] | None:

@@ -1,17 +1,22 @@
 """The commits of a conversation: the operations they consist of, and how they are stored. Pure.
 
 A commit is one JSON object. Its tags and field names are those of format 1; where an attribute has a clearer name here,
-`field(name=…)` gives the one on disk.
+`field(name=…)` gives the one on disk. An archive may come from someone else, so nothing in a commit is used before it
+is checked: numbers and digests by the types below, paths by `decode_commit`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Annotated
 
 import msgspec
-from msgspec import field
+from msgspec import Meta, field
 
+from stride_async._json import NOT_DECODABLE
 from stride_async._models import Key
+from stride_async.export._archive.errors import DamagedArchive
+from stride_async.export._archive.layout import can_be_stored, conversation_folder
 
 BEGINNING: Key = (-(2**63), "")
 """Below every message: an empty page proved that there is none older. Commits store times as 64-bit integers."""
@@ -21,14 +26,24 @@ VERSION = 1
 """The version of the commits that this package writes."""
 
 
+Digest = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Moment = Annotated[float, Meta(ge=0, le=253_402_300_799)]
+"""Seconds since the epoch, up to the end of the year 9999."""
+Month = Annotated[str, Meta(pattern=r"\A\d{4}-(0[1-9]|1[0-2])\Z")]
+RunId = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z][0-9A-Za-z.-]{0,99}\Z")]
+StoredKey = tuple[Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)], str]
+"""A key as commits store it: its time has 64 bits."""
+
+
 class Stored(msgspec.Struct, frozen=True):
     """A file of the archive: its path, the digests of its content and of the file itself, and its number of lines."""
 
     path: str
-    sha256: str
+    sha256: Digest
     """Digest of the content before compression."""
-    rows: int
-    file_sha256: str = field(name="packed")
+    rows: Count
+    file_sha256: Digest = field(name="packed")
     """Digest of the file as it is stored."""
 
 
@@ -46,14 +61,14 @@ class Roster(msgspec.Struct, frozen=True, tag="roster"):
     """The roster at `taken_at`, in seconds since the epoch."""
 
     file: Stored
-    taken_at: float
+    taken_at: Moment
 
 
 class LegStarted(msgspec.Struct, frozen=True, tag="leg"):
     """A leg starts below `upper`, or at the newest message if that is None."""
 
-    number: int
-    upper: Key | None
+    number: Count
+    upper: StoredKey | None
     from_newest: bool = field(name="looks")
     """Whether the leg starts at the newest message that the run asked for."""
 
@@ -61,12 +76,12 @@ class LegStarted(msgspec.Struct, frozen=True, tag="leg"):
 class RawGroup(msgspec.Struct, frozen=True, tag="raw"):
     """Consecutive pages of a leg, from the one requested below `upper` down to the message `low`."""
 
-    leg: int
+    leg: Count
     file: Stored
-    upper: Key | None = field(name="asked")
-    high: Key
-    low: Key
-    pages: int
+    upper: StoredKey | None = field(name="asked")
+    high: StoredKey
+    low: StoredKey
+    pages: Count
 
 
 class WalkEnded(msgspec.Struct, frozen=True, tag="walked"):
@@ -75,9 +90,9 @@ class WalkEnded(msgspec.Struct, frozen=True, tag="walked"):
     Once they are sealed, everything from `low` on is held.
     """
 
-    leg: int
-    bottom: Key
-    low: Key
+    leg: Count
+    bottom: StoredKey
+    low: StoredKey
     reason: str = field(name="why")
 
 
@@ -87,23 +102,23 @@ class Sealed(msgspec.Struct, frozen=True, tag="sealed"):
     The leg read everything from `low` (inclusive) to `high` (exclusive).
     """
 
-    month: str
-    revision: int = field(name="rev")
+    month: Month
+    revision: Count = field(name="rev")
     file: Stored | None
     """None if the month has no messages any more."""
-    leg: int
-    low: Key
-    high: Key
-    changed: tuple[Key, ...] = ()
-    gone: tuple[Key, ...] = ()
+    leg: Count
+    low: StoredKey
+    high: StoredKey
+    changed: tuple[StoredKey, ...] = ()
+    gone: tuple[StoredKey, ...] = ()
 
 
 class LegEnded(msgspec.Struct, frozen=True, tag="ended"):
     """The months of the leg are sealed: everything from `low` (inclusive) to `high` (exclusive) is held."""
 
-    leg: int
-    low: Key
-    high: Key
+    leg: Count
+    low: StoredKey
+    high: StoredKey
     reason: str = field(name="why")
 
 
@@ -124,8 +139,8 @@ class MediaStored(msgspec.Struct, frozen=True, tag="media"):
     """The body of a media file is held."""
 
     id: str
-    sha256: str
-    size: int
+    sha256: Digest
+    size: Count
     name: str | None = None
     mime_type: str | None = None
 
@@ -134,7 +149,7 @@ class MediaSkipped(msgspec.Struct, frozen=True, tag="passed"):
     """The body of a media file was not fetched because it is larger than the run asked for."""
 
     id: str
-    size: int | None
+    size: Count | None
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -149,7 +164,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     error: str
     final: bool
     ts: int | None = None
-    leg: int = 0
+    leg: Count = 0
 
 
 class Resolved(msgspec.Struct, frozen=True, tag="mended"):
@@ -176,7 +191,7 @@ class Referenced(msgspec.Struct, frozen=True, tag="met"):
 class Done(msgspec.Struct, frozen=True, tag="done"):
     """Everything that the run asked for is held or recorded as failed."""
 
-    run: str
+    run: RunId
 
 
 Op = (
@@ -204,20 +219,46 @@ Op = (
 class Commit(msgspec.Struct, frozen=True):
     """One step of a conversation: what changed, and which commit it follows."""
 
-    version: int = field(name="v")
-    number: int = field(name="n")
-    previous: int = field(name="after")
+    version: Count = field(name="v")
+    number: Count = field(name="n")
+    previous: Count = field(name="after")
     """The number of the commit before it, 0 for the first."""
     previous_sha256: str = field(name="prev")
     """The digest of that commit, empty for the first."""
-    run: str
-    at: float
+    run: RunId
+    at: Moment
     """When it was made, in seconds since the epoch."""
     ops: tuple[Op, ...]
 
 
 encode_commit = msgspec.json.Encoder().encode
-decode_commit = msgspec.json.Decoder(Commit).decode
+_decode = msgspec.json.Decoder(Commit).decode
+
+
+def decode_commit(data: bytes, folder: str) -> Commit:
+    """Return a commit of a folder.
+
+    Raises:
+        DamagedArchive: It is not a commit, a number in it is out of range, or it names a file that the folder cannot
+            have.
+    """
+    try:
+        commit = _decode(data)
+    except NOT_DECODABLE as error:
+        raise DamagedArchive(f"a commit of {folder} cannot be decoded: {error}") from error
+    named = [file.path for file in files_named_by(commit.ops)]
+    for path in [*named, *(op.path for op in commit.ops if isinstance(op, Lost))]:
+        if not can_be_stored(path, folder):
+            raise DamagedArchive(f"a commit of {folder} names {path!r}, which is not a file of that folder")
+    for op in commit.ops:
+        if isinstance(op, Details) and not _belongs_to(op.conversation, folder):
+            raise DamagedArchive(f"a commit of {folder} describes another conversation")
+    return commit
+
+
+def _belongs_to(conversation: dict[str, object], folder: str) -> bool:
+    id = conversation.get("id")
+    return isinstance(id, str) and conversation_folder(id) == folder
 
 
 def files_named_by(ops: Iterable[Op]) -> list[Stored]:

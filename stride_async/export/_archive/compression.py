@@ -15,6 +15,11 @@ _LEVEL = 3
 _WINDOW_LOG = 17
 # Lines compressed in one step.
 _BATCH_LINES = 64
+# What a file from someone else may cost. A block of 128 KiB takes at least 4 bytes, so 32 bytes decompress to at most
+# 1 MiB. A file that would need a larger window, or has a longer line, is refused.
+_INPUT_STEP = 32
+_LARGEST_WINDOW = 8 * 1024 * 1024
+_LONGEST_LINE = 64 * 1024 * 1024
 
 
 class _Local(threading.local):
@@ -47,16 +52,36 @@ def compress(blocks: Iterable[bytes]) -> Iterator[bytes]:
 def lines_in(pieces: Iterable[bytes], path: str, *, compressed: bool) -> Iterator[bytes]:
     """Yield the lines of a file from its pieces, without their line breaks.
 
+    Memory is bounded whatever the file contains.
+
     Raises:
-        DamagedArchive: The file cannot be decompressed or is cut off.
+        DamagedArchive: The file cannot be decompressed, is cut off, or has a line of more than 64 MiB.
     """
-    decompressing = zstandard.ZstdDecompressor().decompressobj() if compressed else None
-    rest = b""
+    rest: list[bytes] = []
+    length = 0
+    for piece in _decompressed(pieces, path) if compressed else pieces:
+        first, *more = piece.split(b"\n")
+        rest.append(first)
+        length += len(first)
+        if more:
+            yield b"".join(rest)
+            yield from more[:-1]
+            rest, length = [more[-1]], len(more[-1])
+        if length > _LONGEST_LINE:
+            raise DamagedArchive(f"{path} has a line of more than {_LONGEST_LINE:,} bytes")
+    if length:
+        raise DamagedArchive(f"{path} is cut off")
+
+
+def _decompressed(pieces: Iterable[bytes], path: str) -> Iterator[bytes]:
+    """Yield the content of one compressed frame in pieces of up to 1 MiB."""
+    decompressing = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW).decompressobj()
     try:
         for piece in pieces:
-            *complete, rest = (rest + (decompressing.decompress(piece) if decompressing else piece)).split(b"\n")
-            yield from complete
+            for start in range(0, len(piece), _INPUT_STEP):
+                if content := decompressing.decompress(piece[start : start + _INPUT_STEP]):
+                    yield content
     except zstandard.ZstdError as error:
         raise DamagedArchive(f"{path} cannot be decompressed: {error}") from error
-    if rest or (decompressing is not None and not decompressing.eof):
+    if not decompressing.eof:
         raise DamagedArchive(f"{path} is cut off")

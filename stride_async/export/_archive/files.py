@@ -4,13 +4,18 @@ A file is complete or absent. It is written next to its final name, made durable
 if the name is taken: of several writers one wins, and a kill leaves at most a stray temporary file, never a torn one.
 
 The content of a file is durable before it gets its name. The name itself is durable after `sync`.
+
+An archive may come from someone else, so nothing in it leads outside: below the root, no symbolic link is followed, to
+read, list, write or remove, and only regular files are opened.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
+import stat
 import sys
 import threading
 import time
@@ -32,6 +37,8 @@ _TEMPORARY = ".tmp-"
 # A temporary file that was not written to for this long was left by a process that was killed.
 _STRAY_SECONDS = 3600.0
 _READ_BYTES = 16_384
+LONGEST_READ = 64 * 1024 * 1024
+"""The largest file that is read at once, in bytes: commits and the records of runs."""
 
 
 @attrs.frozen
@@ -91,7 +98,7 @@ class Folder:
 
     def replace(self, path: str, file: Path) -> None:
         """Move a complete and durable local file to a name that a damaged file has."""
-        file.replace(self.root / path)
+        file.replace(self._inside(path))
         self.mark_unsynced(_parent(path))
 
     def gather(self, path: str, pieces: Iterable[bytes], *, durable: bool = False) -> Path:
@@ -113,8 +120,16 @@ class Folder:
         file.unlink(missing_ok=True)
 
     def local_path(self, path: str) -> Path:
-        """Return where a file that is written from outside, such as a download, belongs; its folder is made."""
-        return self._in_made_folder(path)
+        """Return where a file that is written from outside, such as a download, belongs; its folder is made.
+
+        Raises:
+            DamagedArchive: A symbolic link is in the way, for the file or for one next to it, such as `NAME.part`.
+        """
+        file = self._in_made_folder(path)
+        for entry in file.parent.iterdir():
+            if entry.name.startswith(file.name) and entry.is_symlink():
+                raise _link(entry.relative_to(self.root).as_posix())
+        return file
 
     def sync(self, path: str = "") -> None:
         """Make names durable: those in the folder `path`, beneath it and on the way to it; all without a path."""
@@ -130,10 +145,13 @@ class Folder:
         with self._unsynced_lock:
             self._unsynced[folder] = object()
 
-    def read(self, path: str) -> bytes:
-        """Return the content of a file."""
+    def read(self, path: str, longest: int = LONGEST_READ) -> bytes:
+        """Return the content of a file of up to `longest` bytes."""
         with self.open(path) as file:
-            return file.read()
+            data = file.read(longest + 1)
+        if len(data) > longest:
+            raise DamagedArchive(f"{path} is larger than {longest:,} bytes")
+        return data
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
         """Return up to `length` bytes of a file from `start` on."""
@@ -152,8 +170,12 @@ class Folder:
                 yield piece
 
     def open(self, path: str) -> BufferedReader:
-        """Open a file for reading."""
-        return open_file(self.root / path, path)
+        """Open a file for reading.
+
+        Raises:
+            DamagedArchive: It does not exist, is not a regular file, or a symbolic link leads to it.
+        """
+        return open_file(self._inside(path), path)
 
     def sha256(self, path: str) -> str:
         """Return the digest of a file."""
@@ -162,19 +184,17 @@ class Folder:
 
     def size(self, path: str) -> int:
         """Return the size of a file in bytes."""
-        try:
-            return (self.root / path).stat().st_size
-        except FileNotFoundError:
-            raise DamagedArchive(f"{path} is missing") from None
+        with self.open(path) as file:
+            return os.fstat(file.fileno()).st_size
 
     def exists(self, path: str) -> bool:
-        """Return whether there is a file of this name."""
-        return (self.root / path).exists()
+        """Return whether there is something of this name."""
+        return os.path.lexists(self._inside(path))
 
     def age(self, path: str) -> float | None:
         """Return the seconds since a file was last written to, None if it does not exist."""
         try:
-            return max(0.0, time.time() - (self.root / path).stat().st_mtime)
+            return max(0.0, self._now() - self._inside(path).lstat().st_mtime)
         except FileNotFoundError:
             return None
 
@@ -182,10 +202,11 @@ class Folder:
         """Return the names in a folder; there are none in one that does not exist."""
         contents = Contents([], [])
         try:
-            with os.scandir(self.root / folder) as entries:
+            with os.scandir(self._inside(folder, is_folder=True)) as entries:
                 for entry in entries:
                     if not entry.name.startswith("."):
-                        (contents.folders if entry.is_dir() else contents.files).append(entry.name)
+                        is_folder = entry.is_dir(follow_symlinks=False)
+                        (contents.folders if is_folder else contents.files).append(entry.name)
         except (FileNotFoundError, NotADirectoryError):
             pass
         contents.files.sort()
@@ -193,13 +214,14 @@ class Folder:
         return contents
 
     def total_size(self) -> int:
-        """Return the size of all files in bytes."""
-        return sum(path.stat().st_size for path in self.root.rglob("*") if path.is_file())
+        """Return the space that the archive takes on disk in bytes, as `du` counts it."""
+        found = {entry.st_ino: _allocated(entry) for entry in map(os.lstat, (self.root, *self._everything()))}
+        return sum(found.values())
 
     def delete(self, paths: Iterable[str]) -> None:
         """Delete files."""
         for path in paths:
-            (self.root / path).unlink(missing_ok=True)
+            self._inside(path).unlink(missing_ok=True)
 
     def open_log(self, path: str) -> BinaryIO:
         """Open a file to append lines to. Each write is handed to the system at once.
@@ -207,7 +229,7 @@ class Folder:
         Only a log is ever changed after it was created. If a kill cut off its last line, that line is ended first.
         """
         cut_off = self.exists(path) and self.read_end(path, 1) not in (b"", b"\n")
-        file = self._in_made_folder(path).open("ab", buffering=0)
+        file = _open(self._in_made_folder(path), path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, "ab")
         if cut_off:
             file.write(b"\n")
         return file
@@ -218,7 +240,7 @@ class Folder:
         Raises:
             ArchiveBusy: Another process has it.
         """
-        file: BinaryIO = self._in_made_folder(path).open("a+b")
+        file = _open(self._in_made_folder(path), path, os.O_RDWR | os.O_CREAT, "r+b")
         if sys.platform != "win32":
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -226,10 +248,12 @@ class Folder:
                 file.close()
                 raise ArchiveBusy(f"another export is working on {self.root}") from None
         self._lease = file
-        for stray in self.root.rglob(f"{_TEMPORARY}*"):
-            with suppress(FileNotFoundError):
-                if time.time() - stray.stat().st_mtime > _STRAY_SECONDS:
-                    stray.unlink()
+        now = self._now()
+        for entry in self._everything():
+            if os.path.basename(entry).startswith(_TEMPORARY):  # noqa: PTH119 -- a path of os.walk
+                with suppress(FileNotFoundError):
+                    if now - os.lstat(entry).st_mtime > _STRAY_SECONDS:
+                        os.unlink(entry)  # noqa: PTH108 -- as above
 
     def release_lease(self) -> None:
         """Give the lease back, if this process has it. All names are durable then."""
@@ -240,9 +264,38 @@ class Folder:
                 self._lease.close()
                 self._lease = None
 
+    def _now(self) -> float:
+        """Return the time by the clock of the file system, which may differ from the one of this machine."""
+        if self._lease is None:
+            return time.time()
+        os.utime(self._lease.fileno())
+        return os.fstat(self._lease.fileno()).st_mtime
+
+    def _everything(self) -> Iterator[str]:
+        """Yield the full path of everything in the archive. No symbolic link is followed."""
+        for folder, folders, files in os.walk(self.root):
+            for name in (*folders, *files):
+                yield os.path.join(folder, name)  # noqa: PTH118 -- a Path for each of many files is slow
+
+    def _inside(self, path: str, *, is_folder: bool = False) -> Path:
+        """Return the full path of a name in the archive. Of a folder, the name itself must not be a symbolic link.
+
+        Raises:
+            DamagedArchive: The path leads outside, or goes through a symbolic link.
+        """
+        current = self.root
+        parts = path.split("/") if path else []
+        for number, part in enumerate(parts, 1):
+            if part in {"", ".", ".."} or "\0" in part:
+                raise DamagedArchive(f"{path!r} is not a path that an archive can have")
+            current /= part
+            if (number < len(parts) or is_folder) and current.is_symlink():
+                raise _link("/".join(parts[:number]))
+        return current
+
     def _in_made_folder(self, path: str) -> Path:
         """Return the full path, and make the folders on the way to it."""
-        final = self.root / path
+        final = self._inside(path)
         for parent in _make(final.parent):
             self.mark_unsynced("" if parent == self.root else parent.relative_to(self.root).as_posix())
         return final
@@ -252,12 +305,37 @@ def open_file(path: Path, name: str) -> BufferedReader:
     """Open a file of an archive for reading.
 
     Raises:
-        DamagedArchive: It does not exist; says its `name`.
+        DamagedArchive: It does not exist, or is not a regular file; says its `name`.
     """
+    return BufferedReader(_open(path, name, os.O_RDONLY, "rb"))
+
+
+def _open(path: Path, name: str, flags: int, mode: str) -> FileIO:
+    """Open a regular file and nothing else. Opening a pipe or a device could block or have an effect."""
+    safely = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
-        return path.open("rb")
+        descriptor = os.open(path, flags | safely, 0o666)
     except FileNotFoundError:
         raise DamagedArchive(f"{name} is missing") from None
+    except OSError as error:
+        if path.is_symlink():
+            raise _link(name) from None
+        if error.errno in {errno.EISDIR, errno.ENXIO, errno.ENOTDIR}:
+            raise DamagedArchive(f"{name} is not a regular file") from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise DamagedArchive(f"{name} is not a regular file")
+    return FileIO(descriptor, mode)
+
+
+def _link(name: str) -> DamagedArchive:
+    return DamagedArchive(f"{name} is a symbolic link, which is not followed in an archive")
+
+
+def _allocated(status: os.stat_result) -> int:
+    blocks = getattr(status, "st_blocks", None)  # Windows does not have it.
+    return status.st_size if blocks is None else blocks * 512
 
 
 def sync_file(file: Path) -> None:

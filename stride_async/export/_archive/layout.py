@@ -155,12 +155,21 @@ def is_known(path: str) -> bool:
     return _KNOWN.fullmatch(path) is not None
 
 
+def can_be_stored(path: str, folder: str) -> bool:
+    """Return whether a path is one of a file of lines that a commit in this folder can name."""
+    return path.startswith(f"{folder}/") and _LINES.fullmatch(path) is not None
+
+
 _ROOM, _DIGEST = rf"{CONVERSATIONS}/[a-zA-Z0-9%-]+", rf"[0-9a-f]{{{_DIGEST_DIGITS}}}"
+_LINES = re.compile(
+    rf"""({_ROOM}/(sealed/\d{{4}}-\d\d/r\d+ | roster/r | unplaced/u) | {PEOPLE}/sealed/r\d+)-{_DIGEST}\.jsonl\.zst
+    | {_ROOM}/raw/\d+-\d+-{_DIGEST}\.jsonl""",
+    re.ASCII | re.VERBOSE,
+)
 _KNOWN = re.compile(
     rf"""{re.escape(ARCHIVE_JSON)}
     | ({_ROOM} | {PEOPLE})/commit/{_COMMIT.pattern}
-    | ({_ROOM}/(sealed/\d{{4}}-\d\d/r\d+ | roster/r | unplaced/u) | {PEOPLE}/sealed/r\d+)-{_DIGEST}\.jsonl\.zst
-    | {_ROOM}/raw/\d+-\d+-{_DIGEST}\.jsonl
+    | {_LINES.pattern}
     | {_MEDIA}/[0-9a-f]{{2}}/[0-9a-f]{{2}}/[0-9a-f]{{64}} | {_MEDIA_PARTS}/.+
     | {LEASE} | {RUNS}/[^/]+/({"|".join(map(re.escape, sorted(RUN_FILES)))})""",
     re.ASCII | re.VERBOSE,

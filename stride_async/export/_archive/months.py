@@ -11,6 +11,7 @@ from functools import lru_cache
 import attrs
 import msgspec
 
+from stride_async._json import NOT_DECODABLE, repaired
 from stride_async._models import Key
 from stride_async._wire.convert import key_at
 from stride_async.export._archive.errors import DamagedArchive
@@ -63,9 +64,9 @@ def as_line(raw: bytes) -> bytes:
     if b"\n" not in raw and b"\r" not in raw:
         return raw
     try:
-        return msgspec.json.format(raw, indent=-1)
-    except (msgspec.DecodeError, RecursionError):
-        return raw.replace(b"\r", b" ").replace(b"\n", b" ")  # JSON has line breaks between tokens only.
+        return msgspec.json.format(repaired(raw), indent=-1)
+    except NOT_DECODABLE:
+        return repaired(raw).replace(b"\r", b" ").replace(b"\n", b" ")  # They are between tokens now.
 
 
 def with_keys(lines: Iterable[bytes]) -> Iterator[Line]:

@@ -11,33 +11,35 @@ from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.chain import Chain, CommitConflict
 from stride_async.export._archive.commits import Details, Done
 
+FOLDER = "data/conversations/c"
+
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Archive:
     """An archive with five commits in one folder."""
     archive = Archive.open_or_create(tmp_path / "archive", "site")
-    chain = Chain(archive, "data")
+    chain = Chain(archive, FOLDER)
     for number in range(1, 6):
-        chain.commit(f"run {number}", [Details({"id": str(number)})])
+        chain.commit(f"run-{number}", [Details({"id": "c", "name": str(number)})])
     return archive
 
 
 def commit(archive: Archive, number: int) -> Path:
-    return archive.files.root / f"data/commit/{number:08d}.json"
+    return archive.files.root / f"{FOLDER}/commit/{number:08d}.json"
 
 
 def test_what_was_committed_is_read_back(archive: Archive):
     """The commits are applied in order."""
-    chain = Chain(archive, "data")
+    chain = Chain(archive, FOLDER)
     chain.require_sound()
 
-    assert {"id": "5"} == chain.state.details
+    assert {"id": "c", "name": "5"} == chain.state.details
     assert 5 == chain.head[0]
 
 
 def test_the_second_of_two_writers_gets_a_conflict(archive: Archive):
     """Two writers that have read the same state cannot both commit, and nothing is overwritten."""
-    one, other = Chain(archive, "data"), Chain(archive, "data")
+    one, other = Chain(archive, FOLDER), Chain(archive, FOLDER)
     one.commit("one", [Done("one")])
 
     with pytest.raises(CommitConflict):
@@ -45,7 +47,7 @@ def test_the_second_of_two_writers_gets_a_conflict(archive: Archive):
 
     assert other.has_conflict()
     assert not one.has_conflict()
-    assert "one" == Chain(archive, "data").state.done_by
+    assert "one" == Chain(archive, FOLDER).state.done_by
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
@@ -61,7 +63,7 @@ def test_a_missing_or_damaged_commit_is_noticed(archive: Archive, number, how):
     else:
         path.write_bytes(data[:-9] if how == "cut" else data.replace(b'"id":"', b'"id":"9'))
 
-    chain = Chain(archive, "data")
+    chain = Chain(archive, FOLDER)
 
     assert chain.broken
     with pytest.raises(DamagedArchive):
@@ -71,7 +73,7 @@ def test_a_missing_or_damaged_commit_is_noticed(archive: Archive, number, how):
 def test_a_number_is_never_used_twice(archive: Archive):
     """This holds even if the commit with that number belongs to no chain."""
     commit(archive, 5).write_bytes(b"torn")
-    chain = Chain(archive, "data")
+    chain = Chain(archive, FOLDER)
 
     chain.commit("run", [Done("run")])
 

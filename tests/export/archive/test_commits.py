@@ -32,8 +32,11 @@ from stride_async.export._archive.commits import (
     encode_commit,
 )
 
-FILE = Stored("a/b", "content", 3, "file")
-FILE_ON_DISK = {"path": "a/b", "sha256": "content", "rows": 3, "packed": "file"}
+FOLDER = "data/conversations/c"
+PATH = f"{FOLDER}/sealed/2018-03/r2-0123456789ab.jsonl.zst"
+CONTENT, WHOLE = "0" * 64, "f" * 64
+FILE = Stored(PATH, CONTENT, 3, WHOLE)
+FILE_ON_DISK = {"path": PATH, "sha256": CONTENT, "rows": 3, "packed": WHOLE}
 LOW, HIGH = (5, "a"), (9, "b")
 FORMAT_1 = [
     (Details({"id": "c"}), {"type": "details", "conversation": {"id": "c"}}),
@@ -52,10 +55,10 @@ FORMAT_1 = [
     ),
     (LegEnded(1, LOW, HIGH, "why"), {"type": "ended", "leg": 1, "low": [5, "a"], "high": [9, "b"], "why": "why"}),
     (Unplaced(FILE, ("d",)), {"type": "unplaced", "file": FILE_ON_DISK, "digests": ["d"]}),
-    (Lost("a/b"), {"type": "lost", "path": "a/b"}),
+    (Lost(PATH), {"type": "lost", "path": PATH}),
     (
-        MediaStored("m", "d", 7, "n", "t"),
-        {"type": "media", "id": "m", "sha256": "d", "size": 7, "name": "n", "mime_type": "t"},
+        MediaStored("m", CONTENT, 7, "n", "t"),
+        {"type": "media", "id": "m", "sha256": CONTENT, "size": 7, "name": "n", "mime_type": "t"},
     ),
     (MediaSkipped("m", 7), {"type": "passed", "id": "m", "size": 7}),
     (
@@ -77,18 +80,18 @@ def test_operations_have_the_names_of_format_1_on_disk(op, on_disk):
     data = encode_commit(Commit(1, 2, 1, "digest", "run", 1.5, (op,)))
 
     assert {"v": 1, "n": 2, "after": 1, "prev": "digest", "run": "run", "at": 1.5, "ops": [on_disk]} == json.loads(data)
-    assert (op,) == decode_commit(data).ops
+    assert (op,) == decode_commit(data, FOLDER).ops
 
 
 def test_a_commit_is_read_back_as_it_was_written():
     """Its keys may have ids of any kind."""
     commit = Commit(1, 2, 1, "digest", "run", 1.5, (LegEnded(1, BEGINNING, (5, "ü\0"), "why"), Unlisted()))
 
-    assert commit == decode_commit(encode_commit(commit))
+    assert commit == decode_commit(encode_commit(commit), FOLDER)
 
 
 def test_the_lowest_and_the_highest_key_can_be_stored():
     """Times have 64 bits in commits."""
     commit = Commit(1, 1, 0, "", "run", 1.5, (LegEnded(1, BEGINNING, HIGHEST, "why"),))
 
-    assert commit == decode_commit(encode_commit(commit))
+    assert commit == decode_commit(encode_commit(commit), FOLDER)

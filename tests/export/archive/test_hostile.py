@@ -1,0 +1,272 @@
+"""An archive made by someone else: nothing outside of it is touched, whatever its commits say."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+
+import pytest
+import zstandard
+
+from stride_async import StrideError
+from stride_async.export import ArchiveError, DamagedArchive, read, status, verify
+from stride_async.export._archive.archive import Archive
+from stride_async.export._archive.commits import Stored
+from stride_async.export._archive.layout import CONVERSATIONS
+from stride_async.server import LocalServer
+from tests.conftest import client_of
+from tests.export.exporting import events_of, exported, show_file
+
+MUTATIONS = 40
+WATCHED = {
+    "open",
+    "os.listdir",
+    "os.scandir",
+    "os.remove",
+    "os.rename",
+    "os.link",
+    "os.symlink",
+    "os.mkdir",
+    "os.rmdir",
+}
+
+_watching: list[str] | None = None
+
+
+def _note(event: str, args: tuple[object, ...]) -> None:
+    does_not_follow = event == "open" and isinstance(args[2], int) and args[2] & os.O_NOFOLLOW
+    if _watching is not None and event in WATCHED and not does_not_follow:
+        _watching.extend(os.path.realpath(os.fsdecode(arg)) for arg in args[:2] if isinstance(arg, str | bytes | Path))
+
+
+sys.addaudithook(_note)
+
+
+@contextmanager
+def touched() -> Iterator[list[str]]:
+    """Collect the resolved path of everything that is opened, listed, created, renamed or removed."""
+    global _watching  # noqa: PLW0603 -- an audit hook cannot be removed
+    _watching = paths = []
+    try:
+        yield paths
+    finally:
+        _watching = None
+
+
+@pytest.fixture
+async def site(tmp_path: Path):
+    """A server, an archive of its site in two runs, and a folder next to the archive that must not be touched."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("secret")
+    async with LocalServer(rate_limit=None) as server:
+        room = server.add_conversation("room", roster=[server.add_user("Ann")])
+        server.fill(room, 30, ts="2018-01-31T23:50:00Z")
+        show_file(server, room, "a.bin", b"a")
+        async with client_of(server) as client:
+            await exported(client, tmp_path / "archive")
+            server.fill(room, 10, ts="2018-05-01T00:00:00Z")
+            await exported(client, tmp_path / "archive")
+        yield server
+
+
+def places(value: object, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The path of every value in a JSON value."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for step, each in inner:
+        yield (*at, step)
+        yield from places(each, (*at, step))
+
+
+def mutated(commit: dict, place: tuple[str | int, ...], value: object) -> dict:
+    copy = json.loads(json.dumps(commit))
+    parent = copy
+    for step in place[:-1]:
+        parent = parent[step]
+    parent[place[-1]] = value
+    return copy
+
+
+def rewrite(folder: Path, number: int, commit: dict) -> None:
+    """Replace a commit, and the digests in those after it, so that the chain itself is sound."""
+    commits = sorted(folder.iterdir())
+    commits[number].write_text(json.dumps(commit))
+    for before, after in zip(commits[number:], commits[number + 1 :], strict=False):
+        content = json.loads(after.read_bytes())
+        content["prev"] = hashlib.sha256(before.read_bytes()).hexdigest()
+        after.write_text(json.dumps(content))
+
+
+def values_for(outside: Path) -> list[object]:
+    return [
+        *("", "..", "../outside/secret", "../../../../outside/secret", str(outside / "secret"), "a\0b", "x" * 70_000),
+        *(f"{CONVERSATIONS}/../../../outside/secret", "data/users/../../../outside/secret", "raw", "archive.json"),
+        *(None, True, -1, 0, 2**62, 2**64, 1e300, -1e300, 0.5, [], {}, ["x"], [[0, ""]], {"id": "other"}),
+        *("2018-13", "9999-99", "..-..", "0" * 64, "F" * 64, "0" * 63, "\u202e", "\ud83d"),
+    ]
+
+
+async def use(server: LocalServer, folder: Path) -> list[Exception]:
+    """Do everything that can be done with an archive; return the errors, all of which have names, and the findings."""
+    errors: list[Exception] = []
+    ignored: list[Exception] = []
+
+    def read_all() -> None:
+        archive = read(folder)
+        for room in archive.conversations(on_undecodable=ignored.append):
+            for _ in archive.messages(room.id, on_undecodable=ignored.append):
+                pass
+            archive.roster(room.id)
+        for media in archive.media():
+            assert (folder / "media") in media.path.parents
+        list(archive.users())
+
+    async def update() -> None:
+        async with client_of(server) as client:
+            await events_of(client, folder)
+
+    async def check() -> None:
+        errors.extend(DamagedArchive(finding.path) for finding in (await verify(folder)).findings)
+
+    for step in (lambda: asyncio.to_thread(read_all), check, lambda: asyncio.to_thread(status, folder), update):
+        try:
+            await step()
+        except (ArchiveError, StrideError) as error:
+            errors.append(error)
+    return errors
+
+
+@pytest.mark.parametrize("first", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(40, 1000, 40))])
+async def test_no_field_of_a_commit_leads_outside(site, tmp_path, first):
+    """Every use of the archive ends with a result or a named error, and touches nothing but the archive."""
+    original, outside = tmp_path / "archive", tmp_path / "outside"
+    folders = [*original.glob("data/conversations/*/commit"), original / "data/users/commit"]
+    values = values_for(outside)
+    for seed in range(first, first + MUTATIONS):
+        rng = Random(seed)
+        copy = tmp_path / "copy"
+        shutil.copytree(original, copy)
+        folder = copy / rng.choice(folders).relative_to(original)
+        number = rng.randrange(len(list(folder.iterdir())))
+        commit = json.loads(sorted(folder.iterdir())[number].read_bytes())
+        place = rng.choice(list(places(commit)))
+        rewrite(folder, number, mutated(commit, place, rng.choice(values)))
+
+        with touched() as paths:
+            await use(site, copy)
+
+        elsewhere = [path for path in paths if path.startswith(str(tmp_path)) and not path.startswith(str(copy))]
+        assert [] == elsewhere, (seed, place)
+        shutil.rmtree(copy)
+    assert ["secret"] == [path.name for path in outside.iterdir()]
+
+
+LINKED = ["data/conversations/{room}/raw", "data/conversations/{room}/sealed", "data/conversations/{room}/commit"]
+LINKED += ["data/conversations/{room}", "data/conversations", "data/users", "data", "runs", "media", "media/sha256"]
+
+
+@pytest.mark.parametrize("linked", LINKED)
+async def test_a_symbolic_link_in_an_archive_is_not_followed(site, tmp_path, linked):
+    """The folder behind it stays as it is, even if it looks like the one that the link replaces."""
+    archive, outside = tmp_path / "archive", tmp_path / "outside"
+    [room] = (path.name for path in (archive / CONVERSATIONS).iterdir())
+    folder = archive / linked.format(room=room)
+    folder.mkdir(exist_ok=True)
+    (folder / "0001-000000-0123456789ab.jsonl").write_text("bait")
+    shutil.move(folder, outside / "moved")
+    folder.symlink_to(outside / "moved", target_is_directory=True)
+    before = sorted(outside.rglob("*"))
+
+    with touched() as paths:
+        errors = await use(site, archive)
+
+    assert [] == [path for path in paths if path.startswith(str(outside))]
+    assert before == sorted(outside.rglob("*"))
+    assert linked.endswith("raw") or errors
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder", "socket"])
+@pytest.mark.parametrize("name", ["archive.json", "commit", "month", "run"])
+async def test_only_regular_files_are_opened(site, tmp_path, name, kind):
+    """A pipe would block, and a link would lead outside."""
+    archive = tmp_path / "archive"
+    patterns = {"archive.json": "archive.json", "commit": "data/conversations/*/commit/*2.json"}
+    patterns |= {"month": "data/conversations/*/sealed/*/*", "run": "runs/*/picked.json"}
+    file = sorted(archive.glob(patterns[name]))[0]
+    file.unlink()
+    if kind == "link":
+        file.symlink_to(tmp_path / "outside/secret")
+    elif kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        os.mknod(file, 0o140600)
+
+    async with asyncio.timeout(20):
+        report = await asyncio.gather(verify(archive), return_exceptions=True)
+        with touched() as paths:
+            await use(site, archive)
+
+    assert isinstance(report[0], ArchiveError) or not report[0].ok
+    assert [] == [path for path in paths if path.startswith(str(tmp_path / "outside"))]
+
+
+def bomb(tmp_path: Path, content: bytes, rows: int) -> tuple[Archive, Stored]:
+    """An archive with one month whose file decompresses to a hundred times the content."""
+    archive = Archive.open_or_create(tmp_path / "archive", "site")
+    compressor = zstandard.ZstdCompressor().compressobj()
+    packed = b"".join(compressor.compress(content) for _ in range(100)) + compressor.flush()
+    path = f"{CONVERSATIONS}/c/sealed/2018-01/r1-0123456789ab.jsonl.zst"
+    archive.files.create(path, packed)
+    return archive, Stored(path, "0" * 64, rows, hashlib.sha256(packed).hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("content", "rows", "message"),
+    [(b" " * 1_000_000, 1, "line of more than"), (b"{}\n" * 300_000, 3, "not what was committed")],
+)
+def test_a_compressed_bomb_is_a_damaged_file_in_bounded_memory(tmp_path, content, rows, message):
+    """It is refused at its longest line, or at the first row beyond those that the commit counts."""
+    archive, stored = bomb(tmp_path, content, rows)
+    tracemalloc.start()
+
+    with pytest.raises(DamagedArchive, match=message):
+        for _ in archive.checked_lines(stored):
+            pass
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 140_000_000 > peak
+
+
+def test_a_large_head_is_not_read(tmp_path):
+    """The head of an archive takes a few hundred bytes."""
+    archive = Archive.open_or_create(tmp_path / "archive", "site")
+    (archive.files.root / "archive.json").write_bytes(b" " * 1_000_000)
+
+    with pytest.raises(ArchiveError):
+        Archive.open(tmp_path / "archive")
+
+
+def test_files_of_an_export_that_just_began_are_not_taken_for_strays(tmp_path, monkeypatch):
+    """The clock of the file system may be hours behind the one of this machine."""
+    archive = Archive.open_or_create(tmp_path / "archive", "site")
+    living = archive.files.gather("data/x", [b"x"])
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 5 * 3600)
+
+    archive.acquire_lease()
+
+    assert living.exists()
+    archive.release()
