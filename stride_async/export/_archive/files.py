@@ -215,7 +215,9 @@ class Folder:
 
     def total_size(self) -> int:
         """Return the space that the archive takes on disk in bytes, as `du` counts it."""
-        found = {entry.st_ino: _allocated(entry) for entry in map(os.lstat, (self.root, *self._everything()))}
+        found = {
+            entry.st_ino: _allocated(entry) for entry in map(os.lstat, (os.fspath(self.root), *self._everything()))
+        }
         return sum(found.values())
 
     def delete(self, paths: Iterable[str]) -> None:
