@@ -35,7 +35,7 @@ def archive_errors() -> Iterator[None]:
     except ArchiveError as error:
         raise CommandError(Exit.ARCHIVE_UNUSABLE, str(error)) from error
     except NothingSelected as error:
-        message = f"{str(error).rstrip('.')}.{show.did_you_mean(error.nearest)}"
+        message = f"{error}.{show.did_you_mean(error.nearest)}"
         raise CommandError(Exit.NOTHING_SELECTED, message) from error
 
 

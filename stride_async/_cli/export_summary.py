@@ -19,8 +19,11 @@ from stride_async.export import ConversationStarted, ExportEvent, Failure, RunSt
 # At most so many, to keep the summary short; the run's failures.jsonl lists all of them.
 _FAILURES_SHOWN = 5
 _LONGEST_SHOWN_ERROR = 160
-# Kinds of failures that another run with `--retry-failed` does not fix.
+# Kinds of failures that another run does not fix.
 _NOT_RETRIED = frozenset({"selector", "archive", "conversation"})
+
+# A run with this option also fetches what was refused for good; any run fetches the rest.
+_RETRY = "--retry-failed"
 
 
 @attrs.define
@@ -76,10 +79,11 @@ class RunReport:
     def _advice(self) -> Iterator[str]:
         hints = {failure.hint for failure in self.failures}
         if len(hints) == 1:
-            yield printable(f"Hint: {hints.pop()}.")
+            yield printable(f"Hint: {next(iter(hints))}.")
         if any(failure.what not in _NOT_RETRIED for failure in self.failures):
             yield "To fetch what is missing, run:"
-            yield f"  {_command_line()}{'' if '--retry-failed' in sys.argv else ' --retry-failed'}"
+            refused = any(_RETRY in hint for hint in hints) and _RETRY not in sys.argv
+            yield f"  {_command_line()}{f' {_RETRY}' if refused else ''}"
 
 
 def _started_at(run: str) -> str:

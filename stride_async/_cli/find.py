@@ -11,7 +11,6 @@ from stride_async._wire.addresses import room_in_address
 from stride_async._wire.nearest import nearest
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
-_LEAST_LIKENESS = 0.5
 
 
 async def find_conversation(client: StrideClient, given: str) -> ConversationClient:
@@ -49,5 +48,5 @@ def _id_in(client: StrideClient, url: str) -> str:
 
 
 def _suggestion(given: str, listed: list[Conversation]) -> str:
-    near = nearest([given], (one.name for one in listed), least_likeness=_LEAST_LIKENESS)
+    near = nearest([given], (one.name for one in listed))
     return show.did_you_mean(near) or " Run `stride list conversations --archived` to see them."

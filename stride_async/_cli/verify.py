@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
 
 import click
 
@@ -16,8 +17,10 @@ from stride_async._cli.escape import printable
 from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.options import WholeNumber, json_option, verbose_option
 from stride_async._cli.progress import Gauge
-from stride_async.export import Report, Verdict, verify
+from stride_async.export import Finding, Report, Verdict, verify
 
+# How findings about what is unfinished end. The command says it once, with the folder.
+_ADVICE = ": run the export again"
 # What to do about each kind of finding, in the order in which to do it.
 _REMEDIES = {
     "run again": "To complete what is unfinished, run:\n  stride export -o {archive}",
@@ -82,8 +85,8 @@ def _show(report: Report, archive: Path, *, as_json: bool) -> None:
     if show.for_people(as_json=as_json):
         rows = ((one.name, one.text, f"{one.messages:,}", f"{one.media:,}") for one in report.verdicts)
         show.table(("CONVERSATION", "VERDICT", "MESSAGES", "FILES"), rows)
-        if report.findings:
-            show.table(("FILE", "PROBLEM"), ((one.path, one.what) for one in report.findings))
+        _show_findings("FILE", "PROBLEM", (one for one in report.findings if not _is_unfinished(one)))
+        _show_findings("UNFINISHED", "WHY", filter(_is_unfinished, report.findings))
     else:
         with show.closed_stdout_ignored():
             show.json_lines(map(json_fields, report.findings))
@@ -96,11 +99,30 @@ def _show(report: Report, archive: Path, *, as_json: bool) -> None:
     show.message("Not covered by this check:")
     for unknown in report.not_known:
         show.message(printable(f"- {unknown}"))
-    remedies = {finding.remedy for finding in report.findings}
+    if not report.ok:
+        raise CommandError(Exit.VERIFICATION_FAILED, _failed(report.findings, shlex.quote(str(archive))))
+
+
+def _show_findings(path: str, what: str, findings: Iterable[Finding]) -> None:
+    rows = [(finding.path, finding.what.removesuffix(_ADVICE)) for finding in findings]
+    if rows:
+        show.table((path, what), rows)
+
+
+def _is_unfinished(finding: Finding) -> bool:
+    """Return whether a finding is not damage: it names the folder of a run, or of what is not complete, and no file."""
+    is_folder = finding.path.startswith("runs/") or not PurePosixPath(finding.path).suffix
+    return finding.remedy == "run again" and is_folder
+
+
+def _failed(findings: Sequence[Finding], archive: str) -> str:
+    """Show what to do about damage, and return the error message."""
+    damaged = [finding for finding in findings if not _is_unfinished(finding)]
+    if not damaged:
+        return f"The archive is unfinished. To complete it, run:\n  stride export -o {archive}"
+    remedies = {finding.remedy for finding in findings}
     for remedy, advice in _REMEDIES.items():
         if remedy in remedies:
-            show.message(advice.format(archive=shlex.quote(str(archive))))
-    if not report.ok:
-        first = report.findings[0]
-        more = f" (and {len(report.findings) - 1:,} more)" if len(report.findings) > 1 else ""
-        raise CommandError(Exit.VERIFICATION_FAILED, f"{first.path} {first.what}{more}")
+            show.message(advice.format(archive=archive))
+    more = f" (and {len(findings) - 1:,} more)" if len(findings) > 1 else ""
+    return f"{damaged[0].path} {damaged[0].what}{more}"

@@ -7,18 +7,17 @@ import heapq
 from collections.abc import Iterable
 
 MOST_SUGGESTIONS = 3
-_LEAST_LIKENESS_OF_AN_ID = 0.6  # a less similar id would only displace a useful name
+# From 0 to 1. A less similar name does not help; a less similar id would only displace a useful name.
+_LEAST_LIKENESS = 0.5
+_LEAST_LIKENESS_OF_AN_ID = 0.6
 
 
-def nearest(
-    sought: Iterable[str], names: Iterable[str], ids: Iterable[str] = (), *, least_likeness: float = 0.0
-) -> list[str]:
-    """Return up to three names or ids that are most similar to one of the texts sought, the most similar first.
+def nearest(sought: Iterable[str], names: Iterable[str], ids: Iterable[str] = ()) -> list[str]:
+    """Return up to three names or ids that are similar to one of the texts sought, the most similar first.
 
-    Case is ignored. A name qualifies if it contains such a text or its likeness (0 to 1) is at least `least_likeness`;
-    an id qualifies only if it is similar.
+    Case is ignored. A name or id qualifies only if it is similar to such a text or contains it.
     """
-    candidates = [(name, least_likeness) for name in names if name]
+    candidates = [(name, _LEAST_LIKENESS) for name in names if name]
     candidates += [(id, _LEAST_LIKENESS_OF_AN_ID) for id in ids if id]
     found: dict[str, float] = {}
     for text in sought:

@@ -48,10 +48,9 @@ class Selection:
         ]
 
     def nearest(self, names: Mapping[str, str]) -> list[str]:
-        """Return up to three names or ids most similar to the selectors that match none of these conversations.
+        """Return up to three names or ids similar to the selectors that match none of these conversations.
 
-        The most similar comes first. Conversations are given as id to name. Names qualify however dissimilar they are,
-        ids only if they are similar.
+        The most similar comes first. Conversations are given as id to name.
         """
         sought = []
         for selector in sorted(self.idle(names), key=lambda one: one.startswith("^"))[:_SELECTORS_COMPARED]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 from pathlib import Path
 
@@ -112,4 +113,38 @@ async def test_status_and_verify_report_an_interrupted_export(run: Run, server: 
         line["name"]: line["text"] for line in map(json.loads, verified.stdout.splitlines()) if "name" in line
     }
     assert 6 == verified.exit_code
-    assert f"  stride export -o {shlex.quote(str(archive))}\n" in verified.stderr
+    assert verified.stderr.endswith(
+        f"\nError: The archive is unfinished. To complete it, run:\n  stride export -o {shlex.quote(str(archive))}\n"
+    )
+
+
+async def test_verify_says_once_that_an_archive_is_unfinished(
+    run: Run, start: Started, server: LocalServer, environment: dict[str, str], archive: Path
+):
+    """What is unfinished stands under a heading of its own, not under that of damage."""
+    server.add_conversation("new")
+    server.faults.add("GET", "*/roster", status=401, times=10)
+    assert 4 == (await run("export", "-o", str(archive), "--rescan", "all")).exit_code
+    variables = dict(os.environ) | environment | {"NO_COLOR": "1", "COLUMNS": "200", "TERM": "xterm"}
+
+    code, shown = await on_terminal(start, "verify", str(archive), env=variables)
+
+    text = click.unstyle(shown)
+    assert (6, 1, 1) == (code, text.count("did not finish"), text.count("stride export -o"))
+    assert ["UNFINISHED"] == re.findall("UNFINISHED|PROBLEM|WRONG", text)
+    assert "run the export again" not in text
+
+
+async def test_verify_reports_damage_before_what_is_unfinished(run: Run, server: LocalServer, archive: Path):
+    """The error names the damaged file."""
+    server.add_conversation("new")
+    server.faults.add("GET", "*/roster", status=401, times=10)
+    assert 4 == (await run("export", "-o", str(archive), "--rescan", "all")).exit_code
+    file = files(archive, "data/users/sealed/*")[-1]
+    file.unlink()
+
+    result = await run("verify", str(archive))
+
+    assert 6 == result.exit_code
+    assert f"Error: {file.relative_to(archive).as_posix()} " in result.stderr
+    assert "To complete what is unfinished" in result.stderr

@@ -113,7 +113,7 @@ async def test_selectors_select_by_id_url_name_or_pattern(
     ("args", "code", "message"),
     [
         (["genral"], 3, ". Did you mean 'general'"),
-        (["nosuchroom"], 3, "Did you mean '"),
+        (["nosuchroom"], 3, "no conversation matches 'nosuchroom' (4 available).\n"),
         (["^*"], 3, "(4 available)"),
         (["https://app.stride.com/elsewhere/chat/x"], 2, "belongs to site elsewhere"),
         (["@no-such-file"], 2, "no-such-file"),
@@ -279,6 +279,30 @@ async def test_failures_are_listed_and_can_be_retried(
     assert {"history", "media"} == {failure["what"] for failure in held["failures"]}
     assert 0 == retried.exit_code, retried.stderr
     assert 0 == (await run("verify", folder)).exit_code
+
+
+@pytest.mark.parametrize(
+    ("fault", "suggested"),
+    [({"status": 404}, True), ({"drop": "before"}, False)],
+    ids=["refused for good", "not answered"],
+)
+async def test_only_what_was_refused_for_good_requires_an_option(
+    run: Run,
+    server: LocalServer,
+    rooms: dict[str, str],
+    tmp_path: Path,
+    fault: dict[str, object],
+    suggested: bool,
+):
+    """Any run fetches what may come later, so the summary suggests the same command again."""
+    file = show_file(server, rooms["Ann"], b"x" * 100)
+    server.faults.add("GET", f"*/media/{file}", **fault)
+
+    result = await run("export", "Ann", "-o", str(tmp_path / "site"))
+
+    assert 5 == result.exit_code, result.stderr
+    [command] = re.findall(r"To fetch what is missing, run:\n  (.*)\n", result.stderr)
+    assert suggested == command.endswith("--retry-failed")
 
 
 async def test_many_failures_make_a_short_summary(run: Run, server: LocalServer, tmp_path: Path):

@@ -15,7 +15,7 @@ from stride_async.export._selection import Selection
 
 
 class NothingSelected(Exception):
-    """No conversation matches the selectors. `nearest` has the names that are most similar to them."""
+    """No conversation matches the selectors. `nearest` has the names that are similar to them."""
 
     def __init__(self, message: str, nearest: list[str]) -> None:
         super().__init__(message)
