@@ -253,12 +253,12 @@ def _digest(value: object) -> str:
 
 
 def _short(sha256: str) -> str:
-    return f"{sha256[:_DIGITS_SHOWN]}…"
+    return f"{sha256[:_DIGITS_SHOWN]}..."
 
 
 def _row(check: Check) -> tuple[str, str, str, Text]:
     expected, got = (f"{value:,}" if isinstance(value, int) else value for value in (check.expected, check.got))
-    mark = show.styled("✓", "bold green") if check.ok else show.styled("✗ differs", "bold red")
+    mark = show.styled("ok", "bold green") if check.ok else show.styled("differs", "bold red")
     return check.what, expected, got, mark
 
 

@@ -22,9 +22,12 @@ class TextParam(click.types.StringParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the text."""
         text = str(value)
-        if not is_text(text):
+        if is_text(text):
+            return text
+        try:
+            return os.fsencode(text).decode()  # It may be UTF-8 although the locale is not.
+        except UnicodeError:
             self.fail("It is not valid UTF-8.", param, ctx)
-        return text
 
 
 class PathParam(click.Path):

@@ -32,7 +32,7 @@ from stride_async._cli.speak import speak
     "--as", "person", type=TextParam(), metavar="USER", help="Speak as this person. Only a local server allows it."
 )
 @click.option("--mention", is_flag=True, help="With --as: begin the message with a mention of the app.")
-@click.option("--json", "as_json", is_flag=True, help='Print {"id": …} instead of the bare id.')
+@click.option("--json", "as_json", is_flag=True, help='Print {"id": ...} instead of the bare id.')
 @verbose_option
 def command(
     *,

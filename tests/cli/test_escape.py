@@ -173,6 +173,21 @@ async def test_a_terminal_that_is_not_utf_8_shows_replacement_characters(
     assert "export" in line or "?" in shown or "\\u4e16" in shown
 
 
+async def test_an_argument_is_understood_whatever_the_locale(
+    start: Started, environment: dict[str, str], server: LocalServer
+):
+    """A name in UTF-8 is found although Python takes the arguments for ASCII."""
+    room = server.add_conversation("grüße")
+    variables = environment | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+    process = await start("send", "grüße", "世界", env=dict(os.environ) | variables)
+    _, stderr = await process.communicate()
+
+    assert (0, b"") == (process.returncode, stderr)
+    [sent] = server.calls.matching("POST", f"*/{room}/message")
+    assert "世界".encode() in sent.body
+
+
 @pytest.mark.parametrize(
     "args", [("send", "世界", "x"), ("history", "\udcff"), ("upload", "\udcff", "\udcfe")], ids=ascii
 )
