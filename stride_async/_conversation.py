@@ -15,6 +15,7 @@ from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async._wire.endpoints import conversations, media, messages, modules
 from stride_async._wire.endpoints.conversations import Privacy
 from stride_async._wire.history import Bound
+from stride_async._wire.request import number
 
 
 class ConversationClient:
@@ -158,13 +159,19 @@ class ConversationClient:
         request = media.upload_media(*self._at, name or body.name or "")
         return await self._session.upload(request, body, progress)
 
-    def open_media(self, media_id: str) -> RemoteBody:
+    def open_media(self, media_id: str, *, start: int = 0, validator: str | None = None) -> RemoteBody:
         """Return an async context manager that reads the body of a file in chunks (protocol 9.3).
+
+        `start` is the first byte to read, so that a browser's Range request can be passed through. With the `validator`
+        of an earlier response, entering raises `MediaError` if the file has changed since.
 
         Inside `async with room.open_media(id) as media`, iterate over `media.chunks(65_536)`; `name`, `size` and
         `content_type` are attributes of `media`.
         """
-        return RemoteBody(BodyReader(self._session, media.get_media(*self._at, media_id)))
+        number(start, "start", 0)
+        request = media.get_media(*self._at, media_id)
+        reader = BodyReader(self._session, request, offset=start, validator=validator, unchecked=True)
+        return RemoteBody(reader, start, validator)
 
     async def download(
         self, media_id: str, to: str | os.PathLike[str], *, progress: ProgressCallback | None = None

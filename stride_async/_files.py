@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -15,28 +16,53 @@ R = TypeVar("R")
 async def run_to_completion(work: Callable[[], R], threads: Executor | None = None) -> R:
     """Run a function in a thread and return its result; if the caller is cancelled, wait for its end first.
 
-    Otherwise the caller could close or remove a file while the thread still writes it.
+    Otherwise the caller could close or remove a file while the thread still writes it. This holds however often the
+    caller is cancelled: anyio cancels again on every turn of the event loop.
 
     Args:
         work: What to run.
         threads: Where to run it; None means the default executor of the event loop.
     """
     running = asyncio.get_running_loop().run_in_executor(threads, work)
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
+    cancellation: asyncio.CancelledError | None = None
+    while not running.done():
+        try:
+            await asyncio.wait([running])
+        except asyncio.CancelledError as error:
+            cancellation = error
+    if cancellation is not None:
         if not running.cancelled():
             running.exception()  # Retrieved so that asyncio does not log it; the caller raises the cancellation.
-        raise
+        raise cancellation
+    return running.result()
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a loss of power, if the system supports it."""
+# What file systems answer to an operation that they do not offer: FAT, exFAT, SMB and FUSE lack links, locks or the
+# syncing of folders. A full disk or a broken one answers otherwise.
+_NOT_OFFERED = frozenset(
+    {
+        *(errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP),
+        *(errno.ENOLCK, errno.EMLINK, errno.ENOTTY),
+    }
+)
+
+
+def is_not_offered(error: OSError) -> bool:
+    """Return whether an operation failed because the file system does not offer it."""
+    return error.errno in _NOT_OFFERED
+
+
+def sync_folder(folder: Path) -> bool:
+    """Make the names in a folder survive a loss of power; return False if the file system does not offer that."""
     if not hasattr(os, "O_DIRECTORY"):
-        return
+        return False
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if not is_not_offered(error):
+            raise
+        return False
     finally:
         os.close(descriptor)
+    return True

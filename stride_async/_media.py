@@ -23,7 +23,7 @@ import msgspec
 
 from stride_async._body import Body, Progress, ProgressCallback
 from stride_async._errors import LengthMismatch, StrideError
-from stride_async._files import run_to_completion, sync_folder
+from stride_async._files import is_not_offered, run_to_completion, sync_folder
 from stride_async._net.download import BodyReader
 from stride_async._net.session import Session
 from stride_async._wire.names import name_key, safe_name
@@ -93,7 +93,7 @@ async def download(
     """
     with _part_of(Path(to)) as part:
         held = await run_to_completion(partial(part.resume, media_id))
-        async with BodyReader(session, request, offset=held, validator=part.validator) as body:
+        async with BodyReader(session, request, offset=held, validator=part.validator, size=part.expected) as body:
             return await _fetch(body, media_id, part, progress)
 
 
@@ -163,6 +163,7 @@ async def _into(session: Session, request: Request[Any], media_id: str, folder: 
         with _part_of(folder / name) as part:
             held = await run_to_completion(partial(part.resume, media_id))
             if held:
+                body.size = part.expected
                 await body.open_at(held, part.validator)
             return await _fetch(body, media_id, part, None)
 
@@ -171,14 +172,14 @@ async def _fetch(body: BodyReader, media_id: str, part: _Part, progress: Progres
     """Read what is missing of an opened body into its part, then turn the part into the file."""
     if body.start != part.size:
         part.start_over()
-    part.remember(media_id, body.validator)
+    part.remember(media_id, body.validator, body.size)
     with _WriteBehind(part) as writing:
         reached = part.size
         async for offset, piece in body.pieces():
             if offset != reached:
                 await writing.settle()
                 part.start_over()
-                part.remember(media_id, body.validator)
+                part.remember(media_id, body.validator, body.size)
             reached = offset + len(piece)
             await writing.add(piece)
             if progress is not None:
@@ -244,6 +245,7 @@ class _WriteBehind:
 class _Note(msgspec.Struct):
     media_id: str
     validator: str
+    size: int | None = None
 
 
 class _Part:
@@ -252,6 +254,7 @@ class _Part:
     def __init__(self, target: Path, path: Path, file: BinaryIO, *, shared: bool) -> None:
         self.target = target
         self.validator: str | None = None
+        self.expected: int | None = None  # the stated length of the complete body
         self.size = 0
         self._path = path
         self._note = path.with_name(path.name + ".json")
@@ -273,7 +276,7 @@ class _Part:
         if not self._shared or note is None or note.media_id != media_id:
             self.start_over()
             return 0
-        self.validator = note.validator
+        self.validator, self.expected = note.validator, note.size
         self._file.seek(0)
         while block := self._file.read(_WRITE_BYTES):
             self._digest.update(block)
@@ -287,13 +290,13 @@ class _Part:
         self.size = 0
         self._digest = hashlib.sha256()
 
-    def remember(self, media_id: str, validator: str | None) -> None:
+    def remember(self, media_id: str, validator: str | None, size: int | None) -> None:
         """Note which media the file belongs to; without a validator it cannot be resumed, so there is no note."""
         if validator is None or not self._shared:
             self._note.unlink(missing_ok=True)
-        elif validator != self.validator or not self._note.exists():
-            self._note.write_bytes(msgspec.json.encode(_Note(media_id, validator)))
-        self.validator = validator
+        elif (validator, size) != (self.validator, self.expected) or not self._note.exists():
+            self._note.write_bytes(msgspec.json.encode(_Note(media_id, validator, size)))
+        self.validator, self.expected = validator, size
 
     def write(self, pieces: list[bytes]) -> None:
         """Append pieces to the file."""
@@ -344,7 +347,7 @@ def _part_of(target: Path) -> Iterator[_Part]:
 
 
 def _locked(path: Path) -> BinaryIO | None:
-    """Open a file and lock it; return None if another download holds the lock."""
+    """Open a file and lock it; return None if another download holds the lock, or the file system offers none."""
     while True:
         file: BinaryIO = path.open("a+b", buffering=0)
         if sys.platform == "win32":
@@ -353,10 +356,17 @@ def _locked(path: Path) -> BinaryIO | None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
-        except BlockingIOError:
-            file.close()
-            return None
         except FileNotFoundError:
             pass
+        except OSError as error:
+            is_empty = not os.fstat(file.fileno()).st_size
+            file.close()
+            if isinstance(error, BlockingIOError):
+                return None
+            if not is_not_offered(error):
+                raise
+            if is_empty:
+                path.unlink(missing_ok=True)
+            return None
         # Another download finished between opening and locking, so this is its finished file.
         file.close()

@@ -21,7 +21,11 @@ from stride_async._wire.request import Request
 CHUNK_BYTES = 65_536
 # New bytes that count as progress after an interruption.
 PROGRESS_BYTES = 65_536
-_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
+# A number of more than 18 digits is not the size of a file.
+_LENGTH = re.compile(r"\d{1,18}", re.ASCII)
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)", re.ASCII)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_LONGEST_VALIDATOR = 1024  # characters
 
 
 class BodyReader:
@@ -35,14 +39,23 @@ class BodyReader:
         request: The call that returns the body.
         offset: The first byte to read.
         validator: What identifies the body that the bytes before `offset` belong to.
+        size: Bytes of that complete body, if the service has stated it.
+        unchecked: Whether to request the bytes from `offset` on even without a validator.
     """
 
     def __init__(
-        self, session: Session, request: Request[Any], *, offset: int = 0, validator: str | None = None
+        self,
+        session: Session,
+        request: Request[Any],
+        *,
+        offset: int = 0,
+        validator: str | None = None,
+        size: int | None = None,
+        unchecked: bool = False,
     ) -> None:
         self.name: str | None = None
         """The file name the service gives."""
-        self.size: int | None = None
+        self.size: int | None = size
         """Bytes of the complete body; None if the service does not state it."""
         self.content_type: str | None = None
         self.validator: str | None = None
@@ -53,7 +66,7 @@ class BodyReader:
         """How often the body broke off."""
         self.complete: bool = False
         """Whether the service said that no bytes are missing."""
-        self._first = (offset, validator)
+        self._first = (offset, validator, unchecked)
         self._session = session
         self._request = request
         self._stack = AsyncExitStack()
@@ -66,7 +79,8 @@ class BodyReader:
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self._session.media_slots)
         try:
-            await self.open_at(*self._first)
+            offset, validator, unchecked = self._first
+            await self.open_at(offset, validator, unchecked=unchecked)
         except BaseException:
             await self._stack.aclose()
             raise
@@ -132,17 +146,19 @@ class BodyReader:
         await self._session.pool.sleep(backoff(self._in_a_row, settings, chance()))
         await self.open_at(self.start, self.validator)
 
-    async def open_at(self, offset: int, validator: str | None) -> None:
+    async def open_at(self, offset: int, validator: str | None, *, unchecked: bool = False) -> None:
         """Request the body from `offset` on; `start` says where it really begins.
 
-        It begins at 0 if there is no validator, or if the body changed since the validator was stated.
+        It begins at 0 if there is no validator, unless `unchecked` allows that, or if the body changed since the
+        validator was stated.
         """
         await self._close()
         headers = [("Accept-Encoding", "identity")]
-        if not offset or validator is None:
+        if not offset or (validator is None and not unchecked):
             offset, validator = 0, None
         else:
-            headers += [("Range", f"bytes={offset}-"), ("If-Range", validator)]
+            headers.append(("Range", f"bytes={offset}-"))
+            headers += [("If-Range", validator)] if validator is not None else []
         self._opened = self._session.open(attrs.evolve(self._request, headers=tuple(headers)), self._attempts)
         response = self._response = await self._opened.__aenter__()
         if encoding := _encoding_of(response):
@@ -153,7 +169,7 @@ class BodyReader:
             )
         if self._accepts(response, offset, validator):
             return
-        if validator is not None:
+        if offset:
             await self.open_at(0, None)
             return
         status = response.status
@@ -163,14 +179,17 @@ class BodyReader:
     def _accepts(self, response: aiohttp.ClientResponse, offset: int, validator: str | None) -> bool:
         """Take over what a response says about the body; False if it is not what was requested."""
         if response.status == 200:
-            length = response.headers.get("Content-Length")
-            self._describe(response, int(length) if length is not None and length.isdigit() else None)
+            length = response.headers.get("Content-Length", "")
+            self._describe(response, int(length) if _LENGTH.fullmatch(length) else None)
             self.start = 0
             return True
         content_range = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if content_range is None:
             return False
         first, _, total = content_range.groups()
+        known = None if validator is None else self.size
+        if known is not None and total not in {"*", str(known)}:
+            return False  # The length is not what was stated for the same body: read it again from the beginning.
         if response.status == 416 and validator is not None and total == str(offset):
             self.complete = True
             self.size = self.start = offset
@@ -179,7 +198,6 @@ class BodyReader:
         same = validator is None or _validator_of(response) in {None, validator}
         if response.status != 206 or not same or first != str(offset):
             return False
-        known = None if validator is None else self.size
         self._describe(response, known if total == "*" else int(total))
         self.start = offset
         self.validator = validator or self.validator
@@ -188,7 +206,7 @@ class BodyReader:
     def _describe(self, response: aiohttp.ClientResponse, size: int | None) -> None:
         headers = response.headers
         self.size = size
-        self.content_type = headers.get("Content-Type", self.content_type)
+        self.content_type = _clean(headers.get("Content-Type", self.content_type))
         self.validator = _validator_of(response)
         self.name = _file_name(headers.get("Content-Disposition")) or self.name
 
@@ -210,8 +228,10 @@ class RemoteBody:
     There is no limit on the total time.
     """
 
-    def __init__(self, reader: BodyReader) -> None:
+    def __init__(self, reader: BodyReader, start: int, validator: str | None) -> None:
         self._reader = reader
+        self._from = start
+        self._expected = validator
         self._read = False
 
     @property
@@ -246,13 +266,16 @@ class RemoteBody:
 
     async def __aenter__(self) -> Self:
         await self._reader.__aenter__()
+        if self._expected not in {None, self.validator}:
+            await self._reader.__aexit__()
+            raise self._reader.changed()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._reader.__aexit__()
 
     async def chunks(self, chunk_bytes: int = CHUNK_BYTES) -> AsyncIterator[bytes]:
-        """Yield the complete body, at most `chunk_bytes` at a time, and check its length at the end.
+        """Yield the body from `start` on, at most `chunk_bytes` at a time, and check its length at the end.
 
         Raises:
             BodyInterrupted: It broke off `attempts` times without progress.
@@ -267,7 +290,7 @@ class RemoteBody:
         if self._read:
             raise RuntimeError("a media body can be read only once; to pause, keep the iterator that `chunks` returned")
         self._read = True
-        yielded, known = self.start, self.validator
+        yielded, known = self._from, self.validator
         async for offset, piece in self._reader.pieces():
             if offset < yielded and (known is None or self.validator != known):
                 raise self._reader.changed()
@@ -287,9 +310,11 @@ def _encoding_of(response: aiohttp.ClientResponse) -> str:
 
 
 def _validator_of(response: aiohttp.ClientResponse) -> str | None:
-    """Return what `If-Range` may carry: a strong entity tag, else the date."""
+    """Return what `If-Range` may carry: a strong entity tag, else the date; nothing that a header cannot carry."""
     etag = response.headers.get("ETag")
-    return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
+    validator = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
+    fits = validator and validator.isascii() and validator.isprintable() and len(validator) <= _LONGEST_VALIDATOR
+    return validator if fits else None
 
 
 def _file_name(disposition: str | None) -> str | None:
@@ -298,9 +323,18 @@ def _file_name(disposition: str | None) -> str | None:
         return None
     text = HeaderText()
     text["Content-Disposition"] = disposition
-    given = [value for key, value in text.get_params([], "Content-Disposition") if key == "filename"]
-    name = collapse_rfc2231_value(max(given, key=_is_extended)) if given else None
+    try:
+        given = [value for key, value in text.get_params([], "Content-Disposition") if key == "filename"]
+        name = collapse_rfc2231_value(max(given, key=_is_extended)) if given else None
+    except (ValueError, LookupError, TypeError):
+        return None  # What the email package raises for malformed parameters, such as an unknown charset.
+    name = _clean(name)
     return PurePosixPath(name.replace("\\", "/")).name or None if name else None
+
+
+def _clean(text: str | None) -> str | None:
+    """Return the text of a header with U+FFFD for bytes that are not UTF-8, which arrive as surrogates."""
+    return None if text is None else _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _is_extended(value: str | tuple[str | None, str | None, str]) -> bool:

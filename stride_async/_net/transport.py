@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from io import BytesIO
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -78,7 +79,7 @@ class Transport:
         return await self._exchange(request, sending, self._api_timeout(sending.remaining), self._read)
 
     async def upload(self, request: Request[Any], sending: Sending) -> Response:
-        """Send a media body; `idle_timeout` bounds how long it may stall."""
+        """Send a media body; `idle_timeout` bounds how long it may stall, `attempt_timeout` the response after it."""
         return await self._exchange(request, sending, self._media_timeout(), self._read_soon)
 
     async def open(self, request: Request[Any], sending: Sending) -> aiohttp.ClientResponse | Response:
@@ -106,7 +107,8 @@ class Transport:
         url = self._url_of(request)
         try:
             for followed in range(MOST_REDIRECTS + 1):
-                response = await self._send(request, sending, url, limits)
+                async with self._head_limit(sending.upload, limits):
+                    response = await self._send(request, sending, url, limits)
                 try:
                     location = response.headers.get("Location") if response.status in REDIRECTS else None
                     if location is None or request.method not in {"GET", "HEAD"} or followed == MOST_REDIRECTS:
@@ -135,7 +137,8 @@ class Transport:
             headers=self._headers(request, sending.token if origin_of(url) in self._trusted else None),
             allow_redirects=False,
             timeout=limits,
-            middlewares=(sent_once,),
+            # aiohttp replaces the middlewares of a session by these, so those of the caller's session are repeated.
+            middlewares=(sent_once, *getattr(sending.http, "_middlewares", ())),
             raise_for_status=False,
         )
 
@@ -188,6 +191,26 @@ class Transport:
         return aiohttp.ClientTimeout(
             total=None, connect=self._settings.attempt_timeout, sock_read=self._settings.idle_timeout
         )
+
+    def _head_limit(self, upload: Upload | None, limits: aiohttp.ClientTimeout) -> asyncio.Timeout:
+        """Bound the wait for the head of a response by `attempt_timeout`, where no total timeout does.
+
+        Otherwise a service that sends its head byte by byte would be waited for without end. The time runs from the
+        beginning, or from the last byte of an upload on.
+        """
+        if limits.total is not None:
+            return asyncio.timeout(None)
+        loop, seconds = asyncio.get_running_loop(), self._settings.attempt_timeout
+        if upload is None or upload.sent:
+            return asyncio.timeout(seconds)
+        scope = asyncio.timeout(None)
+
+        def start() -> None:
+            with suppress(RuntimeError):  # The response came before the end of the body: there is nothing to bound.
+                scope.reschedule(loop.time() + seconds)
+
+        upload.when_sent = start
+        return scope
 
     async def _read(self, request: Request[Any], response: aiohttp.ClientResponse) -> Response:
         """Read the body within its size limit, and return the connection to the pool."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from aiohttp.abc import AbstractStreamWriter
@@ -40,6 +40,8 @@ class Upload(Payload):
         """Whether any of the body was sent."""
         self.sent = body.size == 0
         """Whether the end of the body was sent, or may have been."""
+        self.when_sent: Callable[[], None] | None = None
+        """Called when the last byte was handed over."""
         self.source_error: BaseException | None = None
         """What the source or the progress callback raised, as opposed to the network."""
 
@@ -66,6 +68,8 @@ class Upload(Payload):
             raise self._changed(f"it ended after {done} bytes, but its measured size is {total} bytes")
         self.sent = True
         await self._send(writer, last, done)
+        if self.when_sent is not None:
+            self.when_sent()
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Refuse to decode: the body is bytes, not text."""

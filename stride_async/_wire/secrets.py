@@ -9,14 +9,16 @@ from stride_async._errors import StrideError
 
 E = TypeVar("E", bound=StrideError)
 
-# A secret that was cut short is still recognized by this many of its first characters.
+# A secret that was cut short is still recognized by this many of its first characters. A shorter secret is not searched
+# for: it would hide ordinary text, and hide little itself.
 _RECOGNIZED_CHARACTERS = 8
 
 
 def redacted(text: str, secrets: Iterable[str]) -> str:
     """Return the text with `***` in place of each secret, including a secret of which only the start is there."""
-    for secret in filter(None, secrets):
-        text = _without(secret, text)
+    for secret in secrets:
+        if len(secret) >= _RECOGNIZED_CHARACTERS:
+            text = _without(secret, text)
     return text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Protocol
 
@@ -9,6 +10,7 @@ import attrs
 import msgspec
 
 from stride_async._errors import DecodeError
+from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._wire.request import Request, Response
 
 # A token is renewed this many seconds before it expires; tokens that live only minutes are renewed closer to their end.
@@ -74,10 +76,10 @@ Credentials = ClientCredentials | StaticToken | TokenProvider
 
 class _TokenFields(msgspec.Struct):
     access_token: str
-    expires_in: float | None = None
+    expires_in: msgspec.Raw = msgspec.Raw(b"null")
 
     def __repr__(self) -> str:
-        return f"_TokenFields(expires_in={self.expires_in})"
+        return "_TokenFields()"
 
 
 def ask_token(credentials: ClientCredentials, url: str | None) -> Request[AccessToken]:
@@ -102,16 +104,29 @@ def ask_token(credentials: ClientCredentials, url: str | None) -> Request[Access
     )
 
 
+_decode = decoder(_TokenFields)
+
+
 def _read(response: Response) -> AccessToken:
     try:
-        fields = msgspec.json.decode(response.body, type=_TokenFields)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        fields = _decode(response.body)
+    except NOT_DECODABLE as error:
         # The body may contain a token, so it is neither quoted nor kept.
         raise DecodeError(f"the response of the token call cannot be decoded: {error}") from None
     try:
-        return AccessToken(fields.access_token, fields.expires_in)
+        return AccessToken(fields.access_token, _seconds(fields.expires_in))
     except ValueError as error:
         raise DecodeError(f"the response of the token call cannot be used: {error}", path="$.access_token") from None
+
+
+def _seconds(raw: msgspec.Raw) -> float | None:
+    """Return a lifetime that came as a number, or as text; None if it cannot be read: then a 401 ends the token."""
+    try:
+        value = msgspec.json.decode(raw)
+        seconds = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
+    except (*NOT_DECODABLE, ValueError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
 def renew_after(expires_in: float | None, jitter: float) -> float | None:
