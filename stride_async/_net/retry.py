@@ -8,8 +8,8 @@ tenacity calls `retry`, `wait` and `stop`; `call.py` hands them to it.
 | not sent | retried after backoff | retried after backoff |
 | ambiguous: no response after sending | retried after backoff | raised, `maybe_processed` |
 | 401, the first, with a renewable token | retried at once with a new token | the same |
-| 429 | retried after the stated wait, else after backoff | the same |
-| 500, 502, 503, 504 | retried after the stated wait, else after backoff | raised, `maybe_processed` |
+| 429 | retried after the stated wait or the backoff, whichever is longer | the same |
+| 500, 502, 503, 504 | the same as after 429 | raised, `maybe_processed` |
 | any other status | raised | raised |
 
 A call gives up after `Settings.attempts` attempts, before a stated wait above `Settings.longest_wait`, before a wait
@@ -81,15 +81,21 @@ def refusal(outcomes: Sequence[Outcome], *, repeatable: bool, renewable: bool) -
 
 
 def wait_after(outcomes: Sequence[Outcome], settings: Settings, chance: float) -> Wait:
-    """Return how long to wait before the next attempt; `chance` (0 to 1) becomes the jitter."""
+    """Return how long to wait before the next attempt; `chance` (0 to 1) becomes the jitter.
+
+    A stated wait never shortens the backoff: if it did, a service that asks for 0 s would get all attempts at once.
+    """
     last = outcomes[-1]
     if last.status == 401:
         return Wait(0.0, "the token was refused and is renewed", cost=0)
     cost = 0 if last.status == 429 else 1
+    own = Wait(backoff(len(outcomes), settings, chance), f"{last}: backoff", cost)
     if last.stated is None:
-        return Wait(backoff(len(outcomes), settings, chance), f"{last}: backoff", cost)
-    seconds = last.stated * (1 + STATED_JITTER * chance)
-    return Wait(seconds, f"{last}: the service asked for {last.stated:.1f} s", cost)
+        return own
+    stated = last.stated * (1 + STATED_JITTER * chance)
+    if stated < own.seconds:
+        return attrs.evolve(own, reason=f"{own.reason}, longer than the {last.stated:.1f} s that the service asked for")
+    return Wait(stated, f"{last}: the service asked for {last.stated:.1f} s", cost)
 
 
 def exhaustion(

@@ -89,10 +89,34 @@ def test_the_backoff_doubles_up_to_its_maximum():
 @given(st.floats(0, 100), st.floats(0, 1))
 def test_a_stated_wait_is_a_minimum(stated, chance):
     """The client waits for at least the stated time, and at most a tenth longer."""
-    wait = judge(answered(429, stated), chance=chance)
+    wait = judge(answered(429, stated), chance=chance, settings=attrs.evolve(SETTINGS, backoff=0.0))
 
     assert isinstance(wait, Wait)
     assert stated <= wait.seconds <= stated * 1.1 + 1e-9
+
+
+@given(st.floats(0, 100), st.floats(0, 1), st.integers(1, 3))
+def test_a_stated_wait_never_shortens_the_backoff(stated, chance, attempts):
+    """The client waits for the longer of the two, so asking for 0 s does not use up all attempts at once."""
+    backoff = judge(*[answered(503)] * attempts, chance=chance)
+    wait = judge(*[answered(503, stated)] * attempts, chance=chance)
+
+    assert wait.seconds == max(backoff.seconds, stated * (1 + 0.1 * chance))
+    assert wait.cost == 1
+
+
+def test_the_reason_of_a_wait_names_what_determined_it():
+    """A backoff that is longer than the stated wait says so."""
+    assert judge(answered(503, 0.0)).reason == (
+        "answered 503: backoff, longer than the 0.0 s that the service asked for"
+    )
+    assert judge(answered(503, 30.0)).reason == "answered 503: the service asked for 30.0 s"
+    assert judge(answered(503)).reason == "answered 503: backoff"
+
+
+def test_a_backoff_does_not_count_against_longest_wait():
+    """Only a stated wait is measured against it."""
+    assert isinstance(judge(answered(503, 0.0), settings=attrs.evolve(SETTINGS, longest_wait=0.0)), Wait)
 
 
 def test_a_wait_that_is_too_long_is_not_begun():

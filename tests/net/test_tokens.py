@@ -247,7 +247,7 @@ async def test_the_limit_of_the_token_endpoint_is_waited_out(server: LocalServer
     headers = {"X-RateLimit-Reset": str(now), "Date": format_datetime(datetime.fromtimestamp(now, UTC), usegmt=True)}
     server.faults.add(*TOKEN, status=429, headers=headers, times=2)
 
-    async with client_of(server, backoff=3600.0) as client:
+    async with client_of(server) as client:
         await client.me()
 
     assert [429, 429, 200] == [call.status for call in server.calls.matching(*TOKEN)]
