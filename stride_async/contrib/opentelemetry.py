@@ -10,9 +10,6 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import attrs
-from opentelemetry import trace
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
-from opentelemetry.util.types import AttributeValue
 
 from stride_async._events import (
     AttemptEnded,
@@ -25,6 +22,15 @@ from stride_async._events import (
     Waiting,
 )
 from stride_async._settings import Settings
+
+try:
+    from opentelemetry import trace
+    from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
+    from opentelemetry.util.types import AttributeValue
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"stride_async.contrib.opentelemetry needs {error.name}: pip install 'stride-async[otel]'", name=error.name
+    ) from error
 
 __all__ = ["instrument"]
 

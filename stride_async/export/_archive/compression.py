@@ -6,9 +6,14 @@ import threading
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-import zstandard
-
 from stride_async.export._archive.errors import DamagedArchive
+
+try:
+    import zstandard
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"stride_async.export needs {error.name}: pip install 'stride-async[export]'", name=error.name
+    ) from error
 
 _LEVEL = 3
 # 128 KiB: messages repeat themselves within a page, and memory must not grow with what is read.
