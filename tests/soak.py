@@ -1,7 +1,7 @@
-"""Long chaos: a client against a server of another process that fails in every scripted way, at random.
+"""A long test with random faults: a client of a server in another process that fails in every scripted way.
 
-`python -m tests.soak --calls 100000`. It prints what became of the calls and how much memory the client holds, and ends
-with 1 when memory grows, a message is lost or doubled, or anything but a `StrideError` comes out of a call.
+`python -m tests.soak --calls 100000` prints how the calls ended and how much memory the client uses. The exit code is 1
+if memory grows, if a message is lost or duplicated, or if a call raises anything but a `StrideError`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from stride_async.server import Choices, LocalServer
 ROOMS = 20
 WORKERS = 64
 REPORTS = 20
+# The part of the calls after which memory must not grow any more.
 WARM_UP = 0.25
-"""Part of the calls after which memory must not grow any more."""
 GROWTH_BYTES = 16 * 1024 * 1024
 UNSENT, SURE, OPEN, FAILED = range(4)
 
@@ -45,7 +45,7 @@ FAULTS: list[dict[str, object]] = [
     {"drop": "after", "probability": 0.02},
     {"cut_after": 5, "probability": 0.01},
     {"content_length": 100_000, "probability": 0.005},
-    # Whole answers with another body: of media nobody could tell, so these befall messages.
+    # Complete responses with another body. In media they could not be noticed, so they affect messages.
     {"path_glob": "*/message*", "content_length": 1, "probability": 0.01},
     {"path_glob": "*/message*", "body": '{"id":', "probability": 0.01},
     {"path_glob": "*/message*", "body": "[" * 100_000, "probability": 0.005},
@@ -56,20 +56,20 @@ FAULTS: list[dict[str, object]] = [
 
 
 async def serve(seed: int) -> None:
-    """The other process: a server that obeys one word a line on its standard input."""
-    words = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(words), sys.stdin)
+    """Run the other process: a server that reads one command per line from its standard input."""
+    commands = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     choices = Choices(token_seconds=20, token_limit=None)
     async with LocalServer(rate_limit=None, choices=choices, calls_kept=1000) as server:
         rooms = [server.add_conversation(f"room {number}") for number in range(ROOMS)]
         for number, fault in enumerate(FAULTS):
-            server.faults.add("*", **{"path_glob": "*", "seed": seed + number, **fault})  # type: ignore[arg-type]  # the words of a fault
+            server.faults.add("*", **{"path_glob": "*", "seed": seed + number, **fault})  # type: ignore[arg-type]  # arguments of `Faults.add`
         where = {name: getattr(server, name) for name in ("url", "cloud_id", "client_id", "client_secret")}
         print(json.dumps(where | {"rooms": rooms}), flush=True)
-        while word := (await words.readline()).strip():
-            if word == b"expire":
+        while command := (await commands.readline()).strip():
+            if command == b"expire":
                 await server.expire_tokens()
-            elif word == b"calm":
+            elif command == b"calm":
                 server.faults.clear()
                 print("calm", flush=True)
 
@@ -89,7 +89,7 @@ async def other_process(seed: int) -> AsyncIterator[asyncio.subprocess.Process]:
 
 @attrs.define
 class Soak:
-    """The calls, and what became of each."""
+    """The calls, and how each of them ended."""
 
     client: StrideClient
     rooms: list[ConversationClient]
@@ -101,7 +101,7 @@ class Soak:
     wrong: list[str] = attrs.field(factory=list)
 
     async def work(self, numbers: Iterator[int], report: Callable[[int], Awaitable[None]]) -> None:
-        """Make calls until there are none left."""
+        """Make calls until none remain."""
         for number in numbers:
             await report(number)
             room = self.rooms[number % len(self.rooms)]
@@ -114,7 +114,7 @@ class Soak:
                     self.messages[number] = FAILED
 
     async def one(self, number: int, room: ConversationClient) -> None:
-        """One call of some kind."""
+        """Make one call of a random kind."""
         kind = self.rng.random()
         if kind < 0.5:
             self.messages[number] = OPEN
@@ -135,23 +135,23 @@ class Soak:
                     self.wrong.append(f"media {media_id} is not what was uploaded")
 
     async def compare(self) -> None:
-        """What the service has against what the callers were told."""
+        """Compare what the service has with what the callers got."""
         found: Counter[int] = Counter()
         for room in self.rooms:
             async for message in room.history():
                 found[int(message.text.split()[1])] += 1
         allowed = {UNSENT: {0}, SURE: {1}, OPEN: {0, 1}, FAILED: {0}}
-        told = {SURE: "was sent", FAILED: "was not sent", OPEN: "may have been sent", UNSENT: "was never tried"}
+        result = {SURE: "was sent", FAILED: "was not sent", OPEN: "may have been sent", UNSENT: "was never tried"}
         for number in range(self.calls):
             state = self.messages[number]
             if found[number] not in allowed[state]:
                 self.wrong.append(
-                    f"message {number} is there {found[number]} times; its caller was told it {told[state]}"
+                    f"message {number} exists {found[number]} times, but for its caller it {result[state]}"
                 )
 
 
 def held_bytes() -> int:
-    """Memory this process holds; where the system does not tell, the most it ever held."""
+    """Return the memory of this process; if the system does not report it, the most it ever had."""
     status = Path("/proc/self/statm")
     if status.exists():
         return int(status.read_text().split()[1]) * resource.getpagesize()
@@ -159,15 +159,15 @@ def held_bytes() -> int:
 
 
 async def soak(calls: int, seed: int) -> int:
-    """Run it all; the exit code."""
+    """Run the test and return the exit code."""
     async with other_process(seed) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        where = json.loads(await process.stdout.readline())
+        server = json.loads(await process.stdout.readline())
         settings = Settings(
-            base_url=where["url"], backoff=0.01, attempt_timeout=2.0, idle_timeout=2.0, calls_per_minute=None
+            base_url=server["url"], backoff=0.01, attempt_timeout=2.0, idle_timeout=2.0, calls_per_minute=None
         )
-        credentials = ClientCredentials(where["client_id"], where["client_secret"])
+        credentials = ClientCredentials(server["client_id"], server["client_secret"])
         began, held, step = time.monotonic(), [], max(1, calls // REPORTS)
 
         async def report(number: int) -> None:
@@ -179,10 +179,10 @@ async def soak(calls: int, seed: int) -> int:
             gc.collect()
             held.append(held_bytes())
             rate = number / (time.monotonic() - began)
-            print(f"{number:>9} calls  {rate:6.0f} a second  {held[-1] / 2**20:6.1f} MiB held", flush=True)
+            print(f"{number:>9} calls  {rate:6.0f} a second  {held[-1] / 2**20:6.1f} MiB in use", flush=True)
 
-        async with StrideClient(credentials, cloud_id=where["cloud_id"], settings=settings) as client:
-            rooms = [client.conversation(room_id) for room_id in where["rooms"]]
+        async with StrideClient(credentials, cloud_id=server["cloud_id"], settings=settings) as client:
+            rooms = [client.conversation(room_id) for room_id in server["rooms"]]
             run = Soak(client, rooms, calls, random.Random(seed), bytearray(calls))
             numbers = iter(range(calls))
             async with asyncio.TaskGroup() as group:
@@ -204,21 +204,21 @@ def _verdict(run: Soak, held: list[int]) -> int:
     print(f"memory: {warm / 2**20:.1f} MiB when warm, {max(held) / 2**20:.1f} MiB at most")
     for line in run.wrong[:20]:
         print(line)
-    print(f"{len(run.wrong)} things went wrong" if run.wrong else "nothing lost, nothing doubled, memory flat")
+    print(f"{len(run.wrong)} failures" if run.wrong else "nothing lost, nothing duplicated, memory stable")
     return 1 if run.wrong else 0
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("--calls", type=int, default=100_000, help="how many (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of all chance (default: %(default)s)")
-    parser.add_argument("--serve", action="store_true", help="be the server's process")
-    words = parser.parse_args()
-    if words.serve:
-        asyncio.run(serve(words.seed))
+    parser.add_argument("--calls", type=int, default=100_000, help="number of calls (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of all random choices (default: %(default)s)")
+    parser.add_argument("--serve", action="store_true", help="run the server process")
+    options = parser.parse_args()
+    if options.serve:
+        asyncio.run(serve(options.seed))
     else:
-        sys.exit(asyncio.run(soak(words.calls, words.seed)))
+        sys.exit(asyncio.run(soak(options.calls, options.seed)))
 
 
 if __name__ == "__main__":

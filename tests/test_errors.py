@@ -1,4 +1,4 @@
-"""What goes wrong: one tree, every fact on it, whatever the service answers, and never a secret in it."""
+"""Errors form one tree and carry every fact, whatever the service responds, but no secret."""
 
 import asyncio
 import copy
@@ -86,10 +86,10 @@ FACTS = {
 }
 
 
-def drawn(kind, indent=0):
-    """A class and all below it, indented, in the order they were made."""
+def tree_of(kind, indent=0):
+    """Return the lines of a class and its subclasses, indented, in the order of their definition."""
     return [" " * indent + kind.__name__] + [
-        line for below in kind.__subclasses__() for line in drawn(below, indent + 2)
+        line for below in kind.__subclasses__() for line in tree_of(below, indent + 2)
     ]
 
 
@@ -100,22 +100,22 @@ def with_facts(error, facts):
     return error
 
 
-def everything_told(error):
-    """Whatever of an error can end up in a log or a report."""
-    told = [str(error), repr(error), error.explain(), repr(vars(error)), repr(pickle.dumps(error))]
-    told += traceback.format_exception(error)
-    return "\n".join(told)
+def everything_shown(error):
+    """Return everything of an error that can end up in a log or a report."""
+    shown = [str(error), repr(error), error.explain(), repr(vars(error)), repr(pickle.dumps(error))]
+    shown += traceback.format_exception(error)
+    return "\n".join(shown)
 
 
-def test_the_tree_is_as_drawn():
-    """Who catches a branch catches what stands below it; a refused token is both an answer and a matter of access."""
-    assert TREE.split() == " ".join(drawn(StrideError)).split()
-    assert TREE.strip().splitlines() == drawn(StrideError)
+def test_the_tree_of_errors_is_as_documented():
+    """Catching a class catches its subclasses; a refused token is both an `ApiError` and an `AuthError`."""
+    assert TREE.split() == " ".join(tree_of(StrideError)).split()
+    assert TREE.strip().splitlines() == tree_of(StrideError)
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_every_error_is_at_the_top_of_the_package(kind):
-    """People import it from where its repr says it is."""
+def test_every_error_is_a_name_of_the_package(kind):
+    """Its `__module__` is where users import it from."""
     assert getattr(stride_async, kind.__name__) is kind
     assert kind.__name__ in stride_async.__all__
     assert "stride_async" == kind.__module__
@@ -124,7 +124,7 @@ def test_every_error_is_at_the_top_of_the_package(kind):
 @pytest.mark.parametrize("again", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy, copy.deepcopy])
 @pytest.mark.parametrize("kind", CLASSES)
 def test_every_error_can_be_pickled_with_all_its_facts(kind, again):
-    """Across processes nothing of what was tried is lost, the class's own facts included."""
+    """Nothing is lost between processes, including the facts of the class itself."""
     own = {"status": 503, "body": b"\xff", "path": "$.a", "raw": b"{}", "received": 3, "expected": 5, "request_id": "r"}
     facts = FACTS | {name: value for name, value in own.items() if hasattr(kind, name)}
     error = with_facts(kind("GET /me: went wrong"), facts)
@@ -138,8 +138,8 @@ def test_every_error_can_be_pickled_with_all_its_facts(kind, again):
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_facts_have_a_value_before_anybody_sets_them(kind):
-    """Who catches an error may ask it everything."""
+def test_every_fact_has_a_default(kind):
+    """A caller that catches any error can read all of them."""
     error = kind("alone")
 
     assert ((), False, False, None, None) == (
@@ -152,8 +152,8 @@ def test_facts_have_a_value_before_anybody_sets_them(kind):
     assert f"{kind.__name__}: alone" == error.explain()
 
 
-def test_explain_tells_the_whole_story():
-    """Each attempt with its moment and wait, the rule that ended it, and what to do now."""
+def test_explain_lists_everything_about_a_call():
+    """Each attempt with its time and wait, the rule that ended the call, and what to do next."""
     text = with_facts(ServerError("GET /me answered 503: later"), FACTS).explain()
 
     assert (
@@ -168,8 +168,8 @@ ServerError: GET /me answered 503: later
     )
 
 
-async def test_an_error_of_a_live_call_carries_what_was_tried(client, server):
-    """Every sending in order, the rule, the stated wait, and that a repeat does no harm."""
+async def test_the_error_of_a_call_lists_what_was_tried(client, server):
+    """It has every attempt in order, the rule, the stated wait, and whether repeating the call does harm."""
     server.faults.add("GET", "/me", status=503, times=2, headers={"Retry-After": "0"})
     server.faults.add("GET", "/me", status=429, headers={"Retry-After": "86400"})
 
@@ -203,8 +203,8 @@ async def test_an_error_of_a_live_call_carries_what_was_tried(client, server):
         (599, ServerError),
     ],
 )
-async def test_each_status_is_a_class(server, status, kind):
-    """The status decides; the body's own code and words, and the gateway's id, are facts."""
+async def test_each_status_has_a_class(server, status, kind):
+    """The code and message of the body and the request id are facts of the error."""
     body = '{"code":4711,"message":"so it is"}'
     server.faults.add("GET", "/me", status=status, body=body, headers={"X-Request-Id": "r-1"})
 
@@ -228,10 +228,10 @@ async def test_each_status_is_a_class(server, status, kind):
     ("body", "content_type", "code", "message"),
     [
         (b'{"error":"access_denied","error_description":"no"}', "application/json", "access_denied", "no"),
-        (b'{"schemas":["urn"],"status":"404","detail":"nobody"}', "application/scim+json", None, "nobody"),
+        (b'{"schemas":["urn"],"status":"404","detail":"unknown"}', "application/scim+json", None, "unknown"),
         (b'{"message":{"deep":[1]},"code":[2]}', "application/json", None, '{"message":{"deep":[1]},"code":[2]}'),
         (b"[1,2]", "application/json", None, "[1,2]"),
-        (b'"only words"', "application/json", None, '"only words"'),
+        (b'"only text"', "application/json", None, '"only text"'),
         (b"null", "application/json", None, "null"),
         (b'{"message":"cut o', "application/json", None, '{"message":"cut o'),
         (b"just\n\ntext\t\x1b[31m", "text/plain", None, "just text [31m"),
@@ -243,8 +243,8 @@ async def test_each_status_is_a_class(server, status, kind):
     ],
     ids=["oauth", "scim", "other", "list", "string", "null", "cut", "text", "html", "empty", "bytes", "deep", "large"],
 )
-async def test_an_error_survives_any_body(client, server, body, content_type, code, message):
-    """The class comes from the status alone; what can be read of the body is told, within bounds."""
+async def test_any_body_makes_an_error(client, server, body, content_type, code, message):
+    """The status decides the class; the message contains what can be read of the body, shortened."""
     server.faults.add("GET", "/me", status=403, body=body, headers={"Content-Type": content_type})
 
     with pytest.raises(Forbidden) as caught:
@@ -260,7 +260,7 @@ SECRETS = ["token", "secret"]
 
 
 class Echo:
-    """A service that gives back whatever secret it was told: what it knows, and what the client told meanwhile."""
+    """A service that repeats the secrets it received, and a check that the client shows none of them."""
 
     def __init__(self, server, client, events):
         self.server = server
@@ -272,14 +272,14 @@ class Echo:
         return self.server.calls.matching("GET", "/me")[0].headers["Authorization"].removeprefix("Bearer ")
 
     @property
-    def words(self):
+    def text(self):
         return f"Authorization: Bearer {self.token}; {self.token} {self.server.client_secret}"
 
-    def assert_nothing_was_told(self, error, caplog):
-        told = everything_told(error) + caplog.text + repr(self.events) + repr(self.client) + repr(vars(self.client))
+    def check(self, error, caplog):
+        shown = everything_shown(error) + caplog.text + repr(self.events) + repr(self.client) + repr(vars(self.client))
         for secret in (self.token, self.server.client_secret):
             for part in (secret, secret[:12], repr(secret.encode())):
-                assert part not in told
+                assert part not in shown
 
 
 @pytest.fixture
@@ -295,86 +295,84 @@ async def echo(server, caplog):
 @pytest.mark.parametrize(
     "form",
     [
-        lambda words: json.dumps({"code": words, "message": words}),
-        lambda words: json.dumps({"error": words, "error_description": words}),
-        lambda words: f"<html>{words}</html>",
-        lambda words: "x" * 270 + words,
-        lambda words: "x" * 65_480 + words,
+        lambda text: json.dumps({"code": text, "message": text}),
+        lambda text: json.dumps({"error": text, "error_description": text}),
+        lambda text: f"<html>{text}</html>",
+        lambda text: "x" * 270 + text,
+        lambda text: "x" * 65_480 + text,
     ],
     ids=["gateway", "oauth", "html", "shortened", "cut"],
 )
-async def test_no_secret_is_told_when_an_error_echoes_it(echo, server, caplog, status, form):
-    """Neither in words nor facts, pickles, logs or events, not even a part where the body was cut."""
+async def test_an_error_that_repeats_a_secret_does_not_show_it(echo, server, caplog, status, form):
+    """Messages, facts, pickles, logs and events contain no part of it, even if the body was cut."""
     headers = {"X-Request-Id": echo.token, "Retry-After": "0"}
-    server.faults.add("GET", "/me", status=status, body=form(echo.words), headers=headers)
+    server.faults.add("GET", "/me", status=status, body=form(echo.text), headers=headers)
 
     with pytest.raises(ApiError) as caught:
         await echo.client.me()
 
     assert "***" == caught.value.request_id
-    echo.assert_nothing_was_told(caught.value, caplog)
+    echo.check(caught.value, caplog)
 
 
 @pytest.mark.parametrize(
     ("path", "call", "form"),
     [
-        ("/me", lambda client: client.me(), lambda words: words),
-        ("/me", lambda client: client.me(), lambda words: json.dumps({"account_id": [words]})),
+        ("/me", lambda client: client.me(), lambda text: text),
+        ("/me", lambda client: client.me(), lambda text: json.dumps({"account_id": [text]})),
         (
             "*/conversation/r",
             lambda client: client.conversation("r").get(),
-            lambda words: json.dumps({"id": "r", "created": words}),
+            lambda text: json.dumps({"id": "r", "created": text}),
         ),
         (
             "*/message",
             lambda client: client.conversation("r").history().collect(limit=None),
-            lambda words: json.dumps({"messages": [{"id": words, "sender": {"id": "u"}, "ts": words}]}),
+            lambda text: json.dumps({"messages": [{"id": text, "sender": {"id": "u"}, "ts": text}]}),
         ),
         (
             "*/roster",
             lambda client: client.conversation("r").roster().collect(limit=None),
-            lambda words: json.dumps({"values": [[words]]}),
+            lambda text: json.dumps({"values": [[text]]}),
         ),
         (
             "*/convert",
             lambda client: client.markdown_to_document("x"),
-            lambda words: json.dumps({"version": 1, "type": words, "content": []}),
+            lambda text: json.dumps({"version": 1, "type": text, "content": []}),
         ),
     ],
     ids=["text", "field", "moment", "history", "roster", "document"],
 )
-async def test_no_secret_is_told_when_an_answer_that_cannot_be_decoded_echoes_it(
-    echo, server, caplog, path, call, form
-):
-    """The bytes are kept on the error for those who look into it; the secrets in them are not."""
-    server.faults.add("*", path, status=200, body=form(echo.words))
+async def test_an_undecodable_response_that_repeats_a_secret_does_not_show_it(echo, server, caplog, path, call, form):
+    """The error keeps the bytes of the response, without the secrets in them."""
+    server.faults.add("*", path, status=200, body=form(echo.text))
 
     with pytest.raises(DecodeError) as caught:
         await call(echo.client)
 
     assert b"***" in caught.value.raw
-    echo.assert_nothing_was_told(caught.value, caplog)
+    echo.check(caught.value, caplog)
 
 
-async def test_no_secret_is_told_of_elements_that_a_listing_goes_on_without(echo, server, caplog):
-    """The callback gets errors as clean as those that are raised."""
+async def test_a_skipped_element_that_repeats_a_secret_does_not_show_it(echo, server, caplog):
+    """The errors passed to the callback contain no secrets either."""
     room = echo.client.conversation(server.add_conversation("general"))
     good = {"id": "good", "sender": {"id": "u"}, "ts": "2018-06-01T08:00:00Z", "text": ""}
-    body = json.dumps({"messages": [good, good | {"ts": echo.words}]})
+    body = json.dumps({"messages": [good, good | {"ts": echo.text}]})
     server.faults.add("GET", "*/message", status=200, body=body, times=1)
     server.faults.add("GET", "*/message", status=200, body='{"messages":[]}')
-    told = []
+    errors = []
 
-    async with room.history().stream(on_undecodable=told.append) as messages:
+    async with room.history().stream(on_undecodable=errors.append) as messages:
         assert ["good"] == [message.id async for message in messages]
 
-    [error] = told
+    [error] = errors
     assert "$.messages[1].ts" == error.path
-    echo.assert_nothing_was_told(error, caplog)
+    echo.check(error, caplog)
 
 
-async def test_no_secret_is_told_when_a_redirect_echoes_it(echo, server, caplog):
-    """Neither of one that is refused for where it leads, nor of a write that is not redirected."""
+async def test_a_redirect_that_repeats_a_secret_does_not_show_it(echo, server, caplog):
+    """This applies to a forbidden redirect and to a write that is not redirected."""
     server.faults.add("GET", "/me", status=302, headers={"Location": f"ftp://{'x' * 170}{echo.token}/"})
     server.faults.add("POST", "*/conversation", status=307, headers={"Location": f"/{'x' * 170}{echo.token}"})
 
@@ -383,14 +381,14 @@ async def test_no_secret_is_told_when_a_redirect_echoes_it(echo, server, caplog)
     with pytest.raises(ApiError) as write:
         await echo.client.create_conversation("room")
 
-    echo.assert_nothing_was_told(read.value, caplog)
-    echo.assert_nothing_was_told(write.value, caplog)
+    echo.check(read.value, caplog)
+    echo.check(write.value, caplog)
 
 
-async def test_no_secret_is_told_when_the_answer_is_no_http(caplog):
-    """What the HTTP parser quotes of an answer, and of the request, is not passed on."""
+async def test_an_invalid_http_response_that_repeats_a_secret_does_not_show_it(caplog):
+    """What the HTTP parser quotes of the response and the request is not passed on."""
     caplog.set_level(logging.DEBUG)
-    token, events = "a-room-token-nobody-may-see", []
+    token, events = "a-room-token-that-must-not-show", []
 
     async def garbage(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
@@ -405,15 +403,15 @@ async def test_no_secret_is_told_when_the_answer_is_no_http(caplog):
             with pytest.raises(Ambiguous) as caught:
                 await client.me()
 
-    told = everything_told(caught.value) + caplog.text + repr(events) + repr(client)
+    shown = everything_shown(caught.value) + caplog.text + repr(events) + repr(client)
     assert settings.attempts == len(caught.value.attempts)
-    assert token not in told
-    assert token[:12] not in told
+    assert token not in shown
+    assert token[:12] not in shown
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
-async def test_refused_credentials_say_what_to_check_and_nothing_more(server, status):
-    """The error of the token call names the variables, not what they hold."""
+async def test_the_error_of_refused_credentials_says_what_to_check(server, status):
+    """It names the environment variables, not their values."""
     body = json.dumps({"error": "access_denied", "error_description": f"wrong: {server.client_secret}"})
     server.faults.add("POST", "/oauth/token", status=status, body=body)
 
@@ -421,12 +419,12 @@ async def test_refused_credentials_say_what_to_check_and_nothing_more(server, st
         with pytest.raises(AuthError, match="check STRIDE_CLIENT_ID and STRIDE_CLIENT_SECRET") as caught:
             await client.me()
 
-    assert server.client_secret not in everything_told(caught.value)
+    assert server.client_secret not in everything_shown(caught.value)
     assert [] == server.calls.matching("GET", "/me")
 
 
 async def test_a_wrong_secret_is_an_auth_error(server):
-    """One asking, no repeats, and nothing else is sent."""
+    """There is one token call without a retry, and nothing else is sent."""
     settings = Settings(base_url=server.url, backoff=0.0)
     wrong = ClientCredentials(server.client_id, "not-the-secret")
 
@@ -435,11 +433,11 @@ async def test_a_wrong_secret_is_an_auth_error(server):
             await client.me()
 
     assert 1 == len(server.calls)
-    assert "not-the-secret" not in everything_told(caught.value)
+    assert "not-the-secret" not in everything_shown(caught.value)
 
 
-async def test_a_refused_room_token_says_where_to_get_another(server):
-    """A token that cannot be renewed is asked with once."""
+async def test_the_error_of_a_refused_room_token_says_where_to_get_another(server):
+    """The call is not retried, because the token cannot be renewed."""
     settings = Settings(base_url=server.url, backoff=0.0)
 
     async with StrideClient(StaticToken("x" * 20), cloud_id=server.cloud_id, settings=settings) as client:
@@ -449,7 +447,7 @@ async def test_a_refused_room_token_says_where_to_get_another(server):
     assert 1 == len(server.calls)
 
 
-def test_credentials_hide_what_they_hold():
+def test_the_repr_of_credentials_hides_their_secrets():
     """A repr may end up in any log."""
     shown = repr(ClientCredentials("the-id", "the-secret")) + repr(StaticToken("the-token"))
 

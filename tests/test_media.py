@@ -1,4 +1,4 @@
-"""Files up and down: whole, checked, healed where they break."""
+"""Uploads and downloads: complete, verified, and resumed where they break off."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ UPLOADS = "*/media"
 
 
 def noise(size: int, seed: int = 1) -> bytes:
-    """Bytes that no two offsets share for long."""
+    """Return bytes in which no two offsets look alike."""
     return hashlib.shake_128(str(seed).encode()).digest(size)
 
 
@@ -54,7 +54,7 @@ def sha256(data: bytes) -> str:
 
 
 def stored(server, room_id, media_id):
-    """What the server holds: name, size and digest."""
+    """Return the name, size and digest of a file on the server."""
     return server.truth().conversations[room_id].media[media_id]
 
 
@@ -79,8 +79,8 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-async def test_every_kind_of_source_arrives_whole(room, server, room_id, tmp_path, kind):
-    """By digest at the server; its length is announced whenever it is known."""
+async def test_every_kind_of_source_is_uploaded_completely(room, server, room_id, tmp_path, kind):
+    """The server has the same digest; the length is sent first if it is known."""
     path = tmp_path / "big.bin"
     path.write_bytes(BIG)
 
@@ -94,8 +94,8 @@ async def test_every_kind_of_source_arrives_whole(room, server, room_id, tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["bytes", "path", "factory of files", "factory of streams"])
-async def test_an_upload_that_was_not_acted_on_is_sent_again_whole(room, server, room_id, tmp_path, kind):
-    """After a 429 the source is opened anew."""
+async def test_an_upload_that_was_rejected_is_retried_completely(room, server, room_id, tmp_path, kind):
+    """After a 429, the source is opened again."""
     path = tmp_path / "big.bin"
     path.write_bytes(BIG)
     server.faults.add("POST", UPLOADS, status=429, times=2)
@@ -107,8 +107,8 @@ async def test_an_upload_that_was_not_acted_on_is_sent_again_whole(room, server,
 
 
 @pytest.mark.parametrize("kind", ["bytes", "path", "factory of files", "factory of streams"])
-async def test_an_upload_that_was_cut_on_its_way_is_sent_again_whole(room, server, room_id, tmp_path, kind):
-    """More than the system takes ahead of the service, so that it surely was not all there."""
+async def test_an_upload_that_broke_off_is_retried_completely(room, server, room_id, tmp_path, kind):
+    """The body exceeds the buffers of the system, so the service certainly did not receive all of it."""
     huge = BIG * 8
     path = tmp_path / "huge.bin"
     path.write_bytes(huge)
@@ -126,8 +126,8 @@ async def test_an_upload_that_was_cut_on_its_way_is_sent_again_whole(room, serve
     assert 3 == len(server.calls.matching("POST", UPLOADS))
 
 
-async def test_a_stream_that_was_used_up_is_not_sent_again(room, server):
-    """The error says why, and what had gone wrong."""
+async def test_an_upload_from_a_one_time_source_is_not_retried(room, server):
+    """The error says why."""
     server.faults.add("POST", UPLOADS, status=429, times=1)
 
     with pytest.raises(NotReplayable, match="read only once"):
@@ -136,17 +136,19 @@ async def test_a_stream_that_was_used_up_is_not_sent_again(room, server):
     assert len(server.calls.matching("POST", UPLOADS)) == 1
 
 
-@pytest.mark.parametrize(("claimed", "words"), [(len(BIG) - 7, "grew beyond"), (len(BIG) + 7, "its measured size is")])
-async def test_a_source_of_another_length_than_measured_fails_at_once(room, server, room_id, claimed, words):
-    """Nothing of it stays at the service."""
-    with pytest.raises(SourceChanged, match=words):
+@pytest.mark.parametrize(
+    ("claimed", "message"), [(len(BIG) - 7, "grew beyond"), (len(BIG) + 7, "its measured size is")]
+)
+async def test_a_source_that_is_longer_or_shorter_than_measured_fails_at_once(room, server, room_id, claimed, message):
+    """The service stores nothing."""
+    with pytest.raises(SourceChanged, match=message):
         await room.upload(Body.from_factory(lambda: io.BytesIO(BIG), size=claimed), name="big.bin")
 
     assert {} == server.truth().conversations[room_id].media
 
 
-async def test_the_error_of_a_source_comes_out_as_it_is(room):
-    """A disk's error is no network fault, and is not repeated."""
+async def test_an_error_of_a_source_is_raised_unchanged(room):
+    """An error of the disk is not a failure of the network, so the upload is not retried."""
 
     async def failing():
         yield b"x" * 100_000
@@ -156,8 +158,8 @@ async def test_the_error_of_a_source_comes_out_as_it_is(room):
         await room.upload(Body.from_factory(failing), name="big.bin")
 
 
-async def test_the_error_of_a_progress_callback_comes_out_as_it_is(room, server, tmp_path):
-    """It is no fault of the network either: nothing is sent again."""
+async def test_an_error_of_a_progress_callback_is_raised_unchanged(room, server, tmp_path):
+    """The upload is not retried."""
 
     def refuse(_):
         raise LookupError("no such bar")
@@ -168,8 +170,8 @@ async def test_the_error_of_a_progress_callback_comes_out_as_it_is(room, server,
     assert len(server.calls.matching("POST", UPLOADS)) <= 1
 
 
-async def test_a_silent_source_is_given_up(server, room_id):
-    """`idle_timeout` bounds the source as it bounds the network."""
+async def test_an_upload_from_a_source_that_stalls_fails(server, room_id):
+    """`idle_timeout` applies to the source as well as to the network."""
 
     async def silent():
         yield b"x"
@@ -180,8 +182,8 @@ async def test_a_silent_source_is_given_up(server, room_id):
             await client.conversation(room_id).upload(Body.from_factory(silent), name="x")
 
 
-async def test_a_file_above_the_limit_is_too_large():
-    """The service answers before it has everything."""
+async def test_a_file_above_the_size_limit_is_too_large():
+    """The service responds before it has received everything."""
     async with LocalServer(choices=Choices(upload_bytes=1_000_000)) as server, client_of(server) as client:
         room = client.conversation(server.add_conversation("files"))
 
@@ -204,15 +206,15 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_any_name_reaches_the_service_as_it_is(room, server, room_id, name):
-    """Percent-encoded on the wire, the same at the server."""
+async def test_any_file_name_reaches_the_service_unchanged(room, server, room_id, name):
+    """The name is percent-encoded on the wire only."""
     media = await room.upload(b"x", name=name)
 
     assert name == stored(server, room_id, media.id).name
 
 
-async def test_a_source_without_a_name_needs_one(room, server, tmp_path):
-    """A path brings its own."""
+async def test_a_source_without_a_name_requires_one(room, server, tmp_path):
+    """The name of a path is used."""
     path = tmp_path / "own.txt"
     path.write_text("x")
 
@@ -225,7 +227,7 @@ async def test_a_source_without_a_name_needs_one(room, server, tmp_path):
 
 
 async def test_an_uploaded_file_can_be_shown_in_a_message(room):
-    """`media_group` takes what `upload` gave, and the message tells the id to download."""
+    """`media_group` takes what `upload` returned, and the message contains the id to download."""
     media = await room.upload(b"x", name="x.txt")
 
     message = await room.message(await room.send(doc(media_group(media))))
@@ -235,8 +237,8 @@ async def test_an_uploaded_file_can_be_shown_in_a_message(room):
 
 @pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, len(BIG)])
 @pytest.mark.parametrize("redirect", [False, True])
-async def test_a_download_is_whole_and_checked(tmp_path, size, redirect):
-    """From the service itself or by way of another origin."""
+async def test_a_download_is_complete_and_verified(tmp_path, size, redirect):
+    """The body comes from the service or, by a redirect, from another origin."""
     data = noise(size)
     async with LocalServer(media_redirect=redirect) as server, client_of(server) as client:
         room_id = server.add_conversation("files")
@@ -253,8 +255,8 @@ async def test_a_download_is_whole_and_checked(tmp_path, size, redirect):
 
 
 @pytest.mark.parametrize("redirect", [False, True])
-async def test_a_body_that_breaks_off_is_healed(tmp_path, redirect):
-    """Cut nine times at odd places: byte-exact, asking only for what is missing."""
+async def test_a_download_that_breaks_off_is_resumed(tmp_path, redirect):
+    """After nine cuts the file is correct, and only missing bytes were requested."""
     async with LocalServer(media_redirect=redirect) as server, client_of(server) as client:
         room_id = server.add_conversation("files")
         media_id = server.add_media(room_id, "a.bin", BIG)
@@ -270,7 +272,7 @@ async def test_a_body_that_breaks_off_is_healed(tmp_path, redirect):
         assert 10 == len(ranges)
 
 
-async def test_a_stream_is_healed_too(room, server, room_id):
+async def test_a_stream_that_breaks_off_is_resumed(room, server, room_id):
     """A consumer of chunks sees every byte once."""
     media_id = server.add_media(room_id, "a.bin", BIG)
     server.faults.add("GET", MEDIA, cut_after=1_000_000, times=2)
@@ -284,8 +286,8 @@ async def test_a_stream_is_healed_too(room, server, room_id):
     assert media.interruptions == 2
 
 
-async def test_a_stream_is_read_once_and_inside(room, server, room_id):
-    """Reading on after a stop takes the iterator that was stopped; a new one would miss what that one held."""
+async def test_a_stream_can_be_read_once_and_inside_its_context(room, server, room_id):
+    """To continue after a pause, use the same iterator; a new one would miss what that one holds."""
     media_id = server.add_media(room_id, "a.bin", BIG)
     media = room.open_media(media_id)
     with pytest.raises(RuntimeError, match="inside its `async with`"):
@@ -302,7 +304,7 @@ async def test_a_stream_is_read_once_and_inside(room, server, room_id):
 
 
 async def test_a_file_keeps_its_name_in_any_script(room, tmp_path):
-    """The service tells it twice; the spelling in ASCII is only a stand-in."""
+    """The service sends it in two forms, of which the ASCII form is only a fallback."""
     sent = await room.upload(b"...", name='Übersicht "1".png')
 
     async with room.open_media(sent.id) as media:
@@ -311,8 +313,8 @@ async def test_a_file_keeps_its_name_in_any_script(room, tmp_path):
     assert 'Übersicht "1".png' == name
 
 
-async def test_a_body_that_never_gets_further_is_given_up_and_resumed_later(room, server, room_id, tmp_path):
-    """The `.part` is kept, and the next call asks only for the rest."""
+async def test_a_download_without_progress_fails_and_is_resumed_by_the_next_call(room, server, room_id, tmp_path):
+    """The `.part` is kept, and the next call requests only the rest."""
     media_id = server.add_media(room_id, "a.bin", BIG)
     target = tmp_path / "a.bin"
     server.faults.add("GET", MEDIA, cut_after=500_000, times=1)
@@ -335,7 +337,7 @@ async def test_a_body_that_never_gets_further_is_given_up_and_resumed_later(room
 
 
 async def test_a_part_of_another_file_starts_over(room, server, room_id, tmp_path):
-    """The head of one is never joined to the tail of another."""
+    """The beginning of one file is never joined to the end of another."""
     first, second = (server.add_media(room_id, "a.bin", noise(900_000, seed)) for seed in (1, 2))
     server.faults.add("GET", MEDIA, cut_after=300_000, times=1)
     stuck = server.faults.add("GET", MEDIA, cut_after=0)
@@ -349,7 +351,7 @@ async def test_a_part_of_another_file_starts_over(room, server, room_id, tmp_pat
 
 
 async def test_parts_of_two_versions_are_never_joined(room, server, room_id, tmp_path):
-    """A service that gives a range of whatever is there now, If-Range or not, is asked for the whole."""
+    """If a service ignores `If-Range` and returns a range of the new version, the complete body is requested."""
     media_id = server.add_media(room_id, "a.bin", BIG)
     server.faults.add("GET", MEDIA, cut_after=1_000_000, times=1, headers={"ETag": '"older"'})
     server.faults.add("GET", MEDIA, status=206, times=1, body=b"newer", headers={
@@ -363,8 +365,8 @@ async def test_parts_of_two_versions_are_never_joined(room, server, room_id, tmp
     assert [None, "bytes=1000000-", None] == ranges
 
 
-async def test_a_whole_part_needs_no_more_bytes(room, server, room_id, tmp_path):
-    """416 with the right length means that nothing is missing."""
+async def test_a_complete_part_needs_no_more_bytes(room, server, room_id, tmp_path):
+    """A 416 with the right length means that nothing is missing."""
     media_id = server.add_media(room_id, "a.bin", BIG)
     server.faults.add("GET", MEDIA, cut_after=2_000_000, times=1)
     stuck = server.faults.add("GET", MEDIA, cut_after=0)
@@ -379,8 +381,8 @@ async def test_a_whole_part_needs_no_more_bytes(room, server, room_id, tmp_path)
     assert sha256(BIG) == got.sha256
 
 
-async def test_a_body_of_a_wrong_length_is_no_file(server, room_id, tmp_path):
-    """Shorter than was told, and without a validator that a part of it could be asked for with."""
+async def test_a_body_shorter_than_stated_does_not_become_a_file(server, room_id, tmp_path):
+    """It has no validator, so the missing part cannot be requested."""
     media_id = server.add_media(room_id, "a.bin", BIG)
     server.faults.add("GET", MEDIA, content_length=len(BIG) + 10, headers={"ETag": None, "Last-Modified": None})
 
@@ -393,8 +395,8 @@ async def test_a_body_of_a_wrong_length_is_no_file(server, room_id, tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "identity, gzip"])
-async def test_a_body_that_is_compressed_unasked_is_no_file(server, room, room_id, tmp_path, encoding):
-    """It is asked for as it is; of anything else neither length nor digest could be checked."""
+async def test_a_compressed_body_does_not_become_a_file(server, room, room_id, tmp_path, encoding):
+    """The client asks for no encoding, because it could not verify the length and digest of an encoded body."""
     media_id = server.add_media(room_id, "a.txt", b"hello " * 1000)
     packed = gzip.compress(b"hello " * 1000)
     server.faults.add("GET", MEDIA, body=packed, headers={"Content-Encoding": encoding, "Content-Type": "text/plain"})
@@ -407,8 +409,8 @@ async def test_a_body_that_is_compressed_unasked_is_no_file(server, room, room_i
     assert [] == names_in(tmp_path)
 
 
-async def test_a_body_said_to_be_encoded_as_itself_is_a_file(server, room, room_id, tmp_path):
-    """`identity` is no encoding."""
+async def test_a_body_with_the_encoding_identity_becomes_a_file(server, room, room_id, tmp_path):
+    """`identity` means that the body is not encoded."""
     media_id = server.add_media(room_id, "a.bin", BIG)
     server.faults.add("GET", MEDIA, headers={"Content-Encoding": "identity"})
 
@@ -417,8 +419,8 @@ async def test_a_body_said_to_be_encoded_as_itself_is_a_file(server, room, room_
     assert (sha256(BIG), True) == (got.sha256, got.verified)
 
 
-async def test_a_stalled_body_is_given_up(server, room_id, tmp_path):
-    """`idle_timeout` bounds silence; nothing bounds a body that keeps coming."""
+async def test_a_download_that_stalls_fails(server, room_id, tmp_path):
+    """`idle_timeout` bounds how long a body may stall, and nothing bounds one that keeps arriving."""
     media_id = server.add_media(room_id, "a.bin", BIG)
     server.faults.add("GET", MEDIA, stall="body")
 
@@ -427,8 +429,8 @@ async def test_a_stalled_body_is_given_up(server, room_id, tmp_path):
             await client.conversation(room_id).download(media_id, tmp_path / "a.bin")
 
 
-async def test_two_downloads_into_one_file_are_both_whole(room, server, room_id, tmp_path):
-    """Whoever comes second has a part of its own."""
+async def test_downloads_into_the_same_file_are_all_complete(room, server, room_id, tmp_path):
+    """Each of them has a `.part` of its own."""
     media_id = server.add_media(room_id, "a.bin", BIG)
 
     got = await asyncio.gather(*(room.download(media_id, tmp_path / "a.bin") for _ in range(4)))
@@ -437,8 +439,8 @@ async def test_two_downloads_into_one_file_are_both_whole(room, server, room_id,
     assert ["a.bin"] == names_in(tmp_path)
 
 
-async def test_targets_that_cannot_be_written_are_plain_errors(room, server, room_id, tmp_path):
-    """Nothing half-named is left."""
+async def test_a_target_that_cannot_be_written_is_an_error(room, server, room_id, tmp_path):
+    """No partial file remains."""
     media_id = server.add_media(room_id, "a.bin", b"x")
 
     with pytest.raises(IsADirectoryError, match="is a folder"):
@@ -450,8 +452,8 @@ async def test_targets_that_cannot_be_written_are_plain_errors(room, server, roo
     assert [] == names_in(tmp_path)
 
 
-async def test_many_come_under_safe_and_different_names(room, server, room_id, tmp_path):
-    """Results as they come; what cannot be had is a result, too."""
+async def test_many_downloads_have_safe_and_unique_names(room, server, room_id, tmp_path):
+    """A file that does not exist is a result with an error."""
     bodies = {
         server.add_media(room_id, name, noise(1000, seed)): noise(1000, seed)
         for seed, name in enumerate(["a.txt", "A.TXT", "../../a.txt", "con", "x\n.txt"])
@@ -470,23 +472,23 @@ async def test_many_come_under_safe_and_different_names(room, server, room_id, t
     assert len(bodies) == len({path.name.casefold() for path in tmp_path.iterdir()})
 
 
-async def test_a_file_named_like_an_unfinished_one_takes_no_other_s_place(room, server, room_id, tmp_path):
-    """Whoever uploads chooses the name; the unfinished file of another is not to be had by it."""
+async def test_a_file_with_the_name_of_a_part_does_not_replace_that_part(room, server, room_id, tmp_path):
+    """Names are chosen by people who upload, and must not reach the unfinished file of another download."""
     film, trap = server.add_media(room_id, "a.bin", BIG), server.add_media(room_id, "a.bin.part", b"trap")
-    trap_is_there = asyncio.Event()
+    trap_arrived = asyncio.Event()
     server.faults.add("GET", f"*/media/{film}", cut_after=1_000_000, times=1)
-    server.faults.add("GET", f"*/media/{film}", do=lambda _: trap_is_there.wait(), times=1)
+    server.faults.add("GET", f"*/media/{film}", do=lambda _: trap_arrived.wait(), times=1)
     arrived = {}
 
     async for result in room.download_many([film, trap], to=tmp_path):
         arrived[result.media_id] = result.download.path
-        trap_is_there.set()
+        trap_arrived.set()
 
     assert (BIG, b"trap") == (arrived[film].read_bytes(), arrived[trap].read_bytes())
 
 
 async def test_a_part_that_was_replaced_never_becomes_the_file(room, server, room_id, tmp_path):
-    """Somebody else's file under that name is an error, not a download."""
+    """Another process's file with that name is an error, not a download."""
     media_id = server.add_media(room_id, "a.bin", BIG)
 
     def replace(_):
@@ -502,16 +504,16 @@ async def test_a_part_that_was_replaced_never_becomes_the_file(room, server, roo
     assert b"other" == (tmp_path / "a.bin.part").read_bytes()
 
 
-async def test_one_bad_id_is_told_before_anything_is_sent(room, server, room_id, tmp_path):
-    """It is a mistake of the caller's, and costs no other file."""
+async def test_an_invalid_media_id_is_an_error_before_anything_is_sent(room, server, room_id, tmp_path):
+    """It is a mistake of the caller and affects no other file."""
     media_id = server.add_media(room_id, "a.bin", b"x")
 
     with pytest.raises(ValueError, match="media id is empty"):
         room.download_many([media_id, ""], to=tmp_path)
 
 
-async def test_many_can_be_left_early(room, server, room_id, tmp_path):
-    """What was under way is cancelled; nothing is left running."""
+async def test_leaving_many_downloads_early_cancels_them(room, server, room_id, tmp_path):
+    """No task keeps running."""
     ids = [server.add_media(room_id, f"{n}.bin", noise(200_000, n)) for n in range(8)]
 
     results = room.download_many(ids, to=tmp_path, concurrency=2)
@@ -527,8 +529,8 @@ async def test_many_can_be_left_early(room, server, room_id, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-async def test_a_pipe_is_refused_rather_than_waited_for(room, server, tmp_path):
-    """Opening one blocks until somebody writes, and its length cannot be told first."""
+async def test_a_pipe_is_rejected_as_source_and_target(room, server, tmp_path):
+    """Opening it would block, and its length is unknown."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
 
@@ -541,8 +543,8 @@ async def test_a_pipe_is_refused_rather_than_waited_for(room, server, tmp_path):
     assert pipe.is_fifo()
 
 
-async def test_media_do_not_starve_calls(server, room_id, tmp_path):
-    """Bodies have a lane of their own: while all of it is stuck, an API call goes at once."""
+async def test_media_do_not_delay_calls(server, room_id, tmp_path):
+    """Media have slots of their own: while all of them are in use, an API call does not wait."""
     media_id = server.add_media(room_id, "a.bin", BIG)
     server.faults.add("GET", MEDIA, stall="body")
     async with client_of(server, media_concurrency=1, concurrency=1) as client:
@@ -557,14 +559,14 @@ async def test_media_do_not_starve_calls(server, room_id, tmp_path):
         assert name == "files"
 
 
-async def test_a_missing_name_is_refused_by_the_service_too(client, server, room_id):
-    """The client's own check is not all that stands between (protocol 9.1)."""
+async def test_the_service_rejects_an_upload_without_a_name(client, server, room_id):
+    """The client checks the name first (protocol 9.1)."""
     with pytest.raises(BadRequest):
         await client.request("POST", f"/site/{server.cloud_id}/conversation/{room_id}/media")
 
 
-def test_a_body_is_described_without_its_bytes(tmp_path):
-    """A repr is for people."""
+def test_the_repr_of_a_body_does_not_contain_its_bytes(tmp_path):
+    """It shows the name and the size."""
     path = Path(tmp_path / "x.txt")
     path.write_bytes(b"12345")
 

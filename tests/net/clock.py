@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next timer as soon as nothing else is to be done."""
+"""An event loop whose clock jumps to the next timer as soon as there is nothing else to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
-    """Hours pass in no time; for code that waits on timers and futures alone, not on sockets."""
+    """A loop on which hours pass at once, for code that waits only for timers and futures, not for sockets."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         return self.now
 
     def _run_once(self) -> None:
-        # asyncio's own queues, which have no public names.
+        # These queues of asyncio have no public names.
         due = [timer.when() for timer in self._scheduled if not timer.cancelled()]
         if not self._ready and due:
             self.now = max(self.now, min(due))

@@ -1,4 +1,4 @@
-"""Servers that do to a connection what a local server's faults cannot, each on a port the kernel picks."""
+"""Servers that treat a connection as the faults of a local server cannot, each on a port that the kernel picks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @attrs.define
 class Peer:
-    """Where it listens, and how many requests it has seen begin."""
+    """A server's port, and how many requests have begun."""
 
     port: int
     requests: int = 0
@@ -27,13 +27,13 @@ class Peer:
 
 @asynccontextmanager
 async def listening(serve: Talk) -> AsyncIterator[int]:
-    """A port whose every connection is served so; nothing of them is left at the end."""
+    """Serve every connection to a port in this way, and leave none open at the end."""
     serving, writers = set(), []
 
     async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         serving.add(asyncio.current_task())
         writers.append(writer)
-        with suppress(asyncio.IncompleteReadError, ConnectionError):  # The client left.
+        with suppress(asyncio.IncompleteReadError, ConnectionError):  # The client disconnected.
             await serve(reader, writer)
         writer.close()
 
@@ -50,7 +50,7 @@ async def listening(serve: Talk) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def peer(talk: Talk) -> AsyncIterator[Peer]:
-    """Talks with each request of each connection after its headers have come; `talk` ends the connection or returns."""
+    """Serve each request after its headers have arrived; `talk` ends the connection or returns."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while not writer.is_closing():
@@ -71,7 +71,7 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 @contextmanager
 def deaf_port() -> Iterator[int]:
-    """A port that listens and takes no connection: its short queue is full already."""
+    """A port that listens but accepts no connection, because its queue is full."""
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(0)
@@ -92,7 +92,7 @@ def deaf_port() -> Iterator[int]:
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
+    """A port that has no listener."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Whatever comes in, it ends in a named error, in bounded memory and time."""
+"""Any response ends in a value or a named error, within bounded memory and time."""
 
 from __future__ import annotations
 
@@ -28,19 +28,17 @@ from stride_async import (
 from tests.net.peers import listening
 
 MIB = 1024 * 1024
+# The longest JSON response that the clients of these tests accept.
 MOST = 2 * MIB
-"""What the clients here take of a JSON answer."""
+# Memory that may be needed in addition, including that of the peer. Since Python 3.12, a hundred thousand brackets are
+# decoded instead of rejected, and the result needs memory.
 SPARE = (8 if sys.version_info < (3, 12) else 16) * MIB
-"""Memory beyond the bound that may be needed on the way, the server's own included.
-
-From 3.12 on a hundred thousand brackets are read, not refused, and what they become takes its memory.
-"""
 
 Write = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
-class Told:
-    """A client of a peer that answers every request alike, and how much memory was taken since `begin`."""
+class Service:
+    """A client of a peer that sends the same response to every request."""
 
     def __init__(self, client: StrideClient) -> None:
         self.client = client
@@ -52,14 +50,14 @@ class Told:
 
 
 @pytest.fixture
-async def told() -> AsyncIterator[Callable[..., Awaitable[Told]]]:
-    """Gives a client of a peer that writes so, once a request has come."""
+async def connect() -> AsyncIterator[Callable[..., Awaitable[Service]]]:
+    """A function that connects a client to a peer with the given response."""
     stack = []
 
-    async def made(write: Write, **options: object) -> Told:
+    async def connected(write: Write, **options: object) -> Service:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            asked = await reader.readuntil(b"\r\n\r\n")
-            if length := re.search(rb"Content-Length: (\d+)", asked):
+            request = await reader.readuntil(b"\r\n\r\n")
+            if length := re.search(rb"Content-Length: (\d+)", request):
                 await reader.readexactly(int(length[1]))
             await write(writer)
 
@@ -71,9 +69,9 @@ async def told() -> AsyncIterator[Callable[..., Awaitable[Told]]]:
         )
         client = StrideClient(StaticToken("a-room-token"), cloud_id="c", settings=settings)
         stack.append((client, peer))
-        return Told(client)
+        return Service(client)
 
-    yield made
+    yield connected
     for client, peer in stack:
         await client.close()
         await peer.__aexit__(None, None, None)
@@ -81,7 +79,7 @@ async def told() -> AsyncIterator[Callable[..., Awaitable[Told]]]:
 
 @pytest.fixture
 def bounded() -> Iterator[None]:
-    """The test takes neither memory nor time beyond what is bounded."""
+    """Check that the test exceeds neither the memory nor the time it may need."""
     tracemalloc.start()
     began, before = time.perf_counter(), tracemalloc.get_traced_memory()[0]
 
@@ -100,7 +98,7 @@ def head(status: int, *headers: str) -> bytes:
 
 
 def endless(status: int) -> Write:
-    """A body in chunks that does not end."""
+    """Write a chunked body that does not end."""
 
     async def write(writer: asyncio.StreamWriter) -> None:
         writer.write(head(status, "Transfer-Encoding: chunked"))
@@ -112,7 +110,7 @@ def endless(status: int) -> Write:
 
 
 def until_the_end(status: int) -> Write:
-    """A body without a length that the connection's end would end."""
+    """Write a body without a length, which would end with the connection."""
 
     async def write(writer: asyncio.StreamWriter) -> None:
         writer.write(head(status))
@@ -124,7 +122,7 @@ def until_the_end(status: int) -> Write:
 
 
 def huge(status: int) -> Write:
-    """A length of ten terabytes, truthfully."""
+    """Write a body that states a length of ten terabytes and has it."""
 
     async def write(writer: asyncio.StreamWriter) -> None:
         writer.write(head(status, "Content-Length: 10000000000000"))
@@ -136,7 +134,7 @@ def huge(status: int) -> Write:
 
 
 def bomb(status: int, coding: str) -> Write:
-    """A gibibyte of zeros in a mebibyte."""
+    """Write a gibibyte of zeros, packed into a mebibyte."""
 
     async def write(writer: asyncio.StreamWriter) -> None:
         body = BOMBS[coding]
@@ -147,7 +145,7 @@ def bomb(status: int, coding: str) -> Write:
 
 
 def _packed(window_bits: int) -> bytes:
-    """Made of one packed mebibyte, which stands on its own and is there a thousand times."""
+    """Pack a mebibyte of zeros once and repeat it a thousand times."""
     packing = zlib.compressobj(9, zlib.DEFLATED, window_bits)
     first = packing.compress(bytes(MIB)) + packing.flush(zlib.Z_FULL_FLUSH)
     again = packing.compress(bytes(MIB)) + packing.flush(zlib.Z_FULL_FLUSH)
@@ -166,9 +164,9 @@ BODIES = {
 
 
 @pytest.mark.parametrize("body", BODIES)
-async def test_a_good_answer_is_refused_once_it_is_too_long(told, bounded, body):
-    """For objects and for pages, while it comes in; it is not asked for again."""
-    service = await told(BODIES[body](200))
+async def test_a_successful_response_that_is_too_long_is_rejected_while_it_arrives(connect, bounded, body):
+    """This applies to objects and pages; the call is not retried."""
+    service = await connect(BODIES[body](200))
 
     for call in (service.client.me(), service.room.history().first()):
         with pytest.raises(DecodeError, match=f"the response exceeds {MOST} bytes") as caught:
@@ -178,9 +176,9 @@ async def test_a_good_answer_is_refused_once_it_is_too_long(told, bounded, body)
 
 @pytest.mark.parametrize("status", [400, 503])
 @pytest.mark.parametrize("body", BODIES)
-async def test_of_an_error_body_64_kib_are_kept(told, bounded, body, status):
-    """The status is what counts; the rest of the body is not waited for, for media neither."""
-    service = await told(BODIES[body](status))
+async def test_the_first_64_kib_of_an_error_body_are_kept(connect, bounded, body, status):
+    """The status decides; the rest of the body is not awaited, not even for media."""
+    service = await connect(BODIES[body](status))
 
     for call in (service.client.me(), service.room.recent(), service.open_media()):
         with pytest.raises(BadRequest if status == 400 else ServerError) as caught:
@@ -189,9 +187,9 @@ async def test_of_an_error_body_64_kib_are_kept(told, bounded, body, status):
 
 
 @pytest.mark.parametrize("body", ["endless", "gzip bomb"])
-async def test_the_body_of_a_redirect_is_not_read(told, bounded, body):
-    """Where it leads is all that matters."""
-    service = await told(_redirecting(BODIES[body](307)))
+async def test_the_body_of_a_redirect_is_not_read(connect, bounded, body):
+    """Only its location is used."""
+    service = await connect(_redirecting(BODIES[body](307)))
 
     with pytest.raises(ApiError, match="more than 5 redirects"):
         await service.client.me()
@@ -199,7 +197,7 @@ async def test_the_body_of_a_redirect_is_not_read(told, bounded, body):
 
 def _redirecting(write: Write) -> Write:
     class Writer:
-        """Adds a Location to the head."""
+        """Adds a Location header to the response."""
 
         def __init__(self, writer: asyncio.StreamWriter) -> None:
             self._writer = writer
@@ -209,7 +207,7 @@ def _redirecting(write: Write) -> Write:
             self._writer.write(data.replace(b"\r\n", b"\r\nLocation: /again\r\n", 1) if b" 307 " in data[:20] else data)
 
     async def redirecting(writer: asyncio.StreamWriter) -> None:
-        await write(Writer(writer))  # type: ignore[arg-type]  # what is used of it
+        await write(Writer(writer))  # type: ignore[arg-type]  # has the two methods that are used
 
     return redirecting
 
@@ -224,14 +222,14 @@ FLOODS = {
 
 @pytest.mark.parametrize("flood", FLOODS)
 @pytest.mark.parametrize("status", [200, 400])
-async def test_a_flood_of_headers_is_no_http(told, bounded, flood, status):
-    """It is cut off long before its end."""
+async def test_a_response_with_too_many_headers_is_cut_off(connect, bounded, flood, status):
+    """It counts as malformed HTTP, long before its end."""
 
     async def write(writer: asyncio.StreamWriter) -> None:
         writer.write(head(status)[:-2] + FLOODS[flood] + b"\r\n")
         await writer.drain()
 
-    service = await told(write)
+    service = await connect(write)
 
     with pytest.raises(Ambiguous) as caught:
         await service.client.me()
@@ -241,8 +239,8 @@ async def test_a_flood_of_headers_is_no_http(told, bounded, flood, status):
 
 
 @pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 ", b"HTTP/1.1 200 So\r\nX: "])
-async def test_a_head_that_never_ends_is_cut_off(told, bounded, start):
-    """Not held until the time is over."""
+async def test_a_response_whose_headers_never_end_is_cut_off(connect, bounded, start):
+    """The client does not collect headers until the timeout."""
 
     async def write(writer: asyncio.StreamWriter) -> None:
         writer.write(start)
@@ -250,7 +248,7 @@ async def test_a_head_that_never_ends_is_cut_off(told, bounded, start):
             writer.write(b"x" * 65_536)
             await writer.drain()
 
-    service = await told(write)
+    service = await connect(write)
 
     with pytest.raises(Ambiguous):
         await service.client.me()
@@ -266,22 +264,22 @@ AROUND = {
     "page": b'{"messages":[%s]}',
     "values": b'{"values":[%s],"cursor":""}',
     "field": b'{"account_id":%s}',
-    "beside": b'{"account_id":"a","id":"r","x":%s}',
+    "extra field": b'{"account_id":"a","id":"r","x":%s}',
     "message": b'{"messages":[{"id":"m","sender":{"id":"u"},"ts":"2018-06-01T08:00:00Z","text":"","body":%s}]}',
 }
 
 
 @pytest.mark.parametrize("around", AROUND)
 @pytest.mark.parametrize("deep", DEEP)
-async def test_deep_nesting_is_a_decode_error_or_nothing(told, bounded, deep, around):
-    """Objects, pages, lists, anything; a document too deep to be read is one error, when it is looked at."""
+async def test_deep_nesting_raises_no_other_error_than_a_decode_error(connect, bounded, deep, around):
+    """This applies to objects, pages, lists and any JSON."""
     body = AROUND[around] % DEEP[deep]
 
     async def write(writer: asyncio.StreamWriter) -> None:
         writer.write(head(200, f"Content-Length: {len(body)}") + body)
         await writer.drain()
 
-    service = await told(write)
+    service = await connect(write)
     client, room = service.client, service.room
     calls = [
         client.me(),
@@ -302,15 +300,15 @@ async def test_deep_nesting_is_a_decode_error_or_nothing(told, bounded, deep, ar
         room.upload(b"x", name="x"),
     ]
 
-    ended = [await _ended(call) for call in calls]
+    errors = [await _error_of(call) for call in calls]
 
-    assert {"DecodeError"} >= {error for error in ended if error is not None}
+    assert {"DecodeError"} >= {error for error in errors if error is not None}
     if around == "bare":
-        assert ended.count("DecodeError") >= len(calls) - 1
+        assert errors.count("DecodeError") >= len(calls) - 1
 
 
-async def _ended(call: Awaitable[object]) -> str | None:
-    """The class of the error it ends with, if any."""
+async def _error_of(call: Awaitable[object]) -> str | None:
+    """Return the class of the error that a call ends with, if any."""
     try:
         await call
     except StrideError as error:
@@ -318,35 +316,35 @@ async def _ended(call: Awaitable[object]) -> str | None:
     return None
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="the caller's frames no longer count against a decoder")
-async def test_a_document_nested_too_deeply_is_an_error_when_it_is_looked_at(told):
-    """A listing may have read it from a place with more stack left."""
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="the frames of the caller no longer count against a decoder")
+async def test_a_document_nested_too_deeply_raises_an_error_when_it_is_decoded(connect):
+    """The listing may have read it where more of the stack was free."""
     body = AROUND["message"] % (b'{"type":"doc","content":' + b"[" * 400 + b"]" * 400 + b"}")
 
     async def write(writer: asyncio.StreamWriter) -> None:
         writer.write(head(200, f"Content-Length: {len(body)}") + body)
         await writer.drain()
 
-    message = await (await told(write)).room.history().first()
+    message = await (await connect(write)).room.history().first()
     free = sys.getrecursionlimit() - len(inspect.stack())
 
-    def looked_at(frames: int) -> object:
-        return looked_at(frames - 1) if frames else message.body
+    def decoded(frames: int) -> object:
+        return decoded(frames - 1) if frames else message.body
 
-    with pytest.raises(ValueError, match="nested too deeply"):
-        looked_at(free - 350)
+    with pytest.raises(ValueError, match="cannot be decoded"):
+        decoded(free - 350)
 
 
 @pytest.mark.parametrize("deep", DEEP)
-async def test_an_error_body_may_be_nested_as_it_likes(told, bounded, deep):
-    """The status is what counts."""
+async def test_a_deeply_nested_error_body_does_not_hide_the_status(connect, bounded, deep):
+    """The body is kept as bytes."""
     body = DEEP[deep]
 
     async def write(writer: asyncio.StreamWriter) -> None:
         writer.write(head(400, f"Content-Length: {len(body)}") + body)
         await writer.drain()
 
-    service = await told(write)
+    service = await connect(write)
 
     with pytest.raises(BadRequest) as caught:
         await service.client.me()
@@ -355,8 +353,8 @@ async def test_an_error_body_may_be_nested_as_it_likes(told, bounded, deep):
 
 @pytest.mark.parametrize("body", [b"x" * 100, b"x" * 200_000, b""], ids=["short", "long", "empty"])
 @pytest.mark.parametrize("status", [400, 404, 503])
-async def test_errors_do_not_use_up_the_connections(server, body, status):
-    """200 of them over a connector of two, calls and media in turn; what comes after is served."""
+async def test_errors_return_their_connections(server, body, status):
+    """After 200 errors of calls and media over a connector of two connections, the next call is served."""
     room_id = server.add_conversation("general")
     media_id = server.add_media(room_id, "a.bin", b"data")
     fault = server.faults.add("*", "/site/*", status=status, body=body)

@@ -1,4 +1,4 @@
-"""What became of an attempt, told from what really happened to its connection."""
+"""The outcome of an attempt, judged by what happened to its connection."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from stride_async._events import AttemptStarted
 from .peers import deaf_port, free_port, listening, peer, reset
 
 ME = json.dumps({"account_id": "me"}).encode()
+# More than the buffers of both systems can hold.
 LARGE = bytes(8 << 20)
-"""More than the buffers of both systems hold between them."""
 
 
 def answer(body: bytes, *, length: int | None = None) -> bytes:
-    told = len(body) if length is None else length
-    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (told, body)
+    stated = len(body) if length is None else length
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (stated, body)
 
 
 class Caller:
-    """A client of some address with two attempts a call, and the attempts it reports."""
+    """A client of a URL with two attempts per call, and the number of attempts it reported."""
 
     def __init__(self, url: str, **options: object) -> None:
         self.reported = 0
@@ -46,7 +46,7 @@ class Caller:
         self.reported += isinstance(event, AttemptStarted)
 
     async def fails(self, call: object) -> StrideError:
-        """The error of a call; the client is closed then."""
+        """Return the error of a call, and close the client."""
         async with self.client:
             with pytest.raises(StrideError) as caught:
                 await call
@@ -62,8 +62,8 @@ def upload(caller: Caller, data: bytes):
     return caller.client.conversation("r").upload(data, name="a.bin")
 
 
-async def test_a_refused_connection_was_not_sent():
-    """So even a message is sent again."""
+async def test_a_request_on_a_refused_connection_was_not_sent():
+    """Therefore even sending a message is retried."""
     caller = Caller(f"http://127.0.0.1:{free_port()}")
 
     error = await caller.fails(send(caller))
@@ -72,7 +72,7 @@ async def test_a_refused_connection_was_not_sent():
     assert (2, True, False) == (caller.reported, error.retryable, error.maybe_processed)
 
 
-async def test_an_unknown_name_was_not_sent():
+async def test_a_request_to_an_unknown_host_was_not_sent():
     """Names below `.invalid` never resolve."""
     caller = Caller("http://stride.invalid")
 
@@ -82,8 +82,8 @@ async def test_an_unknown_name_was_not_sent():
     assert (2, True, False) == (caller.reported, error.retryable, error.maybe_processed)
 
 
-async def test_tls_to_a_plain_port_was_not_sent():
-    """The handshake fails before the first byte of the request."""
+async def test_a_request_whose_tls_handshake_fails_was_not_sent():
+    """The port does not support TLS, so the connection fails before the first byte of the request."""
 
     async def plain(reader, writer):
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -102,8 +102,8 @@ async def test_tls_to_a_plain_port_was_not_sent():
     [{"attempt_timeout": 0.2}, {"attempt_timeout": 20.0, "deadline": 1.5}],
     ids=["attempt", "deadline"],
 )
-async def test_a_connection_nobody_takes_was_not_sent(bounds):
-    """Connecting is given up before the attempt's time, or the call's, is over."""
+async def test_a_request_on_a_connection_that_is_not_accepted_was_not_sent(bounds):
+    """Connecting times out before the attempt or the call does."""
     with deaf_port() as port:
         caller = Caller(f"http://127.0.0.1:{port}", **bounds)
 
@@ -114,8 +114,8 @@ async def test_a_connection_nobody_takes_was_not_sent(bounds):
     assert (2, True, False) == (caller.reported, error.retryable, error.maybe_processed)
 
 
-async def test_an_upload_cut_on_its_way_out_was_not_sent():
-    """The service cannot have it whole, so it is sent again, from the start."""
+async def test_an_upload_that_breaks_off_was_not_sent():
+    """The service cannot have received all of it, so it is retried from the start."""
 
     async def talk(reader, writer):
         await reader.readexactly(100_000)
@@ -133,8 +133,8 @@ async def test_an_upload_cut_on_its_way_out_was_not_sent():
 
 @pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 1_000_000])
 @pytest.mark.parametrize("end", [reset, lambda writer: writer.close()], ids=["reset", "closed"])
-async def test_an_upload_that_was_read_whole_is_never_sent_again(size, end):
-    """However fast the connection ends behind its last byte, the service may have stored it."""
+async def test_an_upload_that_was_received_completely_is_never_retried(size, end):
+    """However soon after the last byte the connection ends, the service may have stored the file."""
 
     async def talk(reader, writer):
         await reader.readexactly(size)
@@ -151,8 +151,8 @@ async def test_an_upload_that_was_read_whole_is_never_sent_again(size, end):
 
 
 @pytest.mark.parametrize("end", [reset, lambda writer: writer.close()], ids=["reset", "closed"])
-async def test_a_connection_that_ends_behind_the_last_byte_is_ambiguous(end):
-    """A read is asked again, a message is not."""
+async def test_a_connection_that_ends_after_the_request_is_ambiguous(end):
+    """A read is retried; sending a message is not."""
 
     async def talk(reader, writer):
         end(writer)
@@ -168,9 +168,9 @@ async def test_a_connection_that_ends_behind_the_last_byte_is_ambiguous(end):
     assert [(True, False), (False, True)] == [(error.retryable, error.maybe_processed) for error in (read, sent)]
 
 
-@pytest.mark.parametrize("length", [1_000, None], ids=["told", "chunked"])
-async def test_an_answer_that_breaks_off_is_interrupted(length):
-    """It says how many bytes came, and of how many where that was told."""
+@pytest.mark.parametrize("length", [1_000, None], ids=["stated", "chunked"])
+async def test_a_response_that_breaks_off_is_interrupted(length):
+    """The error says how many bytes arrived, and of how many if the length was stated."""
 
     async def talk(reader, writer):
         if length is None:
@@ -203,8 +203,8 @@ async def test_an_answer_that_breaks_off_is_interrupted(length):
     ],
     ids=["ssh", "status", "header", "length", "flood", "tls"],
 )
-async def test_garbage_in_place_of_http_is_ambiguous(garbage):
-    """Whoever answered so may have acted on the request before; it is told in one line."""
+async def test_a_response_that_is_not_http_is_ambiguous(garbage):
+    """The peer may have acted on the request first; the message fits one line."""
 
     async def talk(reader, writer):
         writer.write(garbage)
@@ -223,8 +223,8 @@ async def test_garbage_in_place_of_http_is_ambiguous(garbage):
 
 
 @pytest.mark.parametrize("spoken", [b"", b"HTTP/1.1 200 OK\r\nContent-Le", answer(ME[:5], length=99)])
-async def test_silence_is_ambiguous(spoken):
-    """Whether before the answer, in its head, or in its body."""
+async def test_a_response_that_stalls_is_ambiguous(spoken):
+    """It may stall before the response, in the headers or in the body."""
 
     async def talk(reader, writer):
         writer.write(spoken)
@@ -239,8 +239,8 @@ async def test_silence_is_ambiguous(spoken):
     assert (2, 1, 3) == (reading.reported, sending.reported, service.requests)
 
 
-async def test_an_upload_that_meets_silence_is_ambiguous_when_it_was_handed_over_and_else_not_sent():
-    """The idle time-out bounds both directions."""
+async def test_an_upload_that_stalls_is_ambiguous_only_if_all_of_it_was_sent():
+    """The idle timeout bounds both directions."""
 
     async def talk(reader, writer):
         await asyncio.Event().wait()
@@ -248,14 +248,14 @@ async def test_an_upload_that_meets_silence_is_ambiguous_when_it_was_handed_over
     async with peer(talk) as service:
         short, long = Caller(service.url, idle_timeout=0.2), Caller(service.url, idle_timeout=0.2)
 
-        whole, cut = await asyncio.gather(short.fails(upload(short, b"x")), long.fails(upload(long, LARGE)))
+        complete, cut = await asyncio.gather(short.fails(upload(short, b"x")), long.fails(upload(long, LARGE)))
 
-    assert [Ambiguous, NotSent] == [type(whole), type(cut)]
+    assert [Ambiguous, NotSent] == [type(complete), type(cut)]
     assert (1, 2, 3) == (short.reported, long.reported, service.requests)
 
 
-async def test_an_upload_refused_before_its_end_is_an_answer():
-    """What the service says counts, not how the rest of the body fares."""
+async def test_a_response_before_the_end_of_an_upload_is_used():
+    """The response decides, whatever happens to the rest of the body."""
 
     async def talk(reader, writer):
         body = b'{"code":413,"message":"too large"}'
@@ -272,8 +272,8 @@ async def test_an_upload_refused_before_its_end_is_an_answer():
     assert (1, 1) == (caller.reported, service.requests)
 
 
-async def test_a_kept_connection_that_was_dropped_is_seen_once_for_each_attempt():
-    """The HTTP library would send a read again by itself, unseen; each sending is an attempt of ours."""
+async def test_an_attempt_on_a_dropped_keep_alive_connection_is_one_request():
+    """The HTTP library would silently retry a read; here every request is an attempt that the client counts."""
 
     async def talk(reader, writer):
         if service.requests == 1:
@@ -292,8 +292,8 @@ async def test_a_kept_connection_that_was_dropped_is_seen_once_for_each_attempt(
     assert (1 + 3, 1 + 3) == (caller.reported, service.requests)
 
 
-async def test_explain_tells_of_a_live_call():
-    """Attempts with their outcome and wait, then the rule that ended it."""
+async def test_explain_describes_a_real_call():
+    """It lists the attempts with their outcomes and waits, then the rule that ended the call."""
 
     async def talk(reader, writer):
         if service.requests == 1:
@@ -305,7 +305,7 @@ async def test_explain_tells_of_a_live_call():
         caller = Caller(service.url, backoff=0.001)
         error = await caller.fails(caller.client.me())
 
-    told = re.sub(r"\d\d:\d\d:\d\d\.\d{3}", "TIME", re.sub(r"\d\.\d\d s", "N s", error.explain()))
+    text = re.sub(r"\d\d:\d\d:\d\d\.\d{3}", "TIME", re.sub(r"\d\.\d\d s", "N s", error.explain()))
     assert (
         """\
 ServerError: GET /me answered 503 without a message
@@ -313,5 +313,5 @@ ServerError: GET /me answered 503 without a message
 ServerDisconnectedError('Server disconnected') after N s, then waited N s
   attempt 2 at TIME UTC: answered 503 after N s
   ended by the rule: all 2 attempts were made"""
-        == told
+        == text
     )

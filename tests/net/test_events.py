@@ -1,4 +1,4 @@
-"""What the client tells of its work: to a receiver each step, to a log what nobody else would see."""
+"""What the client reports: each step as an event, and retries to the log."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ async def client(server, events):
 
 
 def steps(events: list[object]) -> list[object]:
-    """The events without what differs each time."""
+    """The events, without the durations."""
     return [
         attrs.evolve(event, seconds=0.0) if isinstance(event, AttemptEnded | Waiting) else event for event in events
     ]
 
 
-async def test_each_step_of_a_call_is_told_in_order(client, server, events):
-    """A first call waits for the token call, a repeat has its reason; numbers tell calls apart."""
+async def test_each_step_of_a_call_is_an_event_in_order(client, server, events):
+    """The first call waits for the token call; each retry has a reason; every call has a number."""
     server.faults.add(*ME, status=503, times=1)
     server.faults.add(*ME, status=429, headers={"Retry-After": "0"}, times=1)
 
@@ -79,8 +79,8 @@ async def test_each_step_of_a_call_is_told_in_order(client, server, events):
     assert call != token
 
 
-async def test_a_failed_call_is_told_to_its_end(events):
-    """Without an answer the class and words of what happened stand in its place."""
+async def test_a_call_that_fails_has_an_end_event(events):
+    """Without a response, the event has the class and message of the error."""
     settings = Settings(base_url=f"http://127.0.0.1:{free_port()}", on_event=events.append, attempts=2, backoff=0.0)
     async with StrideClient(StaticToken("a-room-token"), cloud_id="c", settings=settings) as client:
         with pytest.raises(NotSent):
@@ -91,16 +91,16 @@ async def test_a_failed_call_is_told_to_its_end(events):
     assert ("NotSent", None, 2) == (events[-1].error, events[-1].status, events[-1].attempts)
 
 
-async def test_an_error_that_was_answered_is_told_by_its_status(client, server, events):
-    """The class of the error is the caller's to see; the status says as much."""
+async def test_a_call_that_ends_with_an_error_status_reports_the_status(client, server, events):
+    """The class of the error is not reported, because it follows from the status."""
     with pytest.raises(NotFound):
         await client.conversation("nowhere").get()
 
     assert (404, None) == (events[-1].status, events[-1].error)
 
 
-async def test_a_cancelled_call_is_told_to_its_end(client, server, events):
-    """Whoever counts calls under way comes back to none."""
+async def test_a_cancelled_call_has_an_end_event(client, server, events):
+    """A receiver that counts the calls in flight gets back to zero."""
     arrived = asyncio.Event()
     server.faults.add(*ME, stall="headers", do=lambda _: arrived.set())
     call = asyncio.create_task(client.me())
@@ -114,7 +114,7 @@ async def test_a_cancelled_call_is_told_to_its_end(client, server, events):
     assert "CancelledError" == events[-1].error
 
 
-async def test_numbers_tell_all_calls_of_the_process_apart(server, events):
+async def test_call_numbers_are_unique_in_the_process(server, events):
     """One receiver may listen to several clients."""
     async with client_of(server, on_event=events.append) as one, client_of(server, on_event=events.append) as other:
         await asyncio.gather(*(client.me() for client in (one, other) for _ in range(20)))
@@ -123,8 +123,8 @@ async def test_numbers_tell_all_calls_of_the_process_apart(server, events):
     assert 42 == len(numbers) == len(set(numbers))
 
 
-async def test_every_page_is_told(client, server, events):
-    """How many items it held, in how many bytes; the last one is empty."""
+async def test_every_page_is_an_event(client, server, events):
+    """It reports the number of items and bytes; the last page is empty."""
     room_id = server.add_conversation("general")
     server.fill(room_id, messages=100)
 
@@ -136,30 +136,30 @@ async def test_every_page_is_told(client, server, events):
     assert pages[0].size_bytes > pages[1].size_bytes > pages[2].size_bytes > 0
 
 
-async def test_events_are_not_made_when_nobody_listens(server):
-    """A receiver's cost is paid only where there is one."""
-    made = set()
+async def test_events_are_not_created_without_a_receiver(server):
+    """Only a client with a receiver pays for events."""
+    created = set()
 
     def watch(frame, event, _):
         if event == "call" and "stride_async._events" in frame.f_code.co_filename:
-            made.add(frame.f_code.co_filename)
+            created.add(frame.f_code.co_filename)
 
     async def work(**options):
-        made.clear()
+        created.clear()
         async with client_of(server, **options) as client:
             sys.setprofile(watch)
             try:
                 await client.conversations().collect(limit=None)
             finally:
                 sys.setprofile(None)
-        return len(made)
+        return len(created)
 
     assert (0, 6) == (await work(), await work(on_event=lambda _: None))
 
 
 @pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])
-async def test_a_retry_is_one_line_of_log(client, server, caplog, level):
-    """Nothing else is: neither calls that go well nor what is raised."""
+async def test_a_retry_is_one_line_in_the_log(client, server, caplog, level):
+    """Calls that succeed and errors that are raised are not logged."""
     caplog.set_level(level, "stride_async")
     server.faults.add(*ME, status=503, times=2)
     await client.me()
@@ -170,8 +170,8 @@ async def test_a_retry_is_one_line_of_log(client, server, caplog, level):
     assert {("INFO", "stride_async")} == {(record.levelname, record.name[:12]) for record in caplog.records}
 
 
-async def test_a_long_wait_is_one_line_of_log(server, caplog):
-    """Said when it begins, so that whoever watches knows why nothing happens."""
+async def test_a_long_wait_is_logged_when_it_begins(server, caplog):
+    """The log explains why nothing happens."""
     caplog.set_level(logging.INFO, "stride_async")
     waits = asyncio.Event()
     server.faults.add(*ME, status=429, headers={"Retry-After": "60"})
@@ -186,8 +186,8 @@ async def test_a_long_wait_is_one_line_of_log(server, caplog):
     assert line.endswith("s (answered 429: the service asked for 60.0 s)")
 
 
-async def test_a_wait_that_is_not_slept_is_no_line_of_log(client, server, caplog):
-    """It is raised, and nothing is logged that is also raised."""
+async def test_a_wait_that_is_too_long_is_not_logged(client, server, caplog):
+    """It is raised, and what is raised is not logged."""
     caplog.set_level(logging.DEBUG, "stride_async")
     server.faults.add(*ME, status=429, headers={"Retry-After": "86400"})
 
@@ -197,8 +197,8 @@ async def test_a_wait_that_is_not_slept_is_no_line_of_log(client, server, caplog
     assert [] == caplog.messages
 
 
-def test_nothing_is_printed_unless_asked_for():
-    """A program without any logging set up stays silent through retries and errors."""
+def test_nothing_is_printed_without_logging():
+    """A program that does not configure logging prints nothing, in spite of retries and errors."""
     code = f"""
 import asyncio
 from stride_async import NotSent, Settings, StaticToken, StrideClient

@@ -1,6 +1,6 @@
-"""Every scripted fault against every kind of call, the first time, twice, and always.
+"""Every scripted fault for every kind of call: once, twice, and always.
 
-What must come of it is worked out here from the written rule, by `expected`, and not by the client's own.
+`expected` derives the result from the written rule, independently of the client.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from stride_async.server import LocalServer
 from tests.conftest import client_of
 
 ATTEMPTS = 3
+# The size of the file that is downloaded: less than what counts as progress.
 SIZE = 1_000
-"""Of the file that is downloaded: less than what counts as progress."""
 TOO_LONG = 86_400
 ERRORS = {
     400: BadRequest,
@@ -51,13 +51,13 @@ ERRORS = {
 
 @attrs.frozen
 class Fault:
-    """What the server does, and what that is to a caller: an answer with a status, or an end of another kind."""
+    """What the server does, and what that means to a caller: a status, or another kind of end."""
 
     does: dict[str, object]
     means: int | str
     """A status; or `silence`, `garbage`, `interrupted`, `unreadable`, `foreign`, `short`, `long`: see `expected`."""
     asks: float | None = None
-    """The wait it states."""
+    """The wait that it states, in seconds."""
 
 
 def status(code: int, asks: float | None = None, **does: object) -> Fault:
@@ -110,15 +110,15 @@ TIMED = {"delayed", "stalled head", "stalled body"}
 
 @attrs.frozen
 class Kind:
-    """One kind of call: how it is made, what the server sees of it, and what the rule says of repeating it."""
+    """One kind of call: how to make it, what the server sees of it, and whether it may be repeated."""
 
     method: str
     path: str
     call: Callable[[Site], Awaitable[object]]
     repeatable: bool = True
-    reads_answer: bool = True
+    reads_response: bool = True
     token: bool = True
-    """Carries one, which can be renewed."""
+    """Whether it carries a token that can be renewed."""
 
 
 @attrs.define
@@ -138,7 +138,7 @@ class Site:
 DATA = bytes(range(250)) * (SIZE // 250)
 KINDS = {
     "read": Kind("GET", "*/message/*", lambda site: site.handle.message(site.message)),
-    "write": Kind("PUT", "*/message/*", lambda site: site.handle.edit(site.message, "new"), reads_answer=False),
+    "write": Kind("PUT", "*/message/*", lambda site: site.handle.edit(site.message, "new"), reads_response=False),
     "send": Kind("POST", "*/message", lambda site: site.handle.send("hello"), repeatable=False),
     "upload": Kind("POST", "*/media", lambda site: site.handle.upload(DATA, name="a.bin"), repeatable=False),
     "download": Kind("GET", "*/media/*", lambda site: site.handle.download(site.media, site.folder / "a.bin")),
@@ -148,7 +148,7 @@ KINDS = {
 
 @attrs.frozen
 class Outcome:
-    """What a caller is told, and how many requests that took."""
+    """What the caller gets, and after how many requests."""
 
     error: type[StrideError] | None
     requests: int
@@ -159,17 +159,17 @@ class Outcome:
 
 
 def expected(kind: Kind, fault: Fault, times: int | None) -> Outcome:
-    """The written rule, applied: count how often the fault is met before the call goes well, or is given up."""
+    """Apply the written rule: count the requests until the call succeeds or gives up."""
     always = times is None
     download = kind is KINDS["download"]
     if isinstance(fault.means, int):
         return of_status(kind, fault, times)
     if fault.means == "unreadable":
-        if download or not kind.reads_answer:
-            return Outcome(None, 1)  # Whatever the bytes are, they are what was asked for; or nobody looks at them.
+        if download or not kind.reads_response:
+            return Outcome(None, 1)  # Any bytes will do, or the body is not read.
         return Outcome(DecodeError, 1, maybe_processed=not kind.repeatable)
     if fault.means == "long" and download:
-        return Outcome(None, 2)  # The second request asks for the rest, and is told that there is none.
+        return Outcome(None, 2)  # The second request asks for the rest, and there is none.
     error = {"silence": Ambiguous, "garbage": Ambiguous, "stalled": Ambiguous}.get(fault.means, BodyInterrupted)
     if fault.means == "stalled" and download:
         error = BodyInterrupted
@@ -184,7 +184,7 @@ def of_status(kind: Kind, fault: Fault, times: int | None) -> Outcome:
     assert isinstance(fault.means, int)
     code = fault.means
     error = ERRORS.get(code, ServerError if code >= 500 else ApiError)
-    gives_up_at_once = fault.asks == TOO_LONG
+    too_long = fault.asks == TOO_LONG
     if code == 401 and kind.token:
         return Outcome(None, 2) if times == 1 else Outcome(error, 2, rule="renewed token was refused")
     if not kind.token and code in {400, 401, 403}:
@@ -195,7 +195,7 @@ def of_status(kind: Kind, fault: Fault, times: int | None) -> Outcome:
         again, retryable, maybe = kind.repeatable, kind.repeatable, not kind.repeatable
     else:
         again, retryable, maybe = False, False, code in range(500, 505) and not kind.repeatable
-    if not again or gives_up_at_once:
+    if not again or too_long:
         rule = "longest_wait" if again else "not be repeated" if maybe and code != 501 else f"{code} is not retried"
         return Outcome(error, 1, maybe, retryable, fault.asks, rule)
     if times is None:
@@ -206,24 +206,24 @@ def of_status(kind: Kind, fault: Fault, times: int | None) -> Outcome:
 @pytest.mark.parametrize("times", [1, 2, None], ids=["once", "twice", "always"])
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_fault_ends_as_the_rule_says(server, tmp_path, kind, fault, times):
-    """Class and facts of the error, or none; and the server saw as many requests as the client reports."""
-    asked, met = KINDS[kind], FAULTS[fault]
+async def test_a_fault_ends_a_call_as_the_rule_says(server, tmp_path, kind, fault, times):
+    """The error has the expected class and facts, and the server saw as many requests as the client reports."""
+    called, injected = KINDS[kind], FAULTS[fault]
     patience = 0.2 if fault in TIMED else 20.0
     events: list[object] = []
     room = server.add_conversation("general")
     message = server.add_message(room, "old")
     media = server.add_media(room, "a.bin", DATA)
-    server.faults.add(asked.method, asked.path, times=times, **met.does)
+    server.faults.add(called.method, called.path, times=times, **injected.does)
 
     async with client_of(
         server, attempts=ATTEMPTS, attempt_timeout=patience, idle_timeout=patience, on_event=events.append
     ) as client:
         site = Site(client, server, room, message, media, tmp_path)
-        error = await told(asked.call(site))
+        error = await error_of(called.call(site))
 
-    want = expected(asked, met, times)
-    requests = server.calls.matching(asked.method, asked.path)
+    want = expected(called, injected, times)
+    requests = server.calls.matching(called.method, called.path)
     attempts = [event for event in events if isinstance(event, AttemptStarted)]
     assert (want.error, want.requests) == (error and type(error), len(requests))
     assert len(server.calls) == len(attempts)
@@ -233,10 +233,10 @@ async def test_a_fault_ends_as_the_rule_says(server, tmp_path, kind, fault, time
         assert want.retryable is error.retryable
         assert want.retry_after == error.retry_after
         assert (want.rule or "") in (error.rule or "")
-    effect(site, asked, met, want, done=error is None)
+    check_effect(site, called, injected, want, done=error is None)
 
 
-async def told(call: Awaitable[object]) -> StrideError | None:
+async def error_of(call: Awaitable[object]) -> StrideError | None:
     try:
         async with asyncio.timeout(30):
             await call
@@ -245,8 +245,8 @@ async def told(call: Awaitable[object]) -> StrideError | None:
     return None
 
 
-def effect(site: Site, kind: Kind, fault: Fault, want: Outcome, *, done: bool) -> None:
-    """What exists afterwards: a message or file once where the call went well, at most once where it may have."""
+def check_effect(site: Site, kind: Kind, fault: Fault, want: Outcome, *, done: bool) -> None:
+    """Check what exists: a message or file once if the call succeeded, at most once if it may have."""
     made = {"send": site.server.truth().conversations[site.room].messages - 1, "upload": stored_files(site) - 1}
     for name, count in made.items():
         if kind is not KINDS[name]:

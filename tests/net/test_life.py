@@ -1,4 +1,4 @@
-"""How a client ends, and what a caller who gives up leaves behind: nothing."""
+"""Closing a client and cancelling its calls leave nothing behind."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ from tests.conftest import client_of
 
 from .peers import free_port
 
+# A megabyte: several blocks.
 DATA = bytes(range(256)) * 4_000
-"""A megabyte: several blocks."""
 LIMIT = 50
 
 
 @pytest.fixture(autouse=True)
 async def complaints() -> AsyncIterator[None]:
-    """Debug mode, and nothing that the loop would complain about."""
-    loop, told = asyncio.get_running_loop(), []
+    """Turn on the debug mode of the loop, and check that the loop reports nothing."""
+    loop, reported = asyncio.get_running_loop(), []
     loop.set_debug(True)
     loop.slow_callback_duration = 60.0
-    loop.set_exception_handler(lambda _, context: told.append(context))
+    loop.set_exception_handler(lambda _, context: reported.append(context))
 
     yield
 
-    assert [] == told
+    assert [] == reported
 
 
 def tasks_of_clients() -> list[asyncio.Task[Any]]:
-    """Tasks under way save this one and the server's own."""
+    """Return the running tasks, except for this one and those of the server."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     return [task for task in others if not task.get_coro().__qualname__.startswith("RequestHandler")]
 
 
 async def quiet() -> None:
-    """Until no task of a client is left."""
+    """Wait until no task of a client is running."""
     async with asyncio.timeout(10):
         while tasks := tasks_of_clients():
             await asyncio.wait(tasks)
 
 
 def left_behind(client: StrideClient) -> dict[str, object]:
-    """What a client still holds of calls that are over; empty as it should be."""
+    """Return what a client still holds although its calls have ended; it should be nothing."""
     pool, session = client._pool, client._session
     http = pool._http
     held = {
         "connections": len(http.connector._acquired) if http is not None and http.connector is not None else 0,
-        "places": sum(key._out for key in pool.throttle._limiters.values()),
+        "limit slots": sum(key._out for key in pool.throttle._limiters.values()),
         "waiters": sum(len(key._waiting) + len(key._waiting_background) for key in pool.throttle._limiters.values()),
         "timers": sum(key._timer is not None for key in pool.throttle._limiters.values()),
         "api slots": client.settings.concurrency - session._api.slots._value,
@@ -68,13 +68,13 @@ def left_behind(client: StrideClient) -> dict[str, object]:
 
 @types.coroutine
 def cut_short(call: Coroutine[Any, Any, object], step: int, *, as_it_wakes: bool) -> Any:
-    """Awaits a call that is cancelled at its n-th wait: while it waits, or in the moment it would go on.
+    """Await a call and cancel it at its n-th wait: during the wait, or at the moment it ends.
 
-    Gives the call's value when there are fewer waits.
+    Return the value of the call if it waits less often.
     """
     task = asyncio.current_task()
     assert task is not None
-    hand = partial(call.send, None)  # What the wait ended with: a value or an error to go on with.
+    hand = partial(call.send, None)  # Hands over what the wait ended with: a value or an error.
     count = 0
     while True:
         try:
@@ -84,13 +84,13 @@ def cut_short(call: Coroutine[Any, Any, object], step: int, *, as_it_wakes: bool
         count += 1
         if count == step:
             if as_it_wakes and waited_for is not None:
-                # Called before the task's own waking, which is added when the wait is given on.
+                # This callback runs before the one that wakes the task, which is added when the wait is yielded.
                 waited_for.add_done_callback(lambda _: task.cancel())
             else:
                 asyncio.get_running_loop().call_soon(task.cancel)
         try:
             yield waited_for
-        except BaseException as error:  # noqa: BLE001  # Handed to the call, whatever it is.
+        except BaseException as error:  # noqa: BLE001  # Passed on to the call, whatever it is.
             hand = partial(call.throw, error)
         else:
             hand = partial(call.send, None)
@@ -129,8 +129,8 @@ def as_it_wakes(request):
     return request.param
 
 
-async def given_up(call: Coroutine[Any, Any, object], step: int, *, as_it_wakes: bool) -> bool:
-    """Makes a call that is cancelled at its n-th wait; False when it went through before."""
+async def cancelled(call: Coroutine[Any, Any, object], step: int, *, as_it_wakes: bool) -> bool:
+    """Make a call and cancel it at its n-th wait; return False if it succeeded before that."""
 
     async def cut() -> None:
         await cut_short(call, step, as_it_wakes=as_it_wakes)
@@ -142,35 +142,35 @@ async def given_up(call: Coroutine[Any, Any, object], step: int, *, as_it_wakes:
     return False
 
 
-@pytest.mark.parametrize("start", ["no token", "no connection", "all at hand"])
+@pytest.mark.parametrize("start", ["no token", "no connection", "ready"])
 @pytest.mark.parametrize("name", CALLS)
-async def test_a_call_can_be_given_up_at_every_wait(server, tmp_path, name, start, as_it_wakes):
-    """No task, connection, place or lane is left, and the next call goes well."""
+async def test_a_call_can_be_cancelled_at_every_wait(server, tmp_path, name, start, as_it_wakes):
+    """No task, connection or slot stays in use, and the next call succeeds."""
     room = server.add_conversation("general")
     message, media = server.add_message(room, "old"), server.add_media(room, "a.bin", DATA)
     settings = Settings(base_url=server.url, backoff=0.0, calls_per_minute=LIMIT, concurrency=1, media_concurrency=1)
     renewable = ClientCredentials(server.client_id, server.client_secret)
-    credentials = dict.fromkeys(("no token", "all at hand"), renewable)
+    credentials = dict.fromkeys(("no token", "ready"), renewable)
     credentials["no connection"] = StaticToken(server.room_token(room))
     step, cut = 0, True
     while cut:
         step += 1
         async with StrideClient(credentials[start], cloud_id=server.cloud_id, settings=settings) as client:
             site = Site(client, server, room, message, media, tmp_path)
-            if start == "all at hand":
+            if start == "ready":
                 await client.me()
-            cut = await given_up(CALLS[name](site), step, as_it_wakes=as_it_wakes)
+            cut = await cancelled(CALLS[name](site), step, as_it_wakes=as_it_wakes)
             await quiet()
             assert {} == left_behind(client)
 
             await CALLS[name](site)
             await quiet()
             assert {} == left_behind(client)
-    assert step > 1 + (start != "all at hand")
+    assert step > 1 + (start != "ready")
 
 
-async def test_a_call_can_be_given_up_at_every_wait_of_a_repeat(server, as_it_wakes):
-    """An attempt that failed, its wait, and the next one."""
+async def test_a_call_can_be_cancelled_at_every_wait_of_a_retry(server, as_it_wakes):
+    """The waits are those of a failed attempt, of its backoff, and of the next attempt."""
     room = server.add_conversation("general")
     step, cut, seen = 0, True, set()
     while cut:
@@ -180,7 +180,7 @@ async def test_a_call_can_be_given_up_at_every_wait_of_a_repeat(server, as_it_wa
         other = server.faults.add("GET", "*/conversation/*", drop="before", times=1)
         async with client_of(server, calls_per_minute=LIMIT, concurrency=1, backoff=1e-6) as client:
             await client.me()
-            cut = await given_up(client.conversation(room).get(), step, as_it_wakes=as_it_wakes)
+            cut = await cancelled(client.conversation(room).get(), step, as_it_wakes=as_it_wakes)
             await quiet()
             assert {} == left_behind(client)
         seen.add(len(server.calls.matching("GET", "*/conversation/*")))
@@ -189,14 +189,14 @@ async def test_a_call_can_be_given_up_at_every_wait_of_a_repeat(server, as_it_wa
     assert {1, 2, 3} <= seen
 
 
-async def test_waiting_for_a_token_can_be_given_up_at_every_step(server, as_it_wakes):
-    """Whoever waits beside it gets the token all the same, from the one call that is made for both."""
+async def test_waiting_for_a_token_can_be_cancelled_at_every_wait(server, as_it_wakes):
+    """Another call that waits still gets the token, from the one token call that serves both."""
     step, cut = 0, True
     while cut:
         step += 1
         server.calls.clear()
         async with client_of(server, calls_per_minute=LIMIT) as client:
-            first = given_up(client.me(), step, as_it_wakes=as_it_wakes)
+            first = cancelled(client.me(), step, as_it_wakes=as_it_wakes)
             cut, sites = await asyncio.gather(first, client.sites())
             await quiet()
             assert {} == left_behind(client)
@@ -205,8 +205,8 @@ async def test_waiting_for_a_token_can_be_given_up_at_every_step(server, as_it_w
     assert step > 2
 
 
-async def test_callers_who_leave_the_queue_leave_it_empty(server):
-    """The limit of the conversation is reached; ten more wait and give up."""
+async def test_the_queue_is_empty_after_all_callers_are_cancelled(server):
+    """The limit of the conversation is reached, and ten more calls wait and are cancelled."""
     room = server.add_conversation("general")
     async with client_of(server, calls_per_minute=2) as client:
         handle = client.conversation(room)
@@ -223,32 +223,32 @@ async def test_callers_who_leave_the_queue_leave_it_empty(server):
         assert 2 == len(server.calls.matching("GET", "*/conversation/*"))
 
 
-async def test_a_place_that_comes_as_its_caller_leaves_goes_to_the_next(server, as_it_wakes):
-    """It is given in the very moment in which the caller is cancelled, and not lost."""
+async def test_a_slot_assigned_to_a_caller_that_is_cancelled_goes_to_the_next(server, as_it_wakes):
+    """Both happen at the same moment, and the slot is not lost."""
     room = server.add_conversation("general")
     async with client_of(server, calls_per_minute=1) as client:
-        place = await client._pool.throttle.take(room, 1)
-        leaving = asyncio.create_task(given_up(client.conversation(room).get(), 1, as_it_wakes=as_it_wakes))
-        await asyncio.sleep(0)  # It makes a task of its own,
+        slot = await client._pool.throttle.take(room, 1)
+        cancelling = asyncio.create_task(cancelled(client.conversation(room).get(), 1, as_it_wakes=as_it_wakes))
+        await asyncio.sleep(0)  # It creates a task,
         await asyncio.sleep(0)  # which is now the first in the queue.
         next_one = asyncio.create_task(client.conversation(room).get())
         await asyncio.sleep(0)
 
-        place.give_back(counted=False)
+        slot.give_back(counted=False)
 
-        assert await leaving
+        assert await cancelling
         async with asyncio.timeout(10):
             assert room == (await next_one).id
         assert {} == left_behind(client)
 
 
 @pytest.mark.parametrize("own_session", [False, True], ids=["ours", "theirs"])
-async def test_closing_ends_two_hundred_calls_of_all_kinds(server, tmp_path, own_session):
-    """Each is told `ClientClosed`, whether it waits for its place, its lane, a token, an answer, or reads a body."""
+async def test_closing_a_client_ends_calls_of_all_kinds(server, tmp_path, own_session):
+    """Each raises `ClientClosed`, whether it waits for a slot, a token or a response, or reads a body."""
     room, arrivals = server.add_conversation("general"), [asyncio.Event() for _ in range(3)]
-    asking, reading, writing = ((lambda _, event=event: event.set()) for event in arrivals)
+    requested, reading, writing = ((lambda _, event=event: event.set()) for event in arrivals)
     media = server.add_media(room, "a.bin", DATA)
-    server.faults.add("GET", "/me", stall="headers", do=asking)
+    server.faults.add("GET", "/me", stall="headers", do=requested)
     server.faults.add("GET", "/site/", stall="body")
     server.faults.add("GET", "*/message", delay=60.0)
     server.faults.add("GET", "*/media/*", stall="body", do=reading)
@@ -259,7 +259,7 @@ async def test_closing_ends_two_hundred_calls_of_all_kinds(server, tmp_path, own
     credentials = ClientCredentials(server.client_id, server.client_secret)
     client = StrideClient(credentials, cloud_id=server.cloud_id, settings=settings, session=theirs)
     derived = client.with_settings(attrs.evolve(settings, priority="background"))
-    handle, beside = client.conversation(room), derived.conversation(room)
+    handle, other = client.conversation(room), derived.conversation(room)
     calls = [
         call
         for number in range(20)
@@ -269,7 +269,7 @@ async def test_closing_ends_two_hundred_calls_of_all_kinds(server, tmp_path, own
             derived.me(),
             client.user(f"u{number}").conversation(),
             handle.history().collect(limit=None),
-            beside.history().first(),
+            other.history().first(),
             client.conversation(server.add_conversation("other")).upload(DATA, name="a"),
             client.conversation(server.add_conversation("other")).get(),
             handle.download(media, tmp_path / f"{number}.bin"),
@@ -282,11 +282,11 @@ async def test_closing_ends_two_hundred_calls_of_all_kinds(server, tmp_path, own
 
     await client.close()
     async with asyncio.timeout(10):
-        told = await asyncio.gather(*tasks, return_exceptions=True)
+        errors = await asyncio.gather(*tasks, return_exceptions=True)
     await quiet()
 
-    assert {ClientClosed} == {type(error) for error in told}
-    assert 200 == len(told)
+    assert {ClientClosed} == {type(error) for error in errors}
+    assert 200 == len(errors)
     assert {} == left_behind(client) | left_behind(derived)
     assert [] == list(tmp_path.glob("*.bin"))
     with pytest.raises(ClientClosed):
@@ -296,8 +296,8 @@ async def test_closing_ends_two_hundred_calls_of_all_kinds(server, tmp_path, own
         await theirs.close()
 
 
-async def test_a_message_under_way_when_the_client_closes_may_have_been_sent(server):
-    """The service had it; the caller is told so."""
+async def test_a_message_in_flight_when_the_client_closes_may_have_been_sent(server):
+    """The service has received it, and the error says so."""
     room, arrived = server.add_conversation("general"), asyncio.Event()
     server.faults.add("POST", "*/message", stall="headers", do=lambda _: arrived.set())
     client = client_of(server)
@@ -315,8 +315,8 @@ async def test_a_message_under_way_when_the_client_closes_may_have_been_sent(ser
     )
 
 
-async def test_closing_ends_the_body_of_a_session_of_ones_own(server):
-    """The session lives on, but nobody reads from it for a client that is closed."""
+async def test_closing_a_client_ends_a_body_on_a_session_it_was_given(server):
+    """The session stays open, but a closed client does not read from it."""
     room = server.add_conversation("general")
     media = server.add_media(room, "a.bin", DATA)
     server.faults.add("GET", "*/media/*", stall="body", cut_after=1_000)
@@ -333,12 +333,12 @@ async def test_closing_ends_the_body_of_a_session_of_ones_own(server):
                     await client.close()
 
         assert {} == left_behind(client)
-        async with theirs.get(f"{server.url}/me") as answer:
-            assert 401 == answer.status
+        async with theirs.get(f"{server.url}/me") as response:
+            assert 401 == response.status
 
 
-async def test_a_session_of_ones_own_that_was_closed_is_said_so(server):
-    """Not as an error of somebody else's."""
+async def test_a_closed_session_that_was_given_to_the_client_is_named(server):
+    """The error is not one of aiohttp's."""
     async with aiohttp.ClientSession() as theirs:
         client = StrideClient(
             StaticToken("t"), cloud_id=server.cloud_id, settings=Settings(base_url=server.url), session=theirs
@@ -350,8 +350,8 @@ async def test_a_session_of_ones_own_that_was_closed_is_said_so(server):
     assert 0 == len(server.calls)
 
 
-def test_a_client_is_closed_where_it_was_opened():
-    """On another loop nothing happens to it; on its own it still can be closed."""
+def test_a_client_can_only_be_closed_on_its_own_event_loop():
+    """On another loop, closing raises and changes nothing."""
     settings = Settings(base_url=f"http://127.0.0.1:{free_port()}", attempts=1)
     client = StrideClient(StaticToken("t"), cloud_id="c", settings=settings)
 

@@ -1,4 +1,4 @@
-"""The limit is kept before it is felt; where it is felt, it is waited out as the service says."""
+"""The client stays within the limit; if the service states a wait, the client waits it out."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ HOUR = timedelta(hours=1)
 
 
 class FixedWindows:
-    """The service's own way of counting (protocol 3.4): a conversation's first call begins a window."""
+    """How the service counts (protocol 3.4): the first call to a conversation begins a window."""
 
     def __init__(self, limit: int) -> None:
-        self.refused = 0
+        self.rejected = 0
         self._limit = limit
         self._windows: dict[str, tuple[float, int]] = {}
 
@@ -32,21 +32,21 @@ class FixedWindows:
         if now >= began + 60:
             began, count = now, 0
         self._windows[room] = began, count + 1
-        self.refused += count + 1 > self._limit
+        self.rejected += count + 1 > self._limit
 
 
 async def walks(service: FixedWindows, latency: float, at_once: int) -> float:
-    """Seconds that 150 calls to each of 5 rooms take at 60 a minute, some of them at once."""
+    """Return the seconds that 150 calls to each of 5 rooms take at 60 a minute, with some calls at once."""
     throttle, loop, rng = Throttle(), asyncio.get_running_loop(), random.Random(7)
 
     async def walk(room: str, calls: list[None]) -> None:
         while calls:
             calls.pop()
-            place = await throttle.take(room, 60)
+            slot = await throttle.take(room, 60)
             await asyncio.sleep(latency * rng.uniform(0.2, 1.0))
             service.arrive(room, loop.time())
             await asyncio.sleep(latency * rng.uniform(0.2, 1.0))
-            place.give_back(counted=True)
+            slot.give_back(counted=True)
 
     began, rooms = loop.time(), {f"room {number}": [None] * 150 for number in range(5)}
     await asyncio.gather(*(walk(room, calls) for room, calls in rooms.items() for _ in range(at_once)))
@@ -54,28 +54,28 @@ async def walks(service: FixedWindows, latency: float, at_once: int) -> float:
 
 
 @pytest.mark.parametrize("at_once", [1, 20])
-def test_the_limit_is_used_up_and_never_overrun(at_once):
-    """Two full minutes are needed: hardly more is taken, and nothing is refused."""
+def test_the_limit_is_used_completely_and_never_exceeded(at_once):
+    """The calls take little more than the two full minutes they need, and none is rejected."""
     service = FixedWindows(60)
 
     taken = run(walks(service, 0.02, at_once))
 
-    assert 0 == service.refused
+    assert 0 == service.rejected
     assert 120 / taken >= 0.97
 
 
 @pytest.mark.parametrize("latency", [0.25, 2.0, 20.0, 90.0])
-def test_the_limit_is_never_overrun_however_late_calls_arrive(latency):
-    """A call may arrive long after it was let through: in the service's next window, not in ours."""
+def test_the_limit_is_never_exceeded_however_late_calls_arrive(latency):
+    """A call may arrive long after it got its slot, in a later window of the service."""
     service = FixedWindows(60)
 
     run(walks(service, latency, 100))
 
-    assert 0 == service.refused
+    assert 0 == service.rejected
 
 
-async def test_calls_of_a_room_do_not_run_into_its_limit(server: LocalServer):
-    """As many calls go out as are allowed; the next waits here, not there."""
+async def test_calls_above_the_limit_wait_in_the_client(server: LocalServer):
+    """No more calls go out than are allowed."""
     room_id = server.add_conversation("general")
     async with client_of(server, calls_per_minute=10) as client:
         room = client.conversation(room_id)
@@ -89,17 +89,17 @@ async def test_calls_of_a_room_do_not_run_into_its_limit(server: LocalServer):
     assert 10 == len(server.calls.matching("GET", f"*/{room_id}"))
 
 
-async def test_one_429_pauses_the_callers_of_its_room_and_nobody_else(server: LocalServer):
-    """Who comes meanwhile waits for the stated time as well, without asking; another room is served all along."""
+async def test_a_429_pauses_all_callers_of_its_conversation_and_no_others(server: LocalServer):
+    """New calls wait for the stated time without being sent; calls to another room are served."""
     room_id, other_id = server.add_conversation("general"), server.add_conversation("other")
     server.faults.add("GET", f"*/{room_id}", status=429, headers={"Retry-After": "0.4"}, times=1)
     refused = asyncio.Event()
 
-    def told(event: object) -> None:
+    def receive(event: object) -> None:
         if isinstance(event, Waiting):
             refused.set()
 
-    async with client_of(server, on_event=told) as client:
+    async with client_of(server, on_event=receive) as client:
         room, other = client.conversation(room_id), client.conversation(other_id)
         first = asyncio.create_task(room.get())
         await refused.wait()
@@ -107,15 +107,15 @@ async def test_one_429_pauses_the_callers_of_its_room_and_nobody_else(server: Lo
         await asyncio.gather(*(other.get() for _ in range(20)))
         await asyncio.gather(first, *rest)
 
-    felt, *later = server.calls.matching("GET", f"*/{room_id}")
-    elsewhere = server.calls.matching("GET", f"*/{other_id}")
-    assert [429] + [200] * 51 == [felt.status] + [call.status for call in later]
-    assert all(0.4 <= call.time - felt.time < 2.0 for call in later)
-    assert max(call.time for call in elsewhere) < felt.time + 0.4
+    limited, *later = server.calls.matching("GET", f"*/{room_id}")
+    others = server.calls.matching("GET", f"*/{other_id}")
+    assert [429] + [200] * 51 == [limited.status] + [call.status for call in later]
+    assert all(0.4 <= call.time - limited.time < 2.0 for call in later)
+    assert max(call.time for call in others) < limited.time + 0.4
 
 
-async def test_without_a_limit_of_our_own_the_service_says_when():
-    """A crowd is refused once, waits for the reset, and is then served."""
+async def test_a_client_without_a_limit_waits_as_the_service_says():
+    """The calls above the limit are rejected once, wait for the reset, and are served."""
     async with LocalServer(rate_limit=15, window=1.0) as server, client_of(server) as client:
         room_id, other_id = server.add_conversation("general"), server.add_conversation("other")
         room = client.conversation(room_id)
@@ -127,8 +127,8 @@ async def test_without_a_limit_of_our_own_the_service_says_when():
         assert [200] == [call.status for call in server.calls.matching("GET", f"*/{other_id}")]
 
 
-async def test_a_bots_answer_is_not_stuck_behind_an_exporter(server: LocalServer):
-    """They share one limit; background priority leaves a place to others."""
+async def test_a_bot_does_not_wait_behind_an_exporter(server: LocalServer):
+    """They share one limit, and background priority leaves a slot to others."""
     room_id = server.add_conversation("general")
     ninth = asyncio.Event()
     server.faults.add("GET", "*/recent", after=8, do=lambda _: ninth.set())
@@ -163,7 +163,7 @@ INSTANTS = [("X-RateLimit-Reset", rfc3339), ("X-RateLimit-Reset", epoch), ("Retr
 @pytest.mark.parametrize("off", [-HOUR, HOUR], ids=["an hour behind", "an hour ahead"])
 @pytest.mark.parametrize(("header", "written"), INSTANTS)
 async def test_a_wrong_clock_does_no_harm(client, server, header, written, off):
-    """The wait is over by the clock of the answer, though an hour off by ours, or long past."""
+    """The wait is measured by the clock of the response, even if that is an hour off, and never below zero."""
     there = datetime.now(UTC).replace(microsecond=0) + off
     server.faults.add("GET", "/me", status=429, headers={header: written(there), "Date": http_date(there)}, times=1)
     server.faults.add(
@@ -178,8 +178,8 @@ async def test_a_wrong_clock_does_no_harm(client, server, header, written, off):
 
 @pytest.mark.parametrize("off", [-HOUR, HOUR], ids=["an hour behind", "an hour ahead"])
 @pytest.mark.parametrize(("header", "written"), INSTANTS)
-async def test_an_absurd_wait_is_raised_at_once(client, server, header, written, off):
-    """A year is not slept; how long exactly is said, by the clock of the answer. Callers beside it are not held."""
+async def test_an_excessive_wait_is_raised_at_once(client, server, header, written, off):
+    """The error has the exact wait, by the clock of the response; other callers are not paused."""
     there = datetime.now(UTC).replace(microsecond=0) + off
     year = timedelta(days=365)
     room = client.conversation(server.add_conversation("general"))
@@ -196,8 +196,8 @@ async def test_an_absurd_wait_is_raised_at_once(client, server, header, written,
 
 
 @pytest.mark.parametrize("text", ["0.05", "0"])
-async def test_stated_seconds_are_a_floor(server, text):
-    """A tenth more at most, so that a crowd does not come back all at once."""
+async def test_stated_seconds_are_a_minimum(server, text):
+    """The client waits at most a tenth longer, so that many callers do not return at once."""
     events = []
     server.faults.add("GET", "/me", status=429, headers={"Retry-After": text}, times=3)
     async with client_of(server, backoff=1e-6, on_event=events.append) as client:
@@ -209,8 +209,8 @@ async def test_stated_seconds_are_a_floor(server, text):
 
 
 @pytest.mark.parametrize("header", ["Retry-After", "X-RateLimit-Reset"])
-async def test_an_unreadable_wait_is_plain_backoff(server, header):
-    """From nothing up to the bound, doubling; the words tell that nobody stated it."""
+async def test_an_unreadable_wait_counts_as_none(server, header):
+    """The backoff applies, and the event says so."""
     events = []
     server.faults.add("GET", "/me", status=429, headers={header: "in a moment"}, times=3)
     async with client_of(server, backoff=0.02, on_event=events.append) as client:
@@ -222,8 +222,8 @@ async def test_an_unreadable_wait_is_plain_backoff(server, header):
 
 
 @pytest.mark.parametrize("form", ["none", "seconds", "date"])
-async def test_the_services_own_words_are_understood(form):
-    """Whichever form its 429 has, the call that felt the limit is answered after the reset."""
+async def test_every_form_of_a_stated_wait_is_understood(form):
+    """In whatever form a 429 states the wait, the call succeeds after the reset."""
     async with LocalServer(rate_limit=1, window=0.5, choices=Choices(retry_after=form)) as server:
         room_id = server.add_conversation("general")
         async with client_of(server, backoff=1e-6) as client:

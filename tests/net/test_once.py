@@ -1,4 +1,4 @@
-"""Nothing is done twice that must be done once; and what may be repeated is."""
+"""A call that must not have its effect twice never has, and a call that may be repeated is."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def room_id(server):
     return server.add_conversation("general")
 
 
-def made(server, room_id):
-    """How many messages, files and rooms there are."""
+def counts(server, room_id):
+    """Return how many messages, files and rooms there are."""
     site = server.truth().conversations
     return site[room_id].messages, len(site[room_id].media), len(site)
 
 
-UNREPEATABLE = [
+NOT_REPEATABLE = [
     pytest.param("*/message", lambda client, room: client.conversation(room).send("hello"), (1, 0, 1), id="send"),
     pytest.param(
         "*/media", lambda client, room: client.conversation(room).upload(b"data", name="a"), (0, 1, 1), id="upload"
@@ -47,50 +47,50 @@ UNREPEATABLE = [
 
 
 @pytest.mark.parametrize("end", [{"drop": "after"}, {"cut_after": 3}, {"stall": "headers"}, {"body": "{"}], ids=str)
-@pytest.mark.parametrize(("path", "call", "once"), UNREPEATABLE)
-async def test_what_was_done_without_an_answer_is_done_once(server, room_id, path, call, once, end):
-    """The service acts and the answer is lost: the caller is told that it may have been done."""
+@pytest.mark.parametrize(("path", "call", "once"), NOT_REPEATABLE)
+async def test_a_call_whose_response_is_lost_has_its_effect_once(server, room_id, path, call, once, end):
+    """The service acts and the response is lost: the error says that it may have acted."""
     server.faults.add("POST", path, **end)
 
     async with client_of(server, attempt_timeout=0.3, idle_timeout=0.3) as client:
         with pytest.raises((Ambiguous, BodyInterrupted, DecodeError)) as caught:
             await call(client, room_id)
 
-    assert once == made(server, room_id)
+    assert once == counts(server, room_id)
     assert (1, 1) == (len(caught.value.attempts), len(server.calls.matching("POST", path)))
     assert (True, False) == (caught.value.maybe_processed, caught.value.retryable)
 
 
-@pytest.mark.parametrize(("path", "call", "once"), UNREPEATABLE)
-async def test_what_was_surely_not_done_is_sent_again(client, server, room_id, path, call, once):
-    """After 429 and after a refused token; in the end it is there once."""
+@pytest.mark.parametrize(("path", "call", "once"), NOT_REPEATABLE)
+async def test_a_call_that_certainly_had_no_effect_is_retried(client, server, room_id, path, call, once):
+    """It is retried after a 429 and after a refused token, and has its effect once."""
     server.faults.add("POST", path, status=429, times=2)
     server.faults.add("POST", path, status=401, times=1)
 
     await call(client, room_id)
 
-    assert once == made(server, room_id)
+    assert once == counts(server, room_id)
     assert 4 == len(server.calls.matching("POST", path))
 
 
 @pytest.mark.parametrize("status", [503, 401, 429, 404])
-async def test_a_message_kept_back_by_the_token_call_was_surely_not_sent(server, room_id, status):
-    """The error is the token call's own; nothing of it says that the message may be there."""
+async def test_a_message_is_certainly_not_sent_if_the_token_call_fails(server, room_id, status):
+    """The error is that of the token call, and does not say that the message may exist."""
     server.faults.add("POST", "/oauth/token", status=status)
 
     async with client_of(server) as client:
-        told = await asyncio.gather(
+        errors = await asyncio.gather(
             *(client.conversation(room_id).send("hello") for _ in range(3)), return_exceptions=True
         )
 
-    asked = len(server.calls.matching("POST", "/oauth/token"))
-    assert [(asked, False)] * 3 == [(len(error.attempts), error.maybe_processed) for error in told]
-    assert 3 == len({id(error) for error in told})
-    assert asked == len(server.calls)
+    tried = len(server.calls.matching("POST", "/oauth/token"))
+    assert [(tried, False)] * 3 == [(len(error.attempts), error.maybe_processed) for error in errors]
+    assert 3 == len({id(error) for error in errors})
+    assert tried == len(server.calls)
 
 
-async def test_what_follows_a_refused_token_is_told_behind_it(client, server, room_id):
-    """The attempts of one error are all that was sent for that call, in order."""
+async def test_the_attempts_of_a_failed_token_renewal_follow_those_of_the_call(client, server, room_id):
+    """The error lists everything that was sent for the call, in order."""
     await client.me()
     server.calls.clear()
     server.faults.add("POST", "*/message", status=401)
@@ -120,8 +120,8 @@ REPEATABLE = {
 
 @pytest.mark.parametrize("fault", [{"drop": "after"}, {"status": 503}], ids=str)
 @pytest.mark.parametrize("call", REPEATABLE)
-async def test_what_does_no_harm_twice_is_repeated(client, server, room_id, call, fault):
-    """Changes that lead to the same place, conversions and reads; the method alone does not tell."""
+async def test_a_call_that_does_no_harm_twice_is_retried(client, server, room_id, call, fault):
+    """These are reads, conversions, and changes that lead to the same state; the method alone does not decide."""
     message = server.add_message(room_id, "old")
     await client.me()
     server.calls.clear()
@@ -137,12 +137,12 @@ async def test_what_does_no_harm_twice_is_repeated(client, server, room_id, call
     [({"drop": "after"}, None), ({"stall": "headers"}, None), ({"status": 503}, NotFound), ({"status": 429}, NotFound)],
     ids=str,
 )
-async def test_a_deletion_that_finds_nothing_behind_a_lost_answer_has_worked(server, room_id, before, error):
-    """Only where an attempt went without an answer: after 503 or 429 the service had not deleted it."""
-    acted_on = "drop" in before or "stall" in before
+async def test_a_404_after_a_lost_response_means_that_a_deletion_succeeded(server, room_id, before, error):
+    """After a 503 or a 429 it does not: the service did not delete the message then."""
+    acted = "drop" in before or "stall" in before
     message = server.add_message(room_id, "old")
     server.faults.add("DELETE", "*", times=1, **before)
-    if not acted_on:
+    if not acted:
         server.delete_message(room_id, message)
 
     async with client_of(server, attempt_timeout=0.3) as client:
@@ -154,11 +154,11 @@ async def test_a_deletion_that_finds_nothing_behind_a_lost_answer_has_worked(ser
                 await deleting
 
     assert 2 == len(server.calls.matching("DELETE", "*"))
-    assert (0, 0, 1) == made(server, room_id)
+    assert (0, 0, 1) == counts(server, room_id)
 
 
 async def test_a_deadline_bounds_all_attempts(server):
-    """However many there would be, in whatever they end; a read may be asked again later."""
+    """The deadline ends the call, however many attempts remain; a read can be repeated later."""
     events = []
     server.faults.add("GET", "/me", stall="headers")
 
@@ -173,33 +173,33 @@ async def test_a_deadline_bounds_all_attempts(server):
     assert (True, False) == (caught.value.retryable, caught.value.maybe_processed)
 
 
-async def test_a_deadline_that_passes_after_sending_leaves_open_what_was_done(server, room_id):
-    """The message may be there; here it is."""
+async def test_a_call_may_have_been_processed_if_its_deadline_passes_after_sending(server, room_id):
+    """The message may exist; in this case it does."""
     server.faults.add("POST", "*/message", stall="headers")
 
     async with client_of(server, deadline=0.3) as client:
         with pytest.raises(DeadlineExceeded) as caught:
             await client.conversation(room_id).send("hello")
 
-    assert (1, 0, 1) == made(server, room_id)
+    assert (1, 0, 1) == counts(server, room_id)
     assert (True, False) == (caught.value.maybe_processed, caught.value.retryable)
 
 
-async def test_a_deadline_that_passes_before_sending_leaves_nothing_open(server, room_id):
-    """The token call took all the time."""
+async def test_a_call_was_not_processed_if_its_deadline_passes_before_sending(server, room_id):
+    """The token call takes all the time."""
     server.faults.add("POST", "/oauth/token", stall="headers")
 
     async with client_of(server, deadline=0.2) as client:
         with pytest.raises(DeadlineExceeded) as caught:
             await client.conversation(room_id).send("hello")
 
-    assert (0, 0, 1) == made(server, room_id)
+    assert (0, 0, 1) == counts(server, room_id)
     assert (False, True) == (caught.value.maybe_processed, caught.value.retryable)
 
 
 @pytest.mark.parametrize("status", [429, 503])
 async def test_a_wait_that_cannot_end_before_the_deadline_is_not_begun(server, status):
-    """The answer itself is told, at once."""
+    """The error of the response is raised at once."""
     server.faults.add("GET", "/me", status=status, headers={"Retry-After": "30"})
 
     async with client_of(server, deadline=20.0) as client, asyncio.timeout(10):
@@ -210,8 +210,8 @@ async def test_a_wait_that_cannot_end_before_the_deadline_is_not_begun(server, s
     assert "cannot end before the deadline" in caught.value.rule
 
 
-async def test_a_deadline_that_passed_unnoticed_is_told_all_the_same(server):
-    """A receiver of events that takes too long keeps the loop from noticing; the attempt's own error is not told."""
+async def test_a_deadline_that_passed_unnoticed_is_raised(server):
+    """A slow receiver of events keeps the loop from noticing it; the error of the attempt is not raised instead."""
     loop = asyncio.get_running_loop()
 
     def dawdle(event):
@@ -228,7 +228,7 @@ async def test_a_deadline_that_passed_unnoticed_is_told_all_the_same(server):
     assert 1 == len(server.calls.matching("GET", "/me"))
 
 
-FLAWS = [
+FAULTS = [
     {"status": 429},
     {"status": 429, "headers": {"Retry-After": "0"}},
     {"status": 401},
@@ -253,12 +253,12 @@ FLAWS = [
 ]
 
 
-async def test_of_a_thousand_messages_none_is_doubled_and_none_lost_in_silence(server, room_id):
-    """Three in ten requests fail, each in one of 21 ways: every message is there once, or its sender knows."""
-    for seed, flaw in enumerate(FLAWS):
-        # Rules are asked in turn: each takes the same share of all that come, together 30 %.
-        share = 0.3 / len(FLAWS)
-        server.faults.add("POST", "*/message", probability=share / (1 - seed * share), seed=seed, **flaw)
+async def test_no_message_is_duplicated_or_silently_lost(server, room_id):
+    """Three in ten of 1,000 requests fail in one of 21 ways: each message exists once, or its sender got an error."""
+    for seed, fault in enumerate(FAULTS):
+        # Faults apply in turn: each affects the same share of all requests, together 30 %.
+        share = 0.3 / len(FAULTS)
+        server.faults.add("POST", "*/message", probability=share / (1 - seed * share), seed=seed, **fault)
     texts = [f"message {number}" for number in range(1_000)]
     events = []
 
@@ -274,15 +274,15 @@ async def test_of_a_thousand_messages_none_is_doubled_and_none_lost_in_silence(s
         errors = dict(zip(texts, await asyncio.gather(*map(send, texts)), strict=True))
         hits = len([call for call in server.calls if call.path.endswith("/message")])
         server.faults.clear()
-        there = Counter([message.text async for message in room.history()])
+        found = Counter([message.text async for message in room.history()])
 
     assert len(server.calls) == sum(isinstance(event, AttemptStarted) for event in events)
     assert 1_000 < hits < 1_100
     wrong = []
     for text, error in errors.items():
-        may_be = {1} if error is None else {0, 1} if error.maybe_processed else {0}
-        if there[text] not in may_be:
-            wrong.append((text, there[text], error))
+        allowed = {1} if error is None else {0, 1} if error.maybe_processed else {0}
+        if found[text] not in allowed:
+            wrong.append((text, found[text], error))
     assert [] == wrong
-    assert 1_000 - 300 <= sum(there.values()) <= 1_000
+    assert 1_000 - 300 <= sum(found.values()) <= 1_000
     assert 150 < sum(error is not None for error in errors.values()) < 350

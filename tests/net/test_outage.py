@@ -1,4 +1,4 @@
-"""A service that is down is not beaten further."""
+"""A service that is down is not burdened further."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST = 1.3 * CALLS
 
 
 async def errors_of(client: StrideClient) -> list[BaseException | None]:
-    """What becomes of 500 calls at once."""
+    """Make 500 calls at once and return their errors."""
     return [
         error if isinstance(error, StrideError) else None
         for error in await asyncio.gather(*(client.me() for _ in range(CALLS)), return_exceptions=True)
@@ -30,7 +30,7 @@ async def errors_of(client: StrideClient) -> list[BaseException | None]:
     ids=str,
 )
 async def test_an_outage_is_not_multiplied(server, fault, kind):
-    """500 calls at once make at most 1.3 requests each, where every one alone would make four."""
+    """500 calls at once make at most 1.3 requests each; a single call would make four."""
     server.faults.add("GET", "/me", **fault)
     events = []
 
@@ -45,8 +45,8 @@ async def test_an_outage_is_not_multiplied(server, fault, kind):
     assert {"the client's retry budget is used up: the service seems to be down"} <= {error.rule for error in errors}
 
 
-async def test_a_service_that_is_not_there_is_not_hammered():
-    """The same where nobody listens."""
+async def test_an_unreachable_service_is_not_flooded():
+    """The budget also bounds attempts to connect."""
     events = []
     settings = Settings(base_url=f"http://127.0.0.1:{free_port()}", backoff=0.0, on_event=events.append)
 
@@ -59,8 +59,8 @@ async def test_a_service_that_is_not_there_is_not_hammered():
     assert tried == sum(len(error.attempts) for error in errors)
 
 
-async def test_a_token_call_that_fails_is_not_made_for_every_caller(server):
-    """Whoever waits for the token shares its fate; those who come later ask again, within the same budget."""
+async def test_a_failing_token_call_is_not_made_for_every_caller(server):
+    """Calls that wait for the token share its error; later calls request it again, within the same budget."""
     server.faults.add("POST", "/oauth/token", status=503)
 
     async with client_of(server) as client:
@@ -70,8 +70,8 @@ async def test_a_token_call_that_fails_is_not_made_for_every_caller(server):
     assert len(server.calls) <= 100
 
 
-async def test_a_service_that_comes_back_is_used_again(server):
-    """The budget grows again with calls that go well: a fifth of a repeat for each."""
+async def test_calls_are_retried_again_after_an_outage(server):
+    """The budget grows by a fifth of a retry with each call."""
     server.faults.add("GET", "/me", status=503, times=CALLS * 4)
     fault = server.faults.add("GET", "/site/", status=503, times=1)
     async with client_of(server) as client:
@@ -88,8 +88,8 @@ async def test_a_service_that_comes_back_is_used_again(server):
     assert 1 == fault.hits
 
 
-async def test_waiting_for_a_limit_spends_nothing(server):
-    """A hundred calls that meet 429 two hundred times are all answered in the end."""
+async def test_waiting_for_a_limit_costs_no_budget(server):
+    """A hundred calls that get two hundred 429s all succeed in the end."""
     server.faults.add("GET", "/me", status=429, times=200)
 
     async with client_of(server, attempts=10) as client:

@@ -1,4 +1,4 @@
-"""Redirects are followed by us: reads only, as written, within bounds, and never with the token to strangers."""
+"""The client follows redirects itself: only for reads, with URLs as written, and without the token to other origins."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ STATUSES = [301, 302, 303, 307, 308]
 
 @pytest.fixture
 async def stranger() -> AsyncIterator[LocalServer]:
-    """Another origin, which answers whatever it is asked and notes every header."""
+    """Another origin, which answers every request and records every header."""
     async with LocalServer(rate_limit=None) as stranger:
         stranger.faults.add("*", "*", status=200, body=ACCOUNT)
         yield stranger
 
 
-def lead(server: LocalServer, to: str, *, status: int = 302, path: str = "/me", method: str = "GET") -> None:
+def redirect(server: LocalServer, to: str, *, status: int = 302, path: str = "/me", method: str = "GET") -> None:
     server.faults.add(method, path, status=status, headers={"Location": to})
 
 
@@ -58,9 +58,9 @@ def everything_seen(server: LocalServer) -> str:
 
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("to", ["/site/", "{url}/site/", "HTTP://127.0.0.1:{port}/site/", "//127.0.0.1:{port}/site/"])
-async def test_a_read_is_followed_at_home_with_the_token(client, server, status, to):
-    """Relative or absolute, it is asked again with all its headers."""
-    lead(server, to.format(url=server.url, port=port(server)), status=status)
+async def test_a_redirect_within_the_origin_carries_the_token(client, server, status, to):
+    """The location may be relative or absolute; the request has all its headers again."""
+    redirect(server, to.format(url=server.url, port=port(server)), status=status)
 
     assert {"values": [server.cloud_id]}.items() <= (await client.request("GET", "/me")).items()
 
@@ -68,9 +68,9 @@ async def test_a_read_is_followed_at_home_with_the_token(client, server, status,
     assert 1 == len({(call.headers["Authorization"], call.headers["User-Agent"]) for call in server.calls[1:]})
 
 
-async def test_a_redirect_is_no_attempt(client, server):
-    """The service answered; what the client counts are its own sendings."""
-    lead(server, "/nowhere")
+async def test_a_redirect_does_not_count_as_an_attempt(client, server):
+    """One attempt includes all its redirects."""
+    redirect(server, "/nowhere")
 
     with pytest.raises(NotFound) as caught:
         await client.me()
@@ -80,7 +80,7 @@ async def test_a_redirect_is_no_attempt(client, server):
 
 
 @pytest.mark.parametrize(
-    ("written", "asked"),
+    ("written", "requested"),
     [
         ("/a%2Fb/%C3%BC?q=%2B+%20&x=%26", "/a%2Fb/%C3%BC?q=%2B+%20&x=%26"),
         ("/%7e%41?%7e", "/%7e%41?%7e"),
@@ -92,8 +92,8 @@ async def test_a_redirect_is_no_attempt(client, server):
         ("?only=query", "/me?only=query"),
     ],
 )
-async def test_the_address_is_used_as_it_is_written(written, asked):
-    """A signature over the address breaks when it is spelled anew; what HTTP cannot carry must be quoted."""
+async def test_the_location_is_used_as_it_is_written(written, requested):
+    """Another encoding would break a signature over the URL; only what HTTP cannot carry is quoted."""
     targets = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -108,15 +108,15 @@ async def test_the_address_is_used_as_it_is_written(written, asked):
         async with StrideClient(StaticToken("t"), cloud_id="c", settings=settings) as client:
             assert "from elsewhere" == (await client.me()).account_id
 
-    assert ["/me", asked] == targets
+    assert ["/me", requested] == targets
 
 
-async def test_five_redirects_are_followed_and_no_more(client, server):
-    """The sixth is an error that says so; a loop ends the same way."""
+async def test_at_most_five_redirects_are_followed(client, server):
+    """The sixth is an error that says so, also in a loop."""
     for number in range(5):
         server.faults.add("GET", f"/{number}", status=302, headers={"Location": f"/{number + 1}"})
     server.faults.add("GET", "/5", status=200, body='"there"')
-    lead(server, "/0")
+    redirect(server, "/0")
     server.faults.add("GET", "/loop", status=307, headers={"Location": "/loop"})
     server.faults.add("GET", "/empty", status=307, headers={"Location": ""})
 
@@ -128,8 +128,8 @@ async def test_five_redirects_are_followed_and_no_more(client, server):
         assert 6 == len(server.calls)
 
 
-async def test_a_redirect_that_leads_nowhere_says_so(client, server):
-    """There is no Location in it."""
+async def test_a_redirect_without_a_location_is_an_error(client, server):
+    """The error says that the redirect does not say where it leads."""
     server.faults.add("GET", "/me", status=302)
 
     with pytest.raises(ApiError, match="answered 302 with a redirect that does not say where it leads") as caught:
@@ -140,10 +140,10 @@ async def test_a_redirect_that_leads_nowhere_says_so(client, server):
 
 @pytest.mark.parametrize("status", STATUSES)
 async def test_a_write_is_never_redirected(client, server, stranger, status):
-    """Neither here nor elsewhere, and not as a read either: who knows what the service did."""
+    """It goes to neither origin, and does not become a read: the service may have acted on it."""
     room = client.conversation("r")
     for method in ("POST", "PUT", "PATCH", "DELETE"):
-        lead(server, f"{stranger.url}/x", status=status, path="*conversation*", method=method)
+        redirect(server, f"{stranger.url}/x", status=status, path="*conversation*", method=method)
     writes = [
         room.send("x"),
         room.archive(),
@@ -163,9 +163,9 @@ async def test_a_write_is_never_redirected(client, server, stranger, status):
     assert 0 == len(stranger.calls)
 
 
-async def test_a_redirected_token_call_takes_the_secret_nowhere(server, stranger):
-    """It is a write like any other."""
-    lead(server, f"{stranger.url}/oauth/token", status=307, path="/oauth/token", method="POST")
+async def test_the_token_call_is_never_redirected(server, stranger):
+    """The secret goes to no other origin."""
+    redirect(server, f"{stranger.url}/oauth/token", status=307, path="/oauth/token", method="POST")
 
     async with client_of(server) as client:
         with pytest.raises(ApiError, match="a write is not redirected"):
@@ -213,12 +213,12 @@ ELSEWHERE = [
 
 @pytest.mark.parametrize("to", ELSEWHERE)
 @pytest.mark.parametrize("status", STATUSES)
-async def test_the_token_never_reaches_a_stranger(client, server, stranger, status, to):
-    """However the address is written, for JSON, listings and media alike."""
+async def test_the_token_never_reaches_another_origin(client, server, stranger, status, to):
+    """This applies to JSON, listings and media, however the URL is written."""
     home = f"127.0.0.1:{port(server)}"
     to = to.format(other=stranger.url, port=port(stranger), home=home)
     for path in ("/me", "*/media/*", "*/roster"):
-        lead(server, to, status=status, path=path)
+        redirect(server, to, status=status, path=path)
     room = client.conversation("r")
 
     async def opened() -> None:
@@ -237,9 +237,9 @@ async def test_the_token_never_reaches_a_stranger(client, server, stranger, stat
     assert {"/x", "/"} >= {call.path for call in stranger.calls}
 
 
-async def test_json_is_not_read_elsewhere(client, server, stranger):
-    """A stranger is not even asked."""
-    lead(server, f"{stranger.url}/x")
+async def test_json_is_not_requested_from_another_origin(client, server, stranger):
+    """The other origin gets no request at all."""
+    redirect(server, f"{stranger.url}/x")
 
     with pytest.raises(ForbiddenOrigin, match="not in allowed_origins") as caught:
         await client.me()
@@ -249,9 +249,9 @@ async def test_json_is_not_read_elsewhere(client, server, stranger):
 
 
 @pytest.mark.parametrize("to", ["http://user:word@{home}/x", "http://user@{home}/x", "ftp://{home}/x", "mailto:a@b"])
-async def test_an_address_no_call_goes_to_is_refused(client, server, to):
-    """A user name in it would have to be sent along; the words do not repeat it."""
-    lead(server, to.format(home=f"127.0.0.1:{port(server)}"))
+async def test_a_redirect_to_an_unusable_url_is_rejected(client, server, to):
+    """It is not http(s), or contains credentials, which the error does not repeat."""
+    redirect(server, to.format(home=f"127.0.0.1:{port(server)}"))
 
     with pytest.raises(ForbiddenOrigin, match="redirected") as caught:
         await client.me()
@@ -260,11 +260,11 @@ async def test_an_address_no_call_goes_to_is_refused(client, server, to):
     assert 1 == len(server.calls.matching("GET", "*"))
 
 
-async def test_media_may_lie_elsewhere_without_the_token(client, server, stranger):
-    """What says who asks stays at home; what says which bytes goes along."""
+async def test_media_may_be_at_another_origin_that_gets_no_token(client, server, stranger):
+    """The headers that select bytes are sent, and the token is not."""
     room_id = server.add_conversation("general")
-    media_id = server.add_media(room_id, "a.bin", b"at home")
-    lead(server, f"{stranger.url}/signed?key=a%2Fb", path=f"*/media/{media_id}")
+    media_id = server.add_media(room_id, "a.bin", b"from here")
+    redirect(server, f"{stranger.url}/signed?key=a%2Fb", path=f"*/media/{media_id}")
 
     async with client.conversation(room_id).open_media(media_id) as media:
         got = b"".join([chunk async for chunk in media.chunks()])
@@ -276,25 +276,25 @@ async def test_media_may_lie_elsewhere_without_the_token(client, server, strange
     assert "Authorization" not in call.headers
 
 
-async def test_media_that_comes_back_home_has_the_token_again(client, server, stranger):
-    """Each hop is judged by where it goes."""
+async def test_a_redirect_back_to_the_origin_carries_the_token_again(client, server, stranger):
+    """Each redirect is judged by where it leads."""
     room_id = server.add_conversation("general")
-    media_id = server.add_media(room_id, "a.bin", b"at home")
+    media_id = server.add_media(room_id, "a.bin", b"from here")
     stranger.faults.clear()
     path = f"/site/{server.cloud_id}/conversation/{room_id}/media/{media_id}"
     server.faults.add("GET", path, status=302, headers={"Location": f"{stranger.url}/x"}, times=1)
-    lead(stranger, server.url + path, path="/x")
+    redirect(stranger, server.url + path, path="/x")
 
     async with client.conversation(room_id).open_media(media_id) as media:
-        assert b"at home" == b"".join([chunk async for chunk in media.chunks()])
+        assert b"from here" == b"".join([chunk async for chunk in media.chunks()])
 
     assert [False] == ["Authorization" in call.headers for call in stranger.calls]
     assert [True, True] == ["Authorization" in call.headers for call in server.calls.matching("GET", path)]
 
 
-async def test_an_allowed_origin_is_given_the_token(server, stranger):
-    """It was named by the user, for JSON, too; the token is the very one."""
-    lead(server, f"{stranger.url}/x")
+async def test_an_allowed_origin_gets_the_token(server, stranger):
+    """The user listed it in `allowed_origins`, which applies to JSON, too."""
+    redirect(server, f"{stranger.url}/x")
 
     async with client_of(server, allowed_origins=(stranger.url,)) as client:
         assert "from elsewhere" == (await client.me()).account_id
@@ -319,24 +319,24 @@ async def test_an_allowed_origin_is_given_the_token(server, stranger):
     ],
 )
 def test_origins_are_compared_by_scheme_host_and_effective_port(one, other, same):
-    """However they are written."""
+    """Different spellings of an origin are equal."""
     assert same == (origin_of(URL(one)) == origin_of(URL(other)))
 
 
-@pytest.mark.parametrize("elsewhere", [True, False])
+@pytest.mark.parametrize("anywhere", [True, False])
 @pytest.mark.parametrize("to", ["http://h/x", "http://h:443/x", "HTTP://h/x", "http://elsewhere/x"])
-def test_what_was_encrypted_is_not_followed_in_the_clear(to, elsewhere):
-    """Not even for media, and not even where that origin is allowed."""
+def test_a_redirect_from_https_to_http_is_not_followed(to, anywhere):
+    """Not even for media, and not even to an allowed origin."""
     settings = Settings(base_url="https://h", allowed_origins=("http://h", "http://h:443", "http://elsewhere"))
     transport = Transport(settings, Pool(StaticToken("t"), None))
     request = Request(method="GET", path="/x", read=lambda _: None)
 
     with pytest.raises(ForbiddenOrigin, match="from https to http"):
-        transport._redirected(request, URL("https://h/me"), to, anywhere=elsewhere)
+        transport._redirected(request, URL("https://h/me"), to, anywhere=anywhere)
 
 
-async def test_credentials_of_a_wrong_kind_are_not_sent_along(server, stranger):
-    """A refused secret is told at home and shown to nobody else."""
+async def test_wrong_credentials_are_sent_to_no_other_origin(server, stranger):
+    """An allowed origin gets tokens, never a secret."""
     credentials = ClientCredentials(server.client_id, "wrong")
     settings = Settings(base_url=server.url, allowed_origins=(stranger.url,), backoff=0.0)
 

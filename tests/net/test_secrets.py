@@ -1,4 +1,4 @@
-"""Neither token nor secret is ever told: not by any error, log, event or repr, whatever the service does."""
+"""No error, log, event or repr contains a token or a secret, whatever the service does."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ import pytest
 from stride_async import AccessToken, Body, StaticToken, StrideClient, StrideError
 from stride_async.server import LocalServer
 from tests.conftest import client_of
-from tests.telling import everything_told
+from tests.exposed import everything_shown
 
 Faults = dict[str, Callable[[str], dict[str, object]]]
 
 STATUSES: Faults = {
-    f"{status} {form}": lambda words, status=status, body=body: {"status": status, "body": body(words)}
+    f"{status} {form}": lambda text, status=status, body=body: {"status": status, "body": body(text)}
     for status in (200, 400, 401, 403, 404, 500)
     for form, body in {
-        "gateway": lambda words: json.dumps({"code": words, "message": words}),
-        "oauth": lambda words: json.dumps({"error": words, "error_description": words, "access_token": [words]}),
-        "html": lambda words: f"<html><pre>{words}</pre></html>",
-        "cut": lambda words: "x" * 65_500 + words,
+        "gateway": lambda text: json.dumps({"code": text, "message": text}),
+        "oauth": lambda text: json.dumps({"error": text, "error_description": text, "access_token": [text]}),
+        "html": lambda text: f"<html><pre>{text}</pre></html>",
+        "cut": lambda text: "x" * 65_500 + text,
     }.items()
 }
 HEADERS: Faults = {
-    "request id": lambda words: {"status": 500, "headers": {"X-Request-Id": words}},
-    "429": lambda words: {"status": 429, "headers": {"Retry-After": words, "X-RateLimit-Reset": words}},
-    "429 for long": lambda words: {"status": 429, "body": words, "headers": {"Retry-After": "86400"}},
-    "redirect": lambda words: {"status": 307, "headers": {"Location": f"/{words}"}},
-    "redirect elsewhere": lambda words: {"status": 307, "headers": {"Location": f"http://127.0.0.1:1/{words}"}},
-    "redirect to a name": lambda words: {
+    "request id": lambda text: {"status": 500, "headers": {"X-Request-Id": text}},
+    "429": lambda text: {"status": 429, "headers": {"Retry-After": text, "X-RateLimit-Reset": text}},
+    "429 for long": lambda text: {"status": 429, "body": text, "headers": {"Retry-After": "86400"}},
+    "redirect": lambda text: {"status": 307, "headers": {"Location": f"/{text}"}},
+    "redirect elsewhere": lambda text: {"status": 307, "headers": {"Location": f"http://127.0.0.1:1/{text}"}},
+    "redirect to a name": lambda text: {
         "status": 307,
-        "headers": {"Location": f"http://{words.split()[-1]}.invalid/"},
+        "headers": {"Location": f"http://{text.split()[-1]}.invalid/"},
     },
-    "redirect to nothing": lambda words: {"status": 307, "headers": {"Location": f"http://[{words}"}},
-    "redirect to a scheme": lambda words: {"status": 307, "headers": {"Location": f"ftp://x/{words}"}},
-    "redirect with a user": lambda words: {"status": 307, "headers": {"Location": f"http://{words.split()[-1]}@x/"}},
-    "wrong coding": lambda words: {"body": words, "headers": {"Content-Encoding": "gzip"}},
-    "unknown coding": lambda words: {"body": words, "headers": {"Content-Encoding": words.split()[-1]}},
-    "wrong type": lambda words: {"body": words, "headers": {"Content-Type": words}},
-    "no length": lambda words: {"body": words, "headers": {"Content-Length": None}, "cut_after": 30},
-    "content range": lambda words: {"body": words, "headers": {"Content-Range": words, "ETag": f'"{words}"'}},
+    "redirect to nothing": lambda text: {"status": 307, "headers": {"Location": f"http://[{text}"}},
+    "redirect to a scheme": lambda text: {"status": 307, "headers": {"Location": f"ftp://x/{text}"}},
+    "redirect with a user": lambda text: {"status": 307, "headers": {"Location": f"http://{text.split()[-1]}@x/"}},
+    "wrong coding": lambda text: {"body": text, "headers": {"Content-Encoding": "gzip"}},
+    "unknown coding": lambda text: {"body": text, "headers": {"Content-Encoding": text.split()[-1]}},
+    "wrong type": lambda text: {"body": text, "headers": {"Content-Type": text}},
+    "no length": lambda text: {"body": text, "headers": {"Content-Length": None}, "cut_after": 30},
+    "content range": lambda text: {"body": text, "headers": {"Content-Range": text, "ETag": f'"{text}"'}},
 }
 CONNECTIONS: Faults = {
     "drop before": lambda _: {"drop": "before"},
     "drop after": lambda _: {"drop": "after"},
-    "cut": lambda words: {"body": words * 10, "cut_after": 200},
-    "cut error": lambda words: {"status": 500, "body": words * 10, "cut_after": 200},
-    "too long": lambda words: {"body": words, "content_length": 3},
-    "too short": lambda words: {"body": words, "content_length": 100_000, "stall": "body"},
-    "silence": lambda words: {"body": words, "stall": "headers"},
-    "half": lambda words: {"body": words, "stall": "body"},
-    "endless": lambda words: {"body": words * 2000},
-    "deep": lambda words: {"body": "[" * 100_000 + words},
+    "cut": lambda text: {"body": text * 10, "cut_after": 200},
+    "cut error": lambda text: {"status": 500, "body": text * 10, "cut_after": 200},
+    "too long": lambda text: {"body": text, "content_length": 3},
+    "too short": lambda text: {"body": text, "content_length": 100_000, "stall": "body"},
+    "silence": lambda text: {"body": text, "stall": "headers"},
+    "half": lambda text: {"body": text, "stall": "body"},
+    "endless": lambda text: {"body": text * 2000},
+    "deep": lambda text: {"body": "[" * 100_000 + text},
 }
 FAULTS: Faults = STATUSES | HEADERS | CONNECTIONS
 
@@ -92,35 +92,35 @@ OPERATIONS = (send, read, page, upload, download, anything)
 
 
 @attrs.define
-class Overheard:
-    """Everything a client has told, and what must not be in it."""
+class Observed:
+    """A client, everything it has shown, and a check that this contains no secret."""
 
     server: LocalServer
     client: StrideClient
     events: list[object]
     log: pytest.LogCaptureFixture
-    told: list[str] = attrs.field(factory=list)
+    shown: list[str] = attrs.field(factory=list)
 
     async def during(self, call: Awaitable[object]) -> None:
-        """Note what the error of a call tells."""
+        """Make a call and record what its error shows."""
         try:
             await call
         except StrideError as error:
-            self.told.append(everything_told(error))
+            self.shown.append(everything_shown(error))
 
     @property
     def tokens(self) -> list[str]:
-        """Every token the service was shown."""
+        """Every token that the service received."""
         seen = {call.headers.get("Authorization", "") for call in self.server.calls}
         return [header.removeprefix("Bearer ") for header in seen if header]
 
-    def must_hold_no_secret(self) -> None:
-        """Nor the beginning of one, nor as bytes."""
+    def check(self) -> None:
+        """Check that nothing contains a secret, the beginning of one, or its bytes."""
         client = self.client
-        shown = [repr(value) + repr(vars(value)) for value in (client, client._session, client._session.tokens)]
-        told = [*self.told, *shown, self.log.text, *map(repr, self.events)]
-        told += [repr(record) + repr(vars(record)) for record in self.log.records]
-        lines = [line for text in told for line in text.splitlines()]
+        reprs = [repr(value) + repr(vars(value)) for value in (client, client._session, client._session.tokens)]
+        shown = [*self.shown, *reprs, self.log.text, *map(repr, self.events)]
+        shown += [repr(record) + repr(vars(record)) for record in self.log.records]
+        lines = [line for text in shown for line in text.splitlines()]
         secrets = [*self.tokens, self.server.client_secret]
         hints = {part for secret in secrets for part in (secret[:12], repr(secret.encode())[2:14])}
         assert [] == [line for line in lines if any(hint in line for hint in hints)]
@@ -128,89 +128,89 @@ class Overheard:
 
 
 @pytest.fixture
-async def overheard(server, caplog):
-    """A client that has a token already, listened to on every channel, with the loop's own debug log."""
+async def observed(server, caplog):
+    """A client that has a token, with its events, its log and the debug log of the loop."""
     caplog.set_level(logging.DEBUG)
     asyncio.get_running_loop().set_debug(True)
     events: list[object] = []
     options = {"attempts": 2, "attempt_timeout": 0.2, "idle_timeout": 0.2, "longest_answer_bytes": 65_536 * 2}
     async with client_of(server, on_event=events.append, **options) as client:
         await client.me()
-        yield Overheard(server, client, events, caplog)
+        yield Observed(server, client, events, caplog)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_no_secret_is_told_by_any_call(overheard, fault):
-    """Of each kind, at a service that says the Authorization header and the secret back wherever it can."""
-    [token] = overheard.tokens
-    words = f"Authorization: Bearer {token} {overheard.server.client_secret} {token}"
-    overheard.server.faults.add("*", "/[!o]*", **FAULTS[fault](words))
+async def test_no_call_shows_a_secret(observed, fault):
+    """The service repeats the Authorization header and the secret wherever it can."""
+    [token] = observed.tokens
+    text = f"Authorization: Bearer {token} {observed.server.client_secret} {token}"
+    observed.server.faults.add("*", "/[!o]*", **FAULTS[fault](text))
 
     for operation in OPERATIONS:
-        await overheard.during(operation(overheard.client))
+        await observed.during(operation(observed.client))
 
-    assert len(overheard.told) >= 3 or fault in {"wrong type", "200 gateway", "200 oauth", "content range"}
-    overheard.must_hold_no_secret()
+    assert len(observed.shown) >= 3 or fault in {"wrong type", "200 gateway", "200 oauth", "content range"}
+    observed.check()
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_no_secret_is_told_by_the_token_call(overheard, fault):
-    """It holds the secret itself, and its answer a token; every call waits for it."""
-    [token] = overheard.tokens
-    words = f"Authorization: Bearer {token} {overheard.server.client_secret} {token}"
-    await overheard.server.expire_tokens()
-    overheard.server.faults.add("POST", "/oauth/token", **FAULTS[fault](words))
+async def test_the_token_call_shows_no_secret(observed, fault):
+    """It contains the secret, and its response a token; every call waits for it."""
+    [token] = observed.tokens
+    text = f"Authorization: Bearer {token} {observed.server.client_secret} {token}"
+    await observed.server.expire_tokens()
+    observed.server.faults.add("POST", "/oauth/token", **FAULTS[fault](text))
 
-    await asyncio.gather(*(overheard.during(operation(overheard.client)) for operation in OPERATIONS))
+    await asyncio.gather(*(observed.during(operation(observed.client)) for operation in OPERATIONS))
 
-    assert len(OPERATIONS) == len(overheard.told) or fault == "wrong type"
-    overheard.must_hold_no_secret()
+    assert len(OPERATIONS) == len(observed.shown) or fault == "wrong type"
+    observed.check()
 
 
 @pytest.mark.parametrize("body", [{"access_token": "%s"}, {"access_token": "%s", "expires_in": "%s"}, ["%s"], "%s"])
 @pytest.mark.parametrize("after", ["", "\r\n", "ü", "\x00"])
-async def test_a_token_nobody_can_use_is_not_told(overheard, body, after):
-    """Even one that was never sent anywhere."""
+async def test_an_unusable_token_is_not_shown(observed, body, after):
+    """Not even if it was never sent."""
     fresh = "a-fresh-token-that-no-call-has-carried"
     text = json.dumps(body).replace("%s", json.dumps(fresh + after)[1:-1])
-    await overheard.server.expire_tokens()
-    overheard.server.faults.add("POST", "/oauth/token", status=200, body=text)
+    await observed.server.expire_tokens()
+    observed.server.faults.add("POST", "/oauth/token", status=200, body=text)
 
-    await overheard.during(overheard.client.me())
+    await observed.during(observed.client.me())
 
-    overheard.must_hold_no_secret()
-    assert fresh[:12] not in "".join(overheard.told) + overheard.log.text + repr(overheard.events)
+    observed.check()
+    assert fresh[:12] not in "".join(observed.shown) + observed.log.text + repr(observed.events)
 
 
-async def test_no_secret_is_told_when_nobody_listens_at_the_port(overheard):
-    """Connection errors quote hosts and ports, and nothing that was to be sent."""
-    await overheard.server.close()
+async def test_a_failed_connection_shows_no_secret(observed):
+    """Connection errors quote hosts and ports, but nothing of the request."""
+    await observed.server.close()
 
     for operation in OPERATIONS:
-        await overheard.during(operation(overheard.client))
+        await observed.during(operation(observed.client))
 
-    assert len(OPERATIONS) == len(overheard.told)
+    assert len(OPERATIONS) == len(observed.shown)
 
 
-async def test_no_secret_is_told_by_calls_that_are_cut_short(overheard):
-    """Closed, cancelled, late."""
-    overheard.server.faults.add("*", "*", stall="headers")
-    client = overheard.client
+async def test_an_interrupted_call_shows_no_secret(observed):
+    """The calls exceed their deadline, or the client is closed."""
+    observed.server.faults.add("*", "*", stall="headers")
+    client = observed.client
     hasty = client.with_settings(attrs.evolve(client.settings, deadline=0.05))
     for operation in OPERATIONS:
-        await overheard.during(operation(hasty))
-    calls = [asyncio.create_task(overheard.during(operation(client))) for operation in OPERATIONS]
+        await observed.during(operation(hasty))
+    calls = [asyncio.create_task(observed.during(operation(client))) for operation in OPERATIONS]
     await asyncio.wait(calls, timeout=0.05)
     await client.close()
     await asyncio.gather(*calls)
 
-    assert len(OPERATIONS) * 2 <= len(overheard.told) + 2
-    overheard.must_hold_no_secret()
+    assert len(OPERATIONS) * 2 <= len(observed.shown) + 2
+    observed.check()
 
 
-async def test_values_that_hold_secrets_hide_them(server):
-    """Wherever they are shown by accident."""
-    secret = "a-secret-nobody-may-see"
+async def test_the_repr_of_a_value_hides_its_secret(server):
+    """This applies to credentials, tokens, clients and settings."""
+    secret = "a-secret-that-must-not-show"
     values = [AccessToken(secret), StaticToken(secret), client_of(server), client_of(server).settings]
 
     assert secret not in repr(values) + str(values) + f"{values!s:s}"

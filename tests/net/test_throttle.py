@@ -1,4 +1,4 @@
-"""Places in any 60 seconds, on a clock that jumps."""
+"""The limit in any 60 seconds, on a clock that jumps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.net.clock import JumpingLoop, run
 
 
 def most_in_a_window(moments: list[float], window: float = 60.0) -> int:
-    """The most moments that any span of the window's length holds."""
+    """Return the highest number of moments in any span as long as the window."""
     held: deque[float] = deque()
     most = 0
     for moment in sorted(moments):
@@ -28,15 +28,15 @@ def most_in_a_window(moments: list[float], window: float = 60.0) -> int:
 
 
 async def calls(throttle: Throttle, count: int, limit: int, latency: random.Random | None = None) -> list[float]:
-    """Moments at which so many calls were let through, all started at once."""
+    """Start so many calls at once and return the moments at which they got their slots."""
     loop = asyncio.get_running_loop()
     moments: list[float] = []
 
     async def one() -> None:
-        place = await throttle.take("room", limit)
+        slot = await throttle.take("room", limit)
         moments.append(loop.time())
         await asyncio.sleep(0 if latency is None else latency.random() * 3)
-        place.give_back(counted=True)
+        slot.give_back(counted=True)
 
     await asyncio.gather(*(one() for _ in range(count)))
     return moments
@@ -45,15 +45,15 @@ async def calls(throttle: Throttle, count: int, limit: int, latency: random.Rand
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 20), st.integers(1, 80), st.integers(0, 2**32))
 def test_no_window_holds_more_than_the_limit(limit, count, seed):
-    """Whatever the latency, in any 60 seconds no more calls begin than are allowed."""
+    """Whatever the latency, no more calls begin in any 60 seconds than are allowed."""
     moments = run(calls(Throttle(), count, limit, random.Random(seed)))
 
     assert count == len(moments)
     assert most_in_a_window(moments) <= limit
 
 
-def test_there_is_no_drift_over_ten_thousand_calls():
-    """A hundred at once every minute: ten thousand calls take 99 windows."""
+def test_ten_thousand_calls_take_no_longer_than_they_must():
+    """At a hundred calls a minute, ten thousand calls take 99 windows."""
 
     async def main() -> float:
         moments = await calls(Throttle(), 10_000, 100)
@@ -62,8 +62,8 @@ def test_there_is_no_drift_over_ten_thousand_calls():
     assert run(main()) == pytest.approx(99 * 60.0, abs=0.01)
 
 
-def test_a_place_is_free_one_window_after_its_answer():
-    """Measured from the sending, latency could put 101 calls into one window of the service."""
+def test_a_slot_is_free_one_window_after_the_response():
+    """If it were measured from the sending, latency could put 101 calls into one window of the service."""
 
     async def main() -> float:
         throttle, loop = Throttle(), asyncio.get_running_loop()
@@ -77,8 +77,8 @@ def test_a_place_is_free_one_window_after_its_answer():
     assert run(main()) == pytest.approx(60.0)
 
 
-def test_an_unsent_call_gives_its_place_back_at_once():
-    """What the service never saw does not count."""
+def test_a_call_that_was_not_sent_frees_its_slot_at_once():
+    """A call that the service never saw does not count."""
 
     async def main() -> float:
         throttle, loop = Throttle(), asyncio.get_running_loop()
@@ -90,17 +90,17 @@ def test_an_unsent_call_gives_its_place_back_at_once():
     assert run(main()) == 0.0
 
 
-def test_waiters_are_served_in_order_and_a_repeat_goes_first():
-    """First come first served; who is sent again had its turn before, and among those it is the same."""
+def test_calls_are_served_in_order_and_retries_first():
+    """First come, first served; a retry had its turn before, and retries are served in order, too."""
 
     async def main() -> list[str]:
         throttle, served = Throttle(), []
         held = await throttle.take("room", 1)
 
         async def one(name: str, *, again: bool = False) -> None:
-            place = await throttle.take("room", 1, again=again)
+            slot = await throttle.take("room", 1, again=again)
             served.append(name)
-            place.give_back(counted=False)
+            slot.give_back(counted=False)
 
         tasks = [asyncio.create_task(one(name)) for name in "abc"]
         await asyncio.sleep(0)
@@ -115,23 +115,23 @@ def test_waiters_are_served_in_order_and_a_repeat_goes_first():
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=30), st.integers(1, 4), st.integers(0, 2**32))
-def test_cancelled_waiters_leave_no_hole(cancelled, limit, seed):
-    """However many give up, before or just when their turn comes, the others all get theirs."""
+def test_cancelled_calls_hold_no_slots(cancelled, limit, seed):
+    """However many are cancelled, before or just when their turn comes, all others get their slots."""
 
     async def main() -> int:
         throttle, rng = Throttle(), random.Random(seed)
 
         async def one() -> None:
-            place = await throttle.take("room", limit)
+            slot = await throttle.take("room", limit)
             try:
                 await asyncio.sleep(rng.random())
             finally:
-                place.give_back(counted=True)
+                slot.give_back(counted=True)
 
         tasks = [asyncio.create_task(one()) for _ in cancelled]
-        for task, give_up in zip(tasks, cancelled, strict=True):
+        for task, cancel in zip(tasks, cancelled, strict=True):
             await asyncio.sleep(rng.choice([0, 0, 1, 30]))
-            if give_up:
+            if cancel:
                 task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         for _ in range(limit):
@@ -141,8 +141,8 @@ def test_cancelled_waiters_leave_no_hole(cancelled, limit, seed):
     assert run(main()) >= cancelled.count(False)
 
 
-def test_a_pause_holds_one_conversation_only():
-    """A limit that was felt in one room is nobody else's business."""
+def test_a_pause_affects_one_conversation_only():
+    """Calls to another room do not wait."""
 
     async def main() -> tuple[float, float]:
         throttle, loop = Throttle(), asyncio.get_running_loop()
@@ -156,8 +156,8 @@ def test_a_pause_holds_one_conversation_only():
     assert run(main()) == (0.0, 42.0)
 
 
-def test_a_background_caller_leaves_places_to_others():
-    """Of 100 places an exporter takes 97; a bot's answer goes at once."""
+def test_background_calls_leave_slots_to_others():
+    """An exporter takes 97 of 100 slots, and a bot's call does not wait."""
 
     async def main() -> tuple[int, float]:
         throttle, loop = Throttle(), asyncio.get_running_loop()
@@ -178,8 +178,8 @@ def test_a_background_caller_leaves_places_to_others():
     assert run(main()) == (97, 0.0)
 
 
-def test_a_normal_caller_goes_before_waiting_background_callers():
-    """When a place comes free, it is for the one who answers a person."""
+def test_a_normal_call_goes_before_background_calls_that_wait():
+    """The next free slot goes to the bot."""
 
     async def main() -> list[str]:
         throttle, served = Throttle(), []
@@ -193,16 +193,16 @@ def test_a_normal_caller_goes_before_waiting_background_callers():
         await asyncio.sleep(0)
         tasks.append(asyncio.create_task(one("bot", background=False)))
         await asyncio.sleep(0)
-        for place in held:
-            place.give_back(counted=False)
+        for slot in held:
+            slot.give_back(counted=False)
         await asyncio.gather(*tasks)
         return served
 
     assert run(main()) == ["bot", "export 0", "export 1"]
 
 
-def test_no_limit_means_no_wait_but_a_pause_still_holds():
-    """`calls_per_minute=None` trusts the service to say when."""
+def test_without_a_limit_only_a_pause_makes_calls_wait():
+    """`calls_per_minute=None` leaves the limit to the service."""
 
     async def main() -> tuple[float, float]:
         throttle, loop = Throttle(), asyncio.get_running_loop()
@@ -217,8 +217,8 @@ def test_no_limit_means_no_wait_but_a_pause_still_holds():
     assert run(main()) == (0.0, 5.0)
 
 
-def test_a_caller_without_a_limit_frees_nobody_who_keeps_one():
-    """Two clients over one pool, one of them with `calls_per_minute=None`."""
+def test_a_client_without_a_limit_does_not_lift_that_of_another():
+    """Two clients share a pool, and one of them has `calls_per_minute=None`."""
 
     async def main() -> tuple[float, list[float]]:
         throttle, loop = Throttle(), asyncio.get_running_loop()
@@ -242,8 +242,8 @@ def test_a_caller_without_a_limit_frees_nobody_who_keeps_one():
     assert all(moment >= 60.0 for moment in moments[3:])
 
 
-def test_closing_wakes_all_who_wait():
-    """Nobody waits for a place that never comes."""
+def test_closing_ends_all_waits():
+    """Calls that wait for a slot raise `ClientClosed`."""
 
     async def main() -> list[object]:
         throttle = Throttle()
@@ -256,8 +256,8 @@ def test_closing_wakes_all_who_wait():
     assert [ClientClosed] * 3 == [type(result) for result in run(main())]
 
 
-def test_idle_conversations_are_forgotten():
-    """An exporter walks through thousands; their places are not kept for ever."""
+def test_idle_conversations_are_dropped():
+    """An exporter walks through thousands, and their slots do not stay in memory."""
 
     async def main() -> int:
         throttle = Throttle()
@@ -270,7 +270,7 @@ def test_idle_conversations_are_forgotten():
 
 
 class TickingLoop(JumpingLoop):
-    """Each look at the clock is a little later than the one before, as it is with a real one."""
+    """A loop on which each look at the clock is a little later than the one before, as with a real clock."""
 
     def time(self) -> float:
         self.now += 0.001
@@ -278,8 +278,8 @@ class TickingLoop(JumpingLoop):
 
 
 @pytest.mark.parametrize("limit", [None, 3])
-def test_nobody_is_forgotten_at_the_very_end_of_a_pause(limit):
-    """Between two looks at the clock the pause may end: who came before is woken all the same."""
+def test_no_call_waits_forever_at_the_end_of_a_pause(limit):
+    """The pause may end between two looks at the clock; calls that waited before are let through."""
 
     async def main() -> int:
         throttle, served = Throttle(), 0
@@ -300,8 +300,8 @@ def test_nobody_is_forgotten_at_the_very_end_of_a_pause(limit):
 
 
 @pytest.mark.parametrize("limit", [None, 3])
-def test_who_comes_while_a_pause_ends_holds_nobody_up(limit):
-    """The loop was busy when the pause ended: a new caller comes before those who wait are woken."""
+def test_a_call_at_the_end_of_a_pause_blocks_no_other(limit):
+    """The loop was busy when the pause ended, so a new call arrives before those that wait are let through."""
 
     async def main() -> list[str]:
         throttle, served, loop = Throttle(), [], asyncio.get_running_loop()
@@ -321,8 +321,8 @@ def test_who_comes_while_a_pause_ends_holds_nobody_up(limit):
     assert ["early", "late"] == sorted(run(main()))
 
 
-def test_a_pause_that_is_over_at_once_holds_nobody_up():
-    """The service may state a reset that is past."""
+def test_a_pause_that_ends_at_once_blocks_no_call():
+    """The service may state a reset in the past."""
 
     async def main() -> float:
         throttle, loop = Throttle(), asyncio.get_running_loop()

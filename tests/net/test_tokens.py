@@ -1,4 +1,4 @@
-"""One token for all who need one: asked for once, renewed aside, refused once."""
+"""One token for all calls: fetched once, renewed in the background, refused once."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def outcomes(results: list[object]) -> set[str]:
     return {type(result).__name__ for result in results}
 
 
-class Asked:
-    """A place where tokens are fetched: what each fetch gives is scripted, and `times` notes when it was asked."""
+class Script:
+    """A source of tokens: what each fetch returns is scripted, and `times` records when it was called."""
 
     def __init__(self, *script: AccessToken | Exception, takes: float = 0.0) -> None:
         self.times: list[float] = []
@@ -48,17 +48,17 @@ class Asked:
 
     async def __call__(self) -> AccessToken:
         self.times.append(asyncio.get_running_loop().time())
-        given = self._script[min(len(self.times), len(self._script)) - 1]
+        result = self._script[min(len(self.times), len(self._script)) - 1]
         await asyncio.sleep(self._takes)
-        if isinstance(given, Exception):
-            raise given
-        return given
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     token = __call__
 
 
-async def test_five_hundred_callers_with_an_expired_token_ask_for_one(client: StrideClient, server: LocalServer):
-    """All were told 401 or came later; each is sent again at most once."""
+async def test_all_calls_with_an_expired_token_fetch_one_new_token(client: StrideClient, server: LocalServer):
+    """Each of 500 calls got a 401 or came later, and is retried at most once."""
     await client.me()
     await server.expire_tokens()
     server.calls.clear()
@@ -69,8 +69,8 @@ async def test_five_hundred_callers_with_an_expired_token_ask_for_one(client: St
     assert len(server.calls.matching("GET", "/me")) <= 500 + client.settings.concurrency
 
 
-async def test_five_hundred_callers_without_a_token_ask_for_one(client: StrideClient, server: LocalServer):
-    """The first calls of a client come all at once; nothing goes out without a token."""
+async def test_all_first_calls_of_a_client_fetch_one_token(client: StrideClient, server: LocalServer):
+    """500 calls begin at once, and none is sent without a token."""
     await asyncio.gather(*(client.me() for _ in range(500)))
 
     assert 1 == len(server.calls.matching(*TOKEN))
@@ -78,8 +78,8 @@ async def test_five_hundred_callers_without_a_token_ask_for_one(client: StrideCl
 
 
 @pytest.mark.parametrize("had_one", [True, False])
-async def test_a_refused_renewal_is_told_once_to_all(client: StrideClient, server: LocalServer, had_one: bool):
-    """500 callers, lanes for 64: one token call, and an `AuthError` of its own for each."""
+async def test_a_refused_renewal_is_raised_in_all_calls(client: StrideClient, server: LocalServer, had_one: bool):
+    """500 calls that share 64 slots make one token call, and each raises an `AuthError` of its own."""
     if had_one:
         await client.me()
         await server.expire_tokens()
@@ -94,8 +94,8 @@ async def test_a_refused_renewal_is_told_once_to_all(client: StrideClient, serve
     assert (1 if had_one else 0) == max(len(error.attempts) - 1 for error in errors)
 
 
-async def test_a_refusal_does_not_outlive_the_calls_it_was_told_to(client: StrideClient, server: LocalServer):
-    """Credentials may be put right meanwhile: the next call asks again."""
+async def test_a_refusal_does_not_affect_later_calls(client: StrideClient, server: LocalServer):
+    """The credentials may have been corrected, so the next call tries again."""
     server.faults.add(*TOKEN, status=403, times=1)
     with pytest.raises(AuthError, match="STRIDE_CLIENT_ID and STRIDE_CLIENT_SECRET"):
         await client.me()
@@ -105,8 +105,8 @@ async def test_a_refusal_does_not_outlive_the_calls_it_was_told_to(client: Strid
     assert 2 == len(server.calls.matching(*TOKEN))
 
 
-async def test_a_refusal_in_a_limited_room_is_told_to_those_who_wait_for_a_place(server: LocalServer):
-    """They had their turn after the refusal, but were there before it."""
+async def test_a_refusal_is_raised_in_calls_that_wait_for_a_limit_slot(server: LocalServer):
+    """They got their slots after the refusal but began before it."""
     room_id = server.add_conversation("general")
     server.faults.add(*TOKEN, status=401)
 
@@ -118,8 +118,8 @@ async def test_a_refusal_in_a_limited_room_is_told_to_those_who_wait_for_a_place
     assert 1 == len(server.calls)
 
 
-async def test_who_gives_up_waiting_for_a_token_takes_it_from_nobody(client: StrideClient, server: LocalServer):
-    """The first of the waiters began the fetch; it goes on for the others."""
+async def test_a_cancelled_call_does_not_cancel_the_fetch_of_the_token(client: StrideClient, server: LocalServer):
+    """The first call began the fetch, which continues for the others."""
     arrived, go = asyncio.Event(), asyncio.Event()
 
     async def held(_: LocalServer) -> None:
@@ -139,8 +139,8 @@ async def test_who_gives_up_waiting_for_a_token_takes_it_from_nobody(client: Str
     assert 1 == len(server.calls.matching(*TOKEN))
 
 
-async def test_a_token_refused_with_401_is_renewed_and_the_call_repeated_once(server: LocalServer):
-    """One refresh, one repeat; it costs no attempt's wait."""
+async def test_a_refused_token_is_renewed_and_the_call_retried_once(server: LocalServer):
+    """There is no backoff before this retry."""
     events: list[object] = []
     async with client_of(server, backoff=20.0, on_event=events.append) as client:
         await client.me()
@@ -153,8 +153,8 @@ async def test_a_token_refused_with_401_is_renewed_and_the_call_repeated_once(se
     assert [TokenRefreshed(3600.0)] * 2 == [event for event in events if isinstance(event, TokenRefreshed)]
 
 
-async def test_a_service_that_refuses_every_token_is_asked_twice(client: StrideClient, server: LocalServer):
-    """A fresh one did not help: the error says so, with both attempts."""
+async def test_a_call_whose_renewed_token_is_refused_fails(client: StrideClient, server: LocalServer):
+    """The error says so, and lists both attempts."""
     server.faults.add("GET", "/me", status=401)
 
     with pytest.raises(Unauthorized) as caught:
@@ -165,8 +165,8 @@ async def test_a_service_that_refuses_every_token_is_asked_twice(client: StrideC
     assert 2 == len(server.calls.matching(*TOKEN))
 
 
-async def test_a_late_401_does_not_throw_a_newer_token_away(client: StrideClient, server: LocalServer):
-    """A call that was sent with the old token is answered after another has renewed it."""
+async def test_a_late_401_does_not_discard_a_newer_token(client: StrideClient, server: LocalServer):
+    """A call with the old token gets its response after another call has renewed the token."""
     await client.me()
     arrived, go = asyncio.Event(), asyncio.Event()
 
@@ -185,8 +185,8 @@ async def test_a_late_401_does_not_throw_a_newer_token_away(client: StrideClient
     assert 2 == len(server.calls.matching(*TOKEN))
 
 
-async def test_a_refused_static_token_says_what_to_do(server: LocalServer):
-    """It cannot be renewed: one call, nothing asked of the token endpoint."""
+async def test_the_error_of_a_refused_static_token_says_what_to_do(server: LocalServer):
+    """The token cannot be renewed, so there is no retry and no token call."""
     room_id = server.add_conversation("general")
     settings = Settings(base_url=server.url, backoff=0.0)
     async with StrideClient(
@@ -202,7 +202,7 @@ async def test_a_refused_static_token_says_what_to_do(server: LocalServer):
 
 
 async def test_a_token_call_that_hangs_is_bounded(server: LocalServer):
-    """By the time of its attempts; the next call asks anew."""
+    """The timeout of its attempts ends it, and the next call tries again."""
     server.faults.add(*TOKEN, stall="headers", times=2)
 
     async with client_of(server, attempts=2, attempt_timeout=0.1) as client:
@@ -213,8 +213,8 @@ async def test_a_token_call_that_hangs_is_bounded(server: LocalServer):
     assert 3 == len(server.calls.matching(*TOKEN))
 
 
-async def test_who_has_less_time_waits_less_for_the_token(server: LocalServer):
-    """A deadline of one's own ends only one's own waiting."""
+async def test_a_deadline_ends_the_wait_for_a_token(server: LocalServer):
+    """It ends only the wait of its own call."""
     go = asyncio.Event()
     server.faults.add(*TOKEN, do=lambda _: go.wait())
     async with client_of(server) as client:
@@ -231,10 +231,10 @@ async def test_who_has_less_time_waits_less_for_the_token(server: LocalServer):
 
 @pytest.mark.parametrize("upload", [True, False])
 async def test_a_provider_that_hangs_is_bounded(server: LocalServer, upload: bool):
-    """For media, too, which have no deadline of their own."""
-    asked = Asked(AccessToken("never"), takes=3600.0)
+    """The deadline applies to it even for media, which have no deadline otherwise."""
+    script = Script(AccessToken("never"), takes=3600.0)
     settings = Settings(base_url=server.url, deadline=0.1)
-    async with StrideClient(asked, cloud_id=server.cloud_id, settings=settings) as client:
+    async with StrideClient(script, cloud_id=server.cloud_id, settings=settings) as client:
         with pytest.raises(DeadlineExceeded):
             await (client.conversation("r").upload(b"x", name="x") if upload else client.me())
 
@@ -242,7 +242,7 @@ async def test_a_provider_that_hangs_is_bounded(server: LocalServer, upload: boo
 
 
 async def test_the_limit_of_the_token_endpoint_is_waited_out(server: LocalServer):
-    """Its reset is epoch seconds; by its own Date the wait is over at once."""
+    """Its reset is in epoch seconds; by its own `Date` the wait ends at once."""
     now = int(time.time())
     headers = {"X-RateLimit-Reset": str(now), "Date": format_datetime(datetime.fromtimestamp(now, UTC), usegmt=True)}
     server.faults.add(*TOKEN, status=429, headers=headers, times=2)
@@ -253,8 +253,8 @@ async def test_the_limit_of_the_token_endpoint_is_waited_out(server: LocalServer
     assert [429, 429, 200] == [call.status for call in server.calls.matching(*TOKEN)]
 
 
-async def test_a_long_limit_of_the_token_endpoint_is_kept_by_later_calls(client: StrideClient, server: LocalServer):
-    """Asking early only digs deeper: until then nothing is sent, and each is told how long it still is."""
+async def test_later_calls_respect_a_long_limit_of_the_token_endpoint(client: StrideClient, server: LocalServer):
+    """Until it ends, nothing is sent, and each error has the remaining wait."""
     now = int(time.time())
     headers = {
         "X-RateLimit-Reset": str(now + 600),
@@ -276,8 +276,8 @@ async def _error(call: Callable[[], object]) -> RateLimited:
     return caught.value
 
 
-async def test_a_stumbling_token_endpoint_is_asked_again(client: StrideClient, server: LocalServer):
-    """A token call may be repeated whatever happened to it."""
+async def test_a_failed_token_call_is_retried(client: StrideClient, server: LocalServer):
+    """It may be repeated, however it failed."""
     server.faults.add(*TOKEN, status=503, times=1)
     server.faults.add(*TOKEN, drop="after", times=1)
     server.faults.add(*TOKEN, cut_after=10, times=1)
@@ -296,8 +296,8 @@ async def test_a_stumbling_token_endpoint_is_asked_again(client: StrideClient, s
         ({"status": 200, "body": "{}"}, DecodeError),
     ],
 )
-async def test_a_token_that_cannot_be_had_is_no_refusal(client: StrideClient, server: LocalServer, fault, kind):
-    """The call was not sent; the error is that of the token call, with its attempts."""
+async def test_a_token_call_that_fails_is_not_a_refusal(client: StrideClient, server: LocalServer, fault, kind):
+    """The error is that of the token call, with its attempts; the call itself was not sent."""
     server.faults.add(*TOKEN, **fault)
 
     with pytest.raises(kind, match="POST /oauth/token") as caught:
@@ -308,13 +308,13 @@ async def test_a_token_that_cannot_be_had_is_no_refusal(client: StrideClient, se
     assert {"/oauth/token"} == {call.path for call in server.calls}
 
 
-async def test_a_token_may_be_asked_for_elsewhere(server: LocalServer):
-    """`token_url` is used as it is, path and all; the service itself is not asked for one."""
+async def test_the_token_endpoint_may_be_at_another_url(server: LocalServer):
+    """`token_url` is used as it is, including its path, and the service itself gets no token call."""
     async with LocalServer() as other:
         settings = Settings(base_url=server.url, token_url=f"{other.url}/oauth/token", attempts=1)
         credentials = ClientCredentials(other.client_id, other.client_secret)
         async with StrideClient(credentials, cloud_id="c", settings=settings) as client:
-            with pytest.raises(Unauthorized):  # this server knows nothing of the other's tokens
+            with pytest.raises(Unauthorized):  # This server does not know the tokens of the other.
                 await client.me()
 
         assert {"POST /oauth/token"} == {f"{call.method} {call.path}" for call in other.calls}
@@ -322,45 +322,45 @@ async def test_a_token_may_be_asked_for_elsewhere(server: LocalServer):
 
 
 class Mine(Exception):
-    """What a provider raises of its own."""
+    """An error of a token provider."""
 
 
 @pytest.fixture
 async def providing(server: LocalServer) -> AsyncIterator[Callable[..., StrideClient]]:
-    """Makes clients whose tokens come from a script; good ones are the server's own."""
+    """A function that returns a client whose tokens come from a script."""
     clients = []
 
-    def made(asked: Asked, **options: object) -> StrideClient:
+    def client(script: Script, **options: object) -> StrideClient:
         settings = Settings(base_url=server.url, backoff=0.0, **options)  # type: ignore[arg-type]  # any option
-        clients.append(StrideClient(asked, cloud_id=server.cloud_id, settings=settings))
+        clients.append(StrideClient(script, cloud_id=server.cloud_id, settings=settings))
         return clients[-1]
 
-    yield made
+    yield client
     for client in clients:
         await client.close()
 
 
 async def good_token(server: LocalServer) -> AccessToken:
-    """A token the server takes, come by through a client of its own."""
+    """Return a token that the server accepts."""
     async with client_of(server) as client:
         await client.me()
     return AccessToken(server.calls.matching("GET", "/me")[-1].headers["Authorization"].removeprefix("Bearer "))
 
 
-async def test_a_provider_is_asked_once_for_all_and_again_after_a_refusal(providing, server: LocalServer):
-    """The first token it gives is none that the service knows."""
-    asked = Asked(AccessToken("nobody-knows"), await good_token(server))
-    client = providing(asked)
+async def test_a_provider_is_called_once_for_all_calls_and_again_after_a_refusal(providing, server: LocalServer):
+    """The service does not know the first token."""
+    script = Script(AccessToken("unknown"), await good_token(server))
+    client = providing(script)
 
     await asyncio.gather(*(client.me() for _ in range(100)))
 
-    assert 2 == len(asked.times)
+    assert 2 == len(script.times)
 
 
 @pytest.mark.parametrize("error", [Mine("no smart card"), TimeoutError("the vault is slow"), OSError(5, "disk")])
-async def test_what_a_provider_raises_comes_out_as_it_is(providing, server: LocalServer, error):
-    """Neither wrapped nor repeated nor taken for a time-out of ours; the next call asks again."""
-    client = providing(Asked(error, await good_token(server)))
+async def test_an_error_of_a_provider_is_raised_unchanged(providing, server: LocalServer, error):
+    """It is not wrapped, not retried, and not mistaken for a timeout of the client."""
+    client = providing(Script(error, await good_token(server)))
     server.calls.clear()
 
     with pytest.raises(type(error)) as caught:
@@ -371,13 +371,13 @@ async def test_what_a_provider_raises_comes_out_as_it_is(providing, server: Loca
     assert 1 == len(server.calls)
 
 
-def test_a_token_is_renewed_aside_before_its_end():
-    """While the old one serves nobody waits, and one renewal is under way at most."""
+def test_a_token_is_renewed_in_the_background_before_it_expires():
+    """No call waits while the old token is valid, and there is one renewal at a time."""
     old, new = AccessToken("old", 1000.0), AccessToken("new", 1000.0)
-    asked = Asked(old, new, takes=5.0)
+    script = Script(old, new, takes=5.0)
 
     async def main() -> list[tuple[float, str]]:
-        loop, source, got = asyncio.get_running_loop(), TokenSource(asked, renewable=True), []
+        loop, source, got = asyncio.get_running_loop(), TokenSource(script, renewable=True), []
         for _ in range(220):
             token = await source.get(0)
             got.append((loop.time(), token.value))
@@ -387,24 +387,24 @@ def test_a_token_is_renewed_aside_before_its_end():
     got = run(main())
     waited = [after[0] - before[0] for before, after in pairwise(got)]
 
-    assert 2 == len(asked.times)
-    assert 1000 - 120 <= asked.times[1] - got[0][0] <= 1000 - 60 + 5
+    assert 2 == len(script.times)
+    assert 1000 - 120 <= script.times[1] - got[0][0] <= 1000 - 60 + 5
     assert {5.0} == set(waited)
     assert {"old", "new"} == {value for _, value in got}
 
 
-def test_clients_that_got_their_tokens_together_do_not_renew_together():
-    """A fleet that was started by one deployment must not knock at once an hour later."""
+def test_clients_that_got_tokens_together_do_not_renew_them_together():
+    """Many clients that one deployment started do not all renew at once an hour later."""
 
     async def one() -> float:
-        asked = Asked(AccessToken("t", 3600.0))
-        source = TokenSource(asked, renewable=True)
+        script = Script(AccessToken("t", 3600.0))
+        source = TokenSource(script, renewable=True)
         await source.get(0)
         await asyncio.sleep(3470)
-        while len(asked.times) < 2:
+        while len(script.times) < 2:
             await source.get(0)
             await asyncio.sleep(1)
-        return asked.times[1] - asked.times[0]
+        return script.times[1] - script.times[0]
 
     async def main() -> list[float]:
         return await asyncio.gather(*(one() for _ in range(200)))
@@ -416,12 +416,12 @@ def test_clients_that_got_their_tokens_together_do_not_renew_together():
     assert len(set(moments)) > 30
 
 
-def test_a_failed_renewal_aside_harms_nobody():
-    """The old token serves to its end, where another is asked for."""
-    asked = Asked(AccessToken("old", 1000.0), AuthError("no"), AccessToken("new", 1000.0))
+def test_a_failed_background_renewal_has_no_effect():
+    """The old token is used until it expires; then another is fetched."""
+    script = Script(AccessToken("old", 1000.0), AuthError("no"), AccessToken("new", 1000.0))
 
     async def main() -> list[str]:
-        source = TokenSource(asked, renewable=True)
+        source = TokenSource(script, renewable=True)
         got = []
         for _ in range(25):
             got.append((await source.get(0)).value)
@@ -431,11 +431,11 @@ def test_a_failed_renewal_aside_harms_nobody():
     got = run(main())
 
     assert ["old"] * 20 + ["new"] * 5 == got
-    assert 3 == len(asked.times)
+    assert 3 == len(script.times)
 
 
-async def test_a_token_that_lives_a_second_is_renewed_as_often_as_needed(server: LocalServer):
-    """No call is answered 401, however short the tokens live."""
+async def test_a_token_that_expires_after_a_second_is_renewed_in_time(server: LocalServer):
+    """No call gets a 401, however soon the tokens expire."""
     async with LocalServer(choices=Choices(token_seconds=1)) as hasty, client_of(hasty) as client:
         while len(hasty.calls.matching(*TOKEN)) < 3:
             await client.me()

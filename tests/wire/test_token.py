@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 from stride_async import AccessToken, ClientCredentials, DecodeError, StaticToken
 from stride_async._wire.request import Response
 from stride_async._wire.token import AHEAD, ask_token, renew_after
-from tests.telling import everything_told, locals_of_ours
+from tests.exposed import everything_shown, locals_of_ours
 
 CREDENTIALS = ClientCredentials("the-id", "the-secret")
 
@@ -74,7 +74,7 @@ def test_what_is_no_token_is_said_without_quoting_it(body):
 
     assert "the response of the token call" in str(caught.value)
     assert b"" == caught.value.raw
-    assert "must-not-appear" not in everything_told(caught.value)
+    assert "must-not-appear" not in everything_shown(caught.value)
 
 
 @pytest.mark.parametrize("kind", [AccessToken, StaticToken])

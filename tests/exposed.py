@@ -1,4 +1,4 @@
-"""All that an error can tell whoever prints, logs, pickles or reports it."""
+"""Everything that an error shows when it is printed, logged, pickled or reported."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from stride_async import StrideError
 OURS = str(Path(stride_async.__file__).parent)
 
 
-def everything_told(error: BaseException) -> str:
-    """Its words and facts, its pickle, and the locals of our frames in its traceback and in those of its causes."""
-    told = [str(error), repr(error), repr(getattr(error, "__dict__", None)), *traceback.format_exception(error)]
+def everything_shown(error: BaseException) -> str:
+    """Return the message, facts and pickle of an error, and the locals of our frames in its tracebacks."""
+    shown = [str(error), repr(error), repr(getattr(error, "__dict__", None)), *traceback.format_exception(error)]
     if isinstance(error, StrideError):
-        told += [error.explain(), repr(pickle.dumps(error))]
+        shown += [error.explain(), repr(pickle.dumps(error))]
     seen: set[int] = set()
     behind: list[BaseException | None] = [error]
     while behind:
@@ -24,14 +24,14 @@ def everything_told(error: BaseException) -> str:
         if cause is None or id(cause) in seen:
             continue
         seen.add(id(cause))
-        told += locals_of_ours(cause)
+        shown += locals_of_ours(cause)
         behind.append(cause.__cause__ if cause.__suppress_context__ else cause.__context__)
         behind += getattr(cause, "exceptions", ())
-    return "\n".join(told)
+    return "\n".join(shown)
 
 
 def locals_of_ours(error: BaseException) -> list[str]:
-    """The locals that a report with locals shows of each frame in the package's own files and in those it uses."""
+    """Return the locals that a report shows for each frame in the files of the package and of those it uses."""
     report = traceback.TracebackException.from_exception(error, capture_locals=True)
     return [
         f"{frame.filename}:{frame.lineno} {name} = {value}"
