@@ -1,9 +1,10 @@
 """The code in the documentation runs and prints what the pages say.
 
-A page is one program. Its `python` blocks share their names and may use `await` at the top level, as at the prompt of
-`python -m asyncio`. Its `console` blocks run the command where possible. A block that begins with `# name.py` is saved
-as that file. A `text` block directly after another block is the output of that block; `...` matches any text. Each page
-has a local server, generated as the first `stride server --generate` of the page says, and finds it in the environment.
+A page is entered from top to bottom, as a reader does. Its `python` blocks are pasted into one `python -m asyncio`.
+Its `console` blocks run the command where possible. A block that begins with `# name.py` is saved as that file, which
+the page names before the block. A `text` block directly after another block is the output of that block; `...` matches
+any text. A block at the prompt without such an output prints nothing. Each page has a local server, generated as the
+first `stride server --generate` of the page says, and finds it in the environment.
 """
 
 from __future__ import annotations
@@ -12,18 +13,14 @@ import asyncio
 import contextlib
 import doctest
 import hashlib
-import importlib
-import inspect
-import io
 import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 import tomllib
-from ast import PyCF_ALLOW_TOP_LEVEL_AWAIT
-from collections.abc import AsyncIterator, Iterator
+from asyncio.subprocess import PIPE, STDOUT
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +36,19 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
+PLAIN_PROMPT = {"PYTHON_BASIC_REPL": "1", "PYTHONUTF8": "1"}  # reads lines on every Python, and no escape sequences
+END = "[end of block]"
+
 
 @attrs.frozen
 class Block:
-    """A fenced block: its language, its text, its line in the page, and the output that the page shows."""
+    """A fenced block: its language, its text, its line in the page, the output shown, and the paragraph before it."""
 
     language: str
     text: str
     line: int
     prints: str | None = None
+    before: str = ""
 
     @property
     def file(self) -> str | None:
@@ -65,7 +66,8 @@ def blocks(page: Path) -> list[Block]:
         if match[1] == "text" and found and not text[end : match.start()].strip():
             found[-1] = attrs.evolve(found[-1], prints=match[2])
         else:
-            found.append(Block(match[1], match[2], text.count("\n", 0, match.start()) + 2))
+            before = text[: match.start()].rstrip().rpartition("\n\n")[2]
+            found.append(Block(match[1], match[2], text.count("\n", 0, match.start()) + 2, before=before))
         end = match.end()
     return found
 
@@ -85,7 +87,6 @@ async def site(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
         monkeypatch.chdir(tmp_path)
-        monkeypatch.syspath_prepend(tmp_path)
         yield server
 
 
@@ -110,81 +111,121 @@ def test_pages_with_code_are_found():
 
 
 @pytest.mark.parametrize("page", list(PROGRAMS.values()), ids=list(PROGRAMS))
-async def test_code_of_page_runs(site: LocalServer, client: StrideClient, server: LocalServer, page: Path):
-    """A reader can enter a page from top to bottom and gets the output that it shows."""
-    names = await asyncio.to_thread(run_page, page)
+async def test_code_of_page_runs(site: LocalServer, page: Path):
+    """A reader can enter a page from top to bottom and sees exactly the output that it shows."""
+    async with prompt() as enter:
+        for block in blocks(page):
+            if block.file is not None:
+                compare(page, block, await use_file(block))
+            elif block.language == "python":
+                compare(page, block, await enter(block.text))
+            elif block.language == "console" and starts_program(block):
+                compare(page, block, await output_of_program(page, block))
+            elif block.language == "console" and ends(block):
+                compare(page, block, await run(block.text))
 
-    examples = [value for name, value in names.items() if name.startswith("test_")]
-    for example in examples:  # written for the fixtures that every test has
-        await example(client=client, server=server)
 
+@contextlib.asynccontextmanager
+async def prompt() -> AsyncIterator[Callable[[str], Awaitable[str]]]:
+    """Start `python -m asyncio`; yield a function that pastes a block and returns what the prompt then displays.
 
-def run_page(page: Path) -> dict[str, Any]:
-    """Run the blocks of a page in order, in one event loop, and return the names that they define."""
-    names: dict[str, Any] = {"__name__": page.stem}
-    files = set()
+    Like the prompt of a terminal, it reads the block line by line, and an empty line ends an open statement.
+    """
+    words = (sys.executable, "-u", "-m", "asyncio")
+    variables = {**os.environ, **PLAIN_PROMPT}
+    process = await asyncio.create_subprocess_exec(*words, stdin=PIPE, stdout=PIPE, stderr=STDOUT, env=variables)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    reader, writer = process.stdout, process.stdin
+
+    async def enter(text: str) -> str:
+        writer.write(f"{text}\n\nprint({END!r})\n".encode())
+        async with asyncio.timeout(60):
+            return (await reader.readuntil(f"{END}\n".encode())).decode().removesuffix(f"{END}\n")
+
     try:
-        with asyncio.Runner() as runner:
-            for block in blocks(page):
-                if block.file is not None:
-                    files.add(Path(block.file).stem)
-                    printed = use_file(block.file, block.text)
-                elif block.language == "python":
-                    printed = run_python(page, block, names, runner)
-                elif block.language == "console" and runs(block):
-                    printed = run_console(block.text)
-                else:
-                    continue
-                compare(page, block, printed)
+        await enter('import sys; sys.ps1 = sys.ps2 = ""')
+        yield enter
+        writer.close()
+        rest = (await reader.read()).decode()
+        assert "" == rest.replace("exiting asyncio REPL...", "").strip()
     finally:
-        for name in files:
-            sys.modules.pop(name, None)
-    return names
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
-def run_python(page: Path, block: Block, names: dict[str, Any], runner: asyncio.Runner) -> str:
-    source = "\n" * (block.line - 1) + block.text
-    code = compile(source, str(page), "exec", flags=PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        result = eval(code, names)
-        if inspect.iscoroutine(result):
-            runner.run(result)
-    return out.getvalue()
+async def use_file(block: Block) -> str:
+    """Write a file, run it if it contains tests or if the page shows its output, and return what it prints.
+
+    Another test runs the files that belong to this folder, `tests/`.
+    """
+    assert block.file is not None
+    await asyncio.to_thread(save, Path(block.file), block.text)
+    if block.file.startswith("test_"):
+        return await run(f"python -m pytest -q -o asyncio_mode=auto -p no:cacheprovider {block.file}")
+    return await run(f"python {block.file}") if block.prints is not None else ""
 
 
-def use_file(name: str, text: str) -> str:
-    """Write a file. Run it with pytest if it contains tests; otherwise import it."""
-    Path(name).parent.mkdir(parents=True, exist_ok=True)
-    Path(name).write_text(text)
-    if Path(name).name.startswith("test_"):
-        return run_console(
-            f"{shlex.quote(sys.executable)} -m pytest -q -o asyncio_mode=auto -p no:cacheprovider {name}"
-        )
-    importlib.invalidate_caches()
-    importlib.import_module(Path(name).stem)
-    return ""
+def save(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
 
 
-def runs(block: Block) -> bool:
+def ends(block: Block) -> bool:
     """Return whether a console block consists of `stride` commands that end by themselves."""
     return all(words[:1] == ["stride"] and words[1:2] not in (["server"], ["demo"]) for words in commands(block.text))
 
 
-def run_console(text: str) -> str:
-    shell = ["bash", "-e", "-o", "pipefail", "-c", text]
-    ran = subprocess.run(shell, check=False, capture_output=True, text=True, timeout=60)
-    assert ran.returncode == 0, f"{text}{ran.stdout}{ran.stderr}"
-    return ran.stdout
+def starts_program(block: Block) -> bool:
+    """Return whether a console block starts a program of the page that runs until it is stopped."""
+    return block.text.startswith("python ") and block.prints is not None
+
+
+async def run(text: str) -> str:
+    """Run the lines of a console block, and return what they write to stdout."""
+    shell = await asyncio.create_subprocess_exec("bash", "-e", "-o", "pipefail", "-c", text, stdout=PIPE, stderr=PIPE)
+    async with asyncio.timeout(60):
+        out, err = await shell.communicate()
+    assert shell.returncode == 0, f"{text}{out.decode()}{err.decode()}"
+    return out.decode()
+
+
+async def output_of_program(page: Path, block: Block) -> str:
+    """Return what a program prints until that is the output in the page, or until the program ends."""
+    process = await asyncio.create_subprocess_exec(*shlex.split(block.text), stdout=PIPE)
+    assert process.stdout is not None
+    printed = ""
+    try:
+        with contextlib.suppress(TimeoutError):  # then the output differs
+            async with asyncio.timeout(30):
+                async for line in process.stdout:
+                    printed += line.decode()
+                    if difference(page, block, printed) is None:
+                        break
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+    return printed
 
 
 def compare(page: Path, block: Block, printed: str) -> None:
     """Check that a block printed what the page shows."""
-    if block.prints is None:
-        return
+    if (problem := difference(page, block, printed)) is not None:
+        pytest.fail(problem)
+
+
+def difference(page: Path, block: Block, printed: str) -> str | None:
+    """Return how the output of a block differs from the page; a command or a file may print what is not shown."""
+    if block.prints is None and (block.language == "console" or block.file is not None):
+        return None
+    expected = block.prints or ""
     checker, flags = doctest.OutputChecker(), doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    if not checker.check_output(block.prints, printed, flags):
-        example = doctest.Example(block.text, block.prints)
-        pytest.fail(f"{name_of(page)}, line {block.line}: {checker.output_difference(example, printed, flags)}")
+    if checker.check_output(expected, printed, flags):
+        return None
+    shown = checker.output_difference(doctest.Example(block.text, expected), printed, flags)
+    return f"{name_of(page)}, line {block.line}: {shown}"
 
 
 def commands(text: str) -> Iterator[list[str]]:
@@ -200,6 +241,26 @@ def commands(text: str) -> Iterator[list[str]]:
                 words = []
             else:
                 words.append(word)
+
+
+def test_page_names_the_file_of_a_program():
+    """The paragraph before a program says in which file the reader should save it."""
+    unnamed = [
+        f"{name_of(page)}:{block.line}"
+        for page in PAGES
+        for block in blocks(page)
+        if block.file is not None and f"`{block.file}`" not in block.before
+    ]
+
+    assert [] == unnamed
+
+
+async def test_example_in_contributing_passes(client: StrideClient, server: LocalServer):
+    """The test in CONTRIBUTING.md passes with the fixtures of this folder."""
+    names: dict[str, Any] = {}
+    exec(next(block.text for block in blocks(ROOT / "CONTRIBUTING.md") if block.file == "tests/test_history.py"), names)
+
+    await names["test_history_ends_with_an_empty_page"](client=client, server=server)
 
 
 def stride_commands() -> list[tuple[str, list[str]]]:
