@@ -33,8 +33,21 @@ def tests_all(session: nox.Session) -> None:
     _run_tests(session)
 
 
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run all tests except the slow ones with the lowest versions that pyproject.toml allows."""
+    session.install("uv")
+    here = session.virtualenv.location
+    session.run("uv", "pip", "install", "--python", here, "--resolution", "lowest-direct", "-e", ".[dev]")
+    _run_installed_tests(session, "-m", "not slow")
+
+
 def _run_tests(session: nox.Session, *options: str) -> None:
     session.install("-e", ".[dev]")
+    _run_installed_tests(session, *options)
+
+
+def _run_installed_tests(session: nox.Session, *options: str) -> None:
     session.run("pytest", *(session.posargs or ["--numprocesses=auto", *options, "tests"]))
 
 
