@@ -63,11 +63,11 @@ class Mode(Generic[R]):
     """Where the concurrency slots come from; None if the caller holds one."""
     deadline: float | None = None
     upload: Callable[[int], Upload] | None = None
-    """Opens the body for the attempt of a number."""
+    """Opens the body for one attempt, given its number."""
 
 
 class Call(Generic[T, R]):
-    """One call, made once. `attempts` is the list that its attempts are added to, if it continues another call's."""
+    """One call. If it continues an earlier one, `attempts` is the list to add its attempts to."""
 
     def __init__(
         self,
@@ -147,9 +147,9 @@ class Call(Generic[T, R]):
             self._pool.calls.discard(self._scope)
 
     async def _final(self) -> R:
-        """Make attempts until the rule accepts how one ended."""
+        """Make attempts until one succeeds or the rule ends the call; return or raise what the last one ended with."""
         ended = await self._attempt()
-        if _failed(ended):
+        if _is_failure(ended):
             # Most calls succeed at once, and tenacity costs half as much as sending one: only the others pay for it.
             made = [ended]
             retrying = tenacity.AsyncRetrying(
@@ -171,7 +171,7 @@ class Call(Generic[T, R]):
 
     def _may_retry(self, state: tenacity.RetryCallState) -> bool:
         assert state.outcome is not None
-        if state.outcome.failed or not _failed(state.outcome.result()):
+        if state.outcome.failed or not _is_failure(state.outcome.result()):
             return False  # A success is final, and so is whatever an attempt raises, such as a cancellation.
         repeatable, renewable = self._request.repeatable, self._request.authorized and self._tokens.renewable
         self._record.rule = refusal(self._record.outcomes, repeatable=repeatable, renewable=renewable)
@@ -247,7 +247,7 @@ class Call(Generic[T, R]):
         try:
             return await self._tokens.get(self._refusals)
         except StrideError as error:
-            # All calls that wait for a token get the same error: each raises its own copy, behind its own attempts.
+            # All calls that wait for a token get the same error; each raises a copy, with its own attempts first.
             mine = self._record.token_error = copy(error)
             mine.attempts = (*self._record.attempts, *error.attempts)
             raise mine from error.__cause__
@@ -304,8 +304,8 @@ class Call(Generic[T, R]):
         return self._record.complete(error, self._pool.secrets)
 
 
-def _failed(ended: Response | aiohttp.ClientResponse | TransportError) -> bool:
-    """Whether an attempt that ended in this way may be retried, if the rule allows it."""
+def _is_failure(ended: Response | aiohttp.ClientResponse | TransportError) -> bool:
+    """Whether the rule decides about an attempt that ended in this way."""
     return isinstance(ended, TransportError) or ended.status >= 400
 
 
