@@ -54,7 +54,7 @@ async def estimate(
     """
     options = options or ExportOptions()
     opened = await run_to_completion(partial(Archive.find, archive, client.cloud_id))
-    selected = select((await list_site(client)).conversations, options.selection)
+    selected = select(await list_site(client), options.selection)
     return await run_to_completion(lambda: [_estimated(opened, listed, options) for listed in selected])
 
 

@@ -27,12 +27,14 @@ VERSION = 1
 
 
 Digest = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
-Count = Annotated[int, Meta(ge=0, le=2**53)]
+LARGEST_COUNT = 2**53
+Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]
 Moment = Annotated[float, Meta(ge=0, le=253_402_300_799)]
 """Seconds since the epoch, up to the end of the year 9999."""
 Month = Annotated[str, Meta(pattern=r"\A\d{4}-(0[1-9]|1[0-2])\Z")]
 RunId = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z][0-9A-Za-z.-]{0,99}\Z")]
-StoredKey = tuple[Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)], str]
+Nanoseconds = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+StoredKey = tuple[Nanoseconds, str]
 """A key as commits store it: its time has 64 bits."""
 
 
@@ -163,7 +165,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     id: str
     error: str
     final: bool
-    ts: int | None = None
+    ts: Nanoseconds | None = None
     leg: Count = 0
 
 
@@ -253,6 +255,8 @@ def decode_commit(data: bytes, folder: str) -> Commit:
     for op in commit.ops:
         if isinstance(op, Details) and not _belongs_to(op.conversation, folder):
             raise DamagedArchive(f"a commit of {folder} describes another conversation")
+        if isinstance(op, Profiles) and len(op.ids) != op.file.rows:
+            raise DamagedArchive(f"a commit of {folder} names {len(op.ids)} people for {op.file.rows} profiles")
     return commit
 
 

@@ -172,9 +172,12 @@ class ArchiveReader:
             return None
         return ArchivedRoster(user_ids=roster_in(self._archive, roster.file), taken_at=roster.taken_at)
 
-    def users(self) -> Rows[User]:
-        """Return the profiles of everyone in rosters, messages and mentions whom the service knows."""
-        return Rows(self._users)
+    def users(self, *, on_undecodable: Callable[[DecodeError], None] | None = None) -> Rows[User]:
+        """Return the profiles of everyone in rosters, messages and mentions whom the service knows.
+
+        One that cannot be decoded is passed to `on_undecodable` as a `DecodeError`, which is raised without it.
+        """
+        return Rows(lambda: self._users(on_undecodable))
 
     def media(self) -> Rows[ArchivedMedia]:
         """Return all files whose body is held, by conversation."""
@@ -191,14 +194,19 @@ class ArchiveReader:
             if state.details is not None:
                 yield state
 
-    def _users(self) -> Iterator[User]:
+    def _users(self, on_undecodable: Callable[[DecodeError], None] | None) -> Iterator[User]:
         seen: set[str] = set()
         for group in reversed(self._chain(PEOPLE).state.profiles):  # The latest profile of a person counts.
-            for line in self._archive.checked_lines(group.file):
-                user = object_at(line, User)
-                if user.id not in seen:
-                    seen.add(user.id)
-                    yield user
+            for id, line in zip(group.ids, self._archive.checked_lines(group.file), strict=True):
+                if id in seen:
+                    continue
+                seen.add(id)
+                try:
+                    yield object_at(line, User)
+                except DecodeError as error:
+                    if on_undecodable is None:
+                        raise
+                    on_undecodable(error)
 
     def _media(self) -> Iterator[ArchivedMedia]:
         for state in self._states():

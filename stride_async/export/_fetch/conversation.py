@@ -11,12 +11,13 @@ from typing import Any
 import attrs
 import msgspec
 
-from stride_async._errors import StrideError
+from stride_async._errors import DecodeError, StrideError
 from stride_async._moments import to_nanoseconds
 from stride_async.export._archive.chain import CommitConflict
 from stride_async.export._archive.commits import (
     BEGINNING,
     HIGHEST,
+    LARGEST_COUNT,
     Details,
     Done,
     MediaSkipped,
@@ -133,13 +134,19 @@ class ConversationExport:
         if self._only_failed and ("roster", "") not in state.failed:
             return
         taken_at = time.time()
+        people: list[str] = []
+        malformed: list[DecodeError] = []
+        pages = self._room.roster().pages(on_undecodable=None if self._job.options.fail_fast else malformed.append)
         try:
-            people = await self._room.roster().collect(limit=None)
+            async for page in pages:
+                people += page.items
         except StrideError as error:
             await self._add_failure("roster", "", error)
             return
         stored = await self._archive.stage_lines(roster_stem(self._folder), [msgspec.json.encode(people)])
         self._pending.append(Roster(stored, taken_at))
+        if malformed:
+            await self._add_failure("roster", "", malformed[0])
         await self._report(PeopleFound(people))
         if new := set(people) - state.referenced_users:
             self._pending.append(Referenced(tuple(sorted(new))))
@@ -201,7 +208,7 @@ class ConversationExport:
                 async with self._room.open_media(id) as body:
                     size = body.size
                 if size is None or size > most:
-                    self._pending.append(MediaSkipped(id, size))
+                    self._pending.append(MediaSkipped(id, None if size is None else min(size, LARGEST_COUNT)))
                     return
             got = await self._room.download(id, part)
         except StrideError as error:

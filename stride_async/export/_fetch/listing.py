@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import attrs
-import msgspec
 
 from stride_async._client import StrideClient
-from stride_async._errors import DecodeError
+from stride_async._errors import (
+    ApiError,
+    AuthError,
+    DecodeError,
+    PaginationError,
+    RateLimited,
+    ServerError,
+    StrideError,
+)
+from stride_async._json import NOT_DECODABLE, decoder, members
+from stride_async._wire.pages import split_values
 from stride_async.export._events import Failure
+from stride_async.export._fetch.nesting import is_too_nested
 from stride_async.export._selection import Selection
+
+_decode_name, _decode_value = decoder(str), decoder(Any)
 
 
 class NothingSelected(Exception):
@@ -22,49 +35,78 @@ class NothingSelected(Exception):
         self.nearest = nearest
 
 
-@attrs.frozen
+@attrs.define
 class Listing:
-    """All conversations of a site."""
+    """All conversations of a site, as far as the list can be read."""
 
-    conversations: dict[str, dict[str, Any]]
+    conversations: dict[str, dict[str, Any]] = attrs.field(factory=dict)
     """Each as the service listed it, by id."""
-    failures: list[Failure]
-    """The elements of the list that cannot be decoded."""
+    failures: list[Failure] = attrs.field(factory=list)
+    """What is malformed in the list."""
+    complete: bool = True
+    """Whether a conversation that is missing here is not listed by the service."""
+
+    def add(self, raw: bytes) -> None:
+        """Add an element of the list that is a conversation."""
+        details = _details_of(raw)
+        if details is not None:
+            self.conversations.setdefault(details["id"], details)
+
+    def add_undecodable(self, error: DecodeError) -> None:
+        """Add an element of the list that is not a valid conversation. If it has an id, it can be exported."""
+        details = _details_of(error.raw)
+        if details is None:
+            hint = "it has no id, so it cannot be exported"
+            self.failures.append(Failure("", "conversation", "", str(error), hint))
+            self.complete = False
+        else:
+            self.conversations.setdefault(details["id"], details)
+            hint = "what can be decoded of it is stored as received, and its messages are exported"
+            self.failures.append(Failure(details["id"], "conversation", "", str(error), hint))
+
+    def add_end(self, error: StrideError) -> None:
+        """Add that the list could not be read to its end."""
+        hint = f"conversations after the first {len(self.conversations):,} were not exported; run again"
+        self.failures.append(Failure("", "conversation", "", str(error), hint))
+        self.complete = False
 
 
 async def list_site(client: StrideClient, *, fail_fast: bool = False) -> Listing:
     """Return every conversation that the service lists.
 
-    One that cannot be decoded is kept as received and is a failure; with `fail_fast` its `DecodeError` is raised.
+    A malformed part of the list is a failure, and the conversations before it are returned; with `fail_fast` its error
+    is raised.
+
+    Raises:
+        StrideError: The list is unavailable.
     """
-    listing = Listing({}, [])
-
-    def add_failure(error: DecodeError) -> None:
-        raw = msgspec.json.decode(error.raw)
-        id = raw.get("id") if isinstance(raw, dict) else None
-        if isinstance(id, str):
-            hint = "it is stored as received, and its messages are exported"
-            listing.failures.append(Failure(id, "conversation", "", str(error), hint))
-        else:
-            hint = "it has no id, so it cannot be exported"
-            listing.failures.append(Failure("", "conversation", "", str(error), hint))
-
+    listing = Listing()
+    received_any = False
     pager = client.conversations(include_archived=True)
-    async for page in pager.pages(on_undecodable=None if fail_fast else add_failure):
-        for each in msgspec.json.decode(page.raw).get("values") or []:
-            if isinstance(each, dict) and isinstance(each.get("id"), str):
-                listing.conversations.setdefault(each["id"], each)
+    try:
+        async for page in pager.pages(on_undecodable=None if fail_fast else listing.add_undecodable):
+            received_any = True
+            for raw in split_values(page.raw)[0]:
+                listing.add(bytes(raw))
+    except (DecodeError, PaginationError, ApiError) as error:
+        # The service may refuse a malformed cursor, but not the first page of a list.
+        is_unavailable = isinstance(error, (AuthError, RateLimited, ServerError))
+        is_unavailable |= isinstance(error, ApiError) and not (received_any or listing.failures)
+        if fail_fast or is_unavailable:
+            raise
+        listing.add_end(error)
     return listing
 
 
-def select(listed: Mapping[str, dict[str, Any]], selection: Selection) -> list[dict[str, Any]]:
+def select(listing: Listing, selection: Selection) -> list[dict[str, Any]]:
     """Return the conversations that are selected.
 
     Raises:
-        NothingSelected: There are none.
+        NothingSelected: There are none, although the list is not malformed.
     """
+    listed = listing.conversations
     selected = [each for each in listed.values() if selection.picks(each["id"], name_of(each), _kinds_of(each))]
-    if selected:
+    if selected or not listing.complete:
         return selected
     if not listed:
         raise NothingSelected("the site has no conversations that this app may see", [])
@@ -76,9 +118,25 @@ def select(listed: Mapping[str, dict[str, Any]], selection: Selection) -> list[d
 
 def name_of(listed: Mapping[str, Any]) -> str:
     """Return the name of a conversation, empty if it has none."""
-    return str(listed.get("name") or "")
+    return _text(listed, "name")
 
 
 def _kinds_of(listed: Mapping[str, Any]) -> set[str]:
-    kind = str(listed.get("type"))
-    return {kind} if kind == "direct" else {kind, str(listed.get("privacy"))}
+    kind = _text(listed, "type")
+    return {kind} if kind == "direct" else {kind, _text(listed, "privacy")}
+
+
+def _text(listed: Mapping[str, Any], name: str) -> str:
+    value = listed.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _details_of(raw: bytes) -> dict[str, Any] | None:
+    """Return the members of a conversation that can be decoded and stored, None if its id is not among them."""
+    details: dict[str, Any] = {}
+    with suppress(ValueError):  # It is not an object.
+        for name, value in members(raw).items():
+            with suppress(*NOT_DECODABLE):
+                details[_decode_name(b'"%b"' % name)] = _decode_value(value)
+    storable = {name: value for name, value in details.items() if not is_too_nested(value)}
+    return storable if isinstance(id := storable.get("id"), str) and id else None

@@ -9,6 +9,8 @@ from contextlib import suppress
 import msgspec
 
 from stride_async._errors import StrideError
+from stride_async._models import User
+from stride_async._wire.convert import object_at, undecodable
 from stride_async._wire.endpoints.people import profile_path
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.chain import Chain
@@ -18,6 +20,7 @@ from stride_async.export._archive.layout import PEOPLE, profiles_stem
 from stride_async.export._archive.months import line_digest
 from stride_async.export._archive.state import NOT_PEOPLE, State
 from stride_async.export._fetch.job import Job
+from stride_async.export._fetch.nesting import is_too_nested
 from stride_async.export._fetch.workers import for_each
 
 # Profiles fetched between two commits: what a kill may cost.
@@ -91,15 +94,18 @@ class PeopleExport:
         async def fetch_one(id: str) -> None:
             try:
                 profile = await self._job.client.request("GET", profile_path(self._archive.archive.cloud_id, id))
+                if is_too_nested(profile):
+                    raise undecodable("$", b"", "the profile is nested too deeply to be stored")
+                profiles[id] = msgspec.json.encode(profile)
+                object_at(profiles[id], User)  # One that cannot be decoded is a failure, and stored as received.
             except StrideError as error:
                 failures.append(await self._job.failure("", "user", id, error))
-            else:
-                profiles[id] = msgspec.json.encode(profile)
 
         await for_each(ids, fetch_one, self._job.options.concurrency)
         unchanged = [id for id in ids if id in profiles and self._held.get(id) == line_digest(profiles[id])]
         new = [id for id in ids if id in profiles and id not in unchanged]
-        ops: list[Op] = [*failures, *(Resolved("user", id) for id in unchanged if ("user", id) in state.failed)]
+        resolved = {id for id in unchanged if ("user", id) in state.failed} - {failed.id for failed in failures}
+        ops: list[Op] = [*failures, *(Resolved("user", id) for id in sorted(resolved))]
         if not new:
             return ops
         stored = await self._archive.stage_lines(profiles_stem(len(state.profiles) + 1), [profiles[id] for id in new])

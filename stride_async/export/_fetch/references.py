@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from stride_async._json import NOT_DECODABLE
 from stride_async._models import Message
 
 # A mention with its id, written as the service does (protocol 8); or anything else that may be a mention or show media.
@@ -45,7 +46,7 @@ def add_references(messages: Sequence[Message], page: bytes, users: set[str], me
     if b"" in ids:
         unclear += [found.start() for found in _REFERENCE.finditer(page) if not found[1]]
         ids.remove(b"")
-    users.update([id.decode() for id in ids])
+    users.update([id.decode("utf-8", "replace") for id in ids])
     for number in {page.count(b"\n", 0, position) for position in unclear}:
         _add_from_body(messages[number], users, media)
 
@@ -53,7 +54,7 @@ def add_references(messages: Sequence[Message], page: bytes, users: set[str], me
 def _add_from_body(message: Message, users: set[str], media: set[str]) -> None:
     try:
         body = _decode(message.raw).body
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_DECODABLE:
         _add_from_document(message, users, media)
         return
     nodes = [body] if body is not None else []
@@ -73,5 +74,5 @@ def _add_from_document(message: Message, users: set[str], media: set[str]) -> No
     try:
         users.update(message.body.mentions())
         media.update(message.body.media())
-    except (ValueError, msgspec.DecodeError, RecursionError):
+    except (ValueError, *NOT_DECODABLE):
         pass  # The body is not a document. The message is stored as it is.

@@ -70,7 +70,7 @@ async def export(
     root = Path(archive)
     unfinished = await run_to_completion(partial(_unfinished, root, client.cloud_id, options))
     listing = await list_site(client, fail_fast=options.fail_fast)
-    selected = select(listing.conversations, options.selection)
+    selected = select(listing, options.selection)
     names = {listed["id"]: name_of(listed) for listed in selected}
     opened = await AsyncArchive.open_or_create(root, client.cloud_id)
     try:
@@ -184,8 +184,9 @@ class Run:
     async def _export_conversations(self) -> None:
         waiting = deque(self._selected)
         await run_all(self._worker(waiting) for _ in range(self._job.at_once))
-        listed = {*map(folder_name, self._listing.conversations)}
-        others = await self._archive.run(_check_others, self._archive.archive, self._job.run, listed, {*self._heads})
+        others = await self._archive.run(
+            _check_others, self._archive.archive, self._job.run, self._listing, {*self._heads}
+        )
         self._heads |= others.heads
         self._digests |= others.digests
         self._counts.update(no_longer_listed=others.unlisted)
@@ -293,18 +294,19 @@ class _Others:
     unlisted: int = 0
 
 
-def _check_others(archive: Archive, run: str, listed: Collection[str], exported: Collection[str]) -> _Others:
+def _check_others(archive: Archive, run: str, listing: Listing, exported: Collection[str]) -> _Others:
     """Read the conversations that this run did not export, and mark those that the service no longer lists.
 
-    `listed` has folder names, `exported` folders.
+    `exported` has folders.
     """
     others = _Others()
+    listed = {*map(folder_name, listing.conversations)}
     for name in archive.files.list(CONVERSATIONS).folders:
         folder = f"{CONVERSATIONS}/{name}"
         if folder in exported:
             continue
         chain = Chain(archive, folder)
-        if name not in listed:
+        if name not in listed and (listing.complete or not chain.state.listed):
             others.unlisted += 1
             others.people |= chain.state.referenced_users
             if chain.state.listed and not chain.broken and chain.head[0]:

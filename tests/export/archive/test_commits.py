@@ -66,7 +66,7 @@ FORMAT_1 = [
         {"type": "failed", "what": "message", "id": "m", "error": "e", "final": True, "ts": 5, "leg": 1},
     ),
     (Resolved("message", "m"), {"type": "mended", "what": "message", "id": "m"}),
-    (Profiles(FILE, ("u",)), {"type": "people", "file": FILE_ON_DISK, "ids": ["u"]}),
+    (Profiles(FILE, ("u", "v", "w")), {"type": "people", "file": FILE_ON_DISK, "ids": ["u", "v", "w"]}),
     (Referenced(("u",), ("m",)), {"type": "met", "users": ["u"], "media": ["m"]}),
     (Done("run"), {"type": "done", "run": "run"}),
 ]
