@@ -1,11 +1,19 @@
 """Events: what a client reports about its work, as frozen values.
 
-`Settings(on_event=…)` is called inline, so it should return quickly. No event contains a token, a secret or a body.
+`Settings(on_event=…)` is called inline, so it should return quickly. An exception that it raises is logged once and
+never fails the call. No event contains a token, a secret or a body.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import attrs
+
+
+def _no_headers() -> Mapping[str, str]:
+    return MappingProxyType({})
 
 
 @attrs.frozen
@@ -29,7 +37,12 @@ class AttemptStarted:
 
 @attrs.frozen
 class AttemptEnded:
-    """An attempt ended with a response of `status` or with an `error` (its class and message), after `seconds`."""
+    """An attempt ended with a response of `status` or with an `error` (its class and message), after `seconds`.
+
+    `headers` are those of the response, with case-insensitive names and without `Set-Cookie`. They are empty if there
+    was no response, and for the token call, whose headers might repeat a token that is not known yet. Comparing two
+    events does not compare them.
+    """
 
     call: int
     method: str
@@ -38,6 +51,7 @@ class AttemptEnded:
     status: int | None
     error: str | None
     seconds: float
+    headers: Mapping[str, str] = attrs.field(factory=_no_headers, eq=False, repr=False)
 
 
 @attrs.frozen

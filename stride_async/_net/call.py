@@ -14,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from copy import copy
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import aiohttp
@@ -87,7 +88,8 @@ class Call(Generic[T, R]):
         self._tokens = tokens
         self._refusals = tokens.refusals  # Those that came before this call say nothing about it.
         self._record = Record(request, tally or Tally(), [] if attempts is None else attempts)
-        self._report = None if settings.on_event is None else Reporter(settings.on_event, self._record)
+        on_event = settings.on_event
+        self._report = None if on_event is None else Reporter(partial(pool.receivers.call, on_event), self._record)
         self._scope = asyncio.timeout(None)  # Ended by the pool when it closes, and by the deadline.
         self._seen = False  # Whether the service may have counted the attempt that is being made.
         self._wait = Wait(0.0, "")
@@ -238,7 +240,7 @@ class Call(Generic[T, R]):
         except (DecodeError, ForbiddenOrigin, ClientClosed) as error:
             self._note(began, error=f"{type(error).__name__}: {error}")
             raise
-        self._note(began, status=response.status)
+        self._note(began, status=response.status, headers=response.headers)
         if response.status >= 400:
             self._refused(response, token)
         return response
@@ -277,13 +279,22 @@ class Call(Generic[T, R]):
     def _judge(self, kind: Kind, status: int | None = None, stated: float | None = None) -> None:
         self._record.outcomes.append(Outcome(kind, status, stated))
 
-    def _note(self, began: tuple[float, float], *, status: int | None = None, error: str | None = None) -> None:
+    def _note(
+        self,
+        began: tuple[float, float],
+        *,
+        status: int | None = None,
+        error: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         """Record how an attempt went, for the caller to see."""
         started, seconds = began[0], time.perf_counter() - began[1]
         safe = None if error is None else redacted(error, self._pool.secrets)
         self._record.attempts.append(Attempt(status, safe, started, seconds))
         if self._report is not None:
-            self._report.attempt_ended()
+            # The new token is not among the secrets yet when the token call ends.
+            shown = headers if headers is not None and self._request.authorized else {}
+            self._report.attempt_ended(shown, self._pool.secrets)
 
     def _remaining(self) -> float | None:
         """Return the seconds to the deadline; None if there is none, or if it has not started."""

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import aiohttp
 
 from stride_async._errors import ClientClosed, WrongLoop
+from stride_async._net.report import Receivers
 from stride_async._net.throttle import Throttle
 from stride_async._net.token import TokenSource
 from stride_async._wire.token import ClientCredentials, Credentials, StaticToken
@@ -44,6 +45,7 @@ class Pool:
         self.credentials = credentials
         self.throttle: Throttle = Throttle()
         self.budget: Budget = Budget()
+        self.receivers: Receivers = Receivers()
         self.tokens: TokenSource | None = None
         """Set by the first session, which can send the token call."""
         self.recent_tokens: deque[str] = deque(maxlen=16)

@@ -91,7 +91,7 @@ class Session:
     def report(self, event: Event) -> None:
         """Pass an event to the receiver, if there is one."""
         if self.settings.on_event is not None:
-            self.settings.on_event(event)
+            self.pool.receivers.call(self.settings.on_event, event)
 
     def _token_fetched(self, token: AccessToken) -> None:
         self.pool.recent_tokens.append(token.value)
