@@ -34,6 +34,16 @@ _VARIABLES = {
 }
 
 
+_SECONDS_FOR_APP = 10.0
+_SECONDS_BETWEEN_TRIES = 0.2
+
+
+def _http_url(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not value.startswith(("http://", "https://")):
+        raise click.BadParameter("It must be an http or https URL.")
+    return value
+
+
 def _finite(_: click.Context, __: click.Parameter, value: float) -> float:
     if not math.isfinite(value):
         raise click.BadParameter("It must be a number of seconds.")
@@ -73,6 +83,8 @@ def _finite(_: click.Context, __: click.Parameter, value: float) -> float:
 )
 @click.option("--media-redirect", is_flag=True, help="Redirect media calls to a second port.")
 @click.option("--faults", type=_FILE, metavar="FILE", help="Inject the faults in this JSON file.")
+@click.option("--app", "app_url", metavar="URL", callback=_http_url, help="Call the app with its descriptor at URL.")
+@click.option("--install", type=click.Choice(["all"]), help="Install that app in all conversations.")
 @click.option(
     "--env-file", "env_path", type=_FILE, metavar="FILE", help="Keep the variables of clients in FILE, such as .env."
 )
@@ -89,6 +101,8 @@ def command(
     latency: float,
     media_redirect: bool,
     faults: Path | None,
+    app_url: str | None,
+    install: str | None,
     env_path: Path | None,
     as_json: bool,
 ) -> None:
@@ -102,6 +116,10 @@ def command(
     STRIDE_CLIENT_ID and STRIDE_CLIENT_SECRET) are in FILE from when the server is ready until it stops. Then FILE is
     removed. Only you can read it. A FILE with anything else in it is refused.
 
+    With --app, what happens in a conversation is delivered to the app, as the service did it: mentions, direct messages
+    and more. URL is that of its descriptor. The app may start before the server or up to 10 seconds after it. With
+    --install all, it is also called for its installation in each conversation.
+
     PLAN is a list of conversations, messages (per conversation, on average), users, media, media_max (size of the
     largest file in bytes), seed, even (true or false: the same number of messages in each conversation) and bytes (per
     message, on average). All of them are optional. The limits are 1,000,000 conversations, 100,000,000 messages in
@@ -114,8 +132,11 @@ def command(
         stride server --seed site.jsonl --port 8080 --rate-limit 0
         stride server --json > server.json &
         stride server --env-file .env
+        stride server --app http://127.0.0.1:8080/descriptor.json --install all
     """
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    if install is not None and app_url is None:
+        raise click.UsageError("--install requires --app.")
     if env_path is not None:
         check_env_file(env_path, _VARIABLES)
     try:
@@ -136,10 +157,13 @@ def command(
         )
     except ValueError as error:
         raise CommandError(Exit.USAGE, str(error)) from error
-    asyncio.run(_serve(server, host, loading, env_path, as_json=as_json))
+    app = None if app_url is None else _App(app_url, install_all=install == "all")
+    asyncio.run(_serve(server, host, loading, env_path, app, as_json=as_json))
 
 
-async def _serve(server: LocalServer, host: str, loading: _Loading, env_path: Path | None, *, as_json: bool) -> None:
+async def _serve(
+    server: LocalServer, host: str, loading: _Loading, env_path: Path | None, app: _App | None, *, as_json: bool
+) -> None:
     task = asyncio.current_task()
     assert task is not None
     if sys.platform != "win32":
@@ -154,6 +178,8 @@ async def _serve(server: LocalServer, host: str, loading: _Loading, env_path: Pa
             variables = {name: str(getattr(server, attribute)) for name, attribute in _VARIABLES.items()}
             with _kept(env_path, variables):
                 _announce(variables, env_path, as_json=as_json)
+                if app is not None:
+                    await app.register(server)
                 await asyncio.Event().wait()
         finally:
             await server.close()
@@ -182,6 +208,41 @@ def _kept(env_path: Path | None, variables: Mapping[str, str]) -> Iterator[None]
     else:
         with env_file(env_path, variables):
             yield
+
+
+@attrs.frozen
+class _App:
+    """The app to register once the server runs: it may need what the server announces."""
+
+    url: str
+    install_all: bool
+
+    async def register(self, server: LocalServer) -> None:
+        try:
+            await self._register(server)
+        except ValueError as error:
+            raise CommandError(Exit.USAGE, f"The app cannot be registered: {error}") from error
+        if not self.install_all:
+            show.message(f"Registered the app at {self.url}.")
+            return
+        count = show.counted(await server.install_all(), "conversation")
+        show.message(f"Registered the app at {self.url} and installed it in {count}.")
+
+    async def _register(self, server: LocalServer) -> None:
+        reason = "there is no response"
+        try:
+            async with asyncio.timeout(_SECONDS_FOR_APP):
+                while True:
+                    try:
+                        await server.register_app(self.url)
+                        return
+                    except ConnectionError as error:
+                        reason = str(error)
+                    await asyncio.sleep(_SECONDS_BETWEEN_TRIES)
+        except TimeoutError:
+            raise CommandError(
+                Exit.UNAVAILABLE, f"The app did not start within {_SECONDS_FOR_APP:g} s: {reason}"
+            ) from None
 
 
 @attrs.define

@@ -5,8 +5,11 @@ It shares no code with the client, so that the two cannot be wrong together.
 
 from __future__ import annotations
 
+from stride_async.server._apps import RegisteredApp
+from stride_async.server._browser import AppCallError
 from stride_async.server._calls import Call, Calls
 from stride_async.server._choices import Choices
+from stride_async.server._deliver import Delivery, DeliveryTry
 from stride_async.server._faults import Fault, FaultAction, Faults
 from stride_async.server._generate import Plan
 from stride_async.server._loading import Loaded
@@ -15,10 +18,13 @@ from stride_async.server._seed import SeedError
 from stride_async.server._store import ConversationTruth, MediaTruth, Truth
 
 __all__ = [
+    "AppCallError",
     "Call",
     "Calls",
     "Choices",
     "ConversationTruth",
+    "Delivery",
+    "DeliveryTry",
     "Fault",
     "FaultAction",
     "Faults",
@@ -26,6 +32,7 @@ __all__ = [
     "LocalServer",
     "MediaTruth",
     "Plan",
+    "RegisteredApp",
     "SeedError",
     "Truth",
 ]

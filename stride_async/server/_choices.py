@@ -96,6 +96,14 @@ class Choices:
     media_delete_status: int = 204
     """Status of the response to deleting media. Messages that display the file stay (protocol 9)."""
 
+    # Calls to apps
+    redelivery_spans: tuple[float, ...] = (1.0, 5.0, 25.0)
+    """Waits before each redelivery of a call that failed (protocol 6.2)."""
+    delivery_seconds: float = 10.0
+    """Time in which an app has to respond to a delivery (protocol 6.2)."""
+    jwt_spelling: Literal["bearer", "bare"] = "bearer"
+    """Whether `Bearer` precedes the token of a delivery, or nothing, as in early 2018 (protocol 7)."""
+
     # Modules, state and people
     module_list_details: bool = True
     """Whether a module list contains `start`, `limit` and `size` next to `values` (protocol 4.11)."""

@@ -20,6 +20,11 @@ from attrs.validators import ge, in_, instance_of, le, optional
 # The argument is the LocalServer. Its class is not named here because its module imports this one.
 FaultAction = Callable[[Any], object]
 
+# The method of faults that apply to deliveries, and the options of only one of the two sorts.
+DELIVER = "DELIVER"
+_OF_DELIVERIES = frozenset({"duplicate", "lose_answer"})
+_OF_REQUESTS = frozenset({"drop", "cut_after", "stall", "body", "headers", "content_length"})
+
 _UNSENDABLE = re.compile(r"[\r\n\0]")
 
 
@@ -58,6 +63,13 @@ class Fault:
     - `cut_after`: close the connection after this many bytes of the body.
     - `stall="headers"`: process the request, then send nothing. `stall="body"`: stop sending after `cut_after` bytes
       of the body, or after half of it. A stall ends when the client disconnects or the server closes.
+
+    With the method `DELIVER`, a fault applies to the calls to apps instead, and `path_glob` is matched against the kind
+    of a delivery, such as `mention`. Only these options are possible then, in addition to `delay` and `do`:
+
+    - `status`: take this as the status of the response, without a call.
+    - `duplicate`: call the app this many times at once.
+    - `lose_answer`: call the app, and lose its response.
     """
 
     method: str = field(validator=instance_of(str))
@@ -75,6 +87,8 @@ class Fault:
     headers: Mapping[str, str | None] = field(factory=dict, converter=_header_map)
     content_length: int | None = field(default=None, validator=optional([instance_of(int), ge(0)]))
     do: FaultAction | None = None
+    duplicate: int | None = field(default=None, validator=optional([instance_of(int), ge(1)]))
+    lose_answer: bool = field(default=False, validator=instance_of(bool))
     seen: int = field(default=0, init=False)
     hits: int = field(default=0, init=False)
     _owner: Faults = field(alias="owner", repr=False)
@@ -84,12 +98,20 @@ class Fault:
     def _seeded(self) -> random.Random:
         return random.Random(self.seed)  # noqa: S311 -- repeatable, and not a secret
 
+    def __attrs_post_init__(self) -> None:
+        delivery = self.method.upper() == DELIVER
+        for name in sorted(_OF_REQUESTS if delivery else _OF_DELIVERIES):
+            if getattr(self, name) not in (None, False, {}):
+                raise ValueError(f"{name} does not apply to a {'delivery' if delivery else 'request'}")
+
     def remove(self) -> None:
         """Remove the fault; removing it twice does nothing."""
         self._owner.remove(self)
 
     def _applies_to(self, method: str, path: str) -> bool:
         """Count the request if it matches, and return whether the fault applies to it."""
+        if (method == DELIVER) != (self.method.upper() == DELIVER):
+            return False
         if not (fnmatchcase(method, self.method.upper()) and fnmatchcase(path, self.path_glob)):
             return False
         self.seen += 1
@@ -128,6 +150,8 @@ class Faults:
         headers: Mapping[str, str | None] | None = None,
         content_length: int | None = None,
         do: FaultAction | None = None,
+        duplicate: int | None = None,
+        lose_answer: bool = False,
     ) -> Fault:
         """Add a fault and return it; `Fault` describes the options.
 
@@ -150,6 +174,8 @@ class Faults:
             headers=headers or {},
             content_length=content_length,
             do=do,
+            duplicate=duplicate,
+            lose_answer=lose_answer,
             owner=self,
         )
         self._faults.append(fault)

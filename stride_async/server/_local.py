@@ -13,24 +13,28 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from aiohttp import web
 
+from stride_async.server._apps import CONFIGURATION, GLANCE, RegisteredApp, Registration, read_descriptor
 from stride_async.server._bodies import CHUNK_BYTES
+from stride_async.server._browser import fetch_descriptor
 from stride_async.server._calls import Call, Calls
 from stride_async.server._choices import Choices
+from stride_async.server._deliver import Deliveries, Delivery
 from stride_async.server._documents import from_plain
 from stride_async.server._exchange import Exchange
-from stride_async.server._faults import FaultAction, Faults
+from stride_async.server._faults import DELIVER, FaultAction, Faults
 from stride_async.server._generate import GeneratedSite, Plan
-from stride_async.server._limits import ALL_SCOPES, PARTICIPATE, RateLimit
+from stride_async.server._limits import ALL_SCOPES, PARTICIPATE, App, RateLimit
 from stride_async.server._loading import Loaded, Loading, Origin
 from stride_async.server._mentions import Document, with_mention
 from stride_async.server._routes import handle, handle_media
 from stride_async.server._seed import SeedFile
 from stride_async.server._store import Store, StoredConversation, Truth
 from stride_async.server._times import SECOND, parse_ts
+from stride_async.server._visits import ask, press
 from stride_async.server._world import World
 
 _LOG = logging.getLogger("stride_async.server")
@@ -52,8 +56,8 @@ class LocalServer:
     an earlier run; without any of them it is empty. Without `db`, everything is kept in memory. `rate_limit` is the
     number of calls that an app may make to one conversation in each `window` of seconds; None means no limit. Every
     response is delayed by `latency` seconds. With `media_redirect`, media calls redirect to a second origin. `faults`
-    is a file of faults for `Faults.load`. `calls` remembers the last `calls_kept` calls. `on_loading` is called about
-    ten times per second while a new site is loaded, with what is loaded so far.
+    is a file of faults for `Faults.load`. `calls` and `deliveries` remember the last `calls_kept`.
+    `on_loading` is called about ten times per second while a new site is loaded, with what is loaded so far.
 
     A `db` file that already contains a site is used as it is. If `seed` or `generate` is given too, it must be the one
     that the file was filled from.
@@ -96,6 +100,7 @@ class LocalServer:
         self._faults_file = faults
         self._running: World | None = None
         self._closing: AsyncExitStack | None = None
+        self._kept = calls_kept
         self._call_log: deque[Call] = deque(maxlen=calls_kept)
         self.calls: Calls = Calls(self._call_log)
         self.faults: Faults = Faults()
@@ -126,9 +131,17 @@ class LocalServer:
             loading = Loading(self._on_loading)
             store = await loading.run(partial(Store.open, self._db, self._origin, loading), discard=Store.close)
             stack.callback(store.close)
+            deliveries = Deliveries(
+                store,
+                self._choices,
+                choose_fault=partial(self.faults._choose, DELIVER),  # noqa: SLF001 -- as below
+                perform=self._perform,
+                kept=self._kept,
+            )
             world = World(
                 store=store,
                 choices=self._choices,
+                deliveries=await stack.enter_async_context(deliveries),
                 rate_limit=RateLimit(self._rate_limit, self._window),
                 outer_limit=RateLimit(self._choices.rate_limit_elsewhere, self._window),
                 token_limit=RateLimit(self._choices.token_limit, self._window),
@@ -233,6 +246,7 @@ class LocalServer:
             )
             if app_is_member:
                 world.store.conversations.add_member(world.store.app.client_id, [conversation.number])
+        world.deliveries.conversation_changed(conversation, "create", world.someone(conversation))
         return conversation.id
 
     def add_message(
@@ -327,7 +341,9 @@ class LocalServer:
         Raises:
             KeyError: There is no such conversation.
         """
-        self._world.change_conversation(self._conversation(conversation_id), isArchived=archived)
+        conversation = self._conversation(conversation_id)
+        if conversation.archived != archived:
+            self._world.change_conversation(conversation, isArchived=archived)
 
     def set_roster(self, conversation_id: str, user_ids: Iterable[str]) -> None:
         """Replace the roster of a conversation with these people, in this order.
@@ -335,10 +351,7 @@ class LocalServer:
         Raises:
             KeyError: There is no such conversation.
         """
-        number, world = self._conversation(conversation_id).number, self._world
-        with world.store.transaction():
-            world.store.conversations.clear_roster(number)
-            world.store.conversations.join(number, user_ids)
+        self._world.replace_roster(self._conversation(conversation_id), user_ids)
 
     def add_media(
         self,
@@ -399,6 +412,138 @@ class LocalServer:
             app = world.store.people.add_app(name, scopes)
             world.store.conversations.add_member(app.client_id, chosen)
         return app.client_id, app.client_secret
+
+    async def register_app(self, descriptor_url: str, *, client_id: str | None = None) -> RegisteredApp:
+        """Fetch the descriptor of an app, and deliver from now on what happens in its conversations (protocol 6).
+
+        The app is the one whose credentials the server shows, or the one with this client id. Its earlier descriptor is
+        replaced. Everything is delivered to the origin of `descriptor_url`, whatever `baseUrl` says.
+
+        Raises:
+            ValueError: The URL or the descriptor is wrong; the message names the place.
+            ConnectionError: There is no descriptor at the URL.
+            KeyError: There is no app with this client id.
+        """
+        world, app = self._world, self._app(client_id)
+        content = await fetch_descriptor(world.deliveries.http, descriptor_url)
+        descriptor = read_descriptor(content)
+        registered = RegisteredApp(app.client_id, descriptor.key, descriptor_url, content)
+        world.deliveries.registrations[app.client_id] = Registration(app, registered, descriptor)
+        return registered
+
+    async def install(
+        self, conversation_id: str, *, by: str, relay_state: str | None = None, client_id: str | None = None
+    ) -> None:
+        """Install an app in a conversation, as this user: it may use the conversation, and is then called.
+
+        The app is the one whose credentials the server shows, or the one with this client id. Return when the app has
+        responded to the first call, or has failed to; a failed call is delivered again.
+
+        Raises:
+            KeyError: There is no such conversation, user or app.
+        """
+        world, conversation = self._world, self._conversation(conversation_id)
+        self._check_user(by)
+        app = self._app(client_id)
+        world.store.conversations.add_member(app.client_id, [conversation.number])
+        delivery = world.deliveries.lifecycle(app.client_id, conversation.id, "installed", by, relay_state)
+        if delivery is not None:
+            await world.deliveries.first_try(delivery)
+
+    async def install_all(self, *, client_id: str | None = None) -> int:
+        """Install an app in each conversation that is not archived, as a person in it, and return in how many.
+
+        Return as `install` does.
+
+        Raises:
+            KeyError: There is no such app.
+        """
+        world, app = self._world, self._app(client_id)
+        found = map(self._conversation, world.store.conversations.numbers())
+        conversations = [conversation for conversation in found if not conversation.archived]
+        world.store.conversations.add_member(app.client_id, [conversation.number for conversation in conversations])
+        deliveries = [
+            world.deliveries.lifecycle(app.client_id, conversation.id, "installed", world.someone(conversation))
+            for conversation in conversations
+        ]
+        for delivery in filter(None, deliveries):
+            await world.deliveries.first_try(delivery)
+        return len(conversations)
+
+    async def uninstall(self, conversation_id: str, *, by: str, client_id: str | None = None) -> None:
+        """Uninstall an app from a conversation, as this user: it may no longer use it, and is then called.
+
+        Return as `install` does.
+
+        Raises:
+            KeyError: There is no such conversation, user or app.
+        """
+        world, conversation = self._world, self._conversation(conversation_id)
+        self._check_user(by)
+        app = self._app(client_id)
+        world.store.conversations.remove_member(app.client_id, conversation.number)
+        delivery = world.deliveries.lifecycle(app.client_id, conversation.id, "uninstalled", by)
+        if delivery is not None:
+            await world.deliveries.first_try(delivery)
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """The calls to registered apps so far, in the order of what happened."""
+        return list(self._world.deliveries.all)
+
+    async def delivered(self) -> None:
+        """Wait until all deliveries have ended, redeliveries included."""
+        await self._world.deliveries.wait()
+
+    async def press(
+        self,
+        key: str,
+        conversation_id: str,
+        message_id: str,
+        *,
+        by: str,
+        parameters: dict[str, object] | None = None,
+    ) -> Any:
+        """Press an action of a message as this user, and return the app's response as JSON, or None without content.
+
+        `key` is that of an action target that calls a service. By default, the parameters are those of the first action
+        in the message that has this target. The app is called as a browser does it (protocol 6.7).
+
+        Raises:
+            KeyError: There is no such conversation, message, user or action target.
+            AppCallError: The app did not respond with 2xx, or a browser would refuse the response.
+        """
+        return await press(
+            self._world, key, self._conversation(conversation_id), message_id, by=by, parameters=parameters
+        )
+
+    async def ask_glance(self, key: str, conversation_id: str, *, by: str) -> Any:
+        """Ask an app for a glance as this user's browser does, and return its response as JSON (protocol 6.8).
+
+        Raises:
+            KeyError: There is no such conversation, user or glance.
+            AppCallError: The app did not respond with 2xx, or a browser would refuse the response.
+        """
+        return await ask(self._world, GLANCE, key, self._conversation(conversation_id), by=by)
+
+    async def ask_configuration(self, key: str, conversation_id: str, *, by: str) -> Any:
+        """Ask an app whether it is configured as this user's browser does, and return its response as JSON.
+
+        Raises:
+            KeyError: There is no such conversation, user or configuration.
+            AppCallError: The app did not respond with 2xx, or a browser would refuse the response.
+        """
+        return await ask(self._world, CONFIGURATION, key, self._conversation(conversation_id), by=by)
+
+    def _app(self, client_id: str | None) -> App:
+        app = self._world.store.app if client_id is None else self._world.store.people.app(client_id)
+        if app is None:
+            raise KeyError(client_id)
+        return app
+
+    def _check_user(self, user_id: str) -> None:
+        if self._world.store.people.scim(user_id) is None:
+            raise KeyError(user_id)
 
     @property
     def _world(self) -> World:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -15,6 +16,7 @@ from attrs import define, field
 
 from stride_async.server._choices import Choices
 from stride_async.server._clock import Clock
+from stride_async.server._deliver import Deliveries
 from stride_async.server._documents import to_plain_text
 from stride_async.server._limits import App, Grants, RateLimit
 from stride_async.server._mentions import Document, mentions
@@ -37,6 +39,7 @@ class World:
 
     store: Store
     choices: Choices
+    deliveries: Deliveries
     rate_limit: RateLimit
     outer_limit: RateLimit
     token_limit: RateLimit
@@ -107,14 +110,66 @@ class World:
         assert created is not None
         return created
 
-    def change_conversation(self, conversation: StoredConversation, **changes: object) -> StoredConversation:
-        """Store the conversation with these changes and a new `modified` time."""
+    def open_to(
+        self, app: App, conversation: StoredConversation, by: str, *, created: bool = False, delay: float = 0.0
+    ) -> None:
+        """Let the app use a new conversation after a delay, and call it then (protocol 1.5)."""
+        since = time.time() + delay if delay else 0.0
+        self.store.conversations.add_member(app.client_id, [conversation.number], since=since)
+        if not delay:
+            self._announce(app, conversation, by, created=created)
+        elif self.deliveries.registrations:
+            self.deliveries.start(self._announce_at(since, app, conversation, by, created=created))
+
+    async def _announce_at(
+        self, since: float, app: App, conversation: StoredConversation, by: str, *, created: bool
+    ) -> None:
+        await asyncio.sleep(since - time.time() + 0.001)  # The loop's clock may be a little ahead.
+        self._announce(app, conversation, by, created=created)
+
+    def _announce(self, app: App, conversation: StoredConversation, by: str, *, created: bool) -> None:
+        self.deliveries.lifecycle(app.client_id, conversation.id, "installed", by)
+        if created:
+            self.deliveries.conversation_changed(conversation, "create", by)
+
+    def change_conversation(
+        self, conversation: StoredConversation, *, by: str | None = None, **changes: object
+    ) -> StoredConversation:
+        """Store the conversation with these changes, made by a user, and a new `modified` time."""
         content = {**json.loads(conversation.json), "isArchived": conversation.archived, **changes}
         content["modified"] = format_milliseconds(self.clock.now())
         self.store.conversations.change(conversation.number, content)
         changed = self.store.conversations.find(conversation.id)
         assert changed is not None
+        action = "update"
+        if changed.archived != conversation.archived:
+            action = "archive" if changed.archived else "unarchive"
+        self.deliveries.conversation_changed(changed, action, by or self.someone(changed))
         return changed
+
+    def change_roster(
+        self, conversation: StoredConversation, *, add: Iterable[str] = (), remove: Iterable[str] = ()
+    ) -> None:
+        """Add people to the roster and remove people from it."""
+        with self.store.transaction():
+            joined = self.store.conversations.join(conversation.number, add)
+            left = self.store.conversations.leave(conversation.number, remove)
+        self.deliveries.roster_changed(conversation, joined, "add")
+        self.deliveries.roster_changed(conversation, left, "remove")
+
+    def replace_roster(self, conversation: StoredConversation, user_ids: Iterable[str]) -> None:
+        """Replace the roster with these people, in this order."""
+        conversations, number = self.store.conversations, conversation.number
+        with self.store.transaction():
+            before = conversations.leave(number, conversations.roster(number))
+            after = conversations.join(number, user_ids)
+        self.deliveries.roster_changed(conversation, [user_id for user_id in before if user_id not in after], "remove")
+        self.deliveries.roster_changed(conversation, [user_id for user_id in after if user_id not in before], "add")
+
+    def someone(self, conversation: StoredConversation) -> str:
+        """Return a person in the conversation, or the app if there is none."""
+        people = self.store.conversations.roster(conversation.number, limit=1)
+        return people[0] if people else self.store.app.account_id
 
     def direct_conversation(self, app: App, user_id: str) -> StoredConversation:
         """Return the app's direct conversation with the person, and create it if there is none (protocol 1.5)."""
@@ -129,7 +184,7 @@ class World:
                 roster=(user_id, app.account_id) if self.choices.roster_lists_app else (user_id,),
                 direct_user=user_id,
             )
-            self.store.conversations.add_member(app.client_id, [conversation.number])
+            self.open_to(app, conversation, user_id)
         return conversation
 
     def message_json(self, id: str, document: Document, sender_id: str, ts: int) -> bytes:
@@ -156,11 +211,11 @@ class World:
         mentioned = self._fill_in_mentions(document)
         ts = self.clock.now() if ts is None else ts
         message_id = id or self.clock.message_id(ts)
-        with self.store.transaction():
-            content = self.message_json(message_id, document, sender_id, ts)
-            self.store.messages.insert([(conversation.number, ts, message_id, sender_id, content)])
-            if conversation.type != "direct":
-                self.store.conversations.join(conversation.number, mentioned)
+        content = self.message_json(message_id, document, sender_id, ts)
+        self.store.messages.insert([(conversation.number, ts, message_id, sender_id, content)])
+        self.deliveries.message_sent(conversation, content, sender_id)
+        if conversation.type != "direct":
+            self.change_roster(conversation, add=mentioned)
         return message_id
 
     def edited_json(self, content: bytes, document: Document) -> bytes:

@@ -9,14 +9,17 @@ import signal
 import socket
 import stat
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from stride_async import ClientCredentials, Settings, StrideClient
+from stride_async._cli import server
 from stride_async._cli.main import stride
 from tests.cli.conftest import Started, on_terminal
+from tests.server.app import running_app
 
 
 def names(folder: Path) -> set[str]:
@@ -87,6 +90,8 @@ def test_a_port_in_use_is_reported():
         (["--env-file", "."], "Cannot write .: it is not a regular file"),
         (["--env-file", "absent/.env"], "Cannot write absent/.env: "),
         (["--env-file", "faults.json"], "faults.json contains other lines, which would be lost"),
+        (["--app", "descriptor.json"], "It must be an http or https URL."),
+        (["--install", "all"], "--install requires --app."),
         (["--latency", "nan"], "--latency"),
         (["--window", "inf"], "--window"),
         (["--host", "192.0.2.1"], "192.0.2.1"),
@@ -204,3 +209,53 @@ async def test_a_server_that_cannot_start_writes_no_env_file(start: Started, tmp
         await process.communicate()
 
     assert (2, set()) == (process.returncode, names(tmp_path))
+
+
+@pytest.mark.parametrize("app_first", [True, False], ids=["app first", "server first"])
+async def test_an_app_is_registered_and_installed(start: Started, app_first: bool):
+    """App and server may start in any order; the server calls the app for its installation in each conversation."""
+    async with AsyncExitStack() as stack:
+        if app_first:
+            app = await stack.enter_async_context(running_app())
+            url = app.url
+        else:
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = free.getsockname()[1]
+            url = f"http://127.0.0.1:{port}"
+        plan = ("--generate", "conversations=3,messages=0,media=0")
+        options = ("--app", f"{url}/descriptor.json", "--install", "all")
+        process = await start("server", "--json", *plan, *options)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        await process.stdout.readline()
+        if not app_first:
+            app = await stack.enter_async_context(running_app(port=port))
+
+        await process.stderr.readline()
+        line = await process.stderr.readline()
+
+    message = f"Registered the app at {url}/descriptor.json and installed it in 2 conversations.\n"
+    assert message == line.decode()
+    assert ["/installed", "/installed"] == app.paths()
+
+
+def test_an_app_that_does_not_start_ends_the_server(monkeypatch: pytest.MonkeyPatch):
+    """The message says what was tried, with exit 7."""
+    monkeypatch.setattr(server, "_SECONDS_FOR_APP", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/descriptor.json"
+
+    result = CliRunner().invoke(stride, ["server", "--app", url])
+
+    assert 7 == result.exit_code
+    assert f"Error: The app did not start within 0.1 s: cannot fetch {url}" in result.stderr
+
+
+async def test_a_wrong_descriptor_ends_the_server(start: Started):
+    """The message names the place, with exit 2."""
+    async with running_app(descriptor={"baseUrl": 5}) as app:
+        process = await start("server", "--app", f"{app.url}/descriptor.json")
+        _, messages = await process.communicate()
+
+    assert 2 == process.returncode
+    assert b"Error: The app cannot be registered: baseUrl: expected an http or https URL, found 5\n" == messages

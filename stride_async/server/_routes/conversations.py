@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import time
 
 from stride_async.server._responses import HttpError, Response, json_response, no_content
 from stride_async.server._routes.request import PAGE_LIMIT, Request, refuse_parameter, string_field
@@ -63,9 +62,7 @@ async def create(request: Request) -> Response:
             privacy=privacy,
             roster=(app.account_id,) if world.choices.roster_lists_app else (),
         )
-        delay = world.choices.install_delay
-        since = time.time() + delay if delay else 0.0
-        world.store.conversations.add_member(app.client_id, [conversation.number], since=since)
+        world.open_to(app, conversation, app.account_id, created=True, delay=world.choices.install_delay)
     return json_response({"id": conversation.id}, status=world.choices.create_status)
 
 
@@ -84,7 +81,8 @@ async def update(request: Request) -> Response:
         changes["topic"] = string_field(content, "topic")
     if "privacy" in content:
         changes["privacy"] = _checked_privacy(string_field(content, "privacy"))
-    changed = request.world.change_conversation(request.conversation, **changes)
+    by = request.grant.app.account_id
+    changed = request.world.change_conversation(request.conversation, by=by, **changes)
     if not request.world.choices.update_answers_object:
         return no_content()
     return json_response(request.world.conversation_object(changed))
@@ -133,7 +131,8 @@ def refuse_archived(conversation: StoredConversation) -> None:
 
 def _set_archived(request: Request, *, archived: bool) -> Response:
     if request.conversation.archived != archived:
-        request.world.change_conversation(request.conversation, isArchived=archived)
+        by = request.grant.app.account_id
+        request.world.change_conversation(request.conversation, by=by, isArchived=archived)
     return no_content()  # also if there is nothing to change (protocol 5.6)
 
 

@@ -26,7 +26,7 @@ async def list_page(request: Request) -> Response:
     """`GET {cv}/app/module/{type}`."""
     start, limit = request.offset("start"), request.integer("limit", _DEFAULT_LIMIT, 1, PAGE_LIMIT)
     values = request.world.store.modules.list_page(
-        request.conversation.number, _type(request), start=start, limit=limit
+        request.grant.app.client_id, request.conversation.number, _type(request), start=start, limit=limit
     )
     if not request.world.choices.module_list_details:
         return json_response({"values": values})
@@ -36,15 +36,15 @@ async def list_page(request: Request) -> Response:
 async def put(request: Request) -> Response:
     """`PUT {cv}/app/module/{type}/{key}`: create or update a module, with a key of any length (protocol 1.2)."""
     descriptor = await request.json_object()
-    modules = request.world.store.modules
-    modules.put(request.conversation.number, _type(request), request.path_params["key"], descriptor)
+    app, modules = request.grant.app, request.world.store.modules
+    modules.put(app.client_id, request.conversation.number, _type(request), request.path_params["key"], descriptor)
     return no_content()
 
 
 async def delete(request: Request) -> Response:
     """`DELETE {cv}/app/module/{type}/{key}`."""
-    key = request.path_params["key"]
-    if not request.world.store.modules.delete(request.conversation.number, _type(request), key):
+    app, key = request.grant.app, request.path_params["key"]
+    if not request.world.store.modules.delete(app.client_id, request.conversation.number, _type(request), key):
         raise HttpError(404, f"no such module: {key}")
     return no_content()
 

@@ -27,9 +27,7 @@ async def change(request: Request) -> Response:
     for user_id in add:
         if world.store.people.scim(user_id) is None:
             raise HttpError(404, f"no such user: {user_id}")
-    with world.store.transaction():
-        world.store.conversations.join(request.conversation.number, add)
-        world.store.conversations.leave(request.conversation.number, remove)
+    world.change_roster(request.conversation, add=add, remove=remove)
     return no_content(world.choices.roster_status)
 
 

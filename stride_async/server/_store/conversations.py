@@ -113,25 +113,25 @@ class Conversations:
         rows = ((client_id, number, since) for number in numbers)
         self._db.executemany("INSERT OR REPLACE INTO member VALUES (?, ?, ?)", rows)
 
+    def remove_member(self, client_id: str, number: int) -> None:
+        """End the app's membership in a conversation."""
+        self._db.execute("DELETE FROM member WHERE app = ? AND conversation = ?", (client_id, number))
+
     def is_member(self, client_id: str, number: int) -> bool:
         """Whether the app may use the conversation now."""
         query = "SELECT since FROM member WHERE app = ? AND conversation = ?"
         row = self._db.execute(query, (client_id, number)).fetchone()
         return row is not None and row[0] <= time.time()
 
-    def join(self, number: int, user_ids: Iterable[str]) -> None:
-        """Append people to the roster; those who are on it keep their place."""
-        rows = ((number, user_id) for user_id in user_ids)
-        self._db.executemany("INSERT OR IGNORE INTO roster (conversation, user) VALUES (?, ?)", rows)
+    def join(self, number: int, user_ids: Iterable[str]) -> list[str]:
+        """Append people to the roster, and return who was not on it; the others keep their place."""
+        command = "INSERT OR IGNORE INTO roster (conversation, user) VALUES (?, ?)"
+        return [user_id for user_id in user_ids if self._db.execute(command, (number, user_id)).rowcount]
 
-    def leave(self, number: int, user_ids: Iterable[str]) -> None:
-        """Remove people from the roster."""
-        rows = ((number, user_id) for user_id in user_ids)
-        self._db.executemany("DELETE FROM roster WHERE conversation = ? AND user = ?", rows)
-
-    def clear_roster(self, number: int) -> None:
-        """Remove everyone from the roster."""
-        self._db.execute("DELETE FROM roster WHERE conversation = ?", (number,))
+    def leave(self, number: int, user_ids: Iterable[str]) -> list[str]:
+        """Remove people from the roster, and return who was on it."""
+        command = "DELETE FROM roster WHERE conversation = ? AND user = ?"
+        return [user_id for user_id in user_ids if self._db.execute(command, (number, user_id)).rowcount]
 
     def roster(self, number: int, *, start: int = 0, limit: int = -1, by_id: bool = False) -> list[str]:
         """Return user ids of the roster, in the order people joined or by id; a negative limit means no limit."""

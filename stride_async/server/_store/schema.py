@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _APPLICATION_ID = 0x57524944
-_VERSION = 2
+_VERSION = 3
 
 # Messages are stored in reading order, so reading a page of a history is one seek and one sequential read. With 16 KiB
 # pages, most messages are on one page of the database.
@@ -43,8 +43,8 @@ CREATE TABLE media (
 );
 CREATE INDEX media_by_conversation ON media (conversation);
 CREATE TABLE module (
-    conversation INTEGER NOT NULL, type TEXT NOT NULL, key TEXT NOT NULL, json TEXT NOT NULL,
-    PRIMARY KEY (conversation, type, key)
+    app TEXT NOT NULL, conversation INTEGER NOT NULL, type TEXT NOT NULL, key TEXT NOT NULL, json TEXT NOT NULL,
+    PRIMARY KEY (app, conversation, type, key)
 ) WITHOUT ROWID;
 CREATE TABLE state (
     type TEXT NOT NULL, key TEXT NOT NULL, conversation TEXT NOT NULL, user TEXT NOT NULL, json TEXT NOT NULL,
