@@ -175,7 +175,7 @@ def _check_url(content: Json, name: str, place: str) -> None:
     holder: object = content if not parent else content.get(parent)
     if holder is None:
         return
-    if last in _object(holder, f"{place}.{parent}") or name not in _OPTIONAL_URLS:
+    if _object(holder, f"{place}.{parent}").get(last) is not None or name not in _OPTIONAL_URLS:
         _url(content, name, f"{place}.{name}")
 
 

@@ -34,7 +34,8 @@ def test_key_lifecycle_and_modules_may_be_missing():
 
 def test_what_the_service_does_not_use_may_have_any_value():
     """Unknown fields are accepted at every level."""
-    more = {"vendor": 5, "modules": {"chat:sidebar": [{"key": "s", "url": "/s", "name": None, "weight": "heavy"}]}}
+    sidebar = {"key": "s", "url": "/s", "name": None, "weight": "heavy", "icon": {"url": None, "url@2x": None}}
+    more = {"vendor": 5, "modules": {"chat:sidebar": [sidebar]}}
 
     assert "s" == read_descriptor({**DESCRIPTOR, **more}).modules[0].key
 
