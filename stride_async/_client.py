@@ -109,12 +109,27 @@ class StrideClient:
                     f"{name} is {getattr(settings, name)!r}, but the shared token is for "
                     f"{getattr(self.settings, name)!r}; create another client"
                 )
+        return self._derived(self.cloud_id, settings, Session(settings, self._pool))
+
+    def for_site(self, cloud_id: str) -> StrideClient:
+        """Return a client of another site that shares this client's connections, token and limiter.
+
+        The token belongs to the app, not to a site, so an app that is installed in several sites needs only one.
+        Closing the returned client closes nothing.
+
+        Raises:
+            ValueError: The cloud id is empty.
+        """
+        conversations.conversations_path(cloud_id)
+        return self._derived(cloud_id, self.settings, self._session)
+
+    def _derived(self, cloud_id: str, settings: Settings, session: Session) -> StrideClient:
         derived = object.__new__(StrideClient)
-        derived.cloud_id = self.cloud_id
+        derived.cloud_id = cloud_id
         derived.settings = settings
         derived._owner = False
         derived._pool = self._pool
-        derived._session = Session(settings, self._pool)
+        derived._session = session
         return derived
 
     def conversations(

@@ -293,6 +293,34 @@ async def test_clients_with_other_settings_share_the_rate_limits(server):
     assert 3 == len(server.calls.matching("GET", f"*/conversation/{room}"))
 
 
+async def test_a_client_of_another_site_shares_the_token_and_the_connections(server, client):
+    """An app has one token for all its sites; a sibling asks for none of its own."""
+    other = client.for_site("another-site")
+
+    await client.me()
+    with pytest.raises(NotFound):
+        await other.conversation("c1").get()
+
+    assert "another-site" == other.cloud_id
+    assert client.settings is other.settings
+    assert 1 == len(server.calls.matching("POST", "/oauth/token"))
+    assert 1 == len(server.calls.matching("GET", "/site/another-site/conversation/c1"))
+
+
+async def test_closing_a_client_of_another_site_closes_nothing(client):
+    """The first client owns what its siblings share."""
+    async with client.for_site("another-site"):
+        pass
+
+    await client.me()
+
+
+async def test_a_client_of_a_site_without_an_id_is_refused(client):
+    """An empty id would lead to another path of the service."""
+    with pytest.raises(ValueError, match="cloud"):
+        client.for_site("")
+
+
 async def test_closing_a_client_with_other_settings_closes_nothing(client):
     """What they share belongs to the first client."""
     async with client.with_settings(attrs.evolve(client.settings, page_size=1)) as other:
