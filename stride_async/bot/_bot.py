@@ -1,0 +1,326 @@
+"""A bot as its author writes it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from stride_async.bot._application import application
+from stride_async.bot._arguments import check_plain, compiled
+from stride_async.bot._descriptor import descriptor, wire_pattern
+from stride_async.bot._router import Module, Routes, path_of
+from stride_async.bot._running import RunningBot, running
+from stride_async.bot._serve import Served, serve
+from stride_async.bot._settings import BotSettings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PatternLike = str | re.Pattern[str]
+
+
+class Bot:
+    """A description of a bot: its key and what it does when it is called.
+
+    It opens nothing and knows no secret, so it can stand at the top of a module and run any number of times, each time
+    with settings of its own. Handlers are `async def` functions that take an event; decorators register them. Of the
+    handlers for one kind of event, the first that fits gets the event.
+
+    Args:
+        key: The app's key in the descriptor.
+
+    Raises:
+        ValueError: The key is empty.
+    """
+
+    def __init__(self, key: str) -> None:
+        if not key or not key.isprintable():
+            raise ValueError(f"the bot's key {key!r} is empty or not printable")
+        self.key = key
+        """The app's key in the descriptor."""
+        self._routes = Routes()
+
+    def __repr__(self) -> str:
+        return f"Bot({self.key!r})"
+
+    def mention(self, pattern: PatternLike | None = None) -> Callable[[F], F]:
+        """Register a handler of `Mention` events. With a pattern, it gets only those whose text matches.
+
+        Named groups of the pattern become the arguments of the same name.
+
+        Raises:
+            TypeError: The function is not async, or its parameters are not the groups of the pattern.
+            ValueError: The pattern is broken.
+        """
+
+        def register(function: F) -> F:
+            self._routes.add_text_handler(["mention"], function, pattern=pattern)
+            return function
+
+        return register
+
+    def direct_message(self, pattern: PatternLike | None = None) -> Callable[[F], F]:
+        """Register a handler of `DirectMessage` events. Patterns work as in `mention`."""
+
+        def register(function: F) -> F:
+            self._routes.add_text_handler(["direct_message"], function, pattern=pattern)
+            return function
+
+        return register
+
+    def message(self, pattern: PatternLike, *, key: str | None = None) -> Callable[[F], F]:
+        """Register a handler of `MatchedMessage` events: messages that match and do not mention the bot.
+
+        Each handler is a module of its own, so a message that matches two patterns is handled twice. The default key of
+        the module is the function's name with hyphens.
+
+        Raises:
+            TypeError: The function is not async, or its parameters are not the groups of the pattern.
+            ValueError: The pattern is broken or refers back to a named group, or the key is taken.
+        """
+
+        def register(function: F) -> F:
+            wire = wire_pattern(compiled(pattern, function))
+            self._routes.add_message(key or _key_of(function), function, pattern, wire)
+            return function
+
+        return register
+
+    def command(self, word: str) -> Callable[[F], F]:
+        """Register a command: `@Bot deploy api 3` in a conversation, and `deploy api 3` in a direct message.
+
+        The words after it, split as a shell splits them, become the function's arguments. `*args` takes the rest as
+        words, one keyword-only `str` parameter takes the rest as text. If the words do not fit the parameters, the
+        person gets a usage line.
+
+        Raises:
+            TypeError: The function is not async, or a parameter cannot be filled from words.
+            ValueError: It is not one word, or another handler has it.
+        """
+
+        def register(function: F) -> F:
+            self._routes.add_command(word, function)
+            return function
+
+        return register
+
+    def roster(self) -> Callable[[F], F]:
+        """Register a handler of `RosterUpdate` events."""
+
+        def register(function: F) -> F:
+            self._routes.add_webhook("roster", function)
+            return function
+
+        return register
+
+    def conversation(self) -> Callable[[F], F]:
+        """Register a handler of `ConversationUpdate` events."""
+
+        def register(function: F) -> F:
+            self._routes.add_webhook("conversation", function)
+            return function
+
+        return register
+
+    def installed(self) -> Callable[[F], F]:
+        """Register a handler of `Installed` events."""
+
+        def register(function: F) -> F:
+            self._routes.add_lifecycle("installed", function)
+            return function
+
+        return register
+
+    def uninstalled(self) -> Callable[[F], F]:
+        """Register a handler of `Uninstalled` events."""
+
+        def register(function: F) -> F:
+            self._routes.add_lifecycle("uninstalled", function)
+            return function
+
+        return register
+
+    def action(self, key: str) -> Callable[[F], F]:
+        """Register the handler of an action target, called when a person presses it.
+
+        It returns the text to show, an `ActionAnswer`, or None.
+
+        Raises:
+            TypeError: The function is not async, or takes no event.
+            ValueError: The key is taken.
+        """
+
+        def register(function: F) -> F:
+            fields = {"callService": {"url": path_of("action", key)}}
+            self._routes.add_query("action", Module("chat:actionTarget", key, fields), function)
+            return function
+
+        return register
+
+    def glance(
+        self,
+        key: str,
+        *,
+        name: str,
+        icon: str | Mapping[str, str],
+        target: str | None = None,
+        weight: int = 100,
+        conditions: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Callable[[F], F]:
+        """Register the handler of a glance, which returns its label.
+
+        `icon` is a URL, or the mapping of `url` and `url@2x`; `target` is the key of what a click opens.
+
+        Raises:
+            TypeError: The function is not async, or takes no event.
+            ValueError: The key is taken.
+        """
+
+        def register(function: F) -> F:
+            fields = {
+                "name": {"value": name},
+                "icon": {"url": icon, "url@2x": icon} if isinstance(icon, str) else dict(icon),
+                "target": target,
+                "queryUrl": path_of("glance", key),
+                "weight": weight,
+                "conditions": None if conditions is None else list(conditions),
+                "authentication": "jwt",
+            }
+            given = {field: value for field, value in fields.items() if value is not None}
+            self._routes.add_query("glance", Module("chat:glance", key, given), function)
+            return function
+
+        return register
+
+    def configuration(self, key: str, *, page: str) -> Callable[[F], F]:
+        """Register the handler that returns whether the bot is configured in a conversation.
+
+        `page` is the key of the dialog or sidebar in which it is configured.
+
+        Raises:
+            TypeError: The function is not async, or takes no event.
+            ValueError: The key is taken.
+        """
+
+        def register(function: F) -> F:
+            state = {"url": path_of("configuration", key)}
+            fields = {"page": {"target": page}, "state": state, "authentication": "jwt"}
+            self._routes.add_query("configuration", Module("chat:configuration", key, fields), function)
+            return function
+
+        return register
+
+    def module(self, type: str, key: str, descriptor: Mapping[str, Any]) -> None:
+        """Add a module that calls no handler: a dialog, a sidebar, an external page, an input or message action.
+
+        Raises:
+            ValueError: Another module of this type has the key.
+        """
+        self._routes.add_module(type, key, dict(descriptor))
+
+    def middleware(self, function: F) -> F:
+        """Register a middleware: an async function that takes an event and `call`.
+
+        `await call(event)` runs the handler, or the next middleware. Without it the handler is not called and the
+        event counts as handled. The first middleware that is registered is the outermost.
+
+        Raises:
+            TypeError: The function is not async, or does not take two arguments.
+        """
+        self._routes.middlewares.append(check_plain(function, event="event", extra=1))
+        return function
+
+    def error(self, kind: type[Exception] = Exception) -> Callable[[F], F]:
+        """Register an error handler: an async function that takes an event and the error that its handler raised.
+
+        The first error handler whose kind fits is called. An error that fits none is logged.
+
+        Raises:
+            TypeError: The function is not async, or does not take two arguments.
+        """
+
+        def register(function: F) -> F:
+            checked = check_plain(function, event="event", extra=1)
+            self._routes.errors.append((kind, checked))
+            return function
+
+        return register
+
+    def descriptor(self, base_url: str) -> dict[str, Any]:
+        """Return the descriptor of the bot, as served at `/descriptor.json` below a base URL (protocol 6.1)."""
+        return descriptor(self.key, base_url.rstrip("/"), self._routes)
+
+    def application(self, settings: BotSettings) -> web.Application:
+        """Return an aiohttp application that runs the bot from its start-up to its clean-up.
+
+        Serve it alone, or mount it with `add_subapp`. `app[RUNNING]` is its `RunningBot` while it runs.
+        """
+        return application(self.key, self._routes, settings)
+
+    def running(self, settings: BotSettings) -> AbstractAsyncContextManager[RunningBot]:
+        """Run the bot without a web server: `async with bot.running(settings) as running`.
+
+        Raises:
+            StoreBusy: Another process uses the store.
+            BotError: The store cannot be used.
+        """
+        return running(self.key, self._routes, settings)
+
+    async def serve(
+        self,
+        settings: BotSettings,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8080,
+        announce: Callable[[str], None] | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        """Serve the bot alone until SIGINT or SIGTERM.
+
+        `announce` is called with one line of JSON, `{"url": …, "descriptor": …}`, as soon as the bot is reachable, and
+        by default prints it. `warn` is called with a sentence if the public URL does not lead to the bot, and by
+        default prints it on stderr.
+
+        Raises:
+            BotError: The store cannot be used.
+            OSError: The port is taken.
+        """
+
+        def announced(served: Served) -> None:
+            (announce or _print)(msgspec.json.encode({"url": served.url, "descriptor": served.descriptor}).decode())
+
+        await serve(
+            self.key, self._routes, settings, host=host, port=port, announce=announced, warn=warn or _print_warning
+        )
+
+    def run(self, settings: BotSettings | None = None, *, host: str = "127.0.0.1", port: int = 8080) -> None:
+        """Serve the bot alone, with settings from the environment unless given; for `python mybot.py`.
+
+        Print one line of JSON, `{"url": …, "descriptor": …}`, as soon as the bot is reachable. SIGTERM and Ctrl-C
+        end it.
+
+        Raises:
+            ValueError: A variable of the environment is missing.
+            BotError: The store cannot be used.
+            OSError: The port is taken.
+        """
+        asyncio.run(self.serve(settings or BotSettings.from_env(), host=host, port=port))
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _print_warning(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")
+
+
+def _key_of(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", "").strip("_").replace("_", "-")

@@ -1,0 +1,41 @@
+"""What goes wrong in a bot, apart from its calls to the service, whose errors are of the `StrideError` tree."""
+
+from __future__ import annotations
+
+import math
+
+
+class BotError(Exception):
+    """Base class of the errors of `stride_async.bot`."""
+
+
+class HandlerTimeout(BotError):
+    """A handler did not return within its time limit and was cancelled."""
+
+
+class GaveUp(BotError):
+    """An event was begun `BotSettings.attempts` times, and the process was killed each time before it ended."""
+
+
+class StoreBusy(BotError):
+    """Another process uses the store."""
+
+
+class TryAgain(BotError):
+    """Raise this in a handler to begin the event again after a number of seconds.
+
+    Other events of the conversation wait until then. The event fails when it was begun `BotSettings.attempts` times.
+
+    Raises:
+        ValueError: `after` is negative or not finite.
+    """
+
+    def __init__(self, after: float) -> None:
+        if not 0 <= after < math.inf:
+            raise ValueError(f"after is {after!r}; expected 0 or more seconds")
+        super().__init__(after)
+        self.after = after
+        """Seconds until the next attempt."""
+
+    def __str__(self) -> str:
+        return f"try again after {self.after:g} s"

@@ -1,0 +1,223 @@
+"""Events: what handlers receive."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import attrs
+import msgspec
+
+from stride_async._client import StrideClient
+from stride_async._conversation import ConversationClient
+from stride_async._json import decoder
+from stride_async._models import Content, Conversation, Json, Message
+from stride_async._user import UserClient
+from stride_async._wire.convert import object_at
+from stride_async.bot._reports import Delivery
+
+Reply = Callable[[Content], Awaitable[str]]
+
+
+class _Body(msgspec.Struct):
+    conversation: msgspec.Raw
+
+
+_body = decoder(_Body)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Event:
+    """Base class of the events: a call of the service to the bot."""
+
+    cloud_id: str
+    """The site."""
+    conversation_id: str
+    user_id: str
+    """The person who caused the call; empty if the service names none."""
+    delivery: Delivery
+    raw: bytes = attrs.field(repr=False)
+    """The body of the call, repaired if its text was malformed; empty if the call had none."""
+    client: StrideClient = attrs.field(repr=False)
+    """A client of the site."""
+    state: dict[str, Any] = attrs.field(factory=dict, repr=False)
+    """A dict in which middlewares pass values to the handler."""
+    _reply: Reply = attrs.field(repr=False)
+
+    @property
+    def room(self) -> ConversationClient:
+        """The conversation."""
+        return self.client.conversation(self.conversation_id)
+
+    async def reply(self, content: Content) -> str:
+        """Send plain text, `Markdown` or a `Document` to the conversation and return the new message's id.
+
+        A reply to a queued event is sent once, even if the event is begun again after the process was killed. For this,
+        a handler must send its replies in the same order each time.
+
+        Raises:
+            StrideError: As `ConversationClient.send`.
+        """
+        return await self._reply(content)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class MessageEvent(Event):
+    """Base class of the events of a message (protocol 6.3)."""
+
+    message: Message
+    text: str
+    """The message's plain text, without the mention of the bot and without surrounding white space."""
+
+    @property
+    def conversation(self) -> Conversation:
+        """The conversation as it was when the message was sent, decoded on each access.
+
+        Raises:
+            DecodeError: The service sent something else.
+        """
+        return _conversation_in(self.raw, self.cloud_id)
+
+    @property
+    def sender(self) -> UserClient:
+        """The person who sent it."""
+        return self.client.user(self.message.sender_id)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Mention(MessageEvent):
+    """A message that mentions the bot."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class DirectMessage(MessageEvent):
+    """A message in the direct conversation of the bot and a person."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class MatchedMessage(MessageEvent):
+    """A message that matches a pattern and does not mention the bot."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class RosterUpdate(Event):
+    """A person joined or left a conversation; `user_id` is that person (protocol 6.4)."""
+
+    action: str
+    """`add` or `remove`."""
+
+    @property
+    def conversation(self) -> Conversation:
+        """The conversation, decoded on each access.
+
+        Raises:
+            DecodeError: The service sent something else.
+        """
+        return _conversation_in(self.raw, self.cloud_id)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class ConversationUpdate(Event):
+    """A conversation changed; `user_id` is who changed it (protocol 6.5)."""
+
+    action: str
+    """`create`, `update`, `archive`, `unarchive` or `delete`."""
+
+    @property
+    def conversation(self) -> Conversation:
+        """The conversation as it is now, decoded on each access.
+
+        Raises:
+            DecodeError: The service sent something else.
+        """
+        return _conversation_in(self.raw, self.cloud_id)
+
+
+@attrs.frozen(kw_only=True)
+class Installation:
+    """The bot in one conversation (protocol 6.6)."""
+
+    cloud_id: str
+    conversation_id: str
+    user_id: str
+    """The person who installed it; empty if the service names none."""
+    oauth_client_id: str | None = None
+    version: str | None = None
+    relay_state: str | None = None
+    """The `relayState` of the installation link."""
+    installed_at: datetime
+    """When the bot was called about it, aware."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Installed(Event):
+    """The bot was installed in a conversation."""
+
+    installation: Installation
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Uninstalled(Event):
+    """The bot was removed from a conversation; it can no longer post there."""
+
+    installation: Installation
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class ActionCall(Event):
+    """A person pressed something whose target is an action of the bot (protocol 6.7)."""
+
+    key: str
+    message_id: str | None
+    """The message in which it was pressed."""
+    document: Json = attrs.field(repr=False)
+    """That message's document, as decoded JSON."""
+    parameters: Mapping[str, Json]
+    source: Json = None
+    target: Json = None
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class GlanceQuery(Event):
+    """A browser asks for the label of a glance (protocol 6.8)."""
+
+    key: str
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class ConfigurationQuery(Event):
+    """A browser asks whether the bot is configured in the conversation (protocol 6.8)."""
+
+    key: str
+
+
+@attrs.frozen
+class ActionAnswer:
+    """What a browser shows after an action."""
+
+    message: str | None = None
+    error: str | None = None
+    next_action: Mapping[str, Json] | None = None
+    """A target to open next, e.g. `{"openDialog": {"key": "details"}}`."""
+
+
+@attrs.frozen(kw_only=True)
+class Failure:
+    """An event whose handling failed for good."""
+
+    delivery: Delivery
+    cloud_id: str
+    conversation_id: str
+    user_id: str
+    error: str
+    """Class of the error, e.g. `ValueError`, `HandlerTimeout` or `GaveUp`."""
+    message: str
+    """The error's own text."""
+    failed_at: datetime
+    raw: bytes = attrs.field(repr=False)
+    """The body of the delivery."""
+
+
+def _conversation_in(raw: bytes, cloud_id: str) -> Conversation:
+    return object_at(_body(raw).conversation, Conversation, "$.conversation", cloud_id=cloud_id)

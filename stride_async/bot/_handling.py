@@ -1,0 +1,75 @@
+"""Run a handler with its middlewares, a time limit, and the error handlers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from stride_async.bot._arguments import Usage, name_of
+from stride_async.bot._errors import HandlerTimeout
+from stride_async.bot._events import Event
+from stride_async.bot._reports import LOG
+from stride_async.bot._router import Chosen, Middleware, Routes
+
+
+async def call_handler(routes: Routes, chosen: Chosen, event: Event, limit: float) -> object:
+    """Return what a handler returns for an event, or None if a middleware did not call it.
+
+    Raises:
+        HandlerTimeout: It took longer than the limit, and was cancelled.
+        Exception: Whatever it or a middleware raises.
+    """
+    returned: object = None
+
+    async def innermost(event: Any) -> object:
+        nonlocal returned
+        returned = await _called(chosen, event)
+        return returned
+
+    call: Callable[[Any], Awaitable[Any]] = innermost
+    for middleware in reversed(routes.middlewares):
+        call = _around(middleware, call)
+    await _within(limit, call(event), chosen)
+    return returned
+
+
+async def _called(chosen: Chosen, event: Event) -> object:
+    arguments = chosen.arguments
+    if isinstance(arguments, Usage):
+        return await event.reply(arguments.text)
+    return await chosen.function(event, *arguments.positional, **arguments.named)
+
+
+def _around(middleware: Middleware, call: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+    return lambda event: middleware(event, call)
+
+
+async def _within(limit: float, work: Awaitable[Any], chosen: Chosen) -> None:
+    try:
+        async with asyncio.timeout(limit) as scope:
+            await work
+    except TimeoutError as error:
+        if scope.expired():
+            raise HandlerTimeout(f"{name_of(chosen.function)} took longer than {limit:g} s") from error
+        raise
+
+
+async def report_error(routes: Routes, event: Event, error: Exception, limit: float) -> None:
+    """Call the first error handler whose kind fits, or log the error if none does."""
+    handler = routes.error_handler(error)
+    delivery = event.delivery
+    if handler is None:
+        LOG.error(
+            "handling %s %s in conversation %s failed",
+            delivery.kind,
+            delivery.id,
+            event.conversation_id,
+            exc_info=error,
+        )
+        return
+    try:
+        async with asyncio.timeout(limit):
+            await handler(event, error)
+    except Exception:  # noqa: BLE001 -- foreign code
+        LOG.exception("the error handler %s failed for %s %s", name_of(handler), delivery.kind, delivery.id)

@@ -1,0 +1,70 @@
+"""What a bot reads from an HTTP request, and how it refuses one."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from aiohttp import web
+
+from stride_async.bot._refusal import Refusal
+from stride_async.bot._settings import BODY_BYTES, BODY_SECONDS, BotSettings
+from stride_async.bot._verify import Caller, token_in, verified
+
+# Seconds; the service redelivers after 1, 5 and 25 (protocol 6.2).
+RETRY_AFTER = "5"
+
+
+def caller_of(request: web.Request, settings: BotSettings) -> Caller:
+    """Return who calls, by the token of the request.
+
+    Raises:
+        Refusal: 401 or 403, as `verified`.
+    """
+    headers = request.headers
+    token = token_in(headers.get("Authorization"), headers.get("X-acpt"), request.query.get("jwt"))
+    return verified(token, settings.credentials, settings.sites)
+
+
+async def body_of(request: web.Request) -> bytes:
+    """Return the body of a request.
+
+    Raises:
+        Refusal: 413 it is too large, 408 it is too slow, 400 it is cut or cannot be decompressed.
+    """
+    if (request.content_length or 0) > BODY_BYTES:
+        raise _too_large()
+    chunks, size = [], 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.content.iter_any():
+                size += len(chunk)
+                if size > BODY_BYTES:
+                    raise _too_large()
+                chunks.append(chunk)
+    except TimeoutError:
+        raise Refusal(408, f"expected the complete body within {BODY_SECONDS:g} s") from None
+    except (web.RequestPayloadError, ConnectionError) as error:
+        raise Refusal(400, f"the body cannot be received: {type(error).__name__}") from None
+    return b"".join(chunks)
+
+
+def _too_large() -> Refusal:
+    return Refusal(413, f"expected a body of at most {BODY_BYTES} bytes")
+
+
+def json_response(value: object, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """Return a JSON response."""
+    return web.Response(
+        body=msgspec.json.encode(value), status=status, content_type="application/json", headers=headers
+    )
+
+
+def refused(refusal: Refusal, headers: dict[str, str] | None = None) -> web.Response:
+    """Return the response that refuses a request."""
+    more = dict(headers or {})
+    if refusal.status == 401:
+        more["WWW-Authenticate"] = "Bearer"
+    if refusal.status == 503:
+        more["Retry-After"] = RETRY_AFTER
+    return json_response({"error": refusal.why}, status=refusal.status, headers=more)

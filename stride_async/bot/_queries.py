@@ -1,0 +1,152 @@
+"""Handle the calls of browsers: actions, glances and configurations (protocol 6.7, 6.8).
+
+A browser waits for the response, so its call is handled at once. It is not kept, and two equal calls are two calls.
+Conversation and person come from the token, because anyone who has a token can forge a body.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+from uuid import uuid4
+
+from stride_async.bot._events import ActionAnswer, ActionCall, ConfigurationQuery, Event, GlanceQuery
+from stride_async.bot._handling import call_handler, report_error
+from stride_async.bot._make import moment
+from stride_async.bot._parts import Parts
+from stride_async.bot._read import read_press
+from stride_async.bot._refusal import Refusal
+from stride_async.bot._reports import Begun, Delivery, Ended
+from stride_async.bot._router import Kind
+from stride_async.bot._verify import Caller, check_place
+
+QueryKind = Literal["action", "glance", "configuration"]
+
+DID_NOT_WORK = {"error": "this did not work"}
+
+
+class HandlerFailed(Exception):
+    """The handler of a query raised an error, which the error handlers have received."""
+
+
+async def press(parts: Parts, key: str, caller: Caller, read_body: Callable[[], Awaitable[bytes]]) -> object:
+    """Return the JSON to respond to an action with, or None for a response without content.
+
+    Raises:
+        Refusal: 400 or 403, the body is malformed or does not fit the token; 404, there is no such action.
+    """
+    common = _common(parts, "action", key, caller)
+    if caller.user_id is None:
+        raise Refusal(403, "expected a token of a person")
+    body = await read_body()
+    pressed = read_press(body)
+    check_place(caller, cloud_id=pressed.cloud_id, conversation_id=pressed.conversation_id)
+    event = ActionCall(
+        **common,
+        raw=body,
+        key=key,
+        message_id=pressed.message_id,
+        document=pressed.document,
+        parameters=pressed.parameters,
+        source=pressed.source,
+        target=pressed.target,
+    )
+    try:
+        return action_json(await _answer(parts, event, action_json))
+    except HandlerFailed:
+        return DID_NOT_WORK
+
+
+async def ask_glance(parts: Parts, key: str, caller: Caller) -> object:
+    """Return the JSON to respond to a glance query with.
+
+    Raises:
+        Refusal: 403, the token is of no conversation; 404, there is no such glance.
+        HandlerFailed: The handler failed.
+    """
+    event = GlanceQuery(**_common(parts, "glance", key, caller), raw=b"", key=key)
+    return glance_json(await _answer(parts, event, glance_json))
+
+
+async def ask_configuration(parts: Parts, key: str, caller: Caller) -> object:
+    """Return the JSON to respond to a configuration query with.
+
+    Raises:
+        Refusal: 403, the token is of no conversation; 404, there is no such configuration.
+        HandlerFailed: The handler failed.
+    """
+    event = ConfigurationQuery(**_common(parts, "configuration", key, caller), raw=b"", key=key)
+    return configuration_json(await _answer(parts, event, configuration_json))
+
+
+def _common(parts: Parts, kind: QueryKind, key: str, caller: Caller) -> dict[str, Any]:
+    if (kind, key) not in parts.routes.handlers:
+        raise Refusal(404, f"this bot has no {kind} of this key")
+    if caller.conversation_id is None:
+        raise Refusal(403, "expected a token of a conversation")
+    client = parts.sites.client(caller.cloud_id)
+    named: Kind = kind
+    return {
+        "cloud_id": caller.cloud_id,
+        "conversation_id": caller.conversation_id,
+        "user_id": caller.user_id or "",
+        "delivery": Delivery(id=uuid4().hex, kind=named, module=key, received_at=moment(time.time()), attempt=1),
+        "client": client,
+        "reply": client.conversation(caller.conversation_id).send,
+    }
+
+
+async def _answer(parts: Parts, event: Event, check: Callable[[object], object]) -> object:
+    """Return what the handler returns. A value of a wrong type counts as an error of the handler."""
+    delivery, started = event.delivery, time.monotonic()
+    chosen = parts.routes.choose(delivery.kind, delivery.module)
+    assert chosen is not None
+    parts.report(Begun(delivery))
+    try:
+        returned = await call_handler(parts.routes, chosen, event, parts.settings.answer_timeout)
+        check(returned)
+    except Exception as error:
+        await report_error(parts.routes, event, error, parts.settings.answer_timeout)
+        parts.report(Ended(delivery, "failed", time.monotonic() - started))
+        raise HandlerFailed from error
+    parts.report(Ended(delivery, "done", time.monotonic() - started))
+    return returned
+
+
+def action_json(returned: object) -> object:
+    """Return the JSON of what an action's handler returns.
+
+    Raises:
+        TypeError: It is neither text, an `ActionAnswer` nor None.
+    """
+    if returned is None:
+        return None
+    answer = ActionAnswer(message=returned) if isinstance(returned, str) else returned
+    if not isinstance(answer, ActionAnswer):
+        raise TypeError(f"an action returned {type(returned).__name__}; expected str, ActionAnswer or None")
+    next_action = None if answer.next_action is None else {"target": answer.next_action}
+    fields = {"message": answer.message, "error": answer.error, "nextAction": next_action}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def glance_json(returned: object) -> object:
+    """Return the JSON of what a glance's handler returns.
+
+    Raises:
+        TypeError: It is not text.
+    """
+    if not isinstance(returned, str):
+        raise TypeError(f"a glance returned {type(returned).__name__}; expected its label, a str")
+    return {"label": {"value": returned}}
+
+
+def configuration_json(returned: object) -> object:
+    """Return the JSON of what a configuration's handler returns.
+
+    Raises:
+        TypeError: It is not a bool.
+    """
+    if not isinstance(returned, bool):
+        raise TypeError(f"a configuration returned {type(returned).__name__}; expected a bool")
+    return {"configured": returned}

@@ -1,0 +1,93 @@
+"""What a bot reports of its work, as small frozen values.
+
+A receiver (`BotSettings(on_event=…)`) is called synchronously, so it should return at once. No report carries a token,
+a secret or a body.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Literal
+
+import attrs
+
+from stride_async.bot._router import Kind
+
+LOG = logging.getLogger("stride_async.bot")
+LOG.addHandler(logging.NullHandler())
+
+# How an attempt ended: `again` after `TryAgain`, `gave up` with `GaveUp`.
+Outcome = Literal["done", "failed", "again", "gave up"]
+
+
+@attrs.frozen(kw_only=True)
+class Delivery:
+    """One event as the bot received it."""
+
+    id: str
+    """Identifies it within its store, for `RunningBot.retry()`."""
+    kind: Kind
+    """What the bot was called for."""
+    module: str
+    """Key of the module in the descriptor."""
+    received_at: datetime
+    """When it arrived, aware."""
+    attempt: int
+    """How many times it was begun, this time included."""
+
+
+@attrs.frozen
+class Received:
+    """A delivery was kept; `new` is false for one that was kept before."""
+
+    kind: Kind
+    module: str
+    new: bool
+
+
+@attrs.frozen
+class Refused:
+    """A call was refused with an HTTP `status`. `why` is the sentence in the response."""
+
+    status: int
+    why: str
+
+
+@attrs.frozen
+class Begun:
+    """An attempt at an event begins."""
+
+    delivery: Delivery
+
+
+@attrs.frozen
+class Ended:
+    """An attempt at an event ended after so many `seconds`, and its end was noted."""
+
+    delivery: Delivery
+    outcome: Outcome
+    seconds: float
+
+
+Report = Received | Refused | Begun | Ended
+
+
+class Reporter:
+    """Passes reports to the receiver, if there is one."""
+
+    def __init__(self, receiver: Callable[[Report], None] | None) -> None:
+        self._receiver = receiver
+        self._failed = False
+
+    def __call__(self, report: Report) -> None:
+        """Pass a report on. The first exception of the receiver is logged, and none is raised."""
+        if self._receiver is None:
+            return
+        try:
+            self._receiver(report)
+        except Exception:
+            if not self._failed:
+                LOG.exception("BotSettings.on_event raised; further exceptions of it are not logged")
+            self._failed = True

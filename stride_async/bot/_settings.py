@@ -1,0 +1,120 @@
+"""Every option of a running bot, in one frozen value."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import attrs
+
+from stride_async._settings import Settings
+from stride_async._wire.token import ClientCredentials
+from stride_async.bot._reports import Report
+
+# Largest body of a call to the bot: what the service takes for a message, too (protocol 5.10).
+BODY_BYTES = 1024 * 1024
+# A body must be complete within this time: the service waits no longer for the response (protocol 6.2).
+BODY_SECONDS = 10.0
+# How long the ids of handled events, and failed events with their bodies, are kept.
+REMEMBERED_SECONDS = 7 * 86_400.0
+# For how long an equal body without an id is taken for a redelivery; the last one comes half a minute later.
+TWIN_SECONDS = 120.0
+
+
+def _range(low: float, high: float | None = None) -> Callable[[Any, attrs.Attribute[Any], float], None]:
+    limits = f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
+
+    def check(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
+        if not low <= value <= (float("inf") if high is None else high):
+            raise ValueError(f"{attribute.name} is {value!r}; expected {limits}")
+
+    return check
+
+
+def _complete(_: Any, __: Any, credentials: Any) -> None:
+    if not isinstance(credentials, ClientCredentials):
+        raise TypeError(
+            f"credentials are {type(credentials).__name__}; a bot verifies its callers by ClientCredentials"
+        )
+    # With an empty secret, anyone could sign a token.
+    if not credentials.client_id or not credentials.client_secret:
+        raise ValueError("the client id or the client secret is empty")
+
+
+def _url(url: str | None) -> str | None:
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ValueError(f"public_url {url!r} is not a valid http(s) URL: {error}") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"public_url {url!r} is not a valid http(s) URL without query and fragment")
+    return url.rstrip("/")
+
+
+def _site_ids(sites: Iterable[str] | None) -> frozenset[str] | None:
+    if isinstance(sites, str):
+        raise TypeError(f"sites is {sites!r}; expected a collection of cloud ids")
+    return None if sites is None else frozenset(sites)
+
+
+@attrs.frozen(kw_only=True)
+class BotSettings:
+    """The options of a running bot; change them with `attrs.evolve(settings, …)`.
+
+    All times are in seconds.
+
+    Raises:
+        ValueError: An option is out of its range.
+    """
+
+    credentials: ClientCredentials = attrs.field(validator=_complete)
+    """The app's id and secret: calls are verified with them, and the bot's own calls are made with them."""
+    client: Settings
+    """The options of the clients the bot uses; `base_url` is the service."""
+    store: str | os.PathLike[str] = "bot.sqlite"
+    """Path of the file that holds what was received and handled. `":memory:"` keeps it in memory, for tests."""
+    public_url: str | None = attrs.field(default=None, converter=_url)
+    """The `baseUrl` of the descriptor. `None` means where the request for the descriptor was sent to."""
+    sites: frozenset[str] | None = attrs.field(default=None, converter=_site_ids)
+    """Cloud ids of the sites that are served. `None` means every site for which the secret vouches."""
+    concurrency: int = attrs.field(default=64, validator=_range(1))
+    """How many handlers of queued events run at once."""
+    backlog: int = attrs.field(default=10_000, validator=_range(1))
+    """How many events may wait before deliveries are refused with 503, to be redelivered later."""
+    handler_timeout: float = attrs.field(default=60.0, validator=_range(0.001))
+    """Time limit of a handler of queued events."""
+    answer_timeout: float = attrs.field(default=8.0, validator=_range(0.001))
+    """Time limit of a handler of browser calls: actions, glances and configurations."""
+    shutdown_timeout: float = attrs.field(default=30.0, validator=_range(0.0))
+    """How long running handlers may take to end when the bot ends."""
+    attempts: int = attrs.field(default=3, validator=_range(1))
+    """How many times one event is begun at most."""
+    catch_up: float = attrs.field(default=3600.0, validator=_range(0.0, REMEMBERED_SECONDS))
+    """How far back the bot reads at its start for messages that were not delivered. 0 means it does not."""
+    store_wait: float = attrs.field(default=30.0, validator=_range(0.0))
+    """How long a start waits for another process to release the store."""
+    on_event: Callable[[Report], None] | None = None
+    """Called with `Received`, `Refused`, `Begun` and `Ended` values."""
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Return settings from STRIDE_BASE_URL, STRIDE_CLIENT_ID, STRIDE_CLIENT_SECRET and what else is set.
+
+        STRIDE_BOT_STORE is the path of the store, STRIDE_BOT_URL the public URL.
+
+        Raises:
+            ValueError: A required variable is missing; names it.
+        """
+        missing = [name for name in ("STRIDE_CLIENT_ID", "STRIDE_CLIENT_SECRET") if not os.environ.get(name)]
+        if missing:
+            raise ValueError(f"no credentials given: set {' and '.join(missing)}")
+        return cls(
+            credentials=ClientCredentials(os.environ["STRIDE_CLIENT_ID"], os.environ["STRIDE_CLIENT_SECRET"]),
+            client=Settings(base_url=os.environ.get("STRIDE_BASE_URL", "")),
+            store=os.environ.get("STRIDE_BOT_STORE") or "bot.sqlite",
+            public_url=os.environ.get("STRIDE_BOT_URL") or None,
+        )

@@ -1,0 +1,230 @@
+"""Messages that were not delivered are read in order and handled once, like deliveries."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from stride_async import ClientClosed, StrideError
+from stride_async.bot import Bot, DirectMessage, MatchedMessage, Mention
+from tests.bot.delivering import Scene, served, until
+
+
+@pytest.fixture
+def handled() -> list[tuple[str, str]]:
+    return []
+
+
+@pytest.fixture
+def bot(handled) -> Bot:
+    """Return a bot that records what it is called for."""
+    bot = Bot("deployer")
+
+    @bot.mention()
+    async def mention(event: Mention) -> None:
+        handled.append(("mention", event.text))
+
+    @bot.direct_message()
+    async def direct(event: DirectMessage) -> None:
+        handled.append(("direct", event.text))
+
+    @bot.message(r"(?i)weather")
+    async def weather(event: MatchedMessage) -> None:
+        handled.append(("weather", event.text))
+
+    return bot
+
+
+def ago(seconds: float) -> int:
+    return time.time_ns() - int(seconds * 1e9)
+
+
+async def test_a_bot_without_a_web_server_gets_messages(bot, scene, handled):
+    """It gets mentions, direct messages and matches, oldest first, but not its own messages."""
+    scene.say_to_bot("one", ts=ago(50))
+    scene.say("nothing for a bot", ts=ago(40))
+    scene.say("the weather?", ts=ago(30))
+    scene.say_to_bot("the weather?", ts=ago(20))
+    scene.say("weather report", by=scene.server.app_account_id, ts=ago(10))
+    scene.say("hello", room=scene.direct, ts=ago(10))
+
+    async with bot.running(scene.settings(catch_up=60.0)) as running:
+        new = await running.catch_up(scene.server.cloud_id)
+        await running.idle()
+        again = await running.catch_up(scene.server.cloud_id)
+
+    assert (4, 0) == (new, again)
+    assert [("mention", "one"), ("weather", "the weather?"), ("mention", "the weather?")] == [
+        each for each in handled if each[0] != "direct"
+    ]
+    assert [("direct", "hello")] == [each for each in handled if each[0] == "direct"]
+
+
+async def test_what_was_delivered_is_not_handled_again(bot, scene, handled):
+    """A message that is read has the same identity as its delivery, whichever comes first."""
+    delivered_first = scene.say_to_bot("delivered first", ts=ago(30))
+    read_first = scene.say_to_bot("read first", ts=ago(20))
+    async with served(bot, scene, catch_up=60.0) as bot_app:
+        await bot_app.deliver("/mention", delivered_first)
+        assert 1 == await bot_app.running.catch_up(scene.server.cloud_id)
+        assert 204 == (await bot_app.deliver("/mention", read_first)).status
+        await bot_app.running.idle()
+
+    assert ["delivered first", "read first"] == [text for _, text in handled]
+
+
+async def test_a_start_reads_what_was_missed(bot, scene, handled):
+    """It reads the sites it knows, in the background."""
+    async with served(bot, scene, catch_up=60.0) as bot_app:
+        await bot_app.mention("delivered")
+        await bot_app.running.idle()
+    scene.say_to_bot("missed")
+    scene.say("weather, missed")
+    scene.say("missed", room=scene.direct)
+    async with served(bot, scene, catch_up=60.0) as bot_app:
+        await bot_app.running.idle()
+
+    assert ("mention", "delivered") == handled[0]
+    assert [("direct", "missed"), ("mention", "missed"), ("weather", "weather, missed")] == sorted(handled[1:])
+
+
+async def test_a_start_reads_no_further_back_than_it_may(bot, scene, handled):
+    """It reads `catch_up` seconds back, and nothing if that is 0."""
+    async with served(bot, scene, catch_up=60.0, sites={scene.server.cloud_id}) as bot_app:
+        await bot_app.running.idle()
+    scene.say_to_bot("too old", ts=ago(1000))
+    scene.say_to_bot("recent", ts=ago(5))
+    calls = len(scene.server.calls)
+    async with served(bot, scene, catch_up=0.0, sites={scene.server.cloud_id}) as bot_app:
+        await bot_app.running.idle()
+        assert calls == len(scene.server.calls)
+    async with served(bot, scene, catch_up=60.0, sites={scene.server.cloud_id}) as bot_app:
+        await bot_app.running.idle()
+
+    assert ["recent"] == [text for _, text in handled]
+
+
+async def test_a_look_without_news_is_one_call_a_conversation(bot, scene):
+    """The list of conversations is one more call. Empty conversations cost no more."""
+    scene.server.fill(scene.room, 80, ts=ago(200), sender_id=scene.ann)
+    async with bot.running(scene.settings(catch_up=3600.0)) as running:
+        await running.catch_up(scene.server.cloud_id)
+        for _ in range(2):
+            scene.server.calls.clear()
+            await running.catch_up(scene.server.cloud_id)
+
+            assert 2 == len(scene.server.calls.matching("GET", "*/message"))
+            assert 3 == len(scene.server.calls)
+
+
+async def test_many_messages_are_read_in_order(bot, scene, handled):
+    """Several pages are handled, oldest first, even if they exceed the backlog."""
+    for number in range(200):
+        scene.say(f"weather {number}", ts=ago(300 - number))
+    async with bot.running(scene.settings(catch_up=3600.0, backlog=80)) as running:
+        assert 200 == await running.catch_up(scene.server.cloud_id)
+        await running.idle()
+
+    assert [f"weather {number}" for number in range(200)] == [text for _, text in handled]
+
+
+async def test_an_interrupted_look_loses_nothing(bot, scene: Scene, handled):
+    """The next start reads from its beginning, although a later delivery was accepted."""
+    settings = {"catch_up": 3600.0, "sites": {scene.server.cloud_id}}
+    scene.say_to_bot("missed", ts=ago(1800))
+    fault = scene.server.faults.add("GET", f"*/conversation/{scene.room}/message", stall="headers")
+    async with served(bot, scene, **settings) as bot_app:
+        await until(lambda: fault.hits)
+        await bot_app.mention("delivered")
+        await until(lambda: handled)
+    fault.remove()
+    async with served(bot, scene, **settings) as bot_app:
+        await bot_app.running.idle()
+
+    assert ["delivered", "missed"] == [text for _, text in handled]
+
+
+async def test_the_message_of_a_mark_may_be_deleted(bot, scene, handled):
+    """The next look reads from the time of that message."""
+    last = scene.say_to_bot("one", ts=ago(20))
+    async with bot.running(scene.settings(catch_up=60.0)) as running:
+        await running.catch_up(scene.server.cloud_id)
+        scene.server.delete_message(scene.room, last)
+        scene.say_to_bot("two")
+        await running.catch_up(scene.server.cloud_id)
+        await running.idle()
+
+    assert ["one", "two"] == [text for _, text in handled]
+
+
+async def test_looking_for_ever_ends_with_the_bot(bot, scene: Scene, handled, monkeypatch):
+    """It survives an outage of the service, and raises `ClientClosed` when the bot is closed."""
+    monkeypatch.setattr("stride_async.bot._catch_up.wait_before", lambda tries: 0.0)
+    async with bot.running(scene.settings(catch_up=60.0)) as running:
+        task = asyncio.create_task(running.catch_up(scene.server.cloud_id, every=0.0))
+        scene.say_to_bot("one")
+        await until(lambda: handled)
+        fault = scene.server.faults.add("GET", "*/conversation", status=503, times=6)
+        scene.say_to_bot("two")
+        await until(lambda: len(handled) == 2)
+    with pytest.raises(ClientClosed):
+        await asyncio.wait_for(task, 10)
+
+    assert (["one", "two"], 6) == ([text for _, text in handled], fault.hits)
+
+
+async def test_a_look_raises_errors(bot, scene):
+    """A single look raises the error of the service."""
+    async with bot.running(scene.settings(catch_up=60.0)) as running:
+        scene.server.faults.add("GET", "*/conversation", drop="before")
+        with pytest.raises(StrideError):
+            await running.catch_up(scene.server.cloud_id)
+
+
+async def test_a_conversation_that_cannot_be_read_is_skipped(bot, scene, handled):
+    """The bot may be removed from a conversation while the list is read."""
+    scene.server.faults.add("GET", f"*/conversation/{scene.direct}/message", status=403)
+    scene.say_to_bot("hi", ts=ago(5))
+    async with bot.running(scene.settings(catch_up=60.0)) as running:
+        assert 1 == await running.catch_up(scene.server.cloud_id)
+        await running.idle()
+
+    assert [("mention", "hi")] == handled
+
+
+async def test_looks_at_one_site_wait_for_each_other(bot, scene, handled):
+    """Several concurrent looks read each message once."""
+    scene.say_to_bot("hi", ts=ago(5))
+    async with bot.running(scene.settings(catch_up=60.0)) as running:
+        new = await asyncio.gather(*(running.catch_up(scene.server.cloud_id) for _ in range(3)))
+        await running.idle()
+
+    assert [0, 0, 1] == sorted(new)
+    assert 1 == len(handled)
+
+
+async def test_events_of_a_look_carry_what_a_delivery_carries(scene):
+    """They have the message, its sender, its body and the conversation."""
+    events = []
+    bot = Bot("deployer")
+
+    @bot.mention()
+    async def mention(event: Mention) -> None:
+        events.append(event)
+
+    message_id = scene.say_to_bot("hi", ts=ago(5))
+    async with bot.running(scene.settings(catch_up=60.0)) as running:
+        await running.catch_up(scene.server.cloud_id)
+        await running.idle()
+        conversation = await running.room(scene.server.cloud_id, scene.room).get()
+
+    (event,) = events
+    assert (message_id, scene.ann, "hi") == (event.message.id, event.user_id, event.text)
+    assert (conversation.name, conversation.created, conversation.avatar_url) == (
+        event.conversation.name,
+        event.conversation.created,
+        event.conversation.avatar_url,
+    )
+    assert (scene.server.app_account_id,) == event.message.body.mentions()

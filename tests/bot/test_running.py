@@ -1,0 +1,255 @@
+"""A running bot: its settings, its clients, protected pages, and a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from aiohttp import web
+
+from stride_async import ClientCredentials, Settings, StaticToken
+from stride_async.bot import RUNNING, Bot, BotSettings, Caller, Mention, RunningBot
+from stride_async.bot._serve import serve
+from tests.bot.delivering import Scene, served, serving, until
+
+APP = ClientCredentials("id", "s" * 64)
+CLIENT = Settings(base_url="http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"credentials": ClientCredentials("id", "")}, "secret"),
+        ({"credentials": ClientCredentials("", "s")}, "client id"),
+        ({"concurrency": 0}, "concurrency is 0"),
+        ({"backlog": 0}, "backlog"),
+        ({"attempts": 0}, "attempts"),
+        ({"handler_timeout": 0}, "handler_timeout"),
+        ({"answer_timeout": float("nan")}, "answer_timeout"),
+        ({"shutdown_timeout": -1}, "shutdown_timeout"),
+        ({"store_wait": -1}, "store_wait"),
+        ({"catch_up": 8 * 86_400}, "catch_up"),
+        ({"public_url": "bot.example.com"}, "public_url"),
+        ({"public_url": "https://bot.example.com?x=1"}, "public_url"),
+        ({"public_url": "https://[bot"}, "public_url"),
+    ],
+)
+def test_an_option_out_of_range_is_refused(options, words):
+    """The error names the option."""
+    with pytest.raises(ValueError, match=words):
+        BotSettings(**{"credentials": APP, "client": CLIENT, **options})
+
+
+def test_a_bot_needs_credentials_that_verify():
+    """A static token cannot verify a caller, and sites must be a collection."""
+    with pytest.raises(TypeError, match="ClientCredentials"):
+        BotSettings(credentials=StaticToken("t"), client=CLIENT)  # type: ignore[arg-type]  # the mistake
+    with pytest.raises(TypeError, match="cloud ids"):
+        BotSettings(credentials=APP, client=CLIENT, sites="C")
+
+
+def test_settings_come_from_the_environment(monkeypatch):
+    """A missing variable is named."""
+    for name in ("STRIDE_CLIENT_ID", "STRIDE_CLIENT_SECRET", "STRIDE_BASE_URL", "STRIDE_BOT_STORE", "STRIDE_BOT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ValueError, match="STRIDE_CLIENT_ID and STRIDE_CLIENT_SECRET"):
+        BotSettings.from_env()
+    monkeypatch.setenv("STRIDE_CLIENT_ID", "id")
+    monkeypatch.setenv("STRIDE_CLIENT_SECRET", "s" * 64)
+    with pytest.raises(ValueError, match="STRIDE_BASE_URL"):
+        BotSettings.from_env()
+    monkeypatch.setenv("STRIDE_BASE_URL", CLIENT.base_url)
+
+    assert BotSettings(credentials=APP, client=CLIENT) == BotSettings.from_env()
+
+    monkeypatch.setenv("STRIDE_BOT_STORE", "/var/bot.sqlite")
+    monkeypatch.setenv("STRIDE_BOT_URL", "https://bot.example.com/")
+    found = BotSettings.from_env()
+    assert ("/var/bot.sqlite", "https://bot.example.com") == (found.store, found.public_url)
+
+
+async def test_a_running_bot_can_send_at_any_time(scene: Scene):
+    """It needs no web server and no event, and uses one token for all sites."""
+    async with Bot("deployer").running(scene.settings()) as running:
+        await running.room(scene.server.cloud_id, scene.room).send("good morning")
+        await running.client("another-site").request("GET", "/me")
+
+        assert scene.server.app_account_id == await running.account_id(scene.server.cloud_id)
+        assert running.client(scene.server.cloud_id) is running.client(scene.server.cloud_id)
+    tokens = {call.headers["Authorization"] for call in scene.server.calls if "Authorization" in call.headers}
+
+    assert ["good morning"] == [m.text for m in await scene.client.conversation(scene.room).recent()]
+    assert 1 == len(tokens)
+
+
+async def test_a_store_in_memory_is_for_tests(scene: Scene):
+    """No file is created."""
+    handled = []
+    bot = Bot("deployer")
+
+    @bot.mention()
+    async def handler(event: Mention) -> None:
+        handled.append(event.text)
+
+    async with served(bot, scene, store=":memory:") as bot_app:
+        await bot_app.mention("hi")
+        await bot_app.running.idle()
+
+    assert ["hi"] == handled
+    assert not scene.store.exists()
+
+
+async def test_other_pages_can_be_protected_by_the_same_token(scene: Scene):
+    """`verify` returns the caller, or raises a response with status 401 or 403."""
+    bot = Bot("deployer")
+    inner = bot.application(scene.settings(sites={scene.server.cloud_id}))
+
+    async def page(request: web.Request) -> web.Response:
+        caller = await inner[RUNNING].verify(request)
+        return web.json_response(attrs.asdict(caller))
+
+    outer = web.Application()
+    outer.add_subapp("/bot", inner)
+    outer.router.add_get("/page", page)
+    async with serving(outer) as url:
+        answers = [
+            await _get(scene, f"{url}/page?jwt={token}")
+            for token in (scene.token(sub=scene.ann), "", "x", scene.token(context={"cloudId": "another"}))
+        ]
+
+    assert (200, attrs.asdict(Caller(scene.server.cloud_id, scene.room, scene.ann))) == answers[0]
+    assert [401, 401, 403] == [status for status, _ in answers[1:]]
+    assert all(["error"] == list(body) for _, body in answers[1:])
+
+
+async def _get(scene: Scene, url: str) -> tuple[int, Any]:
+    async with scene.http.get(url) as response:
+        return response.status, await response.json()
+
+
+async def test_one_bot_runs_many_times(scene: Scene, tmp_path):
+    """Two runs with separate stores handle the same event independently."""
+    handled = []
+    bot = Bot("deployer")
+
+    @bot.mention()
+    async def handler(event: Mention) -> None:
+        handled.append(event.text)
+
+    async with served(bot, scene, store=tmp_path / "one") as one, served(bot, scene, store=tmp_path / "two") as two:
+        message_id = await one.mention("hi")
+        await two.deliver("/mention", message_id)
+        await one.running.idle()
+        await two.running.idle()
+
+    assert ["hi", "hi"] == handled
+
+
+# A process of its own
+
+PROGRAM = """
+from stride_async.bot import Bot, Mention
+
+bot = Bot("deployer")
+
+
+@bot.mention()
+async def hello(event: Mention) -> None:
+    await event.reply(f"Hello, you said {event.text}")
+
+
+bot.run(port=0)
+"""
+
+
+async def started(scene: Scene, folder: Path, **environment: str) -> tuple[asyncio.subprocess.Process, dict[str, str]]:
+    """Start a program that runs a bot, and return it with the line it prints."""
+    program = folder / "mybot.py"
+    program.write_text(PROGRAM)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", str(program)),
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=os.environ
+        | {
+            "STRIDE_BASE_URL": scene.server.url,
+            "STRIDE_CLIENT_ID": scene.server.client_id,
+            "STRIDE_CLIENT_SECRET": scene.server.client_secret,
+            **environment,
+        },
+    )
+    assert process.stdout is not None
+    return process, json.loads(await process.stdout.readline() or b"{}")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals end it otherwise there")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_program_serves_its_bot_until_a_signal_ends_it(scene: Scene, tmp_path, number):
+    """It is reachable when it prints its URL, and exits with code 0 without further output."""
+    process, line = await started(scene, tmp_path)
+    async with scene.http.get(line["descriptor"]) as response:
+        descriptor = await response.json()
+    message_id = scene.say_to_bot("hi")
+    token = scene.token()
+    async with scene.http.post(f"{line['url']}/mention", json=await scene.body(message_id),
+                               headers={"Authorization": token}) as response:  # fmt: skip
+        assert 204 == response.status
+    await until(lambda: scene.server.calls.matching("POST", "*/message"))
+    process.send_signal(number)
+    out, err = await process.communicate()
+
+    assert (0, b"", b"") == (process.returncode, out, err)
+    assert ("deployer", line["url"]) == (descriptor["key"], descriptor["baseUrl"])
+    assert (tmp_path / "bot.sqlite").exists()
+    assert "Hello, you said hi" == (await scene.client.conversation(scene.room).recent())[-1].text
+
+
+async def test_a_public_url_that_leads_nowhere_is_reported(scene: Scene, tmp_path):
+    """The warning goes to stderr, and the bot runs."""
+    process, line = await started(scene, tmp_path, STRIDE_BOT_URL="http://127.0.0.1:9/bot")
+    assert process.stderr is not None
+    warning = (await process.stderr.readline()).decode()
+    async with scene.http.get(f"{line['url']}/health") as response:
+        assert 200 == response.status
+    process.terminate()
+    await process.communicate()
+
+    assert "http://127.0.0.1:9/bot/descriptor.json" == line["descriptor"]
+    assert "cannot be reached" in warning
+
+
+async def test_a_public_url_that_leads_to_another_bot_is_reported(scene: Scene, tmp_path):
+    """The descriptor at that URL has another key."""
+    warnings: list[str] = []
+    bot = Bot("deployer")
+    async with served(Bot("another"), scene, store=tmp_path / "another") as another:
+        settings = scene.settings(public_url=another.url)
+        task = asyncio.create_task(
+            serve(
+                bot.key, bot._routes, settings, host="127.0.0.1", port=0, announce=lambda _: None, warn=warnings.append
+            )
+        )
+        await until(lambda: warnings or task.done())
+        task.cancel()
+        await asyncio.wait([task])
+
+    assert ["something else" in warning for warning in warnings] == [True]
+
+
+async def test_a_port_that_is_taken_is_an_error(scene: Scene):
+    """The store is released."""
+    bot = Bot("deployer")
+    port = int(scene.server.url.rpartition(":")[2])
+
+    with pytest.raises(OSError, match=str(port)):
+        await bot.serve(scene.settings(), port=port)
+    async with bot.running(scene.settings()) as running:
+        assert isinstance(running, RunningBot)
