@@ -37,6 +37,14 @@ class ConversationClient:
     def __repr__(self) -> str:
         return f"ConversationClient({self.id!r})"
 
+    def calls_left(self) -> int | None:
+        """Return how many calls to this conversation the client's own rate limit allows now; the next one waits.
+
+        Callers that wait already are counted. It is 0 while a 429 of the service makes these calls wait, and None
+        without a limit (`Settings.calls_per_minute`).
+        """
+        return self._session.calls_left(self.id)
+
     async def get(self) -> Conversation:
         """Return the conversation: name, topic, type and so on (protocol 5.4)."""
         return await self._session.send(conversations.get_conversation(*self._at))

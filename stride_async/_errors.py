@@ -76,7 +76,10 @@ class StrideError(Exception):
         if self.rule:
             lines.append(f"  ended by the rule: {self.rule}")
         if self.retry_after is not None:
-            lines.append(f"  the service asks to wait {self.retry_after:.1f} s")
+            who = (
+                "the service asks to wait" if self.attempts else "the client's own rate limit requires a wait of about"
+            )
+            lines.append(f"  {who} {self.retry_after:.1f} s")
         if self.maybe_processed:
             lines.append("  the service may have acted on the call: check before you send it again")
         return "\n".join(lines)
@@ -178,7 +181,11 @@ class UnsupportedContent(ApiError):
 
 
 class RateLimited(ApiError):
-    """429, and the wait is too long or no attempts remain; `retry_after` is how long to wait, if it was stated."""
+    """429, and the wait is too long or no attempts remain; `retry_after` is how long to wait, if it was stated.
+
+    Also raised if the client's own rate limit would make the call wait longer than `Settings.longest_limit_wait`. Then
+    nothing was sent, and `retry_after` is an estimate.
+    """
 
 
 class ServerError(ApiError):

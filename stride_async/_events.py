@@ -66,6 +66,16 @@ class Waiting:
 
 
 @attrs.frozen
+class LimitWaiting:
+    """A call begins to wait for its own rate limit, before it is sent. `seconds` is an estimate."""
+
+    call: int
+    method: str
+    path: str
+    seconds: float
+
+
+@attrs.frozen
 class CallEnded:
     """A call ended after `attempts` attempts, with a response of `status` or with an `error` (its class)."""
 
@@ -93,5 +103,5 @@ class PageFetched:
     size_bytes: int
 
 
-Event = CallStarted | AttemptStarted | AttemptEnded | Waiting | CallEnded | TokenRefreshed | PageFetched
+Event = CallStarted | AttemptStarted | AttemptEnded | Waiting | LimitWaiting | CallEnded | TokenRefreshed | PageFetched
 """Any event of a client."""

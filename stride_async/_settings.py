@@ -124,6 +124,11 @@ class Settings:
 
     None means unlimited (protocol 3.4).
     """
+    longest_limit_wait: float | None = attrs.field(default=None, validator=_between(0.0))
+    """If a call would wait longer for `calls_per_minute`, `RateLimited` is raised and the call is not sent.
+
+    None means unlimited.
+    """
     concurrency: int = attrs.field(default=64, validator=_between(1))
     """Maximum number of concurrent API calls."""
     media_concurrency: int = attrs.field(default=8, validator=_between(1))
@@ -135,7 +140,7 @@ class Settings:
     on_event: Callable[[Event], None] | None = attrs.field(
         default=None, validator=attrs.validators.optional(attrs.validators.is_callable())
     )
-    """Called with events: frozen values that report attempts, waits, tokens and pages."""
+    """Called with events: frozen values that report attempts, waits, tokens and pages. Its exceptions are logged."""
     user_agent: str = attrs.field(default="stride_async", validator=_printable_ascii)
     """The `User-Agent` header, in printable ASCII."""
 

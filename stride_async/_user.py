@@ -25,6 +25,14 @@ class UserClient:
     def __repr__(self) -> str:
         return f"UserClient({self.id!r})"
 
+    def calls_left(self) -> int | None:
+        """Return how many calls to this person the client's own rate limit allows now; the next one waits.
+
+        Callers that wait already are counted. It is 0 while a 429 of the service makes these calls wait, and None
+        without a limit (`Settings.calls_per_minute`).
+        """
+        return self._session.calls_left(self._limit_key)
+
     async def profile(self) -> User:
         """Return the SCIM profile of the person (protocol 5.21)."""
         return await self._session.send(people.get_user(self.cloud_id, self.id))

@@ -31,6 +31,7 @@ from stride_async._errors import (
     DecodeError,
     ForbiddenOrigin,
     NotSent,
+    RateLimited,
     StrideError,
     TransportError,
 )
@@ -39,6 +40,7 @@ from stride_async._net.pool import Pool
 from stride_async._net.record import Record, Tally
 from stride_async._net.report import Reporter
 from stride_async._net.retry import Kind, Outcome, Wait, chance, exhaustion, refusal, wait_after
+from stride_async._net.throttle import LimitReached, Slot
 from stride_async._net.token import TokenSource
 from stride_async._net.transport import Sending
 from stride_async._net.upload import Upload
@@ -53,6 +55,9 @@ T = TypeVar("T")
 E = TypeVar("E", bound=StrideError)
 
 logger = logging.getLogger(__name__)
+
+# A shorter wait for the client's own rate limit is not logged.
+SHORTEST_LOGGED_WAIT = 1.0
 
 
 @attrs.frozen(eq=False)
@@ -92,7 +97,8 @@ class Call(Generic[T, R]):
         self._report = None if on_event is None else Reporter(partial(pool.receivers.call, on_event), self._record)
         self._scope = asyncio.timeout(None)  # Ended by the pool when it closes, and by the deadline.
         self._seen = False  # Whether the service may have counted the attempt that is being made.
-        self._wait = Wait(0.0, "")
+        self._wait = Wait(0.0, "", cost=0)
+        self._limited_since: float | None = None  # When the call began to wait for a limit slot, while it does.
 
     async def run(self) -> R:
         """Make the call and return its last response, whatever its status.
@@ -201,11 +207,8 @@ class Call(Generic[T, R]):
 
     async def _attempt(self) -> R | TransportError:
         """Make one attempt when the limits allow it; return the response, or the failure that came instead."""
-        key, settings, mode = self._request.limit_key, self._settings, self._mode
-        slot = None
-        if key is not None:
-            background, again = settings.priority == "background", bool(self._record.attempts)
-            slot = await self._pool.throttle.take(key, settings.calls_per_minute, background=background, again=again)
+        key, mode = self._request.limit_key, self._mode
+        slot = None if key is None else await self._limit_slot(key)
         self._seen = False
         try:
             if mode.deadline is not None and self._scope.when() is None:
@@ -217,6 +220,46 @@ class Call(Generic[T, R]):
         finally:
             if slot is not None:
                 slot.give_back(counted=self._seen)
+
+    async def _limit_slot(self, key: str) -> Slot:
+        """Wait until the client's own rate limit allows an attempt.
+
+        Raises:
+            RateLimited: The wait is longer than `longest_limit_wait`.
+        """
+        settings = self._settings
+        try:
+            return await self._pool.throttle.take(
+                key,
+                settings.calls_per_minute,
+                background=settings.priority == "background",
+                again=bool(self._record.attempts),
+                longest=settings.longest_limit_wait,
+                on_wait=self._before_limit_wait,
+            )
+        except LimitReached as reached:
+            self._pool.budget.earn(self._wait.cost)  # The retry that it was spent on is not made.
+            raise self._limited(reached.seconds) from None
+        finally:
+            if self._limited_since is not None:
+                self._record.tally.seconds_waited += time.perf_counter() - self._limited_since
+                self._limited_since = None
+
+    def _limited(self, seconds: float) -> RateLimited:
+        longest, what = self._settings.longest_limit_wait, "not retried" if self._record.attempts else "not sent"
+        self._record.rule = f"the wait for the client's own rate limit exceeds longest_limit_wait={longest:g}"
+        return RateLimited(
+            f"{self._request}: {what}, because {self._record.rule}; the wait is about {seconds:.1f} s",
+            status=429,
+            retry_after=seconds,
+        )
+
+    def _before_limit_wait(self, seconds: float) -> None:
+        self._limited_since = time.perf_counter()
+        if self._report is not None:
+            self._report.limit_waiting(seconds)
+        if seconds >= SHORTEST_LOGGED_WAIT:
+            logger.info("%s: waiting about %.1f s for the client's own rate limit", self._request, seconds)
 
     async def _send(self) -> R | TransportError:
         request, record, number = self._request, self._record, len(self._record.attempts) + 1

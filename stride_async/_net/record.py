@@ -29,7 +29,7 @@ E = TypeVar("E", bound=StrideError)
 
 @attrs.define
 class Tally:
-    """What calls have cost: requests sent, how many of them were retries, and the seconds waited between them."""
+    """What calls have cost: requests sent, how many of them were retries, and seconds waited for retries and limits."""
 
     requests: int = 0
     retries: int = 0

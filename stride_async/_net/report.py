@@ -9,7 +9,7 @@ from typing import Any
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from stride_async._events import AttemptEnded, AttemptStarted, CallEnded, CallStarted, Event, Waiting
+from stride_async._events import AttemptEnded, AttemptStarted, CallEnded, CallStarted, Event, LimitWaiting, Waiting
 from stride_async._net.record import Record
 from stride_async._net.retry import Wait
 from stride_async._wire.secrets import redacted
@@ -72,6 +72,10 @@ class Reporter:
     def waiting(self, wait: Wait) -> None:
         """Report that the call waits before a retry."""
         self._receive(Waiting(*self._call, wait.seconds, wait.reason))
+
+    def limit_waiting(self, seconds: float) -> None:
+        """Report that the call waits for its own rate limit."""
+        self._receive(LimitWaiting(*self._call, seconds))
 
 
 def _reported(headers: Mapping[str, str], secrets: tuple[str, ...]) -> Mapping[str, str]:

@@ -88,6 +88,12 @@ class Session:
         with self.pool.reading(response):
             yield response
 
+    def calls_left(self, key: str) -> int | None:
+        """Return how many calls the limit of `key` allows now; None without a limit."""
+        settings = self.settings
+        background = settings.priority == "background"
+        return self.pool.throttle.calls_left(key, settings.calls_per_minute, background=background)
+
     def report(self, event: Event) -> None:
         """Pass an event to the receiver, if there is one."""
         if self.settings.on_event is not None:

@@ -28,8 +28,14 @@ Callers of background priority wait in a second queue, which is served after the
 is out comes back, because every attempt has a timeout and gives its slot back however it ends. One that is cooling or
 paused becomes free at a known moment. Both events run `_let_through`, which serves the queues and, while anyone still
 waits, sets the timer for the next known moment. A caller that is cancelled leaves its queue, or gives back the slot it
-was assigned in the same instant. No caller overtakes others of its queue. Only a background caller can wait for longer
-than the queue before it: while callers of normal priority use the limit up.
+was assigned in the same instant. A caller that has waited for as long as it allows leaves its queue as well. No caller
+overtakes others of its queue. Only a background caller can wait for longer than the queue before it: while callers of
+normal priority use the limit up.
+
+**How long a wait takes** is estimated when it begins, from the slots and the number of callers that go first. Each slot
+serves one caller when it becomes free and another one every window after that. A cooling slot becomes free at a known
+moment. A slot that is out is expected back now, so it is free in one window. The estimate is too long if calls turn out
+not to be counted, and too short if responses are slow or if retries and callers of higher priority come later.
 """
 
 from __future__ import annotations
@@ -37,7 +43,7 @@ from __future__ import annotations
 import asyncio
 from bisect import insort
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 
 from stride_async._errors import ClientClosed
@@ -49,6 +55,14 @@ BACKGROUND_RESERVE = 0.03
 # Conversations that have become idle are dropped once in so many calls.
 _SWEEP_EVERY = 512
 _UNLIMITED = 1_000_000_000
+
+
+class LimitReached(Exception):
+    """A caller would wait longer for its slot than it allows; the argument is the estimate in seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
 
 
 class Slot:
@@ -83,6 +97,14 @@ class _Queue:
     def popleft(self) -> asyncio.Future[None]:
         return (self._again or self._new).popleft()
 
+    def before(self, turn: asyncio.Future[None]) -> int:
+        """Return how many callers go before one of the queue."""
+        return next(number for number, each in enumerate(self) if each is turn)
+
+    def before_next(self, *, again: bool) -> int:
+        """Return how many callers go before one that comes now."""
+        return len(self._again) if again else len(self)
+
     def remove(self, turn: asyncio.Future[None]) -> None:
         (self._again if turn in self._again else self._new).remove(turn)
 
@@ -105,19 +127,53 @@ class _Limiter:
         self._waiting_background = _Queue()
         self._timer: asyncio.TimerHandle | None = None
 
-    def _free(self, now: float) -> int:
+    def _drop_cooled(self, now: float) -> None:
         while self._cooling_until and self._cooling_until[0] <= now:
             self._cooling_until.popleft()
+
+    def _free(self, now: float) -> int:
+        self._drop_cooled(now)
         if now < self._paused_until:
             return 0
         if self._limit is None:
             return _UNLIMITED
         return self._limit - self._out - len(self._cooling_until)
 
-    def _reserve(self) -> int:
-        return 0 if self._limit is None or self._limit < 2 else max(1, round(self._limit * BACKGROUND_RESERVE))
+    def _estimate(self, now: float, ahead: int, kept: int) -> float:
+        """Return the seconds until a caller gets a slot if `ahead` callers go first and it leaves `kept` slots free."""
+        pause = max(0.0, self._paused_until - now)
+        if self._limit is None:
+            return pause
+        rounds, place = divmod(ahead, self._limit - kept)
+        behind_free = place + kept - (self._limit - self._out - len(self._cooling_until))
+        if behind_free < 0:
+            first = 0.0
+        elif behind_free < len(self._cooling_until):
+            first = self._cooling_until[behind_free] - now
+        else:
+            first = self._window
+        return max(first, pause) + rounds * self._window
 
-    async def take(self, limit: int | None, *, background: bool, again: bool) -> Slot:
+    def calls_left(self, limit: int | None, *, background: bool) -> int | None:
+        now = self._loop.time()
+        self._drop_cooled(now)
+        if now < self._paused_until:
+            return 0
+        if limit is None:
+            return None
+        waiting = len(self._waiting) + (len(self._waiting_background) if background else 0)
+        kept = _reserve(limit) if background else 0
+        return max(0, limit - self._out - len(self._cooling_until) - kept - waiting)
+
+    async def take(
+        self,
+        limit: int | None,
+        *,
+        background: bool,
+        again: bool,
+        longest: float | None,
+        on_wait: Callable[[float], None],
+    ) -> Slot:
         now = self._loop.time()
         if limit is not None:
             self._limit = limit
@@ -125,15 +181,22 @@ class _Limiter:
             # Another client of the same pool may have a limit: this call frees nothing that its callers wait for.
             self._out += 1
             return Slot(self)
-        free = self._free(now)
+        free, kept = self._free(now), _reserve(self._limit) if background else 0
         queue = self._waiting_background if background else self._waiting
         first_in_line = not self._waiting and not (background and self._waiting_background)
-        if first_in_line and free > (self._reserve() if background else 0):
+        if first_in_line and free > kept:
             self._out += 1
             return Slot(self)
+        ahead = queue.before_next(again=again) + (len(self._waiting) if background else 0)
+        seconds = self._estimate(now, ahead, kept)
+        if longest is not None and seconds > longest:
+            raise LimitReached(seconds)
+        if seconds > 0:
+            on_wait(seconds)
         turn: asyncio.Future[None] = self._loop.create_future()
         queue.append(turn, again=again)
         self._let_through()
+        end = None if longest is None else self._loop.call_later(longest, self._end_wait, turn, background)
         try:
             await turn
         except asyncio.CancelledError:
@@ -143,7 +206,22 @@ class _Limiter:
                 queue.remove(turn)
                 self._let_through()
             raise
+        finally:
+            if end is not None:
+                end.cancel()
         return Slot(self)
+
+    def _end_wait(self, turn: asyncio.Future[None], background: bool) -> None:
+        """Raise `LimitReached` in a caller that waited for as long as it allows."""
+        if turn.done():
+            return
+        queue, now = self._waiting_background if background else self._waiting, self._loop.time()
+        self._drop_cooled(now)
+        ahead = queue.before(turn) + (len(self._waiting) if background else 0)
+        seconds = self._estimate(now, ahead, _reserve(self._limit) if background else 0)
+        queue.remove(turn)
+        turn.set_exception(LimitReached(seconds))
+        self._let_through()
 
     def give_back(self, *, counted: bool) -> None:
         self._out -= 1
@@ -184,7 +262,7 @@ class _Limiter:
             return
         now = self._loop.time()
         free = self._free(now)
-        for queue, kept in ((self._waiting, 0), (self._waiting_background, self._reserve())):
+        for queue, kept in ((self._waiting, 0), (self._waiting_background, _reserve(self._limit))):
             while queue and free > kept:
                 turn = queue.popleft()
                 if not turn.done():
@@ -205,6 +283,15 @@ class _Limiter:
         self._timer = self._loop.call_at(at, self._let_through)
 
 
+def _reserve(limit: int | None) -> int:
+    """Return how many slots callers of background priority leave free."""
+    return 0 if limit is None or limit < 2 else max(1, round(limit * BACKGROUND_RESERVE))
+
+
+def _unobserved(_: float) -> None:
+    """Do nothing when a wait begins."""
+
+
 class Throttle:
     """The limits of all conversations of a pool."""
 
@@ -213,7 +300,16 @@ class Throttle:
         self._limiters: dict[str, _Limiter] = {}
         self._taken = 0
 
-    async def take(self, key: str, limit: int | None, *, background: bool = False, again: bool = False) -> Slot:
+    async def take(
+        self,
+        key: str,
+        limit: int | None,
+        *,
+        background: bool = False,
+        again: bool = False,
+        longest: float | None = None,
+        on_wait: Callable[[float], None] = _unobserved,
+    ) -> Slot:
         """Wait for a slot, so that the calls to `key` stay within `limit` calls a window.
 
         Args:
@@ -221,14 +317,23 @@ class Throttle:
             limit: Calls per window; None means that only a pause makes the call wait.
             background: Whether to leave slots free for callers of normal priority.
             again: Whether the call is a retry, which goes before callers that had no turn yet.
+            longest: The longest wait in seconds; None means unlimited.
+            on_wait: Called with the estimated seconds when a wait begins.
 
         Raises:
             ClientClosed: The client was closed during the wait.
+            LimitReached: The wait would take, or has taken, longer than `longest`.
         """
         self._taken += 1
         if self._taken % _SWEEP_EVERY == 0:
             self._limiters = {name: each for name, each in self._limiters.items() if not each.idle()}
-        return await self._of(key).take(limit, background=background, again=again)
+        limiter = self._of(key)
+        return await limiter.take(limit, background=background, again=again, longest=longest, on_wait=on_wait)
+
+    def calls_left(self, key: str, limit: int | None, *, background: bool = False) -> int | None:
+        """Return how many calls to `key` would not wait now; None means any number."""
+        limiter = self._limiters.get(key)
+        return limit if limiter is None else limiter.calls_left(limit, background=background)
 
     def recall(self, key: str, seconds_ago: float) -> None:
         """Count a call that an earlier process made."""

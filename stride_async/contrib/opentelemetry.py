@@ -17,6 +17,7 @@ from stride_async._events import (
     CallEnded,
     CallStarted,
     Event,
+    LimitWaiting,
     PageFetched,
     TokenRefreshed,
     Waiting,
@@ -95,6 +96,8 @@ class _Spans:
                 call.attempt = None
             case Waiting() if (call := self._open.get(event.call)) is not None:
                 call.call.add_event("wait", {"stride.wait.seconds": event.seconds, "stride.wait.reason": event.reason})
+            case LimitWaiting() if (call := self._open.get(event.call)) is not None:
+                call.call.add_event("limit_wait", {"stride.wait.seconds": event.seconds})
             case CallEnded() if (call := self._open.pop(event.call, None)) is not None:
                 if call.attempt is not None:
                     _end(call.attempt, None, event.error)

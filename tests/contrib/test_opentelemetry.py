@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 from yarl import URL
 
-from stride_async import CallEnded, NotFound, NotSent, StrideError
+from stride_async import CallEnded, LimitWaiting, NotFound, NotSent, StrideError
 from stride_async.contrib.opentelemetry import instrument
 from tests.conftest import client_of
 
@@ -101,6 +101,27 @@ async def test_retries_are_further_child_spans_and_waits_are_events(client, serv
         (event.name, event.attributes["stride.wait.reason"]) for event in call.events
     ]
     assert ("error.type" not in call.attributes, StatusCode.UNSET) == (True, call.status.status_code)
+
+
+async def test_a_wait_for_the_own_rate_limit_is_an_event(client, server, traced):
+    """It is on the span of the call, before any attempt has a span."""
+    room_id, begun = server.add_conversation("general"), asyncio.Event()
+
+    def receive(event: object) -> None:
+        if isinstance(event, LimitWaiting):
+            begun.set()
+
+    settings = attrs.evolve(client.settings, calls_per_minute=1, on_event=receive)
+    limited = client.with_settings(instrument(settings, tracer_provider=traced.provider))
+    client.recall_call(room_id, 20.0)
+    call = asyncio.create_task(limited.conversation(room_id).get())
+    await begun.wait()
+    call.cancel()
+    await asyncio.wait([call])
+
+    [span] = traced.spans
+    [event] = [event for event in span.events if event.name == "limit_wait"]
+    assert 30.0 < event.attributes["stride.wait.seconds"] <= 40.0
 
 
 async def test_a_failed_call_is_an_error(client, server, traced):
