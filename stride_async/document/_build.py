@@ -87,7 +87,9 @@ def text_color(content: Inline, color: str) -> Node:
 
 
 def link(content: Inline, href: str, *, title: str | None = None) -> Node:
-    """Text that links to an address."""
+    """Text that links to a URL, which must not be empty."""
+    if not href:
+        raise ValueError("link: href is empty")
     return _marked(content, "link", _given(href=href, title=title))
 
 
@@ -107,6 +109,8 @@ def action_mark(
 
 def mention(id: str, text: str | None = None, *, access_level: str | None = None, user_type: str | None = None) -> Node:
     """A person by user id; the service fills in `@Name` when `text` is left out."""
+    if not id:
+        raise ValueError("mention: id is empty")
     return _built({"type": "mention", "attrs": _given(id=id, text=text, accessLevel=access_level, userType=user_type)})
 
 
@@ -290,12 +294,12 @@ def application_card(
 ) -> Node:
     """A card of an app (protocol 8.4, whose words `user`, `context`, `details` and `actions` are in).
 
-    The fallback `text` is the title unless given. An https link is also the address of the fallback text.
+    The fallback text `text` is the title unless it is given. The link is also the URL of the fallback text.
     """
     attrs = _given(
         text=title if text is None else text,
         title=_given(text=title, user=user),
-        textUrl=link if link is not None and link.startswith("https://") else None,
+        textUrl=link,
         link=None if link is None else {"url": link},
         description=None if description is None else {"text": description},
         background=None if background is None else {"url": background},

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from html import escape
 
-from stride_async.document._nodes import JsonObject, Node, attr, children, json_of, objects
-from stride_async.document._shown import card_blocks, safe_href
-from stride_async.document._text import INLINE, date_text, shown_text
+from stride_async.document._nodes import JsonObject, Node, attr, children, json_of, kind_of, objects
+from stride_async.document._shown import SHOWN_AS_TEXT, as_text, card_blocks, safe_href
+from stride_async.document._text import INLINE, date_text, shown_text, without_surrogates
 
 _COLOR = re.compile(r"#[0-9a-fA-F]{3,8}")
 _LANGUAGE = re.compile(r"[\w+#.-]+")
@@ -50,19 +50,21 @@ def to_html(root: Node) -> str:
         part = stack.pop()
         if isinstance(part, str):
             out.append(part)
-        elif part.get("type") in INLINE:
+        elif kind_of(part) in INLINE:
             out.append(_inline(part))
+            if part.get("content"):
+                stack += children(part)[::-1]
         else:
             opening, inner, closing = _block(part)
             out.append(opening)
             stack.append(closing)
             stack.extend(reversed(inner))
-    return "".join(out).strip()
+    return without_surrogates("".join(out).strip())
 
 
 def _block(json: JsonObject) -> tuple[str, list[JsonObject], str]:
     """Opening tags, the nodes between, closing tags."""
-    kind = json.get("type")
+    kind = kind_of(json)
     inner = children(json)
     match kind:
         case "heading":
@@ -81,14 +83,17 @@ def _block(json: JsonObject) -> tuple[str, list[JsonObject], str]:
         case "orderedList" if (order := _whole(json, "order", 10**9)) > 1:
             return f'<ol start="{order}">\n', inner, "</ol>\n"
         case "tableCell" | "tableHeader":
-            tag = _TAGS[str(kind)]
+            tag = _TAGS[kind]
             return f"<{tag}{_cell_attributes(json)}>", inner, f"</{tag}>\n"
         case "extension":
             return f'<div class="extension">{escape(attr(json, "text"))}', inner, "</div>\n"
-    if isinstance(kind, str) and kind in _TAGS:
+    if kind in _TAGS:
         return f"<{_TAGS[kind]}>", inner, f"</{_TAGS[kind]}>\n"
-    if isinstance(kind, str) and kind in _CLASSES:
+    if kind in _CLASSES:
         return _classed(json, kind, inner)
+    if kind in SHOWN_AS_TEXT:
+        link = _inline(as_text(json))
+        return (f"<p>{link}", inner, "</p>\n") if kind in {"blockCard", "embedCard"} else (link, inner, "")
     return escape(attr(json, "text")), inner, ""
 
 
@@ -106,9 +111,8 @@ def _classed(json: JsonObject, kind: str, inner: list[JsonObject]) -> tuple[str,
 
 
 def _inline(json: JsonObject) -> str:
-    kind = json.get("type")
     shown = escape(shown_text(json))
-    match kind:
+    match kind_of(json):
         case "text":
             return _marked(shown, json)
         case "hardBreak":

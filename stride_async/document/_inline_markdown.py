@@ -1,224 +1,332 @@
-"""A run of inline nodes as lines of Markdown.
+"""Write a run of inline nodes as lines of Markdown.
 
-Escaped so that a CommonMark parser finds the same text and the same marks again, and no more than
-that: a plain sentence stays as it is.
+The text is escaped so that a CommonMark parser finds the same text and the same marks again, and no more than that: a
+plain sentence stays as it is.
+
+Emphasis is the hard part. CommonMark decides by the characters on either side of a delimiter whether it may open or
+close: `**"a"**b` is not strong, because the closing `**` stands between punctuation and a letter. Such a letter is
+written as a character reference (`**"a"**&#98;`), which reads as the same letter but counts as punctuation.
+
+1. `**`, `_` and `~~` are nested in this order, within links and around code. Two delimiters of one kind never touch,
+   and asterisks are never used for both strong and em, so a delimiter cannot pair with the wrong one.
+2. Blanks at the edges of marked text are written outside of the delimiters, because a delimiter next to a blank on its
+   inner side does nothing.
+3. A delimiter that opens fails only next to a letter on its left; then that letter becomes a reference. If the letter
+   is a complete piece of text, the delimiter on its other side now opens before punctuation. Going from right to left
+   handles that delimiter later, so one pass is enough. Closing delimiters are the mirror image, from left to right.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import attrs
 
-from stride_async.document._nodes import JsonObject, attr, objects
-from stride_async.document._shown import safe_href
-from stride_async.document._text import shown_text
+from stride_async.document._nodes import JsonObject, attr, children, kind_of, objects
+from stride_async.document._shown import SHOWN_AS_TEXT, as_text, safe_href
+from stride_async.document._text import LINES, shown_text, without_surrogates
 
-_SPECIAL = re.compile(r"[\\`*\[\]<~|]|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
-_LINE_START = re.compile(r"#{1,6}(?=\s|$)|[-+](?=\s|$)|-(?=[-:])|=+\s*$|>|:(?=-)")
-_NUMBERED = re.compile(r"(\d{1,9})[.)](?=\s|$)")
-_PLAIN_ADDRESS = re.compile(r"https?://[A-Za-z0-9:/?#@!$'()*+,;=._~-]+")
-_UNSAFE_IN_ADDRESS = re.compile(r"[<>\\`|\s]")
-_BACKTICKS = re.compile(r"`+")
-# What CommonMark takes for blanks beside emphasis; str.strip() would take more.
-_BLANKS = "\t\n\v\f\r \xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
-_SEPARATIONS = 4  # there and back, twice: more was never needed
-# Each of its own kind: asterisks for both would run together where one ends and the other begins.
+_Link: TypeAlias = tuple[str, str]
+"""A URL that is safe and a title."""
+
+# Each kind of emphasis has characters of its own: see 1. above.
 _DELIMITERS = {"strong": "**", "em": "_", "strike": "~~"}
+_BITS = {kind: 1 << number for number, kind in enumerate(_DELIMITERS)}
+_CODE = 1 << len(_DELIMITERS)
+_BITS_OF_MARKS = {**_BITS, "code": _CODE}
+_TEXT, _OPENS, _CLOSES = range(3)  # the roles of the pieces of a line
 
-
-@attrs.frozen(repr=False)
-class _Run:
-    """Text under the same marks: the link outermost, code innermost."""
-
-    text: str
-    link: tuple[str, str] | None = None
-    marks: tuple[str, ...] = ()
-    code: bool = False
+_PERHAPS_SPECIAL = re.compile(r"[\\`*\[\]<~|&_]")
+_SPECIAL = re.compile(r"[\\`*\[\]<~|]|&(?=#?\w+;)|_(?<![^\W_]_)|_(?![^\W_])")
+_SPECIAL_IN_CELL = re.compile(r"[\\`*\[\]<~]|&(?=#?\w+;)|_(?<![^\W_]_)|_(?![^\W_])")
+_PERHAPS_BLOCK = frozenset("#-+=>:[0123456789")
+_LINE_START = re.compile(r"#{1,6}(?=\s|$)|[-+](?=\s|$)|-(?=[-:])|=+\s*$|>|:(?=-)")
+_DEFINITION = re.compile(r"\[.*?(?<!\\)(?:\\\\)*\]:")
+_NUMBERED = re.compile(r"([0-9]{1,9})[.)](?=\s|$)")
+_PLAIN_URL = re.compile(
+    r"https?://(?!xn--|[^/]*\.xn--)[a-z0-9.-]+(?::[0-9]+)?(?:[/?#][A-Za-z0-9:/?#@!$'()*+,;=._~-]*)?"
+)
+_UNSAFE_IN_URL = re.compile(r"[<>\\`|\s]")
+_ESCAPED_IN_URL = re.compile(r"[()]|&(?=#?\w+;)")
+_ESCAPED_IN_TITLE = re.compile(r'[\\"&<`|]')
+_BACKTICKS = re.compile(r"`+")
+# What CommonMark counts as blank next to emphasis; str.strip() would remove more.
+_BLANKS = "\t\n\v\f\r \xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+_EDGES = _BLANKS + "\u2028\u2029\ufeff"  # what parsers remove from both ends of a line
 
 
 @attrs.define(eq=False, repr=False)
-class _Piece:
-    """A stretch of the line being written; `delimiter` when it opens or closes emphasis."""
+class _Run:
+    """Text of one style: its emphasis and whether it is code as bits, and its link."""
 
-    raw: str
-    delimiter: bool = False
-    opens: bool = False
+    text: str
+    bits: int
+    link: _Link | None
 
 
-def inline_lines(nodes: Iterable[JsonObject]) -> list[str]:
-    """One string a line; line breaks at either end, which Markdown cannot say, are left off."""
-    lines = [_line(runs) for runs in _runs_by_line(nodes)]
+def inline_lines(nodes: Sequence[JsonObject]) -> list[str]:
+    """Return the lines of a paragraph, without empty lines at either end, which Markdown cannot express."""
+    lines = [_line(runs, _SPECIAL) for runs in _runs_by_line(nodes)]
     while lines and not lines[0]:
         lines.pop(0)
     while lines and not lines[-1]:
         lines.pop()
+    return [_escaped_start(line) if line[:1] in _PERHAPS_BLOCK else line for line in lines]
+
+
+def inline_line(nodes: Sequence[JsonObject], *, in_cell: bool = False) -> str:
+    """Return everything on one line, for a heading or for the cell of a table.
+
+    A table demands a backslash before every pipe, even in code, and removes it before it reads anything else.
+    """
+    lines = [_line(runs, _SPECIAL_IN_CELL if in_cell else _SPECIAL) for runs in _runs_by_line(nodes)]
+    line = lines[0] if len(lines) == 1 else " ".join(filter(None, lines))
+    return line.replace("|", "\\|") if in_cell else line
+
+
+def _runs_by_line(nodes: Sequence[JsonObject]) -> list[list[_Run]]:
+    """Return the text of the nodes in runs of equal style, without the style that Markdown cannot express.
+
+    Nodes that do not belong into a line, and unknown ones, give the text that they hold.
+    """
+    runs: list[_Run] = []
+    lines = [runs]
+    stack = list(nodes[::-1])
+    while stack:
+        node = stack.pop()
+        kind = node.get("type")
+        if kind == "text" and isinstance(value := node.get("text"), str):
+            text = value
+        else:
+            if (kind := kind_of(node)) in SHOWN_AS_TEXT:
+                node = as_text(node)
+            elif kind in LINES and runs:
+                runs = []
+                lines.append(runs)
+            text = shown_text(node)
+        if node.get("content"):
+            stack += children(node)[::-1]
+        bits, link = _style(node) if node.get("marks") else (0, None)
+        if text.isprintable():
+            _append(runs, text, bits, link)
+            continue
+        first, *rest = _normalized(text).split("\n")
+        _append(runs, first, bits, link)
+        for part in rest:
+            runs = []
+            lines.append(runs)
+            _append(runs, part, bits, link)
     return lines
+
+
+def _normalized(text: str) -> str:
+    """Return the text with line feeds only and without what no parser leaves as it is."""
+    return without_surrogates(text).replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
+
+
+def _append(runs: list[_Run], text: str, bits: int, link: _Link | None) -> None:
+    """Add text, to the run before it if that has the same style: two code spans in a row would read as one."""
+    if runs and (last := runs[-1]).bits == bits and last.link == link:
+        last.text += text
+    elif text:
+        runs.append(_Run(text, bits, link))
+
+
+def _style(node: JsonObject) -> tuple[int, _Link | None]:
+    bits, link = 0, None
+    for mark in objects(node.get("marks")):
+        kind = kind_of(mark)
+        bits |= _BITS_OF_MARKS.get(kind, 0)
+        if kind == "link" and (href := safe_href(attr(mark, "href"))) is not None:
+            link = (href, " ".join(attr(mark, "title").split()))
+    return bits, link
+
+
+def _line(runs: list[_Run], special: re.Pattern[str]) -> str:
+    if not runs:
+        return ""
+    if len(runs) == 1 and not runs[0].bits and runs[0].link is None:
+        return _escaped(runs[0].text.strip(_EDGES), special)
+    return _marked_line(_trimmed(_with_blanks_outside(runs)), special)
+
+
+def _marked_line(runs: list[_Run], special: re.Pattern[str]) -> str:
+    line = _Line()
+    for run in runs:
+        text, bits, link = run.text, run.bits, run.link
+        if link != line.link:
+            line.end_link()
+            if not bits and link == (text, "") and _PLAIN_URL.fullmatch(text):
+                line.add(f"<{text}>")
+                continue
+            if link is not None:
+                line.begin_link(link)
+        line.mark(bits & ~_CODE)
+        line.add(_code_span(text) if bits & _CODE else _escaped(text, special))
+    line.end_link()
+    return line.joined()
+
+
+def _changes(opened: int, wanted: int) -> tuple[list[str], list[int]]:
+    """Return the delimiters that close what is open and not wanted, innermost first, and open what is new."""
+    one = [kind for kind in _DELIMITERS if opened & _BITS[kind]]
+    other = [kind for kind in _DELIMITERS if wanted & _BITS[kind]]
+    while one and other and one[0] == other[0]:
+        del one[0], other[0]
+    return [_DELIMITERS[kind] for kind in [*reversed(one), *other]], [_CLOSES] * len(one) + [_OPENS] * len(other)
+
+
+_CHANGES = [[_changes(opened, wanted) for wanted in range(_CODE)] for opened in range(_CODE)]
+
+
+class _Line:
+    """A line of marked text while it is written: its pieces, the role of each, and what is open."""
+
+    __slots__ = ("bits", "link", "pieces", "roles")
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self.roles: list[int] = []
+        self.bits = 0
+        self.link: _Link | None = None
+
+    def add(self, piece: str) -> None:
+        self.pieces.append(piece)
+        self.roles.append(_TEXT)
+
+    def mark(self, bits: int) -> None:
+        """Close and open emphasis so that what follows is marked by these bits."""
+        if bits != self.bits:
+            pieces, roles = _CHANGES[self.bits][bits]
+            self.pieces += pieces
+            self.roles += roles
+            self.bits = bits
+
+    def begin_link(self, link: _Link) -> None:
+        """Begin a link; an exclamation mark right before it would make it an image."""
+        if self.pieces and self.pieces[-1].endswith("!"):
+            self.pieces[-1] = self.pieces[-1][:-1] + "\\!"
+        self.add("[")
+        self.link = link
+
+    def end_link(self) -> None:
+        """End all emphasis, and the link if there is one."""
+        self.mark(0)
+        if self.link is not None:
+            href, title = self.link
+            quoted = _ESCAPED_IN_TITLE.sub(r"\\\g<0>", title)
+            self.add(f']({url_in_markdown(href)} "{quoted}")' if title else f"]({url_in_markdown(href)})")
+            self.link = None
+
+    def joined(self) -> str:
+        """Return the line, with references for the letters that would keep delimiters from working: see 3. above."""
+        if any(self.roles):
+            for at in range(len(self.pieces) - 2, 0, -1):
+                if self.roles[at] == _OPENS and self.roles[at - 1] == _TEXT:
+                    self._let_open(at)
+            for at in range(1, len(self.pieces) - 1):
+                if self.roles[at] == _CLOSES and self.roles[at + 1] == _TEXT:
+                    self._let_close(at)
+        return "".join(self.pieces)
+
+    def _let_open(self, at: int) -> None:
+        before, delimiter, after = self.pieces[at - 1 : at + 2]
+        if _is_letter(before[-1]) and (delimiter == "_" or _may_be_punctuation(after[0])):
+            self.pieces[at - 1] = _with_last_as_reference(before)
+
+    def _let_close(self, at: int) -> None:
+        before, delimiter, after = self.pieces[at - 1 : at + 2]
+        if _is_letter(after[0]) and (delimiter == "_" or _may_be_punctuation(before[-1])):
+            self.pieces[at + 1] = _with_first_as_reference(after)
+
+
+def _with_blanks_outside(runs: list[_Run]) -> list[_Run]:
+    """Return runs whose emphasis neither begins nor ends with a blank, which CommonMark does not accept."""
+    parts: list[_Run] = []
+    for run in runs:
+        text = run.text
+        if not 0 < run.bits < _CODE or not (text[0] in _EDGES or text[-1] in _EDGES):
+            parts.append(run)
+            continue
+        core = text.strip(_EDGES)
+        before, _, after = text.partition(core) if core else (text, "", "")
+        _append(parts, before, 0, run.link)
+        _append(parts, core, run.bits, run.link)
+        _append(parts, after, 0, run.link)
+    return parts
+
+
+def _trimmed(runs: list[_Run]) -> list[_Run]:
+    """Return the runs without blanks at the ends of the line, unless they are code or belong to a link."""
+    while runs and not runs[0].bits and runs[0].link is None:
+        runs[0].text = runs[0].text.lstrip(_EDGES)
+        if runs[0].text:
+            break
+        del runs[0]
+    while runs and not runs[-1].bits and runs[-1].link is None:
+        runs[-1].text = runs[-1].text.rstrip(_EDGES)
+        if runs[-1].text:
+            break
+        del runs[-1]
+    return runs
+
+
+def _escaped(text: str, special: re.Pattern[str]) -> str:
+    return text if _PERHAPS_SPECIAL.search(text) is None else special.sub(r"\\\g<0>", text)
 
 
 def _escaped_start(line: str) -> str:
-    """A line of text that no longer looks like a heading, a list item, a quote, a rule or a table."""
+    """Return a line of text that cannot be read as the beginning of another block."""
     if numbered := _NUMBERED.match(line):
         return f"{numbered[1]}\\{line[numbered.end(1) :]}"
+    if _DEFINITION.match(line):
+        return f"&#32;{line}"  # a link whose text has `]:` in code; a blank at the start of a line is not shown
     return f"\\{line}" if _LINE_START.match(line) else line
 
 
-def _runs_by_line(nodes: Iterable[JsonObject]) -> list[list[_Run]]:
-    lines: list[list[_Run]] = [[]]
-    for node in nodes:
-        # A parser replaces NUL before it looks at anything else.
-        text = shown_text(node).replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
-        style = _style(node)
-        for number, part in enumerate(text.split("\n")):
-            if number:
-                lines.append([])
-            if part:
-                _append(lines[-1], attrs.evolve(style, text=part))
-    return lines
-
-
-def _append(runs: list[_Run], run: _Run) -> None:
-    """Text under the marks of the run before it joins that run."""
-    if runs and attrs.evolve(runs[-1], text="") == attrs.evolve(run, text=""):
-        runs[-1] = attrs.evolve(run, text=runs[-1].text + run.text)
-    else:
-        runs.append(run)
-
-
-def _style(node: JsonObject) -> _Run:
-    marks = {mark["type"]: mark for mark in objects(node.get("marks")) if isinstance(mark.get("type"), str)}
-    link = None
-    if "link" in marks and (href := safe_href(attr(marks["link"], "href"))) is not None:
-        link = (href, attr(marks["link"], "title"))
-    return _Run("", link, tuple(kind for kind in _DELIMITERS if kind in marks), "code" in marks)
-
-
-def _line(runs: Sequence[_Run]) -> str:
-    pieces: list[_Piece] = []
-    open_link: tuple[str, str] | None = None
-    open_marks: tuple[str, ...] = ()
-    for run in _with_blanks_outside(runs):
-        if run.link != open_link:
-            _switch(pieces, open_marks, ())
-            _close_link(pieces, open_link)
-            open_marks = ()
-            if run.link is not None and _is_bare(run):
-                pieces.append(_Piece(f"<{run.text}>"))
-                open_link = None
-                continue
-            if run.link is not None:
-                _open_link(pieces)
-            open_link = run.link
-        _switch(pieces, open_marks, run.marks)
-        open_marks = run.marks
-        pieces.append(_Piece(_code_span(run.text) if run.code else _SPECIAL.sub(r"\\\g<0>", run.text)))
-    _switch(pieces, open_marks, ())
-    _close_link(pieces, open_link)
-    _separate(pieces)
-    return _escaped_start("".join(piece.raw for piece in pieces).strip(" \t"))
-
-
-def _with_blanks_outside(runs: Sequence[_Run]) -> list[_Run]:
-    """Runs whose emphasis neither begins nor ends with a blank, which Markdown would not take for emphasis."""
-    parts: list[_Run] = []
-    for run in runs:
-        core = run.text if run.code else run.text.strip(_BLANKS)
-        if core == run.text or not run.marks:
-            parts.append(run)
-        elif not core:
-            parts.append(attrs.evolve(run, marks=()))
-        else:
-            before, _, after = run.text.partition(core)
-            parts.append(attrs.evolve(run, text=before, marks=()))
-            parts.append(attrs.evolve(run, text=core))
-            parts.append(attrs.evolve(run, text=after, marks=()))
-    return [part for part in parts if part.text]
-
-
-def _switch(pieces: list[_Piece], open_marks: tuple[str, ...], wanted: tuple[str, ...]) -> None:
-    """Close what is no longer wanted, innermost first, and open what is new."""
-    common = 0
-    while common < min(len(open_marks), len(wanted)) and open_marks[common] == wanted[common]:
-        common += 1
-    pieces.extend(_Piece(_DELIMITERS[kind], delimiter=True) for kind in reversed(open_marks[common:]))
-    pieces.extend(_Piece(_DELIMITERS[kind], delimiter=True, opens=True) for kind in wanted[common:])
-
-
-def _open_link(pieces: list[_Piece]) -> None:
-    """An exclamation mark before the bracket would make the link an image."""
-    if pieces and pieces[-1].raw.endswith("!"):
-        pieces[-1].raw = pieces[-1].raw[:-1] + "\\!"
-    pieces.append(_Piece("["))
-
-
-def _close_link(pieces: list[_Piece], link: tuple[str, str] | None) -> None:
-    if link is not None:
-        href, title = link
-        titled = ' "' + re.sub(r'[\\"&<`|]', r"\\\g<0>", " ".join(title.split())) + '"' if title else ""
-        pieces.append(_Piece(f"]({_address(href)}{titled})"))
-
-
-def _is_bare(run: _Run) -> bool:
-    return run.link == (run.text, "") and not run.marks and not run.code and bool(_PLAIN_ADDRESS.fullmatch(run.text))
-
-
-def _address(href: str) -> str:
-    """A link's destination: what would end it is percent-encoded or escaped."""
-    encoded = _UNSAFE_IN_ADDRESS.sub(
-        lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogatepass")), href
-    )
-    return re.sub(r"[()]|&(?=#?\w+;)", r"\\\g<0>", encoded)
+def url_in_markdown(href: str) -> str:
+    """Return a URL as the destination of a link or an image: what would end it is percent-encoded or escaped."""
+    encoded = _UNSAFE_IN_URL.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), href)
+    return _ESCAPED_IN_URL.sub(r"\\\g<0>", encoded)
 
 
 def _code_span(text: str) -> str:
-    fence = "`" * (max((len(found) for found in _BACKTICKS.findall(text)), default=0) + 1)
-    blank = " " if text[0] in "` " or text[-1] in "` " else ""
-    return f"{fence}{blank}{text}{blank}{fence}"
+    fence = "`" * (max(map(len, _BACKTICKS.findall(text))) + 1) if "`" in text else "`"
+    # One blank on either side is removed by parsers, unless there is nothing but blanks.
+    padded = "`" in (text[0], text[-1]) or (" " == text[0] == text[-1] and text.strip(" "))
+    return f"{fence} {text} {fence}" if padded else f"{fence}{text}{fence}"
 
 
-def _separate(pieces: list[_Piece]) -> None:
-    """Write as entities the letters that would keep emphasis beside punctuation from opening or closing.
-
-    `**"a"**b` is not strong to a CommonMark parser; `**"a"**&#98;` is.
-    """
-    boundaries: list[tuple[_Piece, Sequence[_Piece], _Piece]] = []
-    number = 0
-    while number < len(pieces):
-        start = number
-        while number < len(pieces) and pieces[number].delimiter:
-            number += 1
-        if 0 < start < number < len(pieces):
-            boundaries.append((pieces[start - 1], pieces[start:number], pieces[number]))
-        number += 1
-    # An entity is punctuation in its turn, to the boundary at the other end of a text of one letter.
-    for _ in range(_SEPARATIONS):
-        for boundary in boundaries:
-            _separate_at(*boundary)
-        boundaries.reverse()
+def _with_last_as_reference(text: str) -> str:
+    """Return the text with a reference at its end; an underscore before that is not between letters any longer."""
+    rest = text[:-1]
+    if rest.endswith("_") and not rest.endswith("\\_"):
+        rest = rest[:-1] + "\\_"
+    return rest + _reference(text[-1])
 
 
-def _separate_at(before: _Piece, delimiters: Sequence[_Piece], after: _Piece) -> None:
-    """Encode the letter on either side where that side's delimiter could not do its work beside it."""
-    left, right = before.raw[-1], after.raw[0]
-    first, last = delimiters[0], delimiters[-1]
-    if len(delimiters) > 1:
-        left_neighbor, right_neighbor = delimiters[-2].raw[0], delimiters[1].raw[0]
-    else:
-        left_neighbor, right_neighbor = left, right
-    if first.opens and _is_letter(left) and (first.raw == "_" or _may_be_punctuation(right_neighbor)):
-        before.raw = f"{before.raw[:-1]}&#{ord(left)};"
-    if not last.opens and _is_letter(right) and (last.raw == "_" or _may_be_punctuation(left_neighbor)):
-        after.raw = f"&#{ord(right)};{after.raw[1:]}"
+def _with_first_as_reference(text: str) -> str:
+    rest = text[1:]
+    return _reference(text[0]) + (f"\\{rest}" if rest.startswith("_") else rest)
+
+
+def _reference(character: str) -> str:
+    """Return a character reference; what parsers do not accept as one is the replacement character."""
+    code = ord(character)
+    invalid = unicodedata.category(character) in {"Cc", "Cs"} or 0xFDD0 <= code <= 0xFDEF or code & 0xFFFE == 0xFFFE
+    return f"&#{0xFFFD if invalid else code};"
 
 
 def _may_be_punctuation(character: str) -> bool:
+    """Whether some parser counts the character as punctuation."""
     return unicodedata.category(character)[0] in "PS"
 
 
 def _is_letter(character: str) -> bool:
-    """Neither blank nor, to any parser, punctuation."""
+    """Whether some parser counts the character neither as a blank nor as punctuation."""
     if character.isascii() and character.isprintable():
         return character.isalnum()
     return character not in _BLANKS and unicodedata.category(character)[0] != "P"

@@ -1,7 +1,8 @@
-"""A document as Markdown: CommonMark with tables and strikethrough.
+"""Write a document as Markdown: CommonMark with tables and strikethrough.
 
-Works with a stack, so depth does not matter; lists and quotes nested deeper than `_DEEPEST` columns
-are written flat, because each further level would lengthen every line below it.
+Each block becomes a list of lines; a list item or a quote puts its marker in front of the lines of what it holds. Only
+lists and quotes recurse, to `_DEEPEST` levels. Deeper ones are written without their markers, because each level
+lengthens every line below it. Unknown nodes, and those that only group others, are replaced by what they hold.
 """
 
 from __future__ import annotations
@@ -9,242 +10,203 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-import attrs
+from stride_async.document._inline_markdown import inline_line, inline_lines, url_in_markdown
+from stride_async.document._nodes import JsonObject, Node, attr, children, json_of, kind_of
+from stride_async.document._shown import SHOWN_AS_TEXT, as_text, card_blocks, safe_href
+from stride_async.document._text import INLINE, LINES, shown_text, without_surrogates
 
-from stride_async.document._inline_markdown import inline_lines
-from stride_async.document._nodes import JsonObject, Node, attr, children, json_of, objects
-from stride_async.document._shown import card_blocks, safe_href
-from stride_async.document._text import INLINE, LINES
-
-_DEEPEST = 80  # columns of indent
-_LARGEST_NUMBER = 999_999_999  # of a list item, to CommonMark
+_DEEPEST = 40  # lists and quotes inside one another
+_LARGEST_NUMBER = 999_999_999  # of a list item in CommonMark
 _LANGUAGE = re.compile(r"[\w+#.-]+")
 _FENCES = re.compile(r"`{3,}")
 _BULLETS = frozenset({"bulletList", "decisionList", "taskList"})
 _LISTS = _BULLETS | {"orderedList"}
-
-
-@attrs.frozen(eq=False, repr=False)
-class _Task:
-    """A node still to be written and where; `json` None ends the list item or quote it stands behind."""
-
-    json: JsonObject | None
-    indent: str = ""
-    marker: str = ""
-    tight: bool = False
-    other_bullet: bool = False
-
-
-@attrs.define(eq=False, repr=False)
-class _Page:
-    """Lines written so far, and the markers that the next line has to begin with."""
-
-    lines: list[str] = attrs.field(factory=list)
-    lead: str | None = None
-
-    def write(self, block: Sequence[str], indent: str) -> None:
-        """Add a block, a blank line before it unless it stands right behind a marker."""
-        if not block:
-            return
-        if self.lead is None:
-            self.blank(indent)
-        self.lines.append((indent if self.lead is None else self.lead) + block[0])
-        self.lead = None
-        self.lines.extend(indent + line if line else indent.rstrip(" ") for line in block[1:])
-
-    def open(self, marker: str, indent: str, *, tight: bool) -> None:
-        """Let the next line begin with a marker."""
-        if self.lead is None and not tight:
-            self.blank(indent)
-        self.lead = (indent if self.lead is None else self.lead) + marker
-
-    def close(self, indent: str) -> None:
-        """Write markers that nothing came to stand behind."""
-        if self.lead is not None:
-            # Right below a paragraph, a lone hyphen would underline it as a heading.
-            self.blank(indent)
-            self.lines.append(self.lead.rstrip(" "))
-            self.lead = None
-
-    def blank(self, indent: str) -> None:
-        """Add a blank line, but never as the first."""
-        if self.lines:
-            self.lines.append(indent.rstrip(" "))
+_QUOTES = frozenset({"blockquote", "panel"})
+_GROUPS = frozenset({"mediaGroup", "mediaSingle", "bodiedExtension", "doc", "listItem"})
+_ITEMS = frozenset({"taskItem", "decisionItem"})
+_BULLET_MARKERS = ("-", "*", "+")
+_NUMBER_MARKERS = (".", ")")
+# The first line of a list that may follow a paragraph without a blank line.
+_INTERRUPTING = re.compile(r"(?:[-*+]|1[.)]) +\S")
 
 
 def to_markdown(root: Node) -> str:
-    """The document's blocks as Markdown."""
-    page = _Page()
-    stack = _siblings(children(json_of(root)), "")[::-1]
+    """Return the document's blocks as Markdown."""
+    return without_surrogates("\n".join(_blocks(children(json_of(root)), 0)))
+
+
+def _blocks(nodes: Sequence[JsonObject], depth: int, *, in_item: bool = False) -> list[str]:
+    """Return the lines of blocks in a row, with blank lines between them.
+
+    In a list item, a list right below a paragraph has no blank line above it where a parser accepts that.
+    """
+    lines: list[str] = []
+    above = marker = ""  # the type of the block above, and its marker if it is a list
+    stack = list(nodes[::-1])
     while stack:
-        stack += _write(stack.pop(), page)[::-1]
-    return "\n".join(page.lines)
-
-
-def _write(task: _Task, page: _Page) -> list[_Task]:
-    """Write a node as far as it goes on its own; what it holds comes back as further tasks."""
-    json, indent = task.json, task.indent
-    if json is None:
-        page.close(indent)
-        return []
-    kind = json.get("type")
-    inner = children(json)
-    if task.marker:
-        return _item(task, json, page)
-    if isinstance(kind, str) and kind in _LISTS:
-        return _items(task, json, kind, behind_marker=page.lead is not None)
-    match kind:
-        case "blockquote":
-            return _quote(inner, indent, page)
-        case "panel":
-            return _quote([_strong(attr(json, "panelType").capitalize()), *inner], indent, page)
-        case "applicationCard":
-            return _siblings(card_blocks(json), indent)
-        case "mediaGroup" | "mediaSingle" | "bodiedExtension" | "doc":
-            return _siblings(inner, indent)
-    if lines := _leaf(json, kind):
-        page.write(lines, indent)
-        return []
-    if isinstance(kind, str) and (kind in LINES or kind in INLINE):
-        return []
-    page.write(_paragraph([{"type": "text", "text": attr(json, "text")}]), indent)
-    return _siblings(inner, indent)
-
-
-def _leaf(json: JsonObject, kind: object) -> list[str]:
-    """The lines of a node that holds no further blocks."""
-    match kind:
-        case "heading":
-            return [_heading(json)]
-        case "codeBlock":
-            return _code_block(json)
-        case "rule":
-            return ["___"]  # of hyphens, it would underline; of asterisks, it would begin a list item
-        case "media":
-            return [_media(json)]
-        case "table":
-            return _table(json)
-        case str() if kind in INLINE:
-            return _paragraph([json])
-        case str() if kind in LINES:
-            return _paragraph(children(json))
-    return []
-
-
-def _siblings(nodes: Iterable[JsonObject], indent: str, *, in_item: bool = False) -> list[_Task]:
-    """Tasks for nodes in a row; a list right behind one of its kind gets the other marker, or they would be one."""
-    tasks: list[_Task] = []
-    for node in nodes:
-        family = _family(node)
-        before = tasks[-1] if tasks else None
-        follows = (
-            before is not None and before.json is not None and family is not None and _family(before.json) == family
-        )
-        other = follows and before is not None and not before.other_bullet
-        tasks.append(_Task(node, indent, tight=in_item, other_bullet=other))
-    return tasks
-
-
-def _family(node: JsonObject) -> str | None:
-    kind = node.get("type")
-    if kind == "orderedList":
-        return "ordered"
-    return "bullet" if isinstance(kind, str) and kind in _BULLETS else None
-
-
-def _items(task: _Task, json: JsonObject, kind: str, *, behind_marker: bool) -> list[_Task]:
-    """A list's items, each with its marker; only a list that may follow a paragraph without a blank line does."""
-    number = _first_number(json)
-    # `- - -` would be a rule.
-    bullet = "+ " if behind_marker else "* " if task.other_bullet else "- "
-    tight = task.tight and (kind != "orderedList" or number == 1)
-    tasks = []
-    for item in children(json):
-        if kind == "orderedList":
-            marker = f"{min(number, _LARGEST_NUMBER)}{')' if task.other_bullet else '.'} "
-            number += 1
+        node = stack.pop()
+        kind = kind_of(node)
+        next_marker = ""
+        if kind in LINES:
+            block = _text_block(node, kind)
+        elif kind in _LISTS and depth < _DEEPEST:
+            # Behind another marker, a hyphen or an asterisk could be read as a part of a rule.
+            next_marker, block = _list(node, kind, depth, "-*" if in_item and not lines else marker)
+        elif kind in _QUOTES and depth < _DEEPEST:
+            block = [f"> {line}" if line else ">" for line in _blocks(_quoted(node, kind), depth + 1) or [""]]
+        elif kind in INLINE:
+            row = [node]
+            while stack and kind_of(stack[-1]) in INLINE:
+                row.append(stack.pop())
+            block = _paragraph(row)
         else:
-            marker = bullet
-        tasks.append(_Task(item, task.indent, marker, tight))
-        tight = True
-    return tasks
+            block, inner = _other(node, kind)
+            stack += inner[::-1]
+        if not block:
+            continue
+        tight = in_item and next_marker and (above == "paragraph" or marker) and _INTERRUPTING.match(block[0])
+        if lines and not tight:
+            lines.append("")
+        lines += block
+        above, marker = kind, next_marker
+    return lines
 
 
-def _item(task: _Task, json: JsonObject, page: _Page) -> list[_Task]:
-    indent = task.indent
-    if len(indent) >= _DEEPEST:
-        return _siblings(children(json), indent) if json.get("type") == "listItem" else [_Task(json, indent)]
-    page.open(task.marker, indent, tight=task.tight)
-    end = _Task(None, indent)
-    indent += " " * len(task.marker)
-    match json.get("type"):
-        case "taskItem":
-            page.write(_prefixed("[x] " if attr(json, "state") == "DONE" else "[ ] ", children(json)), indent)
-        case "decisionItem":
-            page.write(_prefixed("**Decision:** ", children(json)), indent)
-        case "listItem":
-            return [*_siblings(children(json), indent, in_item=True), end]
-        case _:
-            return [_Task(json, indent), end]
-    return [end]
+def _other(node: JsonObject, kind: str) -> tuple[list[str], Sequence[JsonObject]]:
+    """Return the lines of a node that is no text, list or quote, and the nodes to write in its place."""
+    inner = children(node)
+    match kind:
+        case "rule":
+            return ["___"], ()  # hyphens could underline a heading, asterisks begin a list item
+        case "table":
+            return _table(inner), ()
+        case "media":
+            return _media(node), ()
+        case "applicationCard":
+            return [], card_blocks(node)
+    if kind in _GROUPS or kind in _LISTS:
+        return [], inner
+    if kind in _QUOTES:
+        return [], _quoted(node, kind)
+    return _paragraph([_as_text(node, kind)]), inner
 
 
-def _prefixed(prefix: str, nodes: Iterable[JsonObject]) -> list[str]:
-    lines = _paragraph(nodes) or [""]
-    return [prefix + lines[0], *lines[1:]]
+def _as_text(node: JsonObject, kind: str) -> JsonObject:
+    return as_text(node) if kind in SHOWN_AS_TEXT else {"type": "text", "text": shown_text(node)}
 
 
-def _quote(inner: Sequence[JsonObject], indent: str, page: _Page) -> list[_Task]:
-    if len(indent) >= _DEEPEST:
-        return _siblings(inner, indent)
-    page.open("> ", indent, tight=False)
-    return [*_siblings(inner, indent + "> "), _Task(None, indent)]
+def _text_block(node: JsonObject, kind: str) -> list[str]:
+    inner = children(node)
+    if kind == "paragraph":
+        return _paragraph(inner)
+    if kind == "heading":
+        return [_heading(node, inner)]
+    if kind == "codeBlock":
+        return _code_block(node, inner)
+    return _prefixed(node, kind)
 
 
-def _strong(text: str) -> JsonObject:
+def _paragraph(nodes: Sequence[JsonObject]) -> list[str]:
+    lines = inline_lines(nodes)
+    for number in range(len(lines) - 1):
+        lines[number] += "\\"
+    return lines
+
+
+def _prefixed(item: JsonObject, kind: str) -> list[str]:
+    """Return the lines of a task or a decision behind what says so."""
+    lines = _paragraph(children(item)) or [""]
+    lines[0] = _prefix(item, kind) + lines[0]
+    return lines
+
+
+def _prefix(item: JsonObject, kind: str) -> str:
+    if kind == "decisionItem":
+        return "**Decision:** "
+    return "[x] " if attr(item, "state") == "DONE" else "[ ] "
+
+
+def _quoted(node: JsonObject, kind: str) -> list[JsonObject]:
+    """Return what a quote holds; a panel says its kind first."""
+    return [_panel_kind(node), *children(node)] if kind == "panel" else children(node)
+
+
+def _panel_kind(panel: JsonObject) -> JsonObject:
+    text = attr(panel, "panelType").capitalize()
     return {"type": "paragraph", "content": [{"type": "text", "text": text, "marks": [{"type": "strong"}]}]}
 
 
-def _paragraph(nodes: Iterable[JsonObject]) -> list[str]:
-    lines = inline_lines(nodes)
-    return [*(line + "\\" for line in lines[:-1]), *lines[-1:]]
-
-
-def _heading(json: JsonObject) -> str:
-    found = json.get("attrs")
+def _heading(node: JsonObject, inner: Sequence[JsonObject]) -> str:
+    found = node.get("attrs")
     level = found.get("level") if isinstance(found, dict) else None
-    hashes = "#" * (level if isinstance(level, int) and 1 <= level <= 6 else 1)
-    text = " ".join(inline_lines(children(json)))
-    closing = len(text) - len(text.rstrip("#"))
-    return f"{hashes} {text[: len(text) - closing]}".rstrip(" ") + r"\#" * closing
+    hashes = "#" * (int(level) if isinstance(level, (int, float)) and 1 <= level <= 6 else 1)
+    text = inline_line(inner)
+    if text.endswith("#"):
+        # Number signs at the end would be read as a part of the markup.
+        kept = text.rstrip("#")
+        text = f"{kept}\\{text[len(kept) :]}"
+    return f"{hashes} {text}" if text else hashes
 
 
-def _code_block(json: JsonObject) -> list[str]:
-    parts = [part for child in children(json) if isinstance(part := child.get("text"), str)]
-    text = "".join(parts).replace("\r\n", "\n").replace("\r", "\n")
+def _code_block(node: JsonObject, inner: Sequence[JsonObject]) -> list[str]:
+    text = "".join(map(shown_text, inner)).replace("\r\n", "\n").replace("\r", "\n")
     fence = "`" * (max((len(found) for found in _FENCES.findall(text)), default=2) + 1)
-    language = attr(json, "language")
+    language = attr(node, "language")
     return [fence + (language if _LANGUAGE.fullmatch(language) else ""), *text.split("\n"), fence]
 
 
-def _media(json: JsonObject) -> str:
-    url = safe_href(attr(json, "url"))
-    if url is not None and not re.search(r"[<>\\]", url):
-        return f"![](<{url}>)"
-    return _paragraph([{"type": "text", "text": f"[media {' '.join(attr(json, 'id').split())}]"}])[0]
+def _media(node: JsonObject) -> list[str]:
+    url = safe_href(attr(node, "url"))
+    return [f"![]({url_in_markdown(url)})"] if url is not None else _paragraph([as_text(node)])
 
 
-def _table(json: JsonObject) -> list[str]:
-    """Rows between pipes; without a row of headers, an empty one, since Markdown knows no table without."""
-    rows = [children(row) for row in children(json) if row.get("type") == "tableRow"]
-    columns = max(map(len, rows), default=0)
+def _list(node: JsonObject, kind: str, depth: int, avoid: str) -> tuple[str, list[str]]:
+    """Return a list's marker, which is none of those to avoid, and its lines.
+
+    The markers of two lists in a row differ, because a parser would read them as one list.
+    """
+    markers = _NUMBER_MARKERS if kind == "orderedList" else _BULLET_MARKERS
+    marker = next(marker for marker in markers if marker not in avoid)
+    number = _first_number(node)
+    lines: list[str] = []
+    for item in children(node):
+        lead = f"{marker} "
+        if kind == "orderedList":
+            lead = f"{min(number, _LARGEST_NUMBER)}{lead}"
+            number += 1
+        first, *rest = _item(item, depth + 1) or [""]
+        lines.append(lead + first if first else lead[:-1])
+        indent = " " * len(lead)
+        lines += [indent + line if line else "" for line in rest]
+    return marker, lines
+
+
+def _item(item: JsonObject, depth: int) -> list[str]:
+    kind = kind_of(item)
+    if kind == "listItem":
+        return _blocks(children(item), depth, in_item=True)
+    if kind in _ITEMS:
+        return _prefixed(item, kind)
+    return _blocks([item], depth, in_item=True)
+
+
+def _first_number(node: JsonObject) -> int:
+    found = node.get("attrs")
+    order = found.get("order") if isinstance(found, dict) else None
+    return int(order) if isinstance(order, (int, float)) and 0 <= order <= _LARGEST_NUMBER else 1
+
+
+def _table(rows: Iterable[JsonObject]) -> list[str]:
+    """Return rows between pipes; without a row of headers, an empty one first, because Markdown demands one."""
+    cells = [children(row) if row.get("type") == "tableRow" else [row] for row in rows]
+    columns = max(map(len, cells), default=0)
     if not columns:
         return []
-    lines = [_row(map(_cell, row)) for row in rows]
-    if any(cell.get("type") != "tableHeader" for cell in rows[0]) or not rows[0]:
+    lines = [_row(map(_cell, row)) for row in cells]
+    if any(cell.get("type") != "tableHeader" for cell in cells[0]) or not cells[0]:
         lines.insert(0, _row([""] * columns))
-    elif len(rows[0]) < columns:
-        lines[0] = _row([*map(_cell, rows[0]), *[""] * (columns - len(rows[0]))])
+    elif len(cells[0]) < columns:
+        lines[0] = _row([*map(_cell, cells[0]), *[""] * (columns - len(cells[0]))])
     lines.insert(1, _row(["---"] * columns))
     return lines
 
@@ -254,20 +216,45 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _cell(cell: JsonObject) -> str:
-    """All lines of text in a cell, on one line."""
-    lines = (map(_without_piped_code, children(json_of(node))) for node in Node(cell).walk() if node.type in LINES)
-    return " ".join(filter(None, map(" ".join, map(inline_lines, lines))))
+    """Return everything that a cell holds on one line."""
+    parts: list[str] = []
+    stack: list[JsonObject | str] = [cell]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, str):
+            parts.append(node)
+            continue
+        kind = kind_of(node)
+        if kind in LINES:
+            parts.append(_text_in_cell(node, kind))
+        elif kind in INLINE:
+            parts.append(inline_line([node], in_cell=True))
+        elif kind == "media" and (url := safe_href(attr(node, "url"))) is not None:
+            parts.append(f"![]({url_in_markdown(url)})")
+        else:
+            if kind not in _GROUPS and kind != "applicationCard":
+                parts.append(inline_line([_as_text(node, kind)], in_cell=True))
+            stack += _held(node, kind)[::-1]
+    return " ".join(filter(None, parts))
 
 
-def _without_piped_code(node: JsonObject) -> JsonObject:
-    """Code with a pipe in it as plain text: within a table, a code span cannot hold every pipe."""
-    text = node.get("text")
-    if not isinstance(text, str) or "|" not in text:
-        return node
-    return {**node, "marks": [mark for mark in objects(node.get("marks")) if mark.get("type") != "code"]}
+def _text_in_cell(node: JsonObject, kind: str) -> str:
+    inner = children(node)
+    if kind == "codeBlock":
+        inner = [{"type": "text", "text": "".join(map(shown_text, inner)), "marks": [{"type": "code"}]}]
+    text = inline_line(inner, in_cell=True)
+    return f"{_prefix(node, kind)}{text}" if kind in _ITEMS else text
 
 
-def _first_number(json: JsonObject) -> int:
-    found = json.get("attrs")
-    order = found.get("order") if isinstance(found, dict) else None
-    return order if isinstance(order, int) and 0 <= order <= _LARGEST_NUMBER else 1
+def _held(node: JsonObject, kind: str) -> list[JsonObject | str]:
+    """Return what a node holds, with the markers of list items between."""
+    inner: list[JsonObject | str] = [*children(node)]
+    if kind == "applicationCard":
+        return [*card_blocks(node)]
+    if kind == "panel":
+        return [_panel_kind(node), *inner]
+    if kind == "bulletList":
+        return [part for item in inner for part in ("•", item)]
+    if kind == "orderedList":
+        return [part for number, item in enumerate(inner, _first_number(node)) for part in (f"{number}.", item)]
+    return inner

@@ -103,6 +103,12 @@ def json_of(node: Node) -> JsonObject:
     return node._json  # noqa: SLF001 (the one door; users get copies)
 
 
+def kind_of(json: JsonObject) -> str:
+    """Return a node's type; `""` when it is absent or not text."""
+    kind = json.get("type")
+    return kind if isinstance(kind, str) else ""
+
+
 def objects(value: object) -> list[JsonObject]:
     """The JSON objects in a list; none where there is no list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

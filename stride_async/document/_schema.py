@@ -1,26 +1,28 @@
-"""The closed schema of documents (protocol 8): what each node and mark may have and hold.
+"""The closed schema of documents (protocol 8): what each type of node and mark may have and hold.
 
-One table says it. `problems` reads a whole document against it, `node_problems` one node,
-which is how the builders refuse what the service would.
+`KINDS` and `MARKS` are the schema. `problems` checks a complete document; `node_problems` checks one node, which is how
+the builders refuse what the service would refuse.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 import attrs
 
-from stride_async.document._nodes import JsonObject, Node, json_of, objects, shown
+from stride_async.document._nodes import JsonObject, Node, json_of, kind_of, objects, shown
+from stride_async.document._text import without_surrogates
 
-DEEPEST = 200
-"""Levels of nodes; what stands deeper is one problem and is not looked at."""
+DEEPEST = 300
+"""How many JSON objects and lists may be inside one another, the document itself included (protocol 8.5)."""
 
 
 @attrs.frozen
 class Problem:
-    """One thing in a document that the schema does not allow, and where: `$.content[0].attrs.level`."""
+    """One thing in a document that the schema does not allow, and its path, such as `$.content[0].attrs.level`."""
 
     path: str
     message: str
@@ -30,7 +32,7 @@ class Problem:
 
 
 Rule: TypeAlias = Callable[[object, str], Iterator[Problem]]
-"""Yields what is wrong with a value at a path."""
+"""A check of a value at a path: it yields what is wrong."""
 
 
 def _simple(expected: str, fits: Callable[[object], bool]) -> Rule:
@@ -41,9 +43,8 @@ def _simple(expected: str, fits: Callable[[object], bool]) -> Rule:
     return rule
 
 
-def _matching(pattern: str, expected: str) -> Rule:
-    matches = re.compile(pattern, re.IGNORECASE if "://" in pattern else 0).fullmatch
-    return _simple(expected, lambda value: isinstance(value, str) and matches(value) is not None)
+def _beginning_with(expected: str, *prefixes: str) -> Rule:
+    return _simple(expected, lambda value: isinstance(value, str) and value.startswith(prefixes))
 
 
 def _one_of(*words: str) -> Rule:
@@ -51,11 +52,11 @@ def _one_of(*words: str) -> Rule:
     return _simple(listed, lambda value: isinstance(value, str) and value in words)
 
 
-def _number(expected: str, lowest: float, *, whole: bool = True) -> Rule:
-    kinds = int if whole else (int, float)
-    return _simple(
-        expected, lambda value: isinstance(value, kinds) and not isinstance(value, bool) and bool(value >= lowest)
-    )
+def _number(expected: str, lowest: float = -math.inf, highest: float = math.inf) -> Rule:
+    def fits(value: object) -> bool:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and lowest <= value <= highest
+
+    return _simple(expected, fits)
 
 
 def _object(required: Mapping[str, Rule], optional: Mapping[str, Rule] | None = None) -> Rule:
@@ -72,7 +73,7 @@ def _object(required: Mapping[str, Rule], optional: Mapping[str, Rule] | None = 
             if name in rules:
                 yield from rules[name](member, f"{path}.{name}")
             else:
-                yield Problem(f"{path}.{name}", "is not known here")
+                yield Problem(f"{path}.{without_surrogates(name)}", "is not known here")
 
     return rule
 
@@ -91,19 +92,17 @@ def _list_of(item: Rule) -> Rule:
 STRING = _simple("text", lambda value: isinstance(value, str))
 NON_EMPTY = _simple("text of one character or more", lambda value: isinstance(value, str) and bool(value))
 BOOLEAN = _simple("true or false", lambda value: isinstance(value, bool))
-JSON_OBJECT = _simple("an object", lambda value: isinstance(value, dict))
+NUMBER = _number("a number")
 _ANYTHING = _simple("anything", lambda _: True)
-POSITIVE = _number("a whole number of 1 or more", 1)
-LENGTH = _number("a number of 0 or more", 0, whole=False)
-LINK = _matching(r"(?:https?://|data:image/).+", "an http, https or data:image address")
-IMAGE = _matching(r"(?:https://|data:image/).+", "an https or data:image address")
+LINK = _beginning_with("an http, https or data:image URL", "https://", "http://", "data:image/")
+IMAGE = _beginning_with("an https or data:image URL", "https://", "data:image/")
 
 _LANGUAGES = """
-    abap actionscript ada arduino autoit c c++ coffeescript csharp css cuda d dart delphi elixir erlang fortran foxpro
-    go groovy haskell haxe html java javascript json julia kotlin latex livescript lua mathematica matlab objective-c
-    objective-j objectpascal ocaml octave perl php powershell prolog puppet python qml r racket restructuredtext ruby
-    rust sass scala scheme shell smalltalk sql standardml swift tcl tex text typescript vala vbnet verilog vhdl xml
-    xquery
+    abap actionscript ada arduino autoit c c++ clojure coffeescript csharp css cuda d dart delphi elixir erlang fortran
+    foxpro go groovy haskell haxe html java javascript json julia kotlin latex livescript lua mathematica matlab
+    objective-c objective-j objectpascal ocaml octave perl php powershell prolog puppet python qml r racket
+    restructuredtext ruby rust sass scala scheme shell smalltalk sql standardml swift tcl tex typescript vala vbnet
+    verilog vhdl xml xquery
 """
 LANGUAGES = frozenset(_LANGUAGES.split())
 """What a code block's `language` may be."""
@@ -112,12 +111,12 @@ _ICON = _object({"url": IMAGE, "label": STRING})
 _TARGET = _object({"key": STRING}, {"receiver": STRING})
 _ACTION: tuple[dict[str, Rule], dict[str, Rule]] = (
     {"title": STRING, "target": _TARGET},
-    {"key": STRING, "parameters": JSON_OBJECT},
+    {"key": STRING, "parameters": _ANYTHING},
 )
 _BADGE = _object(
-    {"value": _number("a number", float("-inf"), whole=False)},
+    {"value": NUMBER},
     {
-        "max": _number("a number", float("-inf"), whole=False),
+        "max": NUMBER,
         "theme": _one_of("default", "dark"),
         "appearance": _one_of("default", "primary", "important", "added", "removed"),
     },
@@ -140,7 +139,7 @@ _DETAIL = _object(
 _CARD = _object(
     {"text": STRING, "title": _object({"text": STRING}, {"user": _object({"icon": _ICON}, {"id": STRING})})},
     {
-        "textUrl": IMAGE,
+        "textUrl": STRING,
         "link": _object({"url": LINK}),
         "background": _object({"url": IMAGE}),
         "preview": _object({"url": IMAGE}),
@@ -152,12 +151,19 @@ _CARD = _object(
     },
 )
 _EXTENSION = _object({"extensionType": NON_EMPTY, "extensionKey": NON_EMPTY}, {"parameters": _ANYTHING, "text": STRING})
-_CELL = _object({}, {"colspan": POSITIVE, "rowspan": POSITIVE, "colwidth": _list_of(POSITIVE), "background": STRING})
+_CELL = _object({}, {"colspan": NUMBER, "rowspan": NUMBER, "colwidth": _list_of(NUMBER), "background": STRING})
 _FILE = _object(
     {"type": _one_of("file", "link", "external"), "id": NON_EMPTY, "collection": STRING},
-    {"occurrenceKey": STRING, "width": LENGTH, "height": LENGTH},
+    {"occurrenceKey": NON_EMPTY, "width": NUMBER, "height": NUMBER},
 )
-_EXTERNAL = _object({"type": _one_of("external"), "url": NON_EMPTY}, {"width": LENGTH, "height": LENGTH})
+_EXTERNAL = _object({"type": _one_of("external"), "url": STRING}, {"width": NUMBER, "height": NUMBER})
+
+
+_COLOR = re.compile(r"#[0-9a-f]{6}")
+
+
+def _is_color(value: object) -> bool:
+    return isinstance(value, str) and _COLOR.fullmatch(value) is not None
 
 
 def _media(value: object, path: str) -> Iterator[Problem]:
@@ -184,16 +190,16 @@ BLOCKS = (
     "extension",
     "bodiedExtension",
 )
-
-
-_IN_CELLS = tuple(kind for kind in BLOCKS if kind not in {"table", "bodiedExtension"})
+_IN_EXTENSIONS = tuple(kind for kind in BLOCKS if kind != "bodiedExtension")
+_IN_CELLS = tuple(kind for kind in _IN_EXTENSIONS if kind != "table")
 
 
 @attrs.frozen(eq=False, repr=False)
 class Kind:
-    """What one type of node may have: attributes by `attrs`, and children of the types in `content`.
+    """What one type of node may have: attributes that pass `attrs`, and children of the types in `content`.
 
-    `content` None: the node has no children. `least` None: `content` itself may be left out.
+    The node has no children if `content` is None, and may lack the field `content` if `least` is None. `first` are the
+    types that its first child may have, if they differ.
     """
 
     attrs: Rule | None = None
@@ -213,11 +219,9 @@ _LIST = _object({"localId": STRING})
 KINDS: dict[str, Kind] = {
     "doc": Kind(content=BLOCKS, least=1),
     "paragraph": Kind(content=INLINE),
-    "heading": _with_attrs(
-        _object({"level": _simple("1 to 6", lambda value: type(value) is int and 1 <= value <= 6)}), INLINE
-    ),
+    "heading": _with_attrs(_object({"level": _number("1 to 6", 1, 6)}), INLINE),
     "bulletList": Kind(content=("listItem",), least=1),
-    "orderedList": Kind(_object({}, {"order": POSITIVE}), content=("listItem",), least=1),
+    "orderedList": Kind(_object({"order": _number("a number of 1 or more", 1)}), content=("listItem",), least=1),
     "listItem": Kind(
         content=("paragraph", "mediaSingle", "bulletList", "orderedList"), least=1, first=("paragraph", "mediaSingle")
     ),
@@ -248,24 +252,26 @@ KINDS: dict[str, Kind] = {
         most=1,
     ),
     "media": _with_attrs(_media),
-    "table": Kind(_object({}, {"isNumberColumnEnabled": BOOLEAN, "layout": STRING}), content=("tableRow",), least=1),
+    "table": Kind(
+        _object({}, {"isNumberColumnEnabled": BOOLEAN, "layout": _one_of("default", "wide", "full-width")}),
+        content=("tableRow",),
+        least=1,
+    ),
     "tableRow": Kind(content=("tableHeader", "tableCell")),
     "tableCell": Kind(_CELL, content=_IN_CELLS, least=1),
     "tableHeader": Kind(_CELL, content=_IN_CELLS, least=1),
     "applicationCard": _with_attrs(_CARD),
     "extension": _with_attrs(_EXTENSION),
-    "bodiedExtension": _with_attrs(_EXTENSION, BLOCKS, 1),
+    "bodiedExtension": _with_attrs(_EXTENSION, _IN_EXTENSIONS, 1),
     "text": Kind(),
     "hardBreak": Kind(_object({}, {"text": _simple("a line feed", lambda value: value == "\n")})),
     "mention": _with_attrs(
         _object(
-            {"id": NON_EMPTY},
+            {"id": STRING},
             {"text": STRING, "accessLevel": STRING, "userType": _one_of("DEFAULT", "SPECIAL", "APP")},
         )
     ),
-    "emoji": _with_attrs(
-        _object({"shortName": _matching(r":[^\s]+:", "a name between colons")}, {"id": STRING, "text": STRING})
-    ),
+    "emoji": _with_attrs(_object({"shortName": STRING}, {"id": STRING, "text": STRING})),
     "inlineExtension": _with_attrs(_EXTENSION),
     "date": _with_attrs(_object({"timestamp": NON_EMPTY})),
     "placeholder": _with_attrs(_object({"text": STRING})),
@@ -278,10 +284,8 @@ MARKS: dict[str, Rule | None] = {
     "underline": None,
     "code": None,
     "subsup": _object({"type": _one_of("sub", "sup")}),
-    "textColor": _object({"color": _matching(r"#[0-9a-f]{6}", "a color such as #36b37e, in lower case")}),
-    "link": _object(
-        {"href": NON_EMPTY}, {"title": STRING, "id": STRING, "collection": STRING, "occurrenceKey": STRING}
-    ),
+    "textColor": _object({"color": _simple("a color such as #36b37e, in lower case", _is_color)}),
+    "link": _object({"href": STRING}, {"title": STRING, "id": STRING, "collection": STRING, "occurrenceKey": STRING}),
     "action": _object(*_ACTION),
 }
 
@@ -289,31 +293,39 @@ _Place: TypeAlias = "tuple[_Place, int] | None"
 
 
 def problems(root: Node) -> tuple[Problem, ...]:
-    """Everything the schema does not allow in a document, in reading order."""
+    """Return everything in a document that the schema does not allow, in reading order."""
+    if _is_too_deep(json_of(root)):
+        return (Problem("$", f"more than {DEEPEST} objects and lists are nested"),)
     found: list[Problem] = []
-    stack: list[tuple[JsonObject, _Place, int]] = [(json_of(root), None, 1)]
+    stack: list[tuple[JsonObject, _Place]] = [(json_of(root), None)]
     while stack:
-        json, place, depth = stack.pop()
-        kind = json.get("type")
-        if not isinstance(kind, str) or kind not in KINDS:
-            continue  # said where its parent was looked at
+        json, place = stack.pop()
+        if kind_of(json) not in KINDS:
+            continue  # a problem of its parent
         found.extend(Problem(_path(place) + problem.path[1:], problem.message) for problem in node_problems(json))
         content = json.get("content")
-        if not isinstance(content, list):
-            continue
-        if depth == DEEPEST and content:
-            found.append(Problem(f"{_path(place)}.content", f"nested deeper than {DEEPEST} levels"))
-            continue
-        stack.extend(
-            (child, (place, number), depth + 1)
-            for number, child in reversed(list(enumerate(content)))
-            if isinstance(child, dict)
-        )
+        children = list(enumerate(content)) if isinstance(content, list) else []
+        stack.extend((child, (place, number)) for number, child in reversed(children) if isinstance(child, dict))
     return tuple(found)
 
 
+def _is_too_deep(json: JsonObject) -> bool:
+    level: list[object] = [json]
+    for _ in range(DEEPEST + 1):
+        inner: list[object] = []
+        for value in level:
+            if isinstance(value, dict):
+                inner += value.values()
+            elif isinstance(value, list):
+                inner += value
+        if not inner:
+            return False
+        level = inner
+    return True
+
+
 def node_problems(json: JsonObject) -> Iterator[Problem]:
-    """What is wrong with a node of a known type, its children's types included, but not what they hold."""
+    """Yield what is wrong with a node of a known type and with the types of its children, but not below them."""
     name = str(json["type"])
     kind = KINDS[name]
     yield from _field_problems(json, name, kind)
@@ -341,7 +353,8 @@ def _field_problems(json: JsonObject, name: str, kind: Kind) -> Iterator[Problem
             or (field == "version" and name == "doc")
         )
         if not known:
-            yield Problem(f"$.{field}", f"a {name} has no {field}")
+            shown_field = without_surrogates(field)
+            yield Problem(f"$.{shown_field}", f"a {name} has no {shown_field}")
 
 
 def _mark_problems(marks: object) -> Iterator[Problem]:
@@ -379,9 +392,9 @@ def _content_problems(json: JsonObject, name: str, kind: Kind, allowed: tuple[st
         expected = kind.first if kind.first is not None and number == 0 else allowed
         if (message := _child_problem(child, name, expected)) is not None:
             yield Problem(f"$.content[{number}]", message)
-    if name == "tableRow" and len({child.get("type") for child in objects(content)} & {"tableHeader", "tableCell"}) > 1:
+    if name == "tableRow" and {"tableHeader", "tableCell"} <= set(map(kind_of, objects(content))):
         yield Problem("$.content", "a tableRow is all tableHeader or all tableCell")
-    if name == "codeBlock" and any("marks" in child for child in objects(content)):
+    if name == "codeBlock" and any(child.get("marks", []) != [] for child in objects(content)):
         yield Problem("$.content", "text in a codeBlock has no marks")
 
 
@@ -399,9 +412,13 @@ def _child_problem(child: object, parent: str, expected: tuple[str, ...]) -> str
 
 
 def _listed(types: tuple[str, ...]) -> str:
-    return {INLINE: "inline nodes", BLOCKS: "blocks", _IN_CELLS: "blocks other than tables"}.get(types) or " or ".join(
-        types
-    )
+    names = {
+        INLINE: "inline nodes",
+        BLOCKS: "blocks",
+        _IN_EXTENSIONS: "blocks other than bodiedExtension",
+        _IN_CELLS: "blocks other than table and bodiedExtension",
+    }
+    return names.get(types) or " or ".join(types)
 
 
 def _path(place: _Place) -> str:

@@ -1,21 +1,40 @@
-"""What HTML and Markdown share: which links are safe, and what a card looks like in simpler nodes."""
+"""What HTML and Markdown share: which links are safe, and what cards and files look like in simpler nodes."""
 
 from __future__ import annotations
 
 import re
 
-from stride_async.document._nodes import JsonObject, attr, objects
+from stride_async.document._nodes import JsonObject, attr, objects, shown
+from stride_async.document._text import without_surrogates
 
-_SAFE = re.compile(r"(?:https?://|mailto:)[^\x00-\x20\x7f]+", re.IGNORECASE)
+SHOWN_AS_TEXT = frozenset({"inlineCard", "blockCard", "embedCard", "media", "mediaInline"})
+"""Types of nodes that `as_text` turns into text when they stand within a line."""
+
+_CLEAN = re.compile(r"(?:https?://|mailto:)[^\x00-\x20\x7f\ud800-\udfff]+", re.IGNORECASE)
+_SAFE = re.compile(r"(?:https?://|mailto:).", re.IGNORECASE | re.DOTALL)
+_ENCODED = re.compile(r"[\x00-\x20\x7f]")
+_IGNORED = "".join(map(chr, range(0x21)))  # what browsers remove from both ends of a URL
 
 
 def safe_href(href: str) -> str | None:
-    """The address when it may be followed: http, https or mailto, no blank or control character in it."""
-    return href if _SAFE.fullmatch(href) else None
+    """Return the URL if it is safe to follow: http, https or mailto. Blanks in it are percent-encoded."""
+    if _CLEAN.fullmatch(href):
+        return href
+    href = without_surrogates(href.strip(_IGNORED))
+    return _ENCODED.sub(lambda found: f"%{ord(found[0]):02X}", href) if _SAFE.match(href) else None
+
+
+def as_text(json: JsonObject) -> JsonObject:
+    """Return a card that is only a URL, or a file, as a text node: the URL, or the id of the file."""
+    values = json.get("attrs")
+    url = attr(json, "url") or (_member(values.get("data"), "url") if isinstance(values, dict) else "")
+    if url:
+        return {"type": "text", "text": url, "marks": [{"type": "link", "attrs": {"href": url}}]}
+    return {"type": "text", "text": f"[media {' '.join(attr(json, 'id').split())}]" if attr(json, "id") else ""}
 
 
 def card_blocks(card: JsonObject) -> list[JsonObject]:
-    """An applicationCard as paragraphs and a list: title, description, details, context (protocol 8.4)."""
+    """Return an applicationCard as paragraphs and a list: title, description, details, context (protocol 8.4)."""
     attrs = card.get("attrs")
     values: JsonObject = attrs if isinstance(attrs, dict) else {}
     title = _text_of(values.get("title")) or attr(card, "text")
@@ -32,15 +51,20 @@ def card_blocks(card: JsonObject) -> list[JsonObject]:
 
 
 def _detail_line(detail: JsonObject) -> str:
-    badge = detail.get("badge")
-    value = badge.get("value") if isinstance(badge, dict) else None
     parts = (
         _member(detail, "title"),
         _member(detail, "text"),
         _text_of(detail.get("lozenge")),
-        str(value) if isinstance(value, (int, float)) else "",
+        _number_of(detail.get("badge")),
     )
     return ": ".join(filter(None, parts))
+
+
+def _number_of(badge: object) -> str:
+    value = badge.get("value") if isinstance(badge, dict) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return ""
+    return shown(value)
 
 
 def _paragraph(text: str, marks: list[JsonObject] | None = None) -> JsonObject:

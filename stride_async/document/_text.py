@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 
 from stride_async.document._nodes import JsonObject, Node, attr, json_of
 
@@ -11,6 +12,8 @@ LINES = frozenset({"paragraph", "heading", "codeBlock", "decisionItem", "taskIte
 
 FALLBACKS = frozenset({"applicationCard", "extension"})
 """Blocks that say what they are in their attribute `text`."""
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 INLINE = frozenset({"text", "hardBreak", "mention", "emoji", "inlineExtension", "date", "placeholder"})
 
@@ -33,7 +36,12 @@ def to_text(root: Node) -> str:
             line = None
             if fallback := attr(json_of(node), "text"):
                 lines.append([fallback])
-    return "\n".join(map("".join, lines))
+    return without_surrogates("\n".join(map("".join, lines)))
+
+
+def without_surrogates(text: str) -> str:
+    """Return the text with U+FFFD for surrogates, which JSON may hold but UTF-8 cannot encode."""
+    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
 def inline_text(json: JsonObject) -> str:

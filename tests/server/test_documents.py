@@ -199,7 +199,7 @@ def test_deeply_nested_markdown_is_read(markdown):
         ),
         (
             paragraph(text("x", {"type": "textColor", "attrs": {"color": "red"}})),
-            "$.content[0].content[0].marks[0].attrs.color: expected a colour such as #97a0af, found 'red'",
+            "$.content[0].content[0].marks[0].attrs.color: expected a color such as #97a0af, found 'red'",
         ),
         (
             {"type": "mediaGroup", "content": [{"type": "media", "attrs": {"type": "file", "id": "m"}}]},
