@@ -74,7 +74,7 @@ class StrideError(Exception):
             wait = f", then waited {attempt.waited:.2f} s" if attempt.waited else ""
             lines.append(f"  attempt {number} at {at} UTC: {outcome} after {attempt.seconds:.2f} s{wait}")
         if self.rule:
-            lines.append(f"  ended by the rule: {self.rule}")
+            lines.append(f"  gave up: {self.rule}")
         if self.retry_after is not None:
             who = (
                 "the service asks to wait" if self.attempts else "the client's own rate limit requires a wait of about"
@@ -209,7 +209,10 @@ class PaginationError(StrideError):
 
 
 class PaginationLoop(PaginationError):
-    """The service returned a cursor it had returned before, so the listing would never end."""
+    """The service repeated itself, so the listing would never end.
+
+    It returned a cursor that it had returned before, or a page of a history without an older message.
+    """
 
 
 class TooManyEmptyPages(PaginationError):
@@ -235,7 +238,7 @@ class EncodedBody(MediaError):
 
 
 class LengthMismatch(MediaError):
-    """A media body ended after `received` bytes, but its stated length is `expected`."""
+    """A media body has another length than stated: it ended after `received` bytes, or is longer than `expected`."""
 
     received: int = 0
     expected: int | None = None
@@ -259,7 +262,11 @@ class DeadlineExceeded(StrideError):
 
 
 class ForbiddenOrigin(StrideError):
-    """A redirect led outside `base_url` and `allowed_origins`."""
+    """A redirect was not followed.
+
+    It led outside `base_url` and `allowed_origins`, from https to http, to an invalid URL, or to a URL that contains
+    credentials.
+    """
 
 
 class WrongLoop(StrideError):

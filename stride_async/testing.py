@@ -53,7 +53,7 @@ async def stride_client(stride_server: LocalServer) -> AsyncIterator[StrideClien
 
     It has no rate limit and never waits: it retries at once, and raises `RateLimited` if the server asks it to wait.
     """
-    from stride_async import ClientCredentials, Settings, StrideClient  # noqa: PLC0415 -- see the head of the module
+    from stride_async import ClientCredentials, Settings, StrideClient  # noqa: PLC0415 -- see the module docstring
 
     settings = Settings(base_url=stride_server.url, backoff=0.0, longest_wait=0.0, calls_per_minute=None)
     app = ClientCredentials(stride_server.client_id, stride_server.client_secret)
@@ -67,7 +67,7 @@ def _stride_server_class(request: pytest.FixtureRequest) -> type[LocalServer]:
     if not request.config.pluginmanager.hasplugin("asyncio"):
         pytest.fail(f"stride_server needs pytest-asyncio: {_WHAT_TO_INSTALL}", pytrace=False)
     try:
-        from stride_async.server import LocalServer  # noqa: PLC0415 -- see the head of the module
+        from stride_async.server import LocalServer  # noqa: PLC0415 -- see the module docstring
     except ImportError as error:
         pytest.fail(f"stride_server needs {error.name}: {_WHAT_TO_INSTALL}", pytrace=False)
     if (problem := _loop_problem(request)) is not None:

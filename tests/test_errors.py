@@ -161,7 +161,7 @@ def test_explain_lists_everything_about_a_call():
 ServerError: GET /me answered 503: later
   attempt 1 at 08:00:00.000 UTC: NotSent: cannot connect after 0.25 s, then waited 0.50 s
   attempt 2 at 08:00:01.000 UTC: answered 503 after 0.50 s
-  ended by the rule: all 2 attempts were made
+  gave up: all 2 attempts were made
   the service asks to wait 2.5 s
   the service may have acted on the call: check before you send it again"""
         == text

@@ -54,7 +54,11 @@ from stride_async.export import Estimate, ExportEvent, ExportOptions, Selection,
     "--rescan", metavar="SPAN|all", callback=parse_rescan, help="Fetch held messages again: all, or the last 30d."
 )
 @click.option("--dry-run", is_flag=True, help="Only show what would be done, and how long it takes.")
-@click.option("--retry-failed", is_flag=True, help="Also fetch what the service refused for good in earlier runs.")
+@click.option(
+    "--retry-failed",
+    is_flag=True,
+    help="Retry what failed in earlier runs, also what was refused for good; fetch nothing new.",
+)
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
 @json_option
 @verbose_option

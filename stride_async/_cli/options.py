@@ -17,7 +17,7 @@ STDIN = Path("-")
 
 
 class TextParam(click.types.StringParamType):
-    """Text that can be sent; an argument of the system may hold bytes that are not text."""
+    """Text that can be encoded as UTF-8, which a command-line argument need not be."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the text."""

@@ -108,7 +108,7 @@ class Gauge:
 
     @asynccontextmanager
     async def shown(self, *, transient: bool = False) -> AsyncIterator[None]:
-        """Show the gauge for as long as the context lasts; elsewhere than on a terminal, also when it succeeds."""
+        """Show the gauge until the context ends. If stderr is not a terminal, also write its final state on success."""
         self._began = time.monotonic()
         async with shown(self.read, transient=transient):
             yield

@@ -24,14 +24,14 @@ _ADVICE = ": run the export again"
 # What to do about each kind of finding, in the order in which to do it.
 _REMEDIES = {
     "run again": "To complete what is unfinished, run:\n  stride export -o {archive}",
-    "rescan": "To fetch what is damaged, or differs from the service, again, run:\n"
+    "rescan": "To fetch again what is damaged or differs from the service, run:\n"
     "  stride export --rescan all -o {archive}",
     "move away": "If commits or raw pages are damaged: move the folder of their conversation out of the archive, and "
     "export again.",
     "set aside": "If the records of a run are damaged: move the folder of the run out of runs/. It holds none of the "
     "site's data.",
-    "put right": "If archive.json is damaged: write format 1 into it, and id and cloud_id as in settings.json of a "
-    "run.",
+    "put right": "If archive.json is damaged: in it, set `format` to 1, and `id` and `cloud_id` to the `archive` and "
+    "`cloud_id` in the settings.json of any run.",
 }
 
 

@@ -96,7 +96,7 @@ class BodyReader:
         return self._response is not None or self.complete
 
     async def pieces(self) -> AsyncIterator[tuple[int, bytes]]:
-        """Yield pieces with their offsets; if an offset falls back, the body starts over.
+        """Yield pieces with their offsets; a smaller offset means that the body started over.
 
         Raises:
             BodyInterrupted: It broke off `attempts` times without progress.
@@ -210,7 +210,7 @@ class BodyReader:
         self.validator = _validator_of(response)
         self.name = _file_name(headers.get("Content-Disposition")) or self.name
 
-    def changed(self) -> MediaError:
+    def changed_error(self) -> MediaError:
         """Return the error of a body that started over and cannot be shown to be the same."""
         return MediaError(f"{self._request}: the file may have changed at the service while it was read")
 
@@ -268,7 +268,7 @@ class RemoteBody:
         await self._reader.__aenter__()
         if self._expected not in {None, self.validator}:
             await self._reader.__aexit__()
-            raise self._reader.changed()
+            raise self._reader.changed_error()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -293,7 +293,7 @@ class RemoteBody:
         yielded, known = self._from, self.validator
         async for offset, piece in self._reader.pieces():
             if offset < yielded and (known is None or self.validator != known):
-                raise self._reader.changed()
+                raise self._reader.changed_error()
             for at in range(max(0, yielded - offset), len(piece), chunk_bytes):
                 yield piece[at : at + chunk_bytes]
             yielded = max(yielded, offset + len(piece))

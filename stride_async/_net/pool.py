@@ -10,29 +10,11 @@ from contextlib import contextmanager
 import aiohttp
 
 from stride_async._errors import ClientClosed, WrongLoop
+from stride_async._net.budget import Budget
 from stride_async._net.report import Receivers
 from stride_async._net.throttle import Throttle
 from stride_async._net.token import TokenSource
 from stride_async._wire.token import ClientCredentials, Credentials, StaticToken
-
-# Retries a client may make before any call has earned one, and the most it can save up.
-RESERVE = 20.0
-
-
-class Budget:
-    """The retries that all calls of a client may still make; each call earns a part of one, up to the reserve."""
-
-    def __init__(self) -> None:
-        self.left: float = RESERVE
-        """How many retries may be made now."""
-
-    def earn(self, part: float) -> None:
-        """Add what one call earns."""
-        self.left = min(RESERVE, self.left + part)
-
-    def spend(self, cost: int) -> None:
-        """Subtract what one retry costs."""
-        self.left -= cost
 
 
 class Pool:
@@ -61,7 +43,7 @@ class Pool:
         self._bodies: set[aiohttp.ClientResponse] = set()
 
     def begin(self, scope: asyncio.Timeout, earned: float) -> None:
-        """Let a call begin that `close` can end; the caller removes the scope from `calls` at the end.
+        """Register a call so that `close` can end it. The caller removes the scope from `calls` at the end.
 
         Raises:
             ClientClosed: The client was closed.

@@ -1,4 +1,4 @@
-"""The door of the network layer: send a request, upload a body, open a body.
+"""The entry point of the network layer: send a request, upload a body, open a body.
 
 What happens behind it goes one way: a session makes a call, the call makes attempts, and the transport sends them.
 """

@@ -30,7 +30,8 @@ from stride_async._wire.token import AccessToken
 
 R = TypeVar("R")
 
-# The part of an attempt's time that connecting may take. If it takes longer, the service has certainly seen nothing.
+# The part of an attempt's time that connecting may take. Connecting times out before the attempt does; a connect
+# timeout proves that nothing was sent.
 CONNECT_PART = 0.9
 
 # The characters of a valid URL: printable ASCII, including the percent sign.

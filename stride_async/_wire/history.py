@@ -428,7 +428,7 @@ def _within(errors: Sequence[tuple[int, DecodeError]], window: _Window) -> list[
 
 
 class HistoryWalk:
-    """The walk newest first; see the head of the module."""
+    """The walk newest first; see the module docstring."""
 
     def __init__(self, listing: HistoryListing, page_size: int, at: _Edge | None) -> None:
         self._listing = listing
@@ -492,7 +492,7 @@ class _Span:
 
 
 class OldestFirstWalk:
-    """The walk oldest first; see the head of the module."""
+    """The walk oldest first; see the module docstring."""
 
     def __init__(self, listing: HistoryListing, page_size: int, at: _Edge | None) -> None:
         self._listing = listing

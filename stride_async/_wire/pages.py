@@ -321,7 +321,7 @@ class _Search(Generic[T]):
 
 
 class CursorWalk(Generic[T]):
-    """A walk that follows cursors; see the head of the module."""
+    """A walk that follows cursors; see the module docstring."""
 
     def __init__(self, listing: CursorListing[T], page_size: int, bookmark: Bookmark | None) -> None:
         self._listing = listing
@@ -465,7 +465,7 @@ class _OffsetPage(Generic[T]):
 
 
 class OffsetWalk(Generic[T]):
-    """A walk by offset; see the head of the module."""
+    """A walk by offset; see the module docstring."""
 
     def __init__(self, listing: OffsetListing[T], page_size: int, bookmark: Bookmark | None) -> None:
         self._listing = listing

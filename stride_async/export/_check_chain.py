@@ -1,7 +1,7 @@
 """Check the commit chain of one folder, and find which commit is to blame for what breaks it.
 
-A chain shows by its digests that something is wrong, but a digest that does not match blames either of two commits.
-What decides is a third party: the commit above both, or the newest commit that a finished run recorded.
+Each commit holds the digest of the previous one. A mismatch does not show which of the two commits was altered. The
+commit above both, or a recorded head, decides.
 """
 
 from __future__ import annotations

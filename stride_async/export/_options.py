@@ -35,7 +35,7 @@ class ExportOptions:
     concurrency: int = attrs.field(default=32, validator=attrs.validators.ge(1))
     """The number of conversations exported at the same time. The calls within one follow each other."""
     retry_failed: bool = False
-    """Only fetch what earlier runs could not fetch or did not reach."""
+    """Fetch what earlier runs could not fetch, also what was refused for good, or did not reach; nothing new."""
     fail_fast: bool = False
     """Raise the first failure instead of recording it."""
 

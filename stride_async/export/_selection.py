@@ -39,7 +39,7 @@ class Selection:
                 picked = not selector.startswith("^")
         return picked
 
-    def idle(self, names: Mapping[str, str]) -> list[str]:
+    def unmatched(self, names: Mapping[str, str]) -> list[str]:
         """Return the selectors that match none of these conversations, given as id to name."""
         return [
             selector
@@ -53,7 +53,7 @@ class Selection:
         The most similar comes first. Conversations are given as id to name.
         """
         sought = []
-        for selector in sorted(self.idle(names), key=lambda one: one.startswith("^"))[:_SELECTORS_COMPARED]:
+        for selector in sorted(self.unmatched(names), key=lambda one: one.startswith("^"))[:_SELECTORS_COMPARED]:
             address = room_in_address(selector.removeprefix("^"))
             sought.append(address[1] if address is not None else selector.strip("^*"))
         return nearest(sought, names.values(), names)

@@ -222,7 +222,7 @@ def _lines_of_text(text: str, marks: tuple[Node, ...]) -> list[Node]:
 
 
 def _inline(parent: _Parsed) -> list[Node]:
-    """The inline nodes of a block: neighbours of equal marks joined, bare URLs linked."""
+    """The inline nodes of a block: neighbors with equal marks joined, bare URLs linked."""
     joined: list[tuple[str | None, tuple[Node, ...]]] = []
     for text, marks in _spans(parent):
         if joined and text is not None and joined[-1][0] is not None and joined[-1][1] == marks:

@@ -7,7 +7,7 @@ from random import Random
 
 from stride_async.server._documents import LANGUAGES, Node
 
-_COLOURS = ("#97a0af", "#ff5630", "#36b37e")
+_COLORS = ("#97a0af", "#ff5630", "#36b37e")
 _WORDS = (
     "the build", "is green again", "after", "we moved", "a cache", "into the worker", "and",
     "nobody noticed", "so far", "please look", "at the last page", "before lunch", "because",
@@ -109,7 +109,7 @@ def _inline(mention: Node) -> list[Node]:
     }
     marks: list[Node] = [{"type": name} for name in ("strong", "em", "strike", "underline", "code")]
     marks += [{"type": "subsup", "attrs": {"type": kind}} for kind in ("sub", "sup")]
-    marks += [{"type": "textColor", "attrs": {"color": colour}} for colour in _COLOURS]
+    marks += [{"type": "textColor", "attrs": {"color": color}} for color in _COLORS]
     return [
         paragraph(*(text(f"{mark['type']} ", mark) for mark in marks), text("all", *marks[:4], marks[-1])),
         paragraph(text("linked code", _link("https://example.com/?q=a&b=ü"), {"type": "code"}), text("vote", action)),

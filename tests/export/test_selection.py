@@ -87,7 +87,7 @@ def test_addresses_are_read(address: str, room: tuple[str, str] | None):
 def test_similar_names_are_suggested_for_selectors_without_a_match():
     """Each name is suggested once, as it is written."""
     assert "General" == Selection(("genral", "generall", "team-red")).nearest(NAMES)[0]
-    assert ["genral", "^gone"] == Selection(("genral", "^gone", "team-*")).idle(NAMES)
+    assert ["genral", "^gone"] == Selection(("genral", "^gone", "team-*")).unmatched(NAMES)
     assert [] == Selection(("*",)).nearest(NAMES)
 
 

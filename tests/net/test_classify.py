@@ -312,6 +312,6 @@ ServerError: GET /me answered 503 without a message
   attempt 1 at TIME UTC: Ambiguous: the connection broke after the request was sent: \
 ServerDisconnectedError('Server disconnected') after N s, then waited N s
   attempt 2 at TIME UTC: answered 503 after N s
-  ended by the rule: all 2 attempts were made"""
+  gave up: all 2 attempts were made"""
         == text
     )

@@ -1,7 +1,15 @@
-"""One site in a place: what an archive is made of, and the order in which its files become durable.
+"""An archive of one site: its parts, and the order in which its files become durable.
 
-A file that a commit names gets its own name just before the commit gets one, and all names that the commit needs are
-durable by then. A loss of power therefore takes at most the newest commits, never a part of what an older one names.
+A commit names files that are staged, that is, written under temporary names. `Archive.commit` makes them durable in
+this order:
+
+1. sync the staged files;
+2. link them to their names;
+3. write and sync the commit;
+4. sync the folders, which makes these names durable;
+5. link the commit to its name, which is synced with the next commit.
+
+A loss of power therefore takes at most the newest commits, never a part of what a remaining commit names.
 """
 
 from __future__ import annotations

@@ -84,7 +84,10 @@ class Folder:
         return is_new
 
     def create_from_file(self, path: str, file: Path) -> bool:
-        """Move a complete and durable local file to its name. Return False if the name is taken; `file` goes anyway."""
+        """Move a complete and durable local file to its name. Return False if the name is taken.
+
+        `file` is removed in either case.
+        """
         final = self._in_made_folder(path)
         try:
             os.link(file, final)

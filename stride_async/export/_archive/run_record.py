@@ -95,7 +95,10 @@ class RunRecord:
             log.write(b"".join(msgspec.json.encode(attrs.asdict(failure)) + b"\n" for failure in failures))
 
     def finish(self, heads: Mapping[str, tuple[int, str]], summary: Summary) -> None:
-        """Record that the run is complete, and the newest commit of each folder, so that verify can miss one."""
+        """Record that the run is complete.
+
+        The newest commit of each folder is recorded too, so that `verify` can notice a missing commit.
+        """
         files = self._archive.files
         files.sync()  # What the summary reports survives a loss of power.
         files.create(run_file(self.run, HEADS), msgspec.json.encode(heads))

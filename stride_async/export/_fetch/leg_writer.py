@@ -1,6 +1,6 @@
 """Write one leg after another: its pages while it is walked, its months when it has ended.
 
-`history` says what a leg is and what holds of it. Everything here works on files, so it runs in a thread.
+`history` defines a leg and its invariants. Everything here works on files, so it runs in a thread.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ class Run:
             self._recorded.update(await self._archive.run(self._record.failures))
         recall_calls(archive, job.client, await self._archive.run(started_runs, archive))
         await self._report_failures(self._listing.failures)
-        await self._report_idle_selectors()
+        await self._report_unmatched_selectors()
         await self._report(ConversationsFound(len(self._selected)))
         await run_all([self._export_conversations(), self._export_people()])
         summary = self._summary()
@@ -257,14 +257,14 @@ class Run:
         for failure in failures:
             await self._report(failure)
 
-    async def _report_idle_selectors(self) -> None:
+    async def _report_unmatched_selectors(self) -> None:
         """Report selectors without a match, which may be misspelled. To exclude nothing is not a failure."""
         names = {id: name_of(listed) for id, listed in self._listing.conversations.items()}
-        idle = [each for each in self._job.options.selection.idle(names) if not each.startswith("^")]
-        if idle and self._job.options.fail_fast:
-            raise NothingSelected(f"no conversation matches {idle[0]!r}", [])
+        unmatched = [each for each in self._job.options.selection.unmatched(names) if not each.startswith("^")]
+        if unmatched and self._job.options.fail_fast:
+            raise NothingSelected(f"no conversation matches {unmatched[0]!r}", [])
         why, hint = "it matches no conversation", "correct it, or leave it out"
-        await self._report_failures([Failure("", "selector", each, why, hint) for each in idle])
+        await self._report_failures([Failure("", "selector", each, why, hint) for each in unmatched])
 
     async def _report_damage(self, conversation_id: str, error: DamagedArchive) -> None:
         if self._job.options.fail_fast:
