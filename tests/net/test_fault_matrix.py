@@ -169,7 +169,10 @@ def expected(kind: Kind, fault: Fault, times: int | None) -> Outcome:
             return Outcome(None, 1)  # Any bytes will do, or the body is not read.
         return Outcome(DecodeError, 1, maybe_processed=not kind.repeatable)
     if fault.means == "long" and download:
-        return Outcome(None, 2)  # The second request asks for the rest, and there is none.
+        # A request for the rest states another length, so the body is read again from the start, as often as it breaks.
+        if always:
+            return Outcome(BodyInterrupted, 2 * ATTEMPTS - 1, retryable=True, rule=f"all {ATTEMPTS} attempts")
+        return Outcome(None, 3)
     error = {"silence": Ambiguous, "garbage": Ambiguous, "stalled": Ambiguous}.get(fault.means, BodyInterrupted)
     if fault.means == "stalled" and download:
         error = BodyInterrupted
