@@ -21,7 +21,8 @@ NOT_DECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 # A string that never ends reaches to the end of the text, so that it is scanned once and not from each of its quotes.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{},:]', re.DOTALL)
-_OPENING, _CLOSING = b"[{", b"]}"
+# The next run of opening or of closing brackets, or a comma, or the end, after everything that is neither.
+_MARK = re.compile(rb'(?:[^"\[\]{},]++|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))*+([\[{]++|[\]}]++|,|\Z)', re.DOTALL)
 _OBJECT, _ARRAY = b"{}", b"[]"
 
 # Within a string: an escape, with the second half of a surrogate pair if there is one, or a raw control character.
@@ -84,17 +85,18 @@ def _parts(raw: bytes, brackets: bytes) -> Iterator[bytes]:
     if text[:1] != brackets[:1] or text[-1:] != brackets[1:]:
         raise ValueError(f"expected {brackets.decode()}")
     depth, begin = 0, 1
-    for token in _TOKEN.finditer(text):
-        mark = token[0]
-        if mark in _OPENING:
-            depth += 1
-        elif mark in _CLOSING:
-            depth -= 1
-            if depth == 0 and token.end() != len(text):
+    for found in _MARK.finditer(text):
+        mark = found[1]
+        if mark == b",":
+            if depth == 1:
+                yield text[begin : found.start(1)].strip()
+                begin = found.end()
+        elif mark[:1] in {b"[", b"{"}:
+            depth += len(mark)
+        else:
+            depth -= len(mark)
+            if depth <= 0 and mark and found.end() != len(text):
                 raise ValueError("expected one value")
-        elif mark == b"," and depth == 1:
-            yield text[begin : token.start()].strip()
-            begin = token.end()
     if depth != 0:  # Also after a string that never ends.
         raise ValueError("brackets are not balanced")
     last = text[begin:-1].strip()
