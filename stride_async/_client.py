@@ -40,7 +40,7 @@ class StrideClient:
         session: Your own aiohttp session, for example for a proxy or custom TLS. The client never closes it.
 
     Raises:
-        ValueError: The cloud id is empty.
+        ValueError: The cloud id is empty, or the session has `auth` or an Authorization header of its own.
     """
 
     def __init__(

@@ -17,13 +17,31 @@ from stride_async._net.token import TokenSource
 from stride_async._wire.token import ClientCredentials, Credentials, StaticToken
 
 
+def check_session(http: aiohttp.ClientSession | None) -> None:
+    """Refuse a session of the caller that has credentials of its own.
+
+    Raises:
+        ValueError: It has, and they would be sent in place of the bearer token.
+    """
+    if http is None:
+        return
+    if http.auth is not None:
+        raise ValueError("the session has auth=, which would replace the bearer token; create the session without it")
+    if "Authorization" in http.headers:
+        raise ValueError("the session has an Authorization header in place of the token; create the session without it")
+
+
 class Pool:
     """Resources shared by all clients of a site: connections, token, limits and retry budget.
 
     Closing the pool cancels every call in flight.
+
+    Raises:
+        ValueError: The caller's session has credentials of its own.
     """
 
     def __init__(self, credentials: Credentials, http: aiohttp.ClientSession | None) -> None:
+        check_session(http)
         self.credentials = credentials
         self.throttle: Throttle = Throttle()
         self.budget: Budget = Budget()

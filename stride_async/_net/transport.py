@@ -55,6 +55,26 @@ async def sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandl
 
 
 @attrs.frozen(eq=False)
+class Authorize:
+    """Set the Authorization header of a request, or leave it out; a client middleware.
+
+    As an argument, aiohttp would refuse the header if the caller's session reads a `.netrc` that knows the host. The
+    credentials in that file are not sent.
+    """
+
+    token: AccessToken | None
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Send the request with the token, if there is one."""
+        request.headers.popall("Authorization", None)
+        if self.token is not None:
+            request.headers["Authorization"] = f"Bearer {self.token.value}"
+        return await handler(request)
+
+
+@attrs.frozen(eq=False)
 class Sending:
     """What is sent in one attempt, in addition to the request."""
 
@@ -135,12 +155,17 @@ class Transport:
             request.method,
             url,
             data=request.body if sending.upload is None else sending.upload,
-            headers=self._headers(request, sending.token if origin_of(url) in self._trusted else None),
+            headers=self._headers(request),
             allow_redirects=False,
             timeout=limits,
             # aiohttp replaces the middlewares of a session by these, so those of the caller's session are repeated.
-            middlewares=(sent_once, *getattr(sending.http, "_middlewares", ())),
+            middlewares=(
+                sent_once,
+                *getattr(sending.http, "_middlewares", ()),
+                Authorize(sending.token if origin_of(url) in self._trusted else None),
+            ),
             raise_for_status=False,
+            auto_decompress=True,
         )
 
     def _url_of(self, request: Request[Any]) -> URL:
@@ -173,12 +198,10 @@ class Transport:
             raise ForbiddenOrigin(f"{request}: redirected to {target.origin()}, which is not in allowed_origins")
         return target
 
-    def _headers(self, request: Request[Any], token: AccessToken | None) -> dict[str, str]:
+    def _headers(self, request: Request[Any]) -> dict[str, str]:
         headers = {"Accept": request.accept, "User-Agent": self._settings.user_agent, **dict(request.headers)}
         if request.content_type is not None:
             headers["Content-Type"] = request.content_type
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token.value}"
         return headers
 
     def _api_timeout(self, remaining: float | None) -> aiohttp.ClientTimeout:
