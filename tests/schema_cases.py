@@ -146,39 +146,48 @@ def documents() -> Iterator[Json]:
 
 
 def _changes(valid: Json) -> Iterator[Json]:
-    for path, value in list(_places(valid, ())):
+    for path, value in list(places_in(valid)):
         if path:
-            yield _with(valid, path, None, delete=True)
+            yield _without(valid, path)
             for other in NODES if isinstance(path[-1], int) and path[-2] == "content" else VALUES:
-                yield _with(valid, path, other)
+                yield with_value(valid, path, other)
         if isinstance(value, dict):
             for field, values in FIELDS.items():
                 for other in values:
-                    yield _with(valid, (*path, field), other)
+                    yield with_value(valid, (*path, field), other)
         if isinstance(value, list):
             for other in [*NODES, *value] if path[-1] == "content" else [*value, 1, {}]:
-                yield _with(valid, path, [*value, other])
-                yield _with(valid, path, [other, *value])
-                yield _with(valid, path, [*value, other, other])
+                yield with_value(valid, path, [*value, other])
+                yield with_value(valid, path, [other, *value])
+                yield with_value(valid, path, [*value, other, other])
 
 
-def _places(value: object, path: Path) -> Iterator[tuple[Path, object]]:
+def places_in(value: object, path: Path = ()) -> Iterator[tuple[Path, object]]:
+    """Yield every value inside a JSON value with its path, the outermost first."""
     yield path, value
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _places(inner, (*path, name))
+            yield from places_in(inner, (*path, name))
     elif isinstance(value, list):
         for number, inner in enumerate(value):
-            yield from _places(inner, (*path, number))
+            yield from places_in(inner, (*path, number))
 
 
-def _with(valid: Json, path: Path, value: object, *, delete: bool = False) -> Json:
+def with_value(valid: Json, path: Path, value: object) -> Json:
+    """Return a copy with another value at a path."""
     changed: Any = copy.deepcopy(valid)
-    place = changed
-    for step in path[:-1]:
-        place = place[step]
-    if delete:
-        del place[path[-1]]
-    else:
-        place[path[-1]] = copy.deepcopy(value)
+    place = _parent(changed, path)
+    place[path[-1]] = value
     return changed
+
+
+def _without(valid: Json, path: Path) -> Json:
+    changed: Any = copy.deepcopy(valid)
+    del _parent(changed, path)[path[-1]]
+    return changed
+
+
+def _parent(value: Any, path: Path) -> Any:
+    for step in path[:-1]:
+        value = value[step]
+    return value

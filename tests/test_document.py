@@ -61,6 +61,7 @@ from stride_async.document import (
     text_color,
     underline,
 )
+from tests.schema_cases import BLOCK_NODES, places_in, with_value
 
 HTML_ELEMENTS = set(
     re.findall(
@@ -477,15 +478,52 @@ def test_nothing_is_lost_between_reading_and_writing(json):
 
 
 @given(odd_documents)
-def test_odd_documents_are_answered(json):
-    """No JSON makes reading fail: what is not known is passed over or reported."""
+def test_documents_of_any_shape_are_read(json):
+    """No JSON makes a method fail: unknown parts are skipped or reported."""
     document = Document.from_json(json)
 
-    assert all(isinstance(answer, str) for answer in (document.to_text(), document.to_markdown(), document.to_html()))
-    assert all(problem.path.startswith("$") for problem in document.validate())
+    read_in_every_way(document)
     assert set(document.mentions()) == {
         node.attrs["id"] for node in document.walk() if node.type == "mention" and is_text(node.attrs.get("id"))
     }
+
+
+EXTREMES = st.sampled_from(
+    [
+        *(float("inf"), float("nan"), 10**400, -(10**5000), "9" * 5000, "\ud83d", "\0\r\n\udc00"),
+        *({"type": {}}, {"type": []}, {"type": None}, [[]], [{}], [None], {"\ud800": 1}),
+        *({"type": "text", "text": "\ud83d"}, {"type": "tableRow", "content": [{"type": []}]}),
+        nested(1000, lambda node: {"type": "blockquote", "content": [node]}).to_json(),
+        nested(1000, lambda node: {"x": [node]}).to_json(),
+    ]
+)
+
+
+@given(st.sampled_from(BLOCK_NODES), st.data())
+def test_any_json_in_any_place_of_a_document_is_read(block, data):
+    """A field of any node, mark or attribute may hold any JSON value, at any depth."""
+    places = [path for path, _ in places_in(block) if path]
+    changed = with_value(block, data.draw(st.sampled_from(places)), data.draw(EXTREMES | json_values))
+
+    read_in_every_way(Document.from_json({"version": 1, "type": "doc", "content": [changed]}))
+
+
+def read_in_every_way(document: Document) -> None:
+    """Call every method that reads a document; what it returns can be encoded as UTF-8."""
+    for written in (document.to_text(), document.to_markdown(), document.to_html(), *map(str, document.validate())):
+        written.encode()
+    assert all(problem.path.startswith("$") for problem in document.validate())
+    assert all(map(is_text, (*document.mentions(), *document.media())))
+    assert hash(document) == hash(Document.from_json(document.to_json()))
+
+
+@pytest.mark.parametrize("convert", [Document.to_text, Document.to_markdown, Document.to_html])
+def test_half_a_surrogate_pair_becomes_a_replacement_character(convert):
+    """JSON may hold half a pair, which UTF-8 cannot; the document itself keeps it."""
+    document = doc(paragraph(strong("cut \ud83d")))
+
+    assert "cut \ufffd" in convert(document)
+    assert "cut \ud83d" == document.content[0].content[0].text
 
 
 def is_text(value: object) -> bool:
