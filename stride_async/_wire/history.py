@@ -2,11 +2,12 @@
 
 The service answers a request for messages with at most `limit` of the *newest* ones between the bounds (protocol 5.15).
 It promises no order within a page, and it may return fewer than `limit` although there are more. A message is
-identified by its key, `(ts, id)`; keys are unique and give the order.
+identified by its key, `(ts, id)`; keys are unique and give the order. Here, *above* means newer and *below* means
+older. The *previous* and the *next* page follow the order of the requests.
 
-**Newest first** (`HistoryWalk`). With three messages a page, "after k2" returns k7 k8 k9 and skips what follows k2, so
-a walk that steps forward loses messages. "Before k7" returns k4 k5 k6, which adjoin k7. So each request names the
-oldest message of the page before it, its *anchor*:
+**The walk back** (`_WalkBack`) reads pages from the upper bound down; both orders are built on it. With three messages
+a page, "after k2" returns k7 k8 k9 and skips what follows k2, so a walk forward would lose messages. "Before k7"
+returns k4 k5 k6, which adjoin k7. So each request names the oldest message of the previous page, its *anchor*:
 
             k1   k2   k3   k4   k5   k6   k7   k8   k9
     1                                    [ no bound  ]      anchor k7
@@ -14,21 +15,27 @@ oldest message of the page before it, its *anchor*:
     3      [ before k4  ]                                   anchor k1
     4   [ ] before k1: empty, the end
 
-- Everything from the anchor up has been received. The *window* is the range of keys that may still be returned; its
-  upper end falls to the anchor with each page. What the service repeats lies above it and is dropped, so nothing is
-  returned twice.
-- Only an empty page ends the walk, or a page that reaches below the lower bound. A short page does not.
-- Anchors strictly fall; a page that holds nothing older than its anchor is a `PaginationLoop`. So the walk terminates.
+- An empty page ends it, or a page that reaches below a lower bound whose time is known. A short page does not.
+- It terminates. If a request names the id of a message whose key is known, the oldest readable key of its page must be
+  below that key; otherwise it is a `PaginationLoop`. So the anchors of such requests strictly fall. All other requests
+  are limited in number: the first one, those by time (once for each deleted id), those by an id without a key (once
+  for each id) and those that repeat an unreadable page (once for each).
+
+**Newest first** (`HistoryWalk`) returns each page of the walk back when it arrives. The *window* is the range of keys
+that may still be returned. Its upper end falls to the lowest anchor so far; what the service repeats lies above it and
+is dropped, so nothing is returned twice. Only the window, the last key returned, the elements without a key of the
+previous page, and the ids of deleted anchors and of anchors without a key are remembered.
 
 **A deleted anchor.** If the anchor has been deleted, the service refuses its id. The same page is then requested by
-time: before the next whole second, because the service documents no finer time. That page may begin above the anchor
-again, even more than a page above it if that second is crowded. The window drops what was returned before, and the walk
-continues below the oldest message of the page, again by id. Each id is replaced by its time only once, so this
-terminates too. A bound that is only an id has no time; if it is refused, the error is raised.
+time: before the next whole second, because the service documents no finer time. The client cannot tell which id was
+refused, so a lower bound whose time is known is requested by time too, from then on: after a whole second below it. The
+window drops what lies outside. The page may begin above the anchor again, even more than a page above it if that second
+is crowded. The walk then continues below the oldest message of the page, again by id. Each id is replaced by its time
+only once. A bound that is only an id has no time; if it is refused, the error is raised.
 
-**Oldest first** (`OldestFirstWalk`). It must reach the beginning before it can return anything, so it walks back first
-and remembers each page as a *span*: its oldest key, and the oldest key of the page above it. Of all but 17 pages it
-forgets the content.
+**Oldest first** (`OldestFirstWalk`). It must reach the beginning before it can return anything, so it first makes a
+complete walk back and remembers each page as a *span*: the range from its oldest key to below the oldest key of the
+page above it. It keeps the content of 17 pages only.
 
     beginning                                                      end
     │ held: 16 pages │ spans: two keys for each page │ newest page │
@@ -39,15 +46,24 @@ forgets the content.
   messages that arrive later belong to the next listing.
 - A span is requested again as a walk back from its upper end, until its old lower end is reached, because by now it may
   hold more than a page. No lower bound is sent: that message may have been deleted.
-- The lower end of the window rises with each page, so nothing is returned twice. Every step handles one page or
-  span, so the walk terminates. It makes at most twice the requests of a walk back.
+- The lower end of the window rises with each page, so nothing is returned twice. Every step handles one held page or
+  one span, so the walk terminates.
+- In a history that does not change, each span takes one request, so there are fewer than twice the requests of the walk
+  back. Spans that have grown and deleted anchors take more. The memory grows by two keys for each page.
 
-**An element that cannot be decoded** is reported once, at its key. Often its key is readable and it can be the anchor.
-If no element of a page has a readable time, the anchor is an id alone. If there is no readable id either, the same page
-is requested again; a short page that comes back equal is the end, and otherwise the error is raised.
+**An element that cannot be decoded** is reported once. If its key is readable, it is reported when the window reaches
+it, and it can be the anchor. An element without a readable key belongs to no window or span. It is compared, byte for
+byte, with the elements of the previous page only, because adjacent pages may hold the same one. Oldest first, it is
+reported during the walk back.
 
-**A bookmark** is the key of the last message returned. Resumed newest first, it is the first anchor; resumed oldest
-first, it is the lower bound of the walk back. Since it has a time, its message may be deleted in the meantime.
+If no element of a page has a readable key, the anchor is the first one whose id is readable and was not used yet.
+Nothing is lost, whichever element it is: what lies above it came with this page, and the next page continues directly
+below it, with repetitions at most. If there is no such id either, the same page is requested again; a short page that
+comes back equal is the end, and otherwise the error is raised.
+
+**A bookmark** holds the query of the listing and the key of the last message returned. Resumed newest first, that key
+is the first anchor; resumed oldest first, it is the lower bound of the walk back. Since it has a time, its message may
+be deleted in the meantime.
 """
 
 from __future__ import annotations
@@ -288,7 +304,7 @@ class _Window:
 
 
 class _WalkBack:
-    """The requests of a walk back: each names the anchor that the page before it yielded."""
+    """The requests of a walk back: each names the anchor of the previous page."""
 
     def __init__(self, listing: HistoryListing, page_size: int, *, after: _Edge | None, before: _Edge | None) -> None:
         self._listing = listing
@@ -414,7 +430,7 @@ class _WithoutKey:
         self._before: frozenset[bytes] = frozenset()
 
     def new(self, errors: Sequence[tuple[int, DecodeError]]) -> list[DecodeError]:
-        """Return the errors of those that the page before did not hold."""
+        """Return the errors of those that the previous page did not hold."""
         return [error for _, error in errors if key_at(error.raw) is None and error.raw not in self._before]
 
     def reported(self, errors: Sequence[tuple[int, DecodeError]]) -> None:
@@ -452,7 +468,7 @@ class HistoryWalk:
         return self._back.request(limit)
 
     def recover_from_gone(self) -> bool:
-        """Replace a deleted anchor by its time. Return False if it has none."""
+        """Request by time what was requested by a deleted id. Return False if that changes nothing."""
         return self._back.recover_from_gone()
 
     def receive(self, body: bytes, on_undecodable: Undecodable | None) -> None:
@@ -485,7 +501,7 @@ class HistoryWalk:
 
 @attrs.frozen(eq=False, repr=False)
 class _Span:
-    """The range of keys of one page on the way back: from `oldest` to below `upper`. The newest one has no `upper`."""
+    """The range of keys of one page of the walk back: from `oldest` to below `upper`. The newest has no `upper`."""
 
     upper: Key | None
     oldest: Key
@@ -501,7 +517,7 @@ class OldestFirstWalk:
         self._newest: tuple[_Span, bytes] | None = None
         self._held: deque[tuple[_Span, bytes]] = deque()  # newest first, as are the spans
         self._spans: list[_Span] = []
-        self._lowest: Key | None = None  # the oldest message of the way back
+        self._lowest: Key | None = None  # the oldest key of the walk back
         self._window = _Window.of(listing)
         floor = at.floor() if at else None
         if floor is not None:
@@ -535,7 +551,7 @@ class OldestFirstWalk:
         return None
 
     def recover_from_gone(self) -> bool:
-        """Replace a deleted anchor by its time. Return False if it has none."""
+        """Request by time what was requested by a deleted id. Return False if that changes nothing."""
         return (self._again.back if self._again else self._back).recover_from_gone()
 
     def receive(self, body: bytes, on_undecodable: Undecodable | None) -> None:
