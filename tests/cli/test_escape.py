@@ -47,7 +47,8 @@ def test_json_on_a_terminal_has_the_same_value(text: str, only_ascii: bool):
 
     shown = json_for_terminal(line, only_ascii=only_ascii)
 
-    assert {"name": text} == json.loads(shown)
+    # JSON in ASCII cannot tell two surrogates side by side from the character that they stand for.
+    assert json.loads(json.dumps({"name": text})) == json.loads(shown)
     assert [] == [character for character in shown if is_unsafe(character)]
     assert shown.isascii() or not only_ascii
 

@@ -244,7 +244,7 @@ async def test_a_missing_secret_is_prompted_for(start: Started, server: LocalSer
     code, shown = await on_terminal(
         start,
         *("list", "conversations", "--json"),
-        asked=b"Client secret:",
+        asked=b"Client secret: ",  # with the space, which is written when the terminal no longer discards input
         typed=server.client_secret.encode() + b"\n",
         env=variables,
     )
