@@ -1,7 +1,7 @@
-"""Builders: a document written as it reads.
+"""Build a document from nested calls that read like the document.
 
-`doc(paragraph("Hello ", mention("557058:aa", "@Ann"), "!"))`. Each node is held against the schema
-(protocol 8) as it is built; what the service would refuse is a ValueError here.
+For example, `doc(paragraph("Hello ", mention("557058:aa", "@Ann"), "!"))`. Each node is checked against the schema
+(protocol 8) when it is built. What the service would refuse raises `ValueError`.
 """
 
 from __future__ import annotations
@@ -292,7 +292,7 @@ def application_card(
     details: Iterable[Mapping[str, object]] | None = None,
     actions: Iterable[Mapping[str, object]] | None = None,
 ) -> Node:
-    """A card of an app (protocol 8.4, whose words `user`, `context`, `details` and `actions` are in).
+    """A card of an app. `user`, `context`, `details` and `actions` have the form of protocol 8.4.
 
     The fallback text `text` is the title unless it is given. The link is also the URL of the fallback text.
     """
@@ -336,7 +336,11 @@ def bodied_extension(
 
 
 def _built(json: JsonObject) -> Node:
-    """The node, if the schema allows it."""
+    """Return the node.
+
+    Raises:
+        ValueError: The schema does not allow it.
+    """
     for problem in node_problems(json):
         raise ValueError(f"{json['type']}{problem.path[1:]}: {problem.message}")
     return Node(json)
@@ -361,7 +365,7 @@ def _inline(content: Iterable[Inline]) -> list[JsonObject]:
 
 
 def _blocks(content: Iterable[Inline]) -> list[JsonObject]:
-    """Blocks as they are; inline nodes in a row as one paragraph."""
+    """Return blocks unchanged, and each run of inline nodes as one paragraph."""
     blocks: list[JsonObject] = []
     run: list[JsonObject] | None = None
     for node in _nodes(content):
@@ -410,7 +414,7 @@ def _extension_attrs(key: str, type: str, parameters: Mapping[str, object] | Non
 
 
 def _given(**attrs: object) -> JsonObject:
-    """The attributes that are there, those of the caller copied: a built node must not change with them."""
+    """Return the attributes that are not None. They are copied, so that later changes by the caller have no effect."""
     given: JsonObject = {
         name: dict(value) if isinstance(value, Mapping) else value for name, value in attrs.items() if value is not None
     }

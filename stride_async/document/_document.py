@@ -1,4 +1,4 @@
-"""A whole document as a value."""
+"""A complete document as a value."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from stride_async.document._text import to_text
 class Document:
     """A rich message: what `doc(…)` builds and what a message's body is read into (protocol 8).
 
-    A value: it never changes, and two with the same JSON are equal. Every method takes documents
-    of any shape and depth; what it does not know it leaves as it is or passes over.
+    A document never changes, and two documents with the same JSON are equal. Every method works on documents of any
+    shape and depth. Unknown parts are kept as they are, or skipped.
     """
 
     __slots__ = ("_root",)
@@ -26,12 +26,12 @@ class Document:
 
     @classmethod
     def from_json(cls, json: object) -> Document:
-        """The document in a decoded JSON object; nothing in it is lost, known or not.
+        """Return the document in a decoded JSON object. Unknown parts of it are kept.
 
         The object is kept, not copied: do not change it afterwards.
 
         Raises:
-            ValueError: it is not an object of type `doc`.
+            ValueError: It is not an object of type `doc`.
         """
         if isinstance(json, dict):
             if json.get("type") == "doc":
@@ -40,7 +40,7 @@ class Document:
         raise ValueError(f"$: expected a document object, not {shown(json)}")
 
     def to_json(self) -> dict[str, Any]:
-        """The document as a JSON object of its own, exactly as it was read or built."""
+        """Return a copy of the document as a JSON object, exactly as it was read or built."""
         return self._root.to_json()
 
     @property
@@ -49,15 +49,15 @@ class Document:
         return self._root.content
 
     def walk(self) -> Iterator[Node]:
-        """Every node, the `doc` itself first, depth first in reading order."""
+        """Return an iterator over every node, depth first in reading order, beginning with the `doc` itself."""
         return self._root.walk()
 
     def to_text(self) -> str:
-        """Plain text as the service makes it for a message's `text` (protocol 4.3).
+        """Return plain text as the service makes it for a message's `text` (protocol 4.3).
 
-        Inline nodes run together, blocks parted by line feeds; a mention is its text, an emoji its short
-        name, a date its timestamp, a card or an extension its fallback text; placeholders and media
-        are nothing, not even a line.
+        Inline nodes follow each other directly, and line feeds separate blocks. A mention becomes its text, an emoji
+        its short name, a date its timestamp, and a card or an extension its fallback text. Placeholders and media
+        contribute nothing, not even a line.
         """
         return to_text(self._root)
 
@@ -75,17 +75,17 @@ class Document:
         return to_html(self._root)
 
     def mentions(self) -> tuple[str, ...]:
-        """Ids of the people mentioned, in reading order, each once; `all` and `here` stand as they were sent."""
+        """Return the ids of the people mentioned, in reading order, each once. `all` and `here` are kept as sent."""
         return self._ids("mention")
 
     def media(self) -> tuple[str, ...]:
-        """Ids of the media shown, in reading order, each once."""
+        """Return the ids of the media shown, in reading order, each once."""
         return self._ids("media")
 
     def validate(self) -> tuple[Problem, ...]:
-        """What the service's closed schema does not allow, in reading order; empty for a valid document.
+        """Return what the service's closed schema does not allow, in reading order; empty for a valid document.
 
-        Levels below the 200th are one problem and are not looked at. Delivered messages need not be
+        Levels below the 200th are reported as one problem and are not checked. Delivered messages need not be
         valid: the service itself adds empty `attrs`, null `content` and more (protocol 6.3).
         """
         return problems(self._root)

@@ -114,7 +114,7 @@ def _paragraph(nodes: Sequence[JsonObject]) -> list[str]:
 
 
 def _prefixed(item: JsonObject, kind: str) -> list[str]:
-    """Return the lines of a task or a decision behind what says so."""
+    """Return the lines of a task or a decision, prefixed with its kind or state."""
     lines = _paragraph(children(item)) or [""]
     lines[0] = _prefix(item, kind) + lines[0]
     return lines

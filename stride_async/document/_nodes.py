@@ -1,7 +1,7 @@
 """Nodes: light views of the JSON objects a document is made of.
 
-The JSON stays as it was read, so that whatever the service sends is kept. Everything that
-goes through a whole document does so without recursion: how deep a sender nested it is his choice.
+The JSON is kept as it was read, so that nothing the service sends is lost. No function here recurses, because a sender
+may nest a document to any depth.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Node:
                     stack += content[::-1]
 
     def to_json(self) -> JsonObject:
-        """The node as a JSON object of its own: changing it leaves the node as it is."""
+        """Return a copy of the node as a JSON object; changing it does not change the node."""
         return copied(self._json)
 
     def __eq__(self, other: object) -> bool:
@@ -99,8 +99,8 @@ class Node:
 
 
 def json_of(node: Node) -> JsonObject:
-    """The object a node looks at: to be read or to be put into another, never to be changed."""
-    return node._json  # noqa: SLF001 (the one door; users get copies)
+    """Return the JSON object of a node. It may be read, or put into another object, but never changed."""
+    return node._json  # noqa: SLF001 (the only access; users get copies)
 
 
 def kind_of(json: JsonObject) -> str:
@@ -110,29 +110,29 @@ def kind_of(json: JsonObject) -> str:
 
 
 def objects(value: object) -> list[JsonObject]:
-    """The JSON objects in a list; none where there is no list."""
+    """Return the JSON objects in a list; none if the value is not a list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def children(json: JsonObject) -> list[JsonObject]:
-    """The JSON objects in a node's `content`."""
+    """Return the JSON objects in a node's `content`."""
     return objects(json.get("content"))
 
 
 def attr(json: JsonObject, name: str) -> str:
-    """A node's or mark's attribute that is text; `""` when it is absent or anything else."""
+    """Return an attribute of a node or mark if it is text, else `""`."""
     found = json.get("attrs")
     value = found.get(name) if isinstance(found, dict) else None
     return value if isinstance(value, str) else ""
 
 
 def shortened(text: str, length: int = 40) -> str:
-    """Text for a repr: its beginning, with an ellipsis where something was left off."""
+    """Return text for a repr: its beginning, with an ellipsis if the rest was cut off."""
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def shown(value: object) -> str:
-    """A JSON value for a message: short, whatever it is."""
+    """Return a short text that shows a JSON value in a message."""
     match value:
         case None:
             return "null"
@@ -152,7 +152,7 @@ def shown(value: object) -> str:
 
 
 def copied(json: JsonObject) -> JsonObject:
-    """A deep copy of a JSON object of any depth."""
+    """Return a deep copy of a JSON object of any depth."""
     top: JsonObject = {}
     pending: list[tuple[object, dict[str, object] | list[object]]] = [(json, top)]
     while pending:
@@ -166,7 +166,7 @@ def copied(json: JsonObject) -> JsonObject:
 
 
 def _empty_like(value: object, pending: list[tuple[object, dict[str, object] | list[object]]]) -> object:
-    """What stands for a value in a copy: itself, or an empty container with a note to fill it."""
+    """Return the copy of a value: the value itself, or an empty container that is added to `pending`."""
     if not isinstance(value, (dict, list)):
         return value
     target: dict[str, object] | list[object] = {} if isinstance(value, dict) else []
@@ -175,7 +175,7 @@ def _empty_like(value: object, pending: list[tuple[object, dict[str, object] | l
 
 
 def same(one: object, other: object) -> bool:
-    """Whether two JSON values of any depth are equal."""
+    """Return whether two JSON values of any depth are equal."""
     pairs = [(one, other)]
     while pairs:
         a, b = pairs.pop()

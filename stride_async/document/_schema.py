@@ -73,7 +73,7 @@ def _object(required: Mapping[str, Rule], optional: Mapping[str, Rule] | None = 
             if name in rules:
                 yield from rules[name](member, f"{path}.{name}")
             else:
-                yield Problem(f"{path}.{without_surrogates(name)}", "is not known here")
+                yield Problem(f"{path}.{without_surrogates(name)}", "is not allowed here")
 
     return rule
 
@@ -369,7 +369,7 @@ def _mark_problems(marks: object) -> Iterator[Problem]:
             yield Problem(path, f"unknown mark {shown(mark if name is None else name)}")
             continue
         if name in seen:
-            yield Problem(path, f"{name} is there twice")
+            yield Problem(path, f"{name} is repeated")
         seen.add(name)
         rule = MARKS[name]
         yield from _object({"type": STRING} | ({"attrs": rule} if rule else {}))(mark, path)
@@ -385,9 +385,9 @@ def _content_problems(json: JsonObject, name: str, kind: Kind, allowed: tuple[st
         yield Problem("$.content", f"expected a list, not {shown(content)}")
         return
     if len(content) < (kind.least or 0):
-        yield Problem("$.content", f"a {name} holds at least {kind.least}: {_listed(allowed)}")
+        yield Problem("$.content", f"a {name} must contain at least {kind.least}: {_listed(allowed)}")
     if kind.most is not None and len(content) > kind.most:
-        yield Problem("$.content", f"a {name} holds {kind.most}, not {len(content)}")
+        yield Problem("$.content", f"a {name} must contain {kind.most}, not {len(content)}")
     for number, child in enumerate(content):
         expected = kind.first if kind.first is not None and number == 0 else allowed
         if (message := _child_problem(child, name, expected)) is not None:
