@@ -13,7 +13,7 @@ import msgspec
 from cattrs.gen import make_dict_structure_fn, override
 
 from stride_async._errors import DecodeError
-from stride_async._json import NOT_DECODABLE, decoder
+from stride_async._json import NOT_DECODABLE, decoder, members
 from stride_async._models import (
     Account,
     Conversation,
@@ -231,9 +231,16 @@ def _text_of(raw: bytes, path: str) -> str:
 
 
 def key_at(raw: bytes) -> Key | None:
-    """Return the key of a message, or None if its time or id is unreadable."""
+    """Return the key of a message, or None if its time or id is unreadable.
+
+    How deeply the other members are nested does not matter, so that the key is the same wherever this is called.
+    """
     try:
-        key = _key(raw)
+        try:
+            key = _key(raw)
+        except RecursionError:
+            parts = members(raw)
+            key = _key(b'{"id":%b,"ts":%b}' % (parts.get(b"id", b""), parts.get(b"ts", b"")))
         return parse_nanoseconds(key.ts), key.id
     except (*NOT_DECODABLE, ValueError):
         return None

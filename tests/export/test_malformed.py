@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
+from typing import TypeVar
 
 import attrs
 import pytest
@@ -15,6 +16,8 @@ from stride_async.export import Failure, Summary, read, verify
 from stride_async.server import LocalServer
 from tests.conftest import client_of
 from tests.export.exporting import events_of, exported, failures, media_of, show_file, state_of
+
+T = TypeVar("T")
 
 RUNS = 60
 MARK = "the value to be replaced"
@@ -301,4 +304,30 @@ async def test_an_absurd_size_of_a_file_is_stored_as_a_very_large_one(server, cl
 
     await exported(client, tmp_path / "a", media=10)
 
+    assert (await verify(tmp_path / "a")).ok
+
+
+def nested(depth: int, work: Callable[[], T]) -> T:
+    """Do work that many calls below the caller."""
+    return work() if not depth else nested(depth - 1, work)
+
+
+@pytest.mark.parametrize("depth", [500, 960, 2000])
+async def test_a_deeply_nested_message_can_be_read_back_from_any_depth_of_calls(server, client, tmp_path, depth):
+    """How deep the decoder gets depends on the stack, and what an archive holds must not."""
+    room = server.add_conversation("room")
+    server.fill(room, 3)
+    path = f"/site/{server.cloud_id}/conversation/{room}/message"
+    page = await client.request("GET", path)
+    page["messages"][1]["body"] = MARK
+    body = json.dumps(page).replace(f'"{MARK}"', '{"a":' * depth + "1" + "}" * depth)
+    server.faults.add("GET", path, body=body, times=1)
+
+    await exported(client, tmp_path / "a")
+
+    rows = read(tmp_path / "a").raw_messages(room)
+    expected = [message["id"] for message in page["messages"]]
+    for frames in (0, 400, 700):
+        lines = nested(frames, lambda: list(rows))
+        assert expected == [line.partition(b'"id": "')[2].partition(b'"')[0].decode() for line in lines]
     assert (await verify(tmp_path / "a")).ok
