@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from os import PathLike
 
 import attrs
 import msgspec
 
 from stride_async._client import StrideClient
-from stride_async._models import Key
-from stride_async._wire.convert import key_at
+from stride_async._errors import DecodeError
+from stride_async._models import Conversation, Key, User
+from stride_async._wire.convert import key_at, object_at, structure
 from stride_async.export._archive.archive import FORMAT, Archive
 from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.commits import BEGINNING, RawGroup, Stored
@@ -188,6 +189,8 @@ class _Check:
             kind, text = "unknown", f"unknown: {damaged} {files}"
         elif chain.head[0]:
             self._check_finished(folder, state, kind, text)
+        if chain.head[0]:
+            self._check_details(folder, state)
         for id in sorted(state.media):
             self._check_body(state.media[id].sha256, state.media[id].size, id)
         self._remember(name, state)
@@ -208,11 +211,13 @@ class _Check:
         before = len(self.findings)
         chain = self._chains.check(PEOPLE)
         state = chain.state
-        for group in state.profiles:
-            self._check_lines(group.file)
+        failed = {id for what, id in state.failed if what == "user"}
+        excepted = failed.copy()
+        for group in reversed(state.profiles):  # The latest profile of a person counts.
+            self._check_lines(group.file, _ProfileCheck(iter(group.ids), excepted).wrong_with)
+            excepted.update(group.ids)
         is_sound = before == len(self.findings)
         self._check_earlier(chain, {group.file.path for group in state.profiles})
-        failed = {id for what, id in state.failed if what == "user"}
         missing = self._referenced_users - NOT_PEOPLE - state.profile_ids - failed
         if missing and is_sound:
             profiles = "1 profile was" if len(missing) == 1 else f"{len(missing):,} profiles were"
@@ -289,6 +294,16 @@ class _Check:
             self._add(path, "its history was not read to the end: run the export again", "run again")
         elif kind in ("gap", "unknown"):
             self._add(path, text, "run again")
+
+    def _check_details(self, folder: str, state: State) -> None:
+        if state.details is None:
+            self._add(commit_folder(folder), "has no details of the conversation: run the export again", "run again")
+            return
+        try:
+            structure(state.details, Conversation, b"")
+        except DecodeError as error:
+            what = f"has details of the conversation that cannot be decoded: {error}: run the export again"
+            self._add(commit_folder(folder), what, "run again")
 
     def _check_raw_group(self, raw: RawGroup) -> None:
         keys: list[Key | None] = []
@@ -384,3 +399,22 @@ class _MonthOrder:
         if key <= before:
             return f"has message {key[1]} {'twice' if key == before else 'out of order'}"
         return None if month_of(key[0]) == self.month else f"has message {key[1]}, which is of another month"
+
+
+@attrs.define
+class _ProfileCheck:
+    """Checks that the profiles of people can be decoded, except those of some people."""
+
+    ids: Iterator[str]
+    excepted: Container[str]
+
+    def wrong_with(self, line: bytes) -> str | None:
+        """Return what is wrong with the next line, None if nothing is."""
+        id = next(self.ids, "")
+        if id in self.excepted:
+            return None
+        try:
+            object_at(line, User)
+        except DecodeError as error:
+            return f"has a profile of {id} that cannot be decoded: {error}"
+        return None

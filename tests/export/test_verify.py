@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from stride_async import AuthError
+from stride_async import AuthError, DecodeError
 from stride_async.export import (
     ExportOptions,
     NewerArchive,
@@ -22,6 +23,10 @@ from stride_async.export import (
     status,
     verify,
 )
+from stride_async.export._archive.archive import Archive
+from stride_async.export._archive.chain import Chain
+from stride_async.export._archive.commits import Failed, Profiles
+from stride_async.export._archive.layout import PEOPLE, profiles_stem
 from stride_async.server import LocalServer
 from tests.conftest import client_of
 from tests.export.exporting import exported, show_file
@@ -729,3 +734,34 @@ async def test_damaged_raw_groups_are_named(server, client, tmp_path):
     for group, report in zip(groups, reports, strict=True):
         assert (path_in(tmp_path / "site", group), "run again") in {(one.path, one.remedy) for one in report.findings}
         assert ["unknown"] == [verdict.kind for verdict in report.verdicts]
+
+
+@pytest.mark.parametrize("details", [{"name": 17}, {"privacy": []}, {"created": "yesterday"}])
+async def test_details_that_cannot_be_decoded_are_found(server: LocalServer, client, room, tmp_path, details):
+    """Reading the conversations would raise. The next export fetches the details again."""
+    page = await client.request("GET", f"/site/{server.cloud_id}/conversation")
+    page["values"][0] |= details
+    server.faults.add("GET", f"/site/{server.cloud_id}/conversation", body=json.dumps(page), times=1)
+    await exported(client, tmp_path / "a")
+
+    report = await verify(tmp_path / "a")
+    with pytest.raises(DecodeError):
+        list(read(tmp_path / "a").conversations())
+    await exported(client, tmp_path / "a")
+
+    assert ["run again"] == [finding.remedy for finding in report.findings]
+    assert "cannot be decoded" in report.findings[0].what
+    assert (await verify(tmp_path / "a")).ok
+
+
+async def test_a_profile_that_cannot_be_decoded_is_found_unless_it_is_a_failure(server: LocalServer, tmp_path):
+    """An archive may come from a version that did not record it."""
+    archive = Archive.open_or_create(tmp_path / "a", server.cloud_id)
+    chain = Chain(archive, PEOPLE)
+    profiles = archive.stage_lines(profiles_stem(1), [b'{"id": 17}', b'{"id": 18}'])
+    chain.commit("run", [Profiles(profiles, ("ann", "bob")), Failed("user", "ann", "it is malformed", final=True)])
+
+    report = await verify(tmp_path / "a")
+
+    assert [profiles.path] == [finding.path for finding in report.findings]
+    assert "has a profile of bob that cannot be decoded" in report.findings[0].what
