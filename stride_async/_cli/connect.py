@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import click
 
-from stride_async import ClientCredentials, Event, Settings, StrideClient, Waiting
+from stride_async import ClientCredentials, Event, LimitWaiting, Settings, StrideClient, Waiting
 from stride_async._cli import show
 from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.options import is_text
@@ -61,5 +61,7 @@ def _prompt() -> ClientCredentials:
 
 
 def _report_wait(event: Event) -> None:
-    if isinstance(event, Waiting) and event.seconds >= _SHORTEST_REPORTED_WAIT:
-        show.message(f"Waiting {event.seconds:.0f} s: {event.reason}")
+    if not isinstance(event, Waiting | LimitWaiting) or event.seconds < _SHORTEST_REPORTED_WAIT:
+        return
+    reason = event.reason if isinstance(event, Waiting) else "the limit of this conversation is reached"
+    show.message(f"Waiting {event.seconds:.0f} s: {reason}")

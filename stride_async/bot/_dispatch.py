@@ -58,7 +58,7 @@ class Dispatcher:
         self._idle.set()
         self._has_room = asyncio.Event()
         self._has_room.set()
-        self.closing = False
+        self.closing: bool = False
 
     @property
     def waiting(self) -> int:

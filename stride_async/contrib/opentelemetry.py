@@ -28,10 +28,10 @@ try:
     from opentelemetry import trace
     from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
     from opentelemetry.util.types import AttributeValue
-except ModuleNotFoundError as error:
+except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(
-        f"stride_async.contrib.opentelemetry needs {error.name}: pip install 'stride-async[otel]'", name=error.name
-    ) from error
+        f"stride_async.contrib.opentelemetry needs {_error.name}: pip install 'stride-async[otel]'", name=_error.name
+    ) from _error
 
 __all__ = ["instrument"]
 

@@ -10,10 +10,10 @@ from stride_async.export._archive.errors import DamagedArchive
 
 try:
     import zstandard
-except ModuleNotFoundError as error:
+except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(
-        f"stride_async.export needs {error.name}: pip install 'stride-async[export]'", name=error.name
-    ) from error
+        f"stride_async.export needs {_error.name}: pip install 'stride-async[export]'", name=_error.name
+    ) from _error
 
 _LEVEL = 3
 # 128 KiB: messages repeat themselves within a page, and memory must not grow with what is read.
