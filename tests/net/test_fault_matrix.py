@@ -212,7 +212,7 @@ def of_status(kind: Kind, fault: Fault, times: int | None) -> Outcome:
 async def test_a_fault_ends_a_call_as_the_rule_says(server, tmp_path, kind, fault, times):
     """The error has the expected class and facts, and the server saw as many requests as the client reports."""
     called, injected = KINDS[kind], FAULTS[fault]
-    patience = 0.2 if fault in TIMED else 20.0
+    patience = 0.4 if fault in TIMED else 20.0
     events: list[object] = []
     room = server.add_conversation("general")
     message = server.add_message(room, "old")
