@@ -1,4 +1,4 @@
-"""Documents: built, read, checked, and turned into text, Markdown and HTML."""
+"""Documents: building, reading, validation, and conversion to text, Markdown and HTML."""
 
 import copy
 import datetime
@@ -182,7 +182,7 @@ json_values = st.recursive(
 node_types = st.sampled_from(
     sorted({node.type for build in EVERY_BLOCK.values() for node in build().walk()} | {"video"})
 )
-odd_nodes = st.recursive(
+malformed_nodes = st.recursive(
     json_values,
     lambda inner: st.fixed_dictionaries(
         {"type": node_types},
@@ -201,9 +201,9 @@ odd_nodes = st.recursive(
     ),
     max_leaves=20,
 )
-odd_documents = st.fixed_dictionaries(
+malformed_documents = st.fixed_dictionaries(
     {"type": st.just("doc")},
-    optional={"version": json_values, "content": st.lists(odd_nodes, max_size=4), "x": json_values},
+    optional={"version": json_values, "content": st.lists(malformed_nodes, max_size=4), "x": json_values},
 )
 words = st.text(min_size=1, max_size=12)
 nasty = st.text(alphabet="ab \n*_`~#-+=>|[]()!<&;\\.1:\"'\t", min_size=1, max_size=12)
@@ -241,7 +241,7 @@ documents = st.lists(blocks, min_size=1, max_size=4).map(lambda content: doc(*co
 
 
 class Elements(html.parser.HTMLParser):
-    """The elements and the text of a piece of HTML."""
+    """The elements and the text in a piece of HTML."""
 
     def __init__(self, source: str) -> None:
         super().__init__()
@@ -258,7 +258,7 @@ class Elements(html.parser.HTMLParser):
 
 
 def words_of(source: str) -> str:
-    """Text without any blanks, which Markdown and HTML are free to move."""
+    """Return text without blanks, which Markdown and HTML may move."""
     return re.sub(r"[\s\x00-\x20\x7f-\xa0\ufffd]+", "", source)
 
 
@@ -267,7 +267,7 @@ def parsed(markdown: str) -> Elements:
 
 
 @pytest.mark.parametrize("name", EVERY_BLOCK)
-def test_what_builders_build_is_valid(name):
+def test_builders_build_valid_nodes(name):
     """The builders and the schema agree on every node and every mark."""
     document = doc(EVERY_BLOCK[name]())
 
@@ -276,13 +276,13 @@ def test_what_builders_build_is_valid(name):
 
 
 @given(documents)
-def test_whatever_is_built_is_valid(document):
-    """No way of putting the builders together goes round the schema."""
+def test_every_combination_of_builders_is_valid(document):
+    """No combination of builders gets around the schema."""
     assert () == document.validate()
 
 
-def test_the_example_builds_the_shape_the_service_takes():
-    """Text and nodes stand side by side as they are written."""
+def test_text_and_nodes_become_json():
+    """The arguments of a builder become its content, in order."""
     document = doc(paragraph("Hello ", mention("557058:aa", "@Ann"), strong("!")))
 
     assert {
@@ -301,16 +301,16 @@ def test_the_example_builds_the_shape_the_service_takes():
     } == document.to_json()
 
 
-def test_text_where_blocks_are_wanted_becomes_a_paragraph():
-    """Text and inline nodes in a row make one paragraph; blocks stand for themselves."""
+def test_text_becomes_a_paragraph_where_blocks_are_expected():
+    """Consecutive text and inline nodes become one paragraph; blocks stay as they are."""
     document = doc("one ", em("two"), rule(), "three")
 
     assert ["paragraph", "rule", "paragraph"] == [block.type for block in document.content]
     assert "one two\nthree" == document.to_text()
 
 
-def test_media_come_from_what_an_upload_gave():
-    """A file's collection is the conversation it was uploaded to (protocol 9)."""
+def test_media_group_takes_results_of_uploads():
+    """The collection of a file is the conversation that it was uploaded to (protocol 9)."""
     document = doc(media_group(Uploaded("m1", "c1")))
 
     (group,) = document.content
@@ -318,14 +318,14 @@ def test_media_come_from_what_an_upload_gave():
 
 
 def test_the_link_of_a_card_is_also_the_link_of_its_fallback_text():
-    """`textUrl` is any text, so that it repeats an http link too (protocol 8.4)."""
+    """`textUrl` may be any text, so that it can repeat an http link (protocol 8.4)."""
     (card,) = doc(application_card("x", link="http://example.com")).content
 
     assert ({"url": "http://example.com"}, "http://example.com") == (card.attrs["link"], card.attrs["textUrl"])
 
 
-def test_list_ids_are_made_when_not_given():
-    """Each decision list and item has an id of its own."""
+def test_lists_and_items_get_ids():
+    """Each list of decisions and each of its items has a unique id."""
     ids = [node.attrs["localId"] for node in doc(decision_list("a", "b")).walk() if "localId" in node.attrs]
 
     assert 3 == len(set(ids))
@@ -344,9 +344,9 @@ def test_list_ids_are_made_when_not_given():
         (lambda: text_color("x", "#36B37E"), "in lower case"),
         (lambda: link("x", ""), "link: href is empty"),
         (lambda: subsup("x", "super"), "expected sub or sup, not 'super'"),
-        (lambda: strong(code("x")), "code goes with link only, not with strong"),
+        (lambda: strong(code("x")), "code can be combined only with link, not with strong"),
         (lambda: strong(strong("x")), "strong is repeated"),
-        (lambda: strong(mention("u")), "strong goes with text only, not with mention"),
+        (lambda: strong(mention("u")), "strong can mark only text, not mention"),
         (lambda: mention(""), "mention: id is empty"),
         (lambda: mention("u", user_type="BOT"), "expected DEFAULT, SPECIAL or APP, not 'BOT'"),
         (lambda: paragraph(rule()), "paragraph.content[0]: a paragraph holds inline nodes here, not rule"),
@@ -375,8 +375,8 @@ def test_list_ids_are_made_when_not_given():
         (lambda: date(datetime.datetime(2018, 2, 27)), "has no time zone"),
     ],
 )
-def test_builders_refuse_what_the_schema_forbids(build, message):
-    """Nothing is built that the service would refuse, and the message says where and why."""
+def test_builders_reject_violations_of_the_schema(build, message):
+    """A builder raises an error that says where the violation is and what is expected."""
     with pytest.raises(ValueError, match=re.escape(message)):
         build()
 
@@ -417,15 +417,15 @@ def test_builders_refuse_what_the_schema_forbids(build, message):
         ),
     ],
 )
-def test_a_problem_says_where_it_is(content, problem):
-    """The path leads to the node and the field that the schema does not allow."""
+def test_problem_has_a_path(content, problem):
+    """The path names the node and the field that the schema does not allow."""
     document = Document.from_json({"version": 1, "type": "doc", "content": [content]})
 
     assert [problem] == [str(found) for found in document.validate()]
 
 
-def test_a_delivered_document_is_read_but_is_not_valid():
-    """The service itself emits empty attrs, null content and more than it takes (protocol 6.3)."""
+def test_document_from_the_service_is_read_but_invalid():
+    """The service sends empty attrs, null content and unknown attributes (protocol 6.3)."""
     delivered = {
         "version": 1,
         "type": "doc",
@@ -460,15 +460,15 @@ def test_a_delivered_document_is_read_but_is_not_valid():
         ({"type": "paragraph"}, "$.type: expected 'doc', not 'paragraph'"),
     ],
 )
-def test_only_documents_are_read_as_documents(json, message):
-    """What is no object of type doc is refused with its path."""
+def test_from_json_rejects_other_values(json, message):
+    """A value that is not an object of type doc raises an error with its path."""
     with pytest.raises(ValueError, match=re.escape(message)):
         Document.from_json(json)
 
 
-@given(odd_documents)
-def test_nothing_is_lost_between_reading_and_writing(json):
-    """Unknown nodes, null content and odd attributes come out as they went in."""
+@given(malformed_documents)
+def test_reading_and_writing_loses_nothing(json):
+    """Unknown nodes, null content and malformed attributes are written as they were read."""
     before = copy.deepcopy(json)
 
     document = Document.from_json(json)
@@ -477,7 +477,7 @@ def test_nothing_is_lost_between_reading_and_writing(json):
     assert document == Document.from_json(before)
 
 
-@given(odd_documents)
+@given(malformed_documents)
 def test_documents_of_any_shape_are_read(json):
     """No JSON makes a method fail: unknown parts are skipped or reported."""
     document = Document.from_json(json)
@@ -530,8 +530,8 @@ def is_text(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
 
-def test_a_document_does_not_change_with_what_was_taken_from_it():
-    """The JSON that is given out belongs to whom it was given."""
+def test_document_does_not_change_with_its_json():
+    """`to_json` returns a copy."""
     document = doc(paragraph("x"))
 
     document.to_json()["content"].clear()
@@ -539,8 +539,8 @@ def test_a_document_does_not_change_with_what_was_taken_from_it():
     assert "x" == document.to_text()
 
 
-def test_a_node_does_not_change_with_what_it_was_built_from():
-    """Parameters are copied when a node is built."""
+def test_node_does_not_change_with_its_arguments():
+    """A builder copies the parameters."""
     parameters = {"a": [1]}
     node = extension("k", parameters=parameters)
 
@@ -549,15 +549,15 @@ def test_a_node_does_not_change_with_what_it_was_built_from():
     assert {"a": [1]} == node.attrs["parameters"]
 
 
-def test_equal_documents_are_one_in_a_set():
-    """Documents are values: compared by what they say, usable as keys, safe to pickle."""
+def test_documents_are_values():
+    """Documents with the same JSON are equal and have the same hash, also after pickling."""
     one, same, other = doc(paragraph("x")), doc(paragraph("x")), doc(paragraph(strong("x")))
 
     assert {one, other} == {one, same, other, pickle.loads(pickle.dumps(one))}
 
 
 def test_plain_text_follows_the_service():
-    """Inline text runs together, blocks are parted by line feeds, media say nothing (protocol 4.3)."""
+    """Inline text is joined, blocks are separated by line feeds, and media are omitted (protocol 4.3)."""
     document = doc(
         paragraph("Hi ", mention("u", "@Ann"), emoji(":+1:", text="👍"), hard_break(), "there"),
         media_group(media("m", collection="c")),
@@ -571,8 +571,8 @@ def test_plain_text_follows_the_service():
     assert "Hi @Ann:+1:\nthere\none\ntwo\nthree\na\nb\nBuild 42\nx\ny\n86400000" == document.to_text()
 
 
-def test_plain_text_is_the_text_of_every_seed_message(meetup):
-    """What the service put beside each body in a real history is what we make of the body."""
+def test_plain_text_equals_the_text_of_every_seed_message(meetup):
+    """In a real history, the text of each message equals the plain text of its body."""
     messages = messages_of(meetup)
 
     assert [] == [
@@ -581,12 +581,12 @@ def test_plain_text_is_the_text_of_every_seed_message(meetup):
 
 
 def test_every_seed_message_is_valid(meetup):
-    """The schema takes what was really written."""
+    """The bodies of a real history follow the schema."""
     assert [] == [problem for m in messages_of(meetup) for problem in Document.from_json(m["body"]).validate()]
 
 
-def test_people_and_files_are_named_once_in_order():
-    """Ids come in reading order, however deep they stand and however often."""
+def test_mentions_and_media_are_returned_once_in_order():
+    """Ids have the order in which they are first read, at any depth."""
     document = doc(
         paragraph(mention("b"), mention("a"), mention("b")),
         panel(bullet_list(paragraph(mention("c")))),
@@ -598,8 +598,8 @@ def test_people_and_files_are_named_once_in_order():
     assert ("m2", "m1") == document.media()
 
 
-def test_a_walk_goes_depth_first_in_reading_order():
-    """Every node is given once, parents before children."""
+def test_walk_is_depth_first_in_reading_order():
+    """Every node comes once, parents before children."""
     document = doc(paragraph("a", hard_break()), bullet_list("b"))
 
     assert ["doc", "paragraph", "text", "hardBreak", "bulletList", "listItem", "paragraph", "text"] == [
@@ -607,8 +607,8 @@ def test_a_walk_goes_depth_first_in_reading_order():
     ]
 
 
-def test_a_node_shows_its_marks_and_children():
-    """A view gives what the JSON holds, in the service's words."""
+def test_node_has_text_marks_and_children():
+    """The attributes of a node have the names and values of its JSON."""
     (block,) = doc(paragraph(link(strong("x"), "https://example.com"))).content
 
     (leaf,) = block.content
@@ -619,8 +619,8 @@ def test_a_node_shows_its_marks_and_children():
 @pytest.mark.parametrize(
     ("wrap", "levels"), [(in_quote, 100_000), (in_list, 3000), (in_panel, 3000), (in_table, 3000), (in_unknown, 3000)]
 )
-def test_deep_nesting_is_answered(wrap, levels):
-    """However deep a sender nests, far deeper than Python's own stack, nothing breaks."""
+def test_deep_documents_are_read(wrap, levels):
+    """Documents may be much deeper than the stack of Python."""
     deep = nested(levels, wrap)
 
     assert "@U" == deep.to_text().split("\n")[-1]
@@ -632,8 +632,8 @@ def test_deep_nesting_is_answered(wrap, levels):
     assert deep.validate()
 
 
-def test_a_document_too_deep_to_check_says_so():
-    """Lists in lists are valid, but only up to 300 objects and lists inside one another (protocol 8.5)."""
+def test_validation_limits_the_depth():
+    """Up to 300 objects and lists may be nested (protocol 8.5)."""
     (problem,) = nested(75, in_list).validate()
 
     assert "$: more than 300 objects and lists are nested" == str(problem)
@@ -641,8 +641,8 @@ def test_a_document_too_deep_to_check_says_so():
 
 
 @given(documents)
-def test_html_shows_the_text_and_nothing_else(document):
-    """A browser finds the text as it was written, and no element that text made up."""
+def test_html_contains_the_text_and_no_other_elements(document):
+    """A browser finds the text as it was written, and text never becomes an element."""
     page = Elements(document.to_html())
 
     shown = "".join(
@@ -657,7 +657,7 @@ def test_html_shows_the_text_and_nothing_else(document):
     st.sampled_from(["", "javascript:", "JaVaScRiPt:", "data:text/html,", "//", "vbscript:", "\t"]),
 )
 def test_html_links_to_safe_schemes_only(tail, scheme):
-    """No address of another scheme than http, https or mailto gets into the page."""
+    """A URL with a scheme other than http, https or mailto is omitted."""
     marks = [{"type": "link", "attrs": {"href": scheme + tail}}]
     image = {"type": "media", "attrs": {"type": "external", "url": scheme + tail}}
     json = {"type": "doc", "content": [{"type": "text", "text": "x", "marks": marks}, image]}
@@ -668,9 +668,9 @@ def test_html_links_to_safe_schemes_only(tail, scheme):
     assert [] == [value for value in addresses if not re.match(r"https?://|mailto:", value or "", re.IGNORECASE)]
 
 
-@given(odd_documents)
-def test_html_of_odd_documents_has_no_elements_of_their_making(json):
-    """Neither attributes nor text of any node can bring a script or a handler into the page."""
+@given(malformed_documents)
+def test_html_of_malformed_documents_is_safe(json):
+    """No attribute or text of a node can add a script or an event handler."""
     page = Elements(Document.from_json(json).to_html())
 
     assert {"script", "iframe", "style", "object"}.isdisjoint(tag for tag, _ in page.elements)
@@ -699,8 +699,8 @@ def test_html_of_odd_documents_has_no_elements_of_their_making(json):
         ("paragraph", '<span class="mention" data-user-id="557058:aa">@Ann</span>'),
     ],
 )
-def test_html_says_what_each_node_is(name, fragment):
-    """Nodes and marks become the elements that mean the same."""
+def test_html_of_each_node(name, fragment):
+    """Nodes and marks become the corresponding elements."""
     assert fragment in doc(EVERY_BLOCK[name]()).to_html()
 
 
@@ -746,15 +746,15 @@ def test_html_says_what_each_node_is(name, fragment):
         (paragraph(mention("u"), emoji(":+1:", text="👍")), "@u👍"),
     ],
 )
-def test_markdown_reads_well(block, markdown):
-    """Marks, blocks and escapes as a person would write them."""
+def test_markdown_of_each_node(block, markdown):
+    """Marks and blocks are written as a person would write them, and only what is special is escaped."""
     document = Document.from_json({"version": 1, "type": "doc", "content": [block.to_json()]})
 
     assert markdown == document.to_markdown()
 
 
-def test_lists_in_a_row_stay_apart():
-    """A parser would make one list of two; the second has the other marker."""
+def test_consecutive_lists_stay_separate():
+    """Each list has another marker than the one above, because a parser would join them."""
     document = doc(bullet_list("a"), bullet_list("b"), bullet_list("c"), ordered_list("d"), ordered_list("e"))
 
     assert ["- a", "* b", "- c", "1. d", "1) e"] == [line for line in document.to_markdown().split("\n") if line]
@@ -763,7 +763,7 @@ def test_lists_in_a_row_stay_apart():
 
 @given(documents)
 def test_markdown_comes_back_as_the_same_text(document):
-    """A CommonMark parser finds the text that was written, whatever it looks like."""
+    """A CommonMark parser finds the text that was written, even if it looks like markup."""
     page = parsed(document.to_markdown())
 
     shown = "".join(node_text(node) for node in document.walk())

@@ -1,11 +1,11 @@
-"""Rich message documents: build one, check it, turn it into text, Markdown or HTML.
+"""Build and check rich message documents, and convert them to text, Markdown or HTML.
 
     from stride_async.document import doc, link, mention, paragraph
 
     doc(paragraph("Hello ", mention("557058:aa", "@Ann"), ", see ", link("the plan", "https://example.com")))
 
-Documents that come from the service are read as they are (protocol 6.3); what the builders write
-keeps to the schema (protocol 8). Needs no other part of the package and no extra.
+Documents from the service are read as they are, whatever they contain (protocol 6.3). The builders follow the schema
+(protocol 8). This package uses no other part of `stride_async` and needs no extra.
 """
 
 from __future__ import annotations

@@ -16,11 +16,11 @@ from stride_async.document._nodes import JsonObject, Node, copied, json_of
 from stride_async.document._schema import INLINE, node_problems
 
 Inline: TypeAlias = str | Node
-"""Text, or a node. Where blocks are wanted, text and inline nodes in a row become a paragraph."""
+"""Text, or a node. Where blocks are expected, consecutive text and inline nodes become a paragraph."""
 
 
 class UploadedMedia(Protocol):
-    """What `media_group` needs to know of a file: its id and the conversation it was uploaded to."""
+    """A file that `media_group` and `media_single` accept, such as a `Media`."""
 
     @property
     def id(self) -> str:
@@ -28,66 +28,66 @@ class UploadedMedia(Protocol):
 
     @property
     def conversation_id(self) -> str:
-        """The conversation id, which is also the name of the media's collection (protocol 9)."""
+        """The id of the conversation that it was uploaded to, which is also its collection (protocol 9)."""
 
 
 def doc(*blocks: Inline) -> Document:
-    """A document of one block or more."""
+    """Build a document of at least one block."""
     return Document(_built({"version": 1, "type": "doc", "content": _blocks(blocks)}))
 
 
 def paragraph(*inline: Inline) -> Node:
-    """A paragraph; without content, an empty line."""
+    """Build a paragraph. Without content, it is an empty line."""
     return _built({"type": "paragraph", "content": _inline(inline)})
 
 
 def heading(*inline: Inline, level: int = 1) -> Node:
-    """A heading of level 1 to 6."""
+    """Build a heading of level 1 to 6."""
     return _built({"type": "heading", "attrs": {"level": level}, "content": _inline(inline)})
 
 
 def text(value: str) -> Node:
-    """Plain text of one character or more."""
+    """Build plain text, which must not be empty."""
     return _built({"type": "text", "text": value})
 
 
 def strong(content: Inline) -> Node:
-    """Bold text; `strong(em("both"))` is both."""
+    """Build bold text. `strong(em("both"))` is bold and italic."""
     return _marked(content, "strong")
 
 
 def em(content: Inline) -> Node:
-    """Italic text."""
+    """Build italic text."""
     return _marked(content, "em")
 
 
 def strike(content: Inline) -> Node:
-    """Text crossed out."""
+    """Build text that is struck through."""
     return _marked(content, "strike")
 
 
 def underline(content: Inline) -> Node:
-    """Underlined text."""
+    """Build underlined text."""
     return _marked(content, "underline")
 
 
 def code(content: Inline) -> Node:
-    """Code within a line; besides it, text may only be a link."""
+    """Build inline code, which can only be combined with a link."""
     return _marked(content, "code")
 
 
 def subsup(content: Inline, type: str) -> Node:
-    """Text set lower (`sub`) or higher (`sup`)."""
+    """Build subscript (`sub`) or superscript (`sup`)."""
     return _marked(content, "subsup", {"type": type})
 
 
 def text_color(content: Inline, color: str) -> Node:
-    """Text in a color such as `#36b37e`, in lower case."""
+    """Build text in a color such as `#36b37e`, in lower case."""
     return _marked(content, "textColor", {"color": color})
 
 
 def link(content: Inline, href: str, *, title: str | None = None) -> Node:
-    """Text that links to a URL, which must not be empty."""
+    """Build text that links to a URL, which must not be empty."""
     if not href:
         raise ValueError("link: href is empty")
     return _marked(content, "link", _given(href=href, title=title))
@@ -102,33 +102,33 @@ def action_mark(
     key: str | None = None,
     parameters: Mapping[str, object] | None = None,
 ) -> Node:
-    """Text that calls an action target of an app; `receiver` is the key of another app."""
+    """Build text that calls an action target of an app. `receiver` is the key of another app."""
     aim = _given(key=target, receiver=receiver)
     return _marked(content, "action", _given(title=title, target=aim, key=key, parameters=parameters))
 
 
 def mention(id: str, text: str | None = None, *, access_level: str | None = None, user_type: str | None = None) -> Node:
-    """A person by user id; the service fills in `@Name` when `text` is left out."""
+    """Mention a person by user id. The service fills in `@Name` if `text` is omitted."""
     if not id:
         raise ValueError("mention: id is empty")
     return _built({"type": "mention", "attrs": _given(id=id, text=text, accessLevel=access_level, userType=user_type)})
 
 
 def emoji(short_name: str, *, id: str | None = None, text: str | None = None) -> Node:
-    """An emoji by its short name between colons; `text` is the character to fall back to."""
+    """Build an emoji from its short name, usually between colons. `text` is the fallback character."""
     return _built({"type": "emoji", "attrs": _given(shortName=short_name, id=id, text=text)})
 
 
 def hard_break() -> Node:
-    """A line break within a block."""
+    """Build a line break within a block."""
     return _built({"type": "hardBreak"})
 
 
 def date(day: datetime.date) -> Node:
-    """A date; of a datetime, which must have a zone, its day in UTC.
+    """Build a date. A datetime is converted to its day in UTC.
 
     Raises:
-        ValueError: a datetime without a zone.
+        ValueError: The datetime has no time zone.
     """
     if isinstance(day, datetime.datetime):
         if day.tzinfo is None:
@@ -139,7 +139,7 @@ def date(day: datetime.date) -> Node:
 
 
 def placeholder(text: str) -> Node:
-    """A hint where something is to be written."""
+    """Build a hint to the author of a message at the place where text is expected."""
     return _built({"type": "placeholder", "attrs": {"text": text}})
 
 
@@ -150,67 +150,67 @@ def inline_extension(
     parameters: Mapping[str, object] | None = None,
     text: str | None = None,
 ) -> Node:
-    """An extension within a line: `action`, `actionGroup` and `select` were Stride's own."""
+    """Build an inline extension. Stride itself had the keys `action`, `actionGroup` and `select`."""
     return _built({"type": "inlineExtension", "attrs": _extension_attrs(key, type, parameters, text)})
 
 
 def bullet_list(*items: Inline) -> Node:
-    """A list with bullets; each argument that is no list item becomes one."""
+    """Build a bullet list. An argument that is not a list item becomes one."""
     return _built({"type": "bulletList", "content": _each(items, "listItem", list_item)})
 
 
 def ordered_list(*items: Inline, order: int | None = None) -> Node:
-    """A numbered list, from `order` (1) on; each argument that is no list item becomes one."""
+    """Build a numbered list that starts at `order` (default 1). An argument that is not a list item becomes one."""
     attrs: JsonObject = {} if order is None else {"attrs": {"order": order}}
     return _built({"type": "orderedList", **attrs, "content": _each(items, "listItem", list_item)})
 
 
 def list_item(*content: Inline) -> Node:
-    """An item: a paragraph or a media_single first, then also lists."""
+    """Build a list item. Its first block is a paragraph or a media_single; the others can also be lists."""
     return _built({"type": "listItem", "content": _blocks(content)})
 
 
 def panel(*content: Inline, type: str = "info") -> Node:
-    """A colored box: `info`, `note`, `tip`, `warning`, `error` or `success`."""
+    """Build a colored box of the type `info`, `note`, `tip`, `warning`, `error` or `success`."""
     return _built({"type": "panel", "attrs": {"panelType": type}, "content": _blocks(content)})
 
 
 def code_block(source: str, language: str | None = None) -> Node:
-    """Lines of code, which may be none."""
+    """Build a block of code, which may be empty."""
     attrs: JsonObject = {} if language is None else {"attrs": {"language": language}}
     return _built({"type": "codeBlock", **attrs, "content": _inline([source] if source else [])})
 
 
 def blockquote(*paragraphs: Inline) -> Node:
-    """A quotation of one paragraph or more."""
+    """Build a quotation of at least one paragraph."""
     return _built({"type": "blockquote", "content": _blocks(paragraphs)})
 
 
 def rule() -> Node:
-    """A line across."""
+    """Build a horizontal rule."""
     return _built({"type": "rule"})
 
 
 def decision_list(*items: Inline, local_id: str | None = None) -> Node:
-    """Decisions; each argument that is no decision item becomes one."""
+    """Build a list of decisions. An argument that is not a decision item becomes one."""
     content = _each(items, "decisionItem", decision_item)
     return _built({"type": "decisionList", "attrs": {"localId": _local_id(local_id)}, "content": content})
 
 
 def decision_item(*inline: Inline, state: str = "DECIDED", local_id: str | None = None) -> Node:
-    """One decision."""
+    """Build a decision."""
     attrs = {"localId": _local_id(local_id), "state": state}
     return _built({"type": "decisionItem", "attrs": attrs, "content": _inline(inline)})
 
 
 def task_list(*items: Inline, local_id: str | None = None) -> Node:
-    """Tasks; each argument that is no task item becomes one still to do."""
+    """Build a list of tasks. An argument that is not a task item becomes an open task."""
     content = _each(items, "taskItem", task_item)
     return _built({"type": "taskList", "attrs": {"localId": _local_id(local_id)}, "content": content})
 
 
 def task_item(*inline: Inline, done: bool = False, local_id: str | None = None) -> Node:
-    """One task, to do or done."""
+    """Build a task, which is open or done."""
     attrs = {"localId": _local_id(local_id), "state": "DONE" if done else "TODO"}
     return _built({"type": "taskItem", "attrs": attrs, "content": _inline(inline)})
 
@@ -224,34 +224,40 @@ def media(
     width: float | None = None,
     height: float | None = None,
 ) -> Node:
-    """An uploaded file; its collection is the conversation id (protocol 9). `type` is `file` or `link`."""
+    """Build a reference to an uploaded file. The collection is the conversation id (protocol 9).
+
+    `type` is `file` or `link`.
+    """
     attrs = _given(type=type, id=id, collection=collection, occurrenceKey=occurrence_key, width=width, height=height)
     return _built({"type": "media", "attrs": attrs})
 
 
 def external_media(url: str, *, width: float | None = None, height: float | None = None) -> Node:
-    """An image elsewhere on the web."""
+    """Build an image from a URL on the web."""
     return _built({"type": "media", "attrs": _given(type="external", url=url, width=width, height=height)})
 
 
 def media_group(*files: UploadedMedia | Node) -> Node:
-    """Files shown side by side: what `upload` gave, or `media` nodes."""
+    """Build a row of files: results of `upload`, or `media` nodes."""
     return _built({"type": "mediaGroup", "content": [json_of(_media_node(file)) for file in files]})
 
 
 def media_single(file: UploadedMedia | Node, *, layout: str = "center") -> Node:
-    """One file; `layout` is `center`, `wrap-left`, `wrap-right`, `wide` or `full-width`."""
+    """Build a single file with the layout `center`, `wrap-left`, `wrap-right`, `wide` or `full-width`."""
     return _built({"type": "mediaSingle", "attrs": {"layout": layout}, "content": [json_of(_media_node(file))]})
 
 
 def table(*rows: Node, numbered: bool | None = None, layout: str | None = None) -> Node:
-    """A table of rows; `numbered` shows a column of row numbers."""
+    """Build a table of rows with the layout `default`, `wide` or `full-width`.
+
+    `numbered` adds a column of row numbers.
+    """
     attrs = _given(isNumberColumnEnabled=numbered, layout=layout)
     return _built({"type": "table", **({"attrs": attrs} if attrs else {}), "content": list(map(json_of, rows))})
 
 
 def table_row(*cells: Inline) -> Node:
-    """A row, all of cells or all of headers; text becomes a cell."""
+    """Build a row of cells, or of headers. Text becomes a cell."""
     content = [json_of(cell if _is(cell, "tableCell", "tableHeader") else table_cell(cell)) for cell in _nodes(cells)]
     return _built({"type": "tableRow", "content": content})
 
@@ -263,7 +269,7 @@ def table_cell(
     colwidth: Sequence[int] | None = None,
     background: str | None = None,
 ) -> Node:
-    """A cell of blocks; without any, an empty one. Stride wanted the spans written out even when they are 1."""
+    """Build a cell of blocks, or an empty one. The spans are always written, because Stride required them."""
     return _cell("tableCell", content, colspan, rowspan, colwidth, background)
 
 
@@ -274,7 +280,7 @@ def table_header(
     colwidth: Sequence[int] | None = None,
     background: str | None = None,
 ) -> Node:
-    """A cell that heads a row or a column."""
+    """Build a header cell of a row or a column."""
     return _cell("tableHeader", content, colspan, rowspan, colwidth, background)
 
 
@@ -294,7 +300,7 @@ def application_card(
 ) -> Node:
     """A card of an app. `user`, `context`, `details` and `actions` have the form of protocol 8.4.
 
-    The fallback text `text` is the title unless it is given. The link is also the URL of the fallback text.
+    The fallback `text` defaults to the title. The link is also the URL of the fallback text.
     """
     attrs = _given(
         text=title if text is None else text,
@@ -319,7 +325,10 @@ def extension(
     parameters: Mapping[str, object] | None = None,
     text: str | None = None,
 ) -> Node:
-    """An extension that is a block: `actionGroup` was Stride's own; `text` is what others see."""
+    """Build a block extension. Stride itself had the key `actionGroup`.
+
+    `text` is displayed where the extension is not supported.
+    """
     return _built({"type": "extension", "attrs": _extension_attrs(key, type, parameters, text)})
 
 
@@ -349,7 +358,7 @@ def _built(json: JsonObject) -> Node:
 def _marked(content: Inline, kind: str, attrs: JsonObject | None = None) -> Node:
     node = text(content) if isinstance(content, str) else content
     if node.type != "text":
-        raise ValueError(f"{kind} goes with text only, not with {node.type}")
+        raise ValueError(f"{kind} can mark only text, not {node.type}")
     mark: JsonObject = {"type": kind} if attrs is None else {"type": kind, "attrs": attrs}
     json = json_of(node)
     marks = json.get("marks")

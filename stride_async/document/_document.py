@@ -13,7 +13,7 @@ from stride_async.document._text import to_text
 
 
 class Document:
-    """A rich message: what `doc(…)` builds and what a message's body is read into (protocol 8).
+    """A rich message, built by `doc(…)` or read from the body of a message (protocol 8).
 
     A document never changes, and two documents with the same JSON are equal. Every method works on documents of any
     shape and depth. Unknown parts are kept as they are, or skipped.
@@ -28,7 +28,7 @@ class Document:
     def from_json(cls, json: object) -> Document:
         """Return the document in a decoded JSON object. Unknown parts of it are kept.
 
-        The object is kept, not copied: do not change it afterwards.
+        The object is not copied. Do not change it afterwards.
 
         Raises:
             ValueError: It is not an object of type `doc`.
@@ -45,48 +45,52 @@ class Document:
 
     @property
     def content(self) -> tuple[Node, ...]:
-        """The document's blocks, in order."""
+        """The blocks, in order."""
         return self._root.content
 
     def walk(self) -> Iterator[Node]:
-        """Return an iterator over every node, depth first in reading order, beginning with the `doc` itself."""
+        """Iterate over every node, depth first in reading order, beginning with the `doc` itself."""
         return self._root.walk()
 
     def to_text(self) -> str:
-        """Return plain text as the service makes it for a message's `text` (protocol 4.3).
+        """Return plain text, as the service creates it for the `text` of a message (protocol 4.3).
 
-        Inline nodes follow each other directly, and line feeds separate blocks. A mention becomes its text, an emoji
-        its short name, a date its timestamp, and a card or an extension its fallback text. Placeholders and media
-        contribute nothing, not even a line.
+        Inline nodes are joined, and blocks are separated by line feeds. A mention becomes its text, an emoji its short
+        name, a date its timestamp, and a card or an extension its fallback text. Placeholders and media are omitted.
+        Half a surrogate pair becomes U+FFFD.
         """
         return to_text(self._root)
 
     def to_markdown(self) -> str:
-        """CommonMark with tables and strikethrough; text is escaped, so that it comes back as text.
+        """Return CommonMark with tables and strikethrough, from which a parser reads the same blocks, texts and marks.
 
-        What Markdown cannot say is left off (color, underline, sub- and superscript, actions, unsafe
-        links) or said in words (a panel's kind, a decision, a file's id). Lists and quotes deeper than
-        80 columns of indent are written flat.
+        What Markdown cannot express is omitted (color, underline, subscript and superscript, actions, unsafe links,
+        empty paragraphs, blanks at the ends of a line) or written out (the type of a panel, a decision, the id of a
+        file). A heading and the cell of a table have one line. Lists and quotes below the 40th level are written
+        without their markers. Half a surrogate pair becomes U+FFFD.
         """
         return to_markdown(self._root)
 
     def to_html(self) -> str:
-        """HTML elements, safe to put into a page: all text escaped, links to http, https and mailto only."""
+        """Return HTML that is safe to insert into a page.
+
+        All text is escaped, and links use http, https or mailto. Half a surrogate pair becomes U+FFFD.
+        """
         return to_html(self._root)
 
     def mentions(self) -> tuple[str, ...]:
-        """Return the ids of the people mentioned, in reading order, each once. `all` and `here` are kept as sent."""
+        """Return the ids of the mentioned people, in reading order, each once. They include `all` and `here`."""
         return self._ids("mention")
 
     def media(self) -> tuple[str, ...]:
-        """Return the ids of the media shown, in reading order, each once."""
+        """Return the ids of the displayed media, in reading order, each once."""
         return self._ids("media")
 
     def validate(self) -> tuple[Problem, ...]:
-        """Return what the service's closed schema does not allow, in reading order; empty for a valid document.
+        """Return the violations of the schema, in reading order; none for a valid document (protocol 8).
 
-        Levels below the 200th are reported as one problem and are not checked. Delivered messages need not be
-        valid: the service itself adds empty `attrs`, null `content` and more (protocol 6.3).
+        A document in which more than 300 objects and lists are nested has this one problem. Messages from the service
+        are not necessarily valid, because it adds empty `attrs`, null `content` and more (protocol 6.3).
         """
         return problems(self._root)
 

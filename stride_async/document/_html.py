@@ -1,7 +1,7 @@
-"""A document as HTML that is safe to put into a page.
+"""Write a document as HTML that is safe to insert into a page.
 
-All text is escaped, addresses are http, https or mailto or they are left out, and no attribute
-is taken over unless its value was checked. Works with a stack, so depth does not matter.
+All text is escaped. A URL is omitted unless it is http, https or mailto, and an attribute is omitted unless its value
+was checked. The function uses a stack, so that documents may be arbitrarily deep.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from stride_async.document._text import INLINE, date_text, shown_text, without_s
 
 _COLOR = re.compile(r"#[0-9a-fA-F]{3,8}")
 _LANGUAGE = re.compile(r"[\w+#.-]+")
-_LARGEST_SPAN = 1000  # what browsers take for colspan
+_LARGEST_SPAN = 1000  # the maximum of colspan in browsers
 
 _TAGS = {
     "paragraph": "p",
@@ -43,7 +43,7 @@ _MARK_TAGS = {"strong": "strong", "em": "em", "strike": "s", "underline": "u", "
 
 
 def to_html(root: Node) -> str:
-    """The document's blocks as HTML elements, without a page around them."""
+    """Return the blocks as HTML elements, without a page around them."""
     out: list[str] = []
     stack: list[JsonObject | str] = [*reversed(children(json_of(root)))]
     while stack:
@@ -63,7 +63,7 @@ def to_html(root: Node) -> str:
 
 
 def _block(json: JsonObject) -> tuple[str, list[JsonObject], str]:
-    """Opening tags, the nodes between, closing tags."""
+    """Return the opening tags of a node, the nodes in it, and its closing tags."""
     kind = kind_of(json)
     inner = children(json)
     match kind:
@@ -80,7 +80,7 @@ def _block(json: JsonObject) -> tuple[str, list[JsonObject], str]:
             return _media(json), [], ""
         case "table":
             return "<table><tbody>\n", inner, "</tbody></table>\n"
-        case "orderedList" if (order := _whole(json, "order", 10**9)) > 1:
+        case "orderedList" if (order := _integer(json, "order", 10**9)) > 1:
             return f'<ol start="{order}">\n', inner, "</ol>\n"
         case "tableCell" | "tableHeader":
             tag = _TAGS[kind]
@@ -130,7 +130,7 @@ def _inline(json: JsonObject) -> str:
 
 
 def _marked(shown: str, json: JsonObject) -> str:
-    """Escaped text inside its marks: code innermost, the link outermost, each mark once."""
+    """Return escaped text inside its marks: code is innermost, and the link is outermost."""
     marks = {mark["type"]: mark for mark in objects(json.get("marks")) if isinstance(mark.get("type"), str)}
     for kind in ("code", "strike", "underline", "em", "strong"):
         if kind in marks:
@@ -157,18 +157,18 @@ def _media(json: JsonObject) -> str:
 
 def _cell_attributes(json: JsonObject) -> str:
     spans = "".join(
-        f' {name}="{span}"' for name in ("colspan", "rowspan") if (span := _whole(json, name, _LARGEST_SPAN)) > 1
+        f' {name}="{span}"' for name in ("colspan", "rowspan") if (span := _integer(json, name, _LARGEST_SPAN)) > 1
     )
     background = attr(json, "background")
     return spans + (f' style="background: {background}"' if _COLOR.fullmatch(background) else "")
 
 
 def _heading_level(json: JsonObject) -> int:
-    return _whole(json, "level", 6) or 1
+    return _integer(json, "level", 6) or 1
 
 
-def _whole(json: JsonObject, name: str, largest: int) -> int:
-    """An attribute that is a whole number from 0 to `largest`; 0 when it is anything else."""
+def _integer(json: JsonObject, name: str, largest: int) -> int:
+    """Return an attribute that is an integer from 0 to `largest`; 0 if it is anything else."""
     found = json.get("attrs")
     value = found.get(name) if isinstance(found, dict) else None
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= largest else 0

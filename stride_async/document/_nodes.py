@@ -1,4 +1,4 @@
-"""Nodes: light views of the JSON objects a document is made of.
+"""Nodes, which are light views of the JSON objects in a document.
 
 The JSON is kept as it was read, so that nothing the service sends is lost. No function here recurses, because a sender
 may nest a document to any depth.
@@ -19,17 +19,16 @@ _NOTHING: Mapping[str, object] = MappingProxyType({})
 
 @attrs.frozen
 class Mark:
-    """How a piece of text looks or what it links to (protocol 8.3)."""
+    """Formatting of a text, or its link (protocol 8.3)."""
 
     type: str
     attrs: Mapping[str, object]
 
 
 class Node:
-    """One node of a document: a read-only view of its JSON object (protocol 8.1 and 8.2).
+    """A node of a document, as a read-only view of its JSON object (protocol 8.1 and 8.2).
 
-    What a node lacks, or holds in a shape that no node has, reads as empty: no type is `""`,
-    `"content": null` is `()`.
+    A field that is missing or malformed reads as empty: a missing type is `""`, and `"content": null` is `()`.
     """
 
     __slots__ = ("_json", "type")
@@ -41,24 +40,24 @@ class Node:
 
     @property
     def attrs(self) -> Mapping[str, object]:
-        """The node's attributes, unknown ones too."""
+        """The attributes, including unknown ones."""
         found = self._json.get("attrs")
         return MappingProxyType(found) if isinstance(found, dict) else _NOTHING
 
     @property
     def text(self) -> str | None:
-        """The text of a text node; None for every other node."""
+        """The text of a text node, None for other nodes."""
         found = self._json.get("text")
         return found if isinstance(found, str) else None
 
     @property
     def content(self) -> tuple[Node, ...]:
-        """The node's children, in order."""
+        """The children, in order."""
         return tuple(map(Node, children(self._json)))
 
     @property
     def marks(self) -> tuple[Mark, ...]:
-        """The marks of a text node, in the order they stand in."""
+        """The marks of a text node, in order."""
         return tuple(
             Mark(kind, MappingProxyType(found) if isinstance(found := mark.get("attrs"), dict) else _NOTHING)
             for mark in objects(self._json.get("marks"))
@@ -66,10 +65,10 @@ class Node:
         )
 
     def walk(self) -> Iterator[Node]:
-        """This node and every node below it, depth first, in reading order."""
+        """Iterate over this node and every node below it, depth first in reading order."""
         stack: list[object] = [self._json]
         pop = stack.pop
-        # Filled here, not by the constructor: it is called once a node, and would be a third of the time.
+        # The fields are set here because calling the constructor would take a third of the time.
         new: Any = object.__new__
         while stack:
             json = pop()
@@ -104,7 +103,7 @@ def json_of(node: Node) -> JsonObject:
 
 
 def kind_of(json: JsonObject) -> str:
-    """Return a node's type; `""` when it is absent or not text."""
+    """Return the type of a node; `""` if it is missing or not text."""
     kind = json.get("type")
     return kind if isinstance(kind, str) else ""
 

@@ -374,7 +374,7 @@ def _mark_problems(marks: object) -> Iterator[Problem]:
         rule = MARKS[name]
         yield from _object({"type": STRING} | ({"attrs": rule} if rule else {}))(mark, path)
     if "code" in seen and (others := seen - {"code", "link"}):
-        yield Problem("$.marks", f"code goes with link only, not with {', '.join(sorted(others))}")
+        yield Problem("$.marks", f"code can be combined only with link, not with {', '.join(sorted(others))}")
 
 
 def _content_problems(json: JsonObject, name: str, kind: Kind, allowed: tuple[str, ...]) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""Plain text of a document, by the service's own rule (protocol 4.3)."""
+"""Write a document as plain text, by the rule of the service (protocol 4.3)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import re
 from stride_async.document._nodes import JsonObject, Node, attr, json_of
 
 LINES = frozenset({"paragraph", "heading", "codeBlock", "decisionItem", "taskItem"})
-"""Nodes that hold a run of inline nodes: each is one line of plain text."""
+"""Types of nodes that hold inline nodes. Each is one line of plain text."""
 
 FALLBACKS = frozenset({"applicationCard", "extension"})
-"""Blocks that say what they are in their attribute `text`."""
+"""Types of blocks with a fallback text in their attribute `text`."""
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -19,7 +19,7 @@ INLINE = frozenset({"text", "hardBreak", "mention", "emoji", "inlineExtension", 
 
 
 def to_text(root: Node) -> str:
-    """Inline text run together, one line a block; media contribute nothing, not even a line."""
+    """Return the joined inline text, with one line for each block. Media are omitted."""
     lines: list[list[str]] = []
     line: list[str] | None = None
     for node in root.walk():
@@ -45,7 +45,7 @@ def without_surrogates(text: str) -> str:
 
 
 def inline_text(json: JsonObject) -> str:
-    """What one inline node adds to its line of plain text."""
+    """Return the plain text of an inline node."""
     match json.get("type"):
         case "text":
             text = json.get("text")
@@ -63,7 +63,10 @@ def inline_text(json: JsonObject) -> str:
 
 
 def shown_text(json: JsonObject) -> str:
-    """What a reader should see of an inline node: an emoji's character, a date, a mention's id for want of a name."""
+    """Return the text of an inline node for readers.
+
+    That is the character of an emoji, the date, or the id of a mention without a name.
+    """
     match json.get("type"):
         case "emoji":
             return attr(json, "text") or attr(json, "shortName")
@@ -78,7 +81,7 @@ def shown_text(json: JsonObject) -> str:
 
 
 def date_text(json: JsonObject) -> str:
-    """A date node as `2018-02-27` (UTC); its raw timestamp when that is no count of milliseconds."""
+    """Return a date node as `2018-02-27` (UTC), or its timestamp if that is not a number of milliseconds."""
     raw = attr(json, "timestamp")
     try:
         moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=int(raw))

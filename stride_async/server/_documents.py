@@ -1,7 +1,7 @@
-"""Documents (ADF): made from text, held against the schema, turned back into text.
+"""Documents (ADF): create them from text, check them against the schema, and convert them back to text.
 
-What comes out of `from_markdown` and `from_plain` has no problems by the strict schema. The functions that read a
-document take whatever the lenient check lets pass: unknown nodes, null content, stray attributes.
+The documents of `from_markdown` and `from_plain` are valid by the strict schema. The functions that read a document
+accept everything that passes the lenient check: unknown nodes, null content, unexpected attributes.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ LANGUAGES: tuple[str, ...] = tuple(
 
 _LARGEST_NUMBER = 1 << 31
 _MOST_PROBLEMS = 20
-_DEEPEST = 300  # objects and lists inside one another; below what the json module reads and writes
-_LONGEST_QUOTE = 60  # characters of a found value that a problem repeats
+_DEEPEST = 300  # nested objects and lists (protocol 8.5); less than the json module can read and write
+_LONGEST_QUOTE = 60  # characters of the value that a problem quotes
 
 _TEXT_BLOCKS = frozenset({"paragraph", "heading", "codeBlock", "decisionItem", "taskItem"})
 _INLINE = frozenset({"text", "hardBreak", "mention", "emoji", "inlineExtension", "date", "placeholder"})
@@ -48,15 +48,15 @@ _LANGUAGE_NAMES = {
 
 
 def from_plain(text: str) -> Node:
-    """A document of one paragraph; each line break of the text is a hard break."""
+    """Return a document of one paragraph, in which each line break of the text is a hard break."""
     return _doc([_paragraph(_lines_of_text(text.replace("\r\n", "\n").replace("\r", "\n"), ()))])
 
 
 def from_markdown(text: str) -> Node:
-    """A document of the features listed in protocol 5.10: CommonMark with pipe tables, strikethrough and bare URLs.
+    """Convert Markdown with the features of protocol 5.10: CommonMark with pipe tables, strikethrough and bare URLs.
 
-    Images and HTML stay as the text they were written as. What a document cannot hold where it stands (a heading in
-    a quotation, code in a list item) becomes paragraphs there. Quotations and lists are read to a depth of 100.
+    Images and HTML remain text as written. A block that a document does not allow at its position, such as a heading in
+    a quotation or code in a list item, becomes paragraphs. Quotations and lists are read to a depth of 100.
     """
     return _doc([_block(parsed) for parsed in _parse(text)] or [_paragraph([])])
 
@@ -66,7 +66,7 @@ _MARKDOWN = MarkdownIt("commonmark", {"html": False, "maxNesting": 100}).enable(
 
 @frozen
 class _Parsed:
-    """A block of markdown: its opening token and the blocks inside."""
+    """A block of Markdown: its opening token and the blocks in it."""
 
     token: Token
     children: list[_Parsed] = Factory(list)
@@ -77,7 +77,7 @@ class _Parsed:
 
 
 def _parse(text: str) -> list[_Parsed]:
-    # Not markdown_it.tree: it nests the inline tokens too, and a row of asterisks takes it to the recursion limit.
+    # markdown_it.tree also nests the inline tokens, so that a row of asterisks reaches the recursion limit.
     levels: list[list[_Parsed]] = [[]]
     for token in _MARKDOWN.parse(text):
         if token.nesting >= 0:
@@ -167,7 +167,7 @@ def _table_row(node: _Parsed) -> Node:
 
 
 def _only_paragraphs(blocks: Iterable[Node]) -> list[Node]:
-    """The same content where only paragraphs may stand."""
+    """Return the same content as paragraphs."""
     return [paragraph for block in blocks for paragraph in _as_paragraphs(block)]
 
 
@@ -222,7 +222,7 @@ def _lines_of_text(text: str, marks: tuple[Node, ...]) -> list[Node]:
 
 
 def _inline(parent: _Parsed) -> list[Node]:
-    """The inline nodes of a block: neighbors with equal marks joined, bare URLs linked."""
+    """Return the inline nodes of a block, with equally marked neighbors joined and bare URLs linked."""
     joined: list[tuple[str | None, tuple[Node, ...]]] = []
     for text, marks in _spans(parent):
         if joined and text is not None and joined[-1][0] is not None and joined[-1][1] == marks:
@@ -236,7 +236,7 @@ def _inline(parent: _Parsed) -> list[Node]:
 
 
 def _spans(parent: _Parsed) -> Iterator[tuple[str | None, tuple[Node, ...]]]:
-    """Pieces of text with their marks; None is a hard break."""
+    """Yield pieces of text with their marks. None is a hard break."""
     open_marks: list[Node] = []
     for token in (inline for child in parent.children for inline in child.token.children or ()):
         if token.nesting > 0:
@@ -256,7 +256,7 @@ def _mark(token: Token) -> Node:
 
 
 def _marks_at(open_marks: list[Node], *, code: bool) -> tuple[Node, ...]:
-    """One mark of each type; beside code only a link; a link to nowhere is none."""
+    """Return one mark of each type. Code is combined only with a link, and a link without a URL is omitted."""
     marks = {mark["type"]: mark for mark in open_marks if mark["type"] != "link" or mark["attrs"]["href"]}
     if code:
         return (*(mark for mark in marks.values() if mark["type"] == "link"), {"type": "code"})
@@ -287,9 +287,9 @@ def _linked(text: str, marks: tuple[Node, ...]) -> Iterator[Node]:
 
 
 def to_plain_text(document: Node) -> str:
-    """The `text` of a message (protocol 4.3): inline text joined, blocks parted by line breaks, media left out.
+    """Return the `text` of a message: joined inline text, one line for each block, without media (protocol 4.3).
 
-    A document nested deeper than `problems` allows is refused there, not here.
+    The depth is not checked here. `problems` reports a document that is too deep.
     """
     return "\n".join(_plain_blocks(document))
 
@@ -310,7 +310,7 @@ def _plain_blocks(parent: Node) -> Iterator[str]:
 
 
 def render_text(document: Node) -> str:
-    """The document for people who read plain text: as `to_plain_text`, with bullets, numbers, quotes and table bars."""
+    """Return plain text for readers: as `to_plain_text`, with bullets, numbers, quotation marks and table bars."""
     return "\n".join(_rendered(document))
 
 
@@ -380,7 +380,7 @@ def _text_of(node: Node) -> str:
 
 
 def _kind(node: Node) -> str:
-    """Its type; empty for what the lenient form lets through as one."""
+    """Return the type of a node; empty if it is missing or not text, which the lenient check allows."""
     kind = node.get("type")
     return kind if isinstance(kind, str) else ""
 
@@ -397,10 +397,9 @@ def _attr(node: Node, name: str) -> str:
 
 
 def problems(document: object, *, lenient: bool = False) -> list[str]:
-    """What keeps the value from being a document, each with its JSON path; empty when nothing does.
+    """Return up to 20 reasons why the value is not a valid document, each with its JSON path.
 
-    The first twenty are told. Lenient asks only for the type `doc`, a list as content, and a bounded depth
-    (protocol 8.5).
+    The lenient check requires only the type `doc`, a list as content, and a bounded depth (protocol 8.5).
     """
     if _too_deep(document):
         return [f"$: nested deeper than {_DEEPEST} objects and lists"]
@@ -457,12 +456,12 @@ def _repeated_marks(path: str, node: Node) -> Iterator[str]:
     for index, mark in enumerate(marks if isinstance(marks, list) else ()):
         kind = mark.get("type") if isinstance(mark, dict) else None
         if kind is not None and kind in seen:
-            yield f"{path}.marks[{index}]: the mark {_quoted(kind)} stands on this text already"
+            yield f"{path}.marks[{index}]: the text already has the mark {_quoted(kind)}"
         seen.append(kind)
 
 
 def _reason(error: ValidationError) -> str:
-    """The problem in words; the value found is quoted short, as it may be a megabyte."""
+    """Describe a problem. The value is quoted in part, because it may be a megabyte."""
     schema: Any = error.schema
     found: Any = error.instance
     wanted: Any = error.validator_value
@@ -488,7 +487,6 @@ _TYPE_WORDS = {
     "object": "an object",
     "array": "a list",
     "string": "a string",
-    "integer": "a whole number",
     "number": "a number",
     "boolean": "true or false",
 }

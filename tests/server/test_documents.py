@@ -1,4 +1,4 @@
-"""Documents: from markdown and plain text, by the schema, back to text."""
+"""Documents: conversion from Markdown and plain text, validation, and conversion to text."""
 
 import json
 from pathlib import Path
@@ -35,13 +35,13 @@ def text(words, *marks):
 
 @given(st.text() | MARKUP)
 def test_any_markdown_becomes_a_valid_document(markdown):
-    """Whatever is sent as markdown, the document made of it is taken by the strict schema."""
+    """Any Markdown is converted to a document that follows the strict schema."""
     assert [] == problems(from_markdown(markdown))
 
 
 @given(st.text())
-def test_plain_text_comes_back_as_it_was(plain):
-    """One paragraph with hard breaks holds the text whole; line ends become one kind."""
+def test_plain_text_is_kept(plain):
+    """One paragraph with hard breaks holds all of the text; line ends are normalized."""
     document = from_plain(plain)
 
     assert [] == problems(document)
@@ -141,13 +141,13 @@ def test_plain_text_comes_back_as_it_was(plain):
         ("", [paragraph()]),
     ],
 )
-def test_markdown_keeps_its_meaning(markdown, blocks):
-    """Each feature of protocol 5.10 becomes its node; what has none stays as text."""
+def test_markdown_becomes_nodes(markdown, blocks):
+    """Each feature of protocol 5.10 becomes its node; everything else stays text."""
     assert doc(*blocks) == from_markdown(markdown)
 
 
-def test_pipe_table_has_a_row_of_headers_and_rows_of_cells():
-    """The first row is headers; each cell holds one paragraph and its spans."""
+def test_table_has_a_row_of_headers_and_rows_of_cells():
+    """The first row has headers; each cell has one paragraph and its spans."""
     (table,) = from_markdown("a | b\n--- | ---\n1 | **2**")["content"]
 
     assert [["tableHeader"] * 2, ["tableCell"] * 2] == [
@@ -158,7 +158,7 @@ def test_pipe_table_has_a_row_of_headers_and_rows_of_cells():
 
 
 def test_code_in_a_list_item_becomes_lines_marked_as_code():
-    """A list item takes no code block, so its lines stay as code in a paragraph."""
+    """A list item cannot contain a code block, so that its lines become a paragraph of code."""
     (bullets,) = from_markdown("- x\n\n  ```\n  a\n  b\n  ```")["content"]
 
     code = {"type": "code"}
@@ -167,7 +167,7 @@ def test_code_in_a_list_item_becomes_lines_marked_as_code():
 
 @pytest.mark.parametrize("markdown", ["- " * 500 + "x", ">" * 3000 + "x", "*" * 3000 + "a" + "*" * 3000, "[" * 3000])
 def test_deeply_nested_markdown_is_read(markdown):
-    """Depth costs neither the recursion limit nor the validity."""
+    """Deep Markdown reaches no recursion limit and becomes a valid document."""
     assert [] == problems(from_markdown(markdown))
 
 
@@ -195,7 +195,7 @@ def test_deeply_nested_markdown_is_read(markdown):
         ),
         (
             paragraph(text("x", {"type": "em"}, {"type": "em"})),
-            "$.content[0].content[0].marks[1]: the mark 'em' stands on this text already",
+            "$.content[0].content[0].marks[1]: the text already has the mark 'em'",
         ),
         (
             paragraph(text("x", {"type": "textColor", "attrs": {"color": "red"}})),
@@ -242,19 +242,19 @@ def test_deeply_nested_markdown_is_read(markdown):
         ),
     ],
 )
-def test_a_problem_names_the_node_and_what_is_wrong(block, problem):
-    """One wrong thing gives one sentence, with the path to it."""
+def test_problem_names_the_path_and_the_violation(block, problem):
+    """Each violation is one sentence that begins with its path."""
     assert [problem] == problems(doc(block))
 
 
 @pytest.mark.parametrize("document", [None, 3, [], {}, {"version": 2, "type": "doc", "content": [paragraph()]}, doc()])
-def test_what_is_no_document_is_refused(document):
-    """The root needs its version, its type and at least one block."""
+def test_other_values_are_rejected(document):
+    """The root must have its version, its type and at least one block."""
     assert [] != problems(document)
 
 
 def test_an_unknown_node_is_one_problem():
-    """What stands inside an unknown node is not judged."""
+    """The content of an unknown node is not checked."""
     (problem,) = problems(doc({"type": "marquee", "content": [3, {"type": "nope"}]}))
 
     assert problem.startswith("$.content[0].type: expected one of paragraph, heading")
@@ -262,8 +262,8 @@ def test_an_unknown_node_is_one_problem():
 
 
 @pytest.mark.parametrize("lenient", [False, True])
-def test_ten_thousand_levels_are_a_problem_not_a_crash(lenient):
-    """Depth is judged before anything walks down."""
+def test_a_document_that_is_too_deep_is_rejected(lenient):
+    """The depth is checked before anything else."""
     node = paragraph()
     for _ in range(10_000):
         node = {"type": "blockquote", "content": [node]}
@@ -271,21 +271,21 @@ def test_ten_thousand_levels_are_a_problem_not_a_crash(lenient):
     assert ["$: nested deeper than 300 objects and lists"] == problems(doc(node), lenient=lenient)
 
 
-def test_a_flood_of_problems_is_cut():
-    """A thousand wrong nodes are told by the first twenty."""
+def test_at_most_20_problems_are_reported():
+    """A document with 1 000 violations has the first 20 of them."""
     assert 20 == len(problems(doc(*[{"type": "nope"}] * 1000)))
 
 
-def test_lenient_takes_what_the_service_itself_delivers():
-    """Null content and stray attributes pass; a missing content list does not (protocol 6.3, 8.5)."""
+def test_lenient_check_accepts_documents_of_the_service():
+    """Null content and unexpected attributes pass; a missing list of blocks does not (protocol 6.3, 8.5)."""
     delivered = {"type": "doc", "content": [{"type": "mediaGroup", "attrs": {}, "content": None}]}
 
     assert [] == problems(delivered, lenient=True)
     assert ["$.content: expected a list, found None"] == problems({"type": "doc", "content": None}, lenient=True)
 
 
-def test_plain_text_joins_blocks_and_leaves_media_out():
-    """Mentions and emoji give their words, blocks a line each, media nothing, not even a line (protocol 4.3)."""
+def test_plain_text_joins_blocks_and_omits_media():
+    """Mentions and emoji become text, each block is a line, and media are omitted (protocol 4.3)."""
     document = doc(
         paragraph(
             {"type": "mention", "attrs": {"id": "u", "text": "@Ann"}},
@@ -301,7 +301,7 @@ def test_plain_text_joins_blocks_and_leaves_media_out():
 
 
 def test_rendered_text_shows_lists_quotes_tasks_and_tables():
-    """A reader of plain text still sees what was a list and what was quoted."""
+    """Lists, quotations, tasks and tables are recognizable in plain text."""
     document = from_markdown("intro\n\n- a\n  1. b\n  2. c\n\n> q\n\n---\n\nx | y\n--- | ---\n1 | 2")
     document["content"].append(
         {
@@ -314,9 +314,9 @@ def test_rendered_text_shows_lists_quotes_tasks_and_tables():
     assert "intro\n• a\n  1. b\n  2. c\n> q\n---\nx | y\n1 | 2\n[x] ship" == render_text(document)
 
 
-@pytest.mark.skipif(not MEETUP.is_dir(), reason="the meet-up's messages are not here")
+@pytest.mark.skipif(not MEETUP.is_dir(), reason="the messages of the meet-up are not available")
 def test_real_messages_are_valid_and_have_their_text():
-    """A real site's documents pass the strict schema and give the very text that was stored with them."""
+    """The documents of a real site follow the strict schema, and their plain text is the stored text."""
     lines = map(json.loads, (MEETUP / "site.jsonl").read_text("utf-8").splitlines())
     messages = [line["message"] for line in lines if line["type"] == "message"]
 
