@@ -52,17 +52,28 @@ def is_not_offered(error: OSError) -> bool:
     return error.errno in _NOT_OFFERED
 
 
-def sync_folder(folder: Path) -> bool:
-    """Make the names in a folder survive a loss of power; return False if the file system does not offer that."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return False
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def sync_content(descriptor: int) -> bool:
+    """Make the content of an open file survive a loss of power; return False if the file system does not offer that."""
     try:
         os.fsync(descriptor)
     except OSError as error:
         if not is_not_offered(error):
             raise
         return False
+    return True
+
+
+def sync_folder(folder: Path) -> bool:
+    """Make the names in a folder survive a loss of power; return False if the file system does not offer that."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return False
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        if not is_not_offered(error):
+            raise
+        return False
+    try:
+        return sync_content(descriptor)
     finally:
         os.close(descriptor)
-    return True

@@ -23,7 +23,7 @@ import msgspec
 
 from stride_async._body import Body, Progress, ProgressCallback
 from stride_async._errors import LengthMismatch, StrideError
-from stride_async._files import is_not_offered, run_to_completion, sync_folder
+from stride_async._files import is_not_offered, run_to_completion, sync_content, sync_folder
 from stride_async._net.download import BodyReader
 from stride_async._net.session import Session
 from stride_async._wire.names import name_key, safe_name
@@ -311,7 +311,7 @@ class _Part:
         """Make the file durable and give it its name."""
         if not os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
             raise FileExistsError(f"{self._path} was replaced by another file during the download")
-        os.fsync(self._file.fileno())
+        sync_content(self._file.fileno())
         self._path.replace(self.target)
         self._note.unlink(missing_ok=True)
         sync_folder(self.target.parent)

@@ -14,7 +14,7 @@ from rich import filesize
 from stride_async._cli import show
 from stride_async._cli.escape import printable
 from stride_async._cli.export_progress import ExportProgress
-from stride_async.export import ConversationStarted, ExportEvent, Failure, RunStarted, Summary
+from stride_async.export import ConversationStarted, ExportEvent, Failure, RunStarted, Summary, Unprotected
 
 # At most so many, to keep the summary short; the run's failures.jsonl lists all of them.
 _FAILURES_SHOWN = 5
@@ -42,6 +42,8 @@ class RunReport:
                 self.started = True
                 if event.continued:
                     show.message(f"Resuming the interrupted run of {_started_at(event.run)}.")
+            case Unprotected():
+                show.message(f"Warning: {event.what}.")
             case ConversationStarted():
                 self._names[event.conversation_id] = event.name
             case Failure():

@@ -21,6 +21,7 @@ from stride_async.export._events import (
     PagesFetched,
     RunStarted,
     Summary,
+    Unprotected,
 )
 from stride_async.export._options import ExportOptions
 from stride_async.export._selection import Selection
@@ -53,6 +54,7 @@ __all__ = [
     "Selection",
     "Status",
     "Summary",
+    "Unprotected",
     "Verdict",
     "VerdictKind",
     "estimate",

@@ -14,6 +14,14 @@ class RunStarted:
 
 
 @attrs.frozen
+class Unprotected:
+    """The file system of the archive lacks something that protects it, such as locks. The export continues."""
+
+    what: str
+    """A sentence that says what is not protected."""
+
+
+@attrs.frozen
 class ConversationsFound:
     """The number of conversations to export is known."""
 
@@ -101,6 +109,7 @@ class Summary:
 
 ExportEvent = (
     RunStarted
+    | Unprotected
     | ConversationsFound
     | ConversationStarted
     | PagesFetched

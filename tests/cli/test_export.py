@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import json
 import os
 import pty
@@ -679,3 +680,18 @@ async def test_verify_names_the_damaged_file(run: Run, rooms: dict[str, str], tm
     assert 6 == result.exit_code
     assert [name] == [line["path"] for line in lines(result.stdout) if "path" in line]
     assert name in result.stderr.splitlines()[-1]
+
+
+async def test_a_file_system_without_locks_is_warned_of_once(run: Run, rooms, tmp_path: Path, monkeypatch):
+    """The warning goes to stderr, and the exit code is that of any export."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+    result = await run("export", "-o", str(tmp_path / "site"))
+
+    assert 0 == result.exit_code, result.stderr
+    assert 1 == result.stderr.count("Warning: The file system offers no locks")
+    assert 1 == [event["event"] for event in lines(result.stdout)].count("Unprotected")

@@ -26,7 +26,7 @@ import msgspec
 from stride_async.export._archive.commits import Stored
 from stride_async.export._archive.compression import compress, in_blocks, lines_in
 from stride_async.export._archive.errors import DamagedArchive, NewerArchive, NotAnArchive
-from stride_async.export._archive.files import Folder, sync_file
+from stride_async.export._archive.files import Folder
 from stride_async.export._archive.layout import (
     ARCHIVE_JSON,
     LEASE,
@@ -159,7 +159,7 @@ class Archive:
         """Return the digest of the file that has the name already; a damaged one is replaced by the new one."""
         existing = self.files.sha256(stored.path)
         if existing != stored.file_sha256 and not self.is_sound(stored):
-            sync_file(temporary)
+            self.files.sync_file(temporary)
             self.files.replace(stored.path, temporary)
             existing = stored.file_sha256
         self.files.discard(temporary)
@@ -178,7 +178,7 @@ class Archive:
         """
         staged = {path: self._staged[path] for path in needs if path in self._staged}
         for temporary, _ in staged.values():
-            sync_file(temporary)
+            self.files.sync_file(temporary)
         for path, (temporary, file_sha256) in staged.items():
             if not self.files.create_from_file(path, temporary) and self.files.sha256(path) != file_sha256:
                 # The same lines, compressed differently: what the other process has committed must be read first.

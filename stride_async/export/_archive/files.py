@@ -5,6 +5,10 @@ if the name is taken: of several writers one wins, and a kill leaves at most a s
 
 The content of a file is durable before it gets its name. The name itself is durable after `sync`.
 
+Some file systems (FAT, exFAT, SMB, many FUSE ones) do not offer all of this. Without hard links, a file is renamed to
+its name if that is free, which the lease makes safe. Without locks or syncing, the work goes on, and `take_refused`
+returns what is not protected. A full or broken disk is always an error.
+
 An archive may come from someone else, so nothing in it leads outside: below the root, no symbolic link is followed, to
 read, list, write or remove, and only regular files are opened.
 """
@@ -27,7 +31,7 @@ from typing import BinaryIO
 
 import attrs
 
-from stride_async._files import sync_folder
+from stride_async._files import is_not_offered, sync_content, sync_folder
 from stride_async.export._archive.errors import ArchiveBusy, DamagedArchive
 
 if sys.platform != "win32":
@@ -37,6 +41,10 @@ _TEMPORARY = ".tmp-"
 # A temporary file that was not written to for this long was left by a process that was killed.
 _STRAY_SECONDS = 3600.0
 _READ_BYTES = 16_384
+_NO_LOCK = (
+    "The file system offers no locks: do not run two exports into this archive at the same time, they may damage it"
+)
+_NO_SYNC = "The file system does not sync files or folders: a loss of power may damage what was fetched last"
 LONGEST_READ = 64 * 1024 * 1024
 """The largest file that is read at once, in bytes: commits and the records of runs."""
 
@@ -61,11 +69,19 @@ class Folder:
         # Folders that have names which are not durable yet, each with a marker that a later name replaces.
         self._unsynced: dict[str, object] = {}
         self._unsynced_lock = threading.Lock()
+        # What the file system does not offer, and whether `take_refused` has returned it.
+        self._refused: dict[str, bool] = {}
+
+    def take_refused(self) -> list[str]:
+        """Return what the file system does not protect, as sentences, each once in the life of this object."""
+        new = [sentence for sentence, was_taken in self._refused.copy().items() if not was_taken]
+        self._refused.update(dict.fromkeys(new, True))
+        return new
 
     def make(self) -> None:
         """Make the folder, and the folders that it lies in."""
         for parent in _make(self.root):
-            sync_folder(parent)
+            self._sync_folder(parent)
 
     def is_empty(self) -> bool:
         """Return whether the folder is missing or has nothing in it but temporary files.
@@ -93,6 +109,12 @@ class Folder:
             os.link(file, final)
         except FileExistsError:
             return False
+        except OSError as error:
+            if not (is_not_offered(error) or error.errno == errno.EXDEV):
+                raise
+            if os.path.lexists(final):
+                return False
+            file.rename(final)
         finally:
             with suppress(FileNotFoundError):
                 file.unlink()
@@ -112,7 +134,7 @@ class Folder:
                 for piece in pieces:
                     _write_all(file, piece)
                 if durable:
-                    os.fsync(file.fileno())
+                    self._sync(file.fileno())
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -138,10 +160,18 @@ class Folder:
         """Make names durable: those in the folder `path`, beneath it and on the way to it; all without a path."""
         for folder, marker in self._unsynced.copy().items():
             if _lies_in(folder, path) or _lies_in(path, folder):
-                sync_folder(self.root / folder)
+                self._sync_folder(self.root / folder)
                 with self._unsynced_lock:
                     if self._unsynced.get(folder) is marker:
                         del self._unsynced[folder]
+
+    def sync_file(self, file: Path) -> None:
+        """Make the content of a local file durable."""
+        descriptor = os.open(file, os.O_RDWR)
+        try:
+            self._sync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def mark_unsynced(self, folder: str) -> None:
         """Have the next `sync` include a folder in which another process may have created names."""
@@ -252,6 +282,11 @@ class Folder:
             except BlockingIOError:
                 file.close()
                 raise ArchiveBusy(f"another export is working on {self.root}") from None
+            except OSError as error:
+                if not is_not_offered(error):
+                    file.close()
+                    raise
+                self._refused.setdefault(_NO_LOCK, False)
         self._lease = file
         now = self._now()
         for entry in self._everything():
@@ -273,8 +308,22 @@ class Folder:
         """Return the time by the clock of the file system, which may differ from the one of this machine."""
         if self._lease is None:
             return time.time()
-        os.utime(self._lease.fileno())
+        try:
+            os.utime(self._lease.fileno())
+        except OSError as error:
+            if not is_not_offered(error):
+                raise
+            self._lease.seek(0)
+            self._lease.write(b"\n")  # This sets the time, too.
         return os.fstat(self._lease.fileno()).st_mtime
+
+    def _sync(self, descriptor: int) -> None:
+        if not sync_content(descriptor):
+            self._refused.setdefault(_NO_SYNC, False)
+
+    def _sync_folder(self, folder: Path) -> None:
+        if not sync_folder(folder) and sys.platform != "win32":
+            self._refused.setdefault(_NO_SYNC, False)
 
     def _everything(self) -> Iterator[str]:
         """Yield the full path of everything in the archive. No symbolic link is followed."""
@@ -341,15 +390,6 @@ def _link(name: str) -> DamagedArchive:
 def _allocated(status: os.stat_result) -> int:
     blocks = getattr(status, "st_blocks", None)  # Windows does not have it.
     return status.st_size if blocks is None else blocks * 512
-
-
-def sync_file(file: Path) -> None:
-    """Make the content of a local file durable."""
-    descriptor = os.open(file, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _make(folder: Path) -> list[Path]:

@@ -35,6 +35,7 @@ from stride_async.export._events import (
     MediaFetched,
     RunStarted,
     Summary,
+    Unprotected,
 )
 from stride_async.export._fetch.call_log import CallLog, recall_calls
 from stride_async.export._fetch.conversation import ConversationExport, ConversationResult, PeopleFound
@@ -177,6 +178,9 @@ class Run:
         if isinstance(event, PeopleFound):
             self._people.add(event.ids)
             return
+        if not isinstance(event, RunStarted):  # That one is the first event.
+            for what in self._archive.archive.files.take_refused():
+                await self.events.put(Unprotected(what))
         if isinstance(event, MediaFetched):
             self._counts.update(media=1, media_bytes=event.size_bytes)
         await self.events.put(event)
