@@ -1,8 +1,8 @@
 """Send each reply to an event once, even if the event is begun again.
 
 Replies are numbered in the order in which the handler asks for them, and noted in the store after they were sent. A
-reply whose number is noted is not sent again. A process may be killed between the sending and the note, and a call may
-end without a response; such a reply is looked for among the app's own messages before it is sent.
+reply whose number is noted is not sent a second time. A process may be killed between the sending and the note, and a
+call may end without a response; such a reply is looked for among the app's own messages before it is sent.
 
 Events of a conversation are handled one at a time, so that reply lies behind the event and behind every reply that was
 noted in the conversation. One page behind the later of the two is looked at.

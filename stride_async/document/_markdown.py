@@ -73,7 +73,7 @@ def _blocks(nodes: Sequence[JsonObject], depth: int, *, in_item: bool = False) -
 
 
 def _other(node: JsonObject, kind: str) -> tuple[list[str], Sequence[JsonObject]]:
-    """Return the lines of a node that is no text, list or quote, and the nodes to write in its place."""
+    """Return the lines of a node that is neither text nor a list or quote, and the nodes to write in its place."""
     inner = children(node)
     match kind:
         case "rule":

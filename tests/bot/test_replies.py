@@ -57,7 +57,7 @@ async def test_a_noted_reply_is_not_sent_again(bot, scene):
     ids=["text", "markdown", "document", "long"],
 )
 async def test_a_reply_without_a_note_is_searched_for(bot, scene, content):
-    """If it was sent before the process was killed, it is found after the event and not sent again."""
+    """If it was sent before the process was killed, it is found after the event and not repeated."""
     replies = []
 
     @bot.mention()

@@ -51,7 +51,7 @@ def status_of(token: str | None, sites: frozenset[str] | None = None) -> int:
     "more",
     [
         {},
-        {"aud": "somebody"},
+        {"aud": "another"},
         {"iat": time.time() + 10_000},
         {"iat": "soon"},
         {"sub": None},

@@ -147,8 +147,8 @@ async def test_a_registered_app_is_returned(server: LocalServer):
 
 async def test_an_unknown_client_id_is_a_key_error(server: LocalServer):
     """The descriptor is not fetched."""
-    with pytest.raises(KeyError, match="nobody"):
-        await server.register_app("http://127.0.0.1:1/", client_id="nobody")
+    with pytest.raises(KeyError, match="unknown"):
+        await server.register_app("http://127.0.0.1:1/", client_id="unknown")
 
 
 @pytest.mark.parametrize(

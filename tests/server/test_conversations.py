@@ -208,7 +208,7 @@ async def test_a_roster_change_is_applied_completely_or_not_at_all(api, server, 
     statuses = [
         (await api.call("PATCH", roster, json=content)).status
         for content in (
-            {"add": [ann, "nobody"]},
+            {"add": [ann, "unknown"]},
             {"add": [bob, ann]},
             {"add": [bob]},
             {"remove": [ann, "x"]},
@@ -255,5 +255,5 @@ async def test_a_direct_conversation_with_an_unknown_user_is_not_found(api):
     """The same holds for a direct message."""
     say = {"data": "hello", "headers": {"Content-Type": "text/plain"}}
 
-    assert 404 == (await api.get(f"{api.site}/user/nobody")).status
-    assert 404 == (await api.call("POST", f"{api.site}/user/nobody/message", **say)).status
+    assert 404 == (await api.get(f"{api.site}/user/unknown")).status
+    assert 404 == (await api.call("POST", f"{api.site}/user/unknown/message", **say)).status

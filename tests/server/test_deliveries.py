@@ -204,7 +204,7 @@ async def test_a_delivered_document_is_as_unclean_as_the_service_sent_it(api, se
 
 
 async def test_changes_of_the_roster_are_delivered(api, server, app, room, ann):
-    """Each person who is added or removed is one call, whoever changes the roster."""
+    """Each person who is added or removed is one call, regardless of who changes the roster."""
     bob, eve = server.add_user("Bob"), server.add_user("Eve")
     await api.call("PATCH", f"{api.room(room)}/roster", json={"add": [bob, ann], "remove": [eve]})
     server.set_roster(room, [bob, eve])

@@ -106,7 +106,7 @@ async def test_a_configuration_can_be_set_in_both_generations_of_the_api(api, se
         (None, 400),
         ({"cloudId": "elsewhere"}, 404),
         ({"conversationId": "nowhere"}, 404),
-        ({"userId": "nobody"}, 404),
+        ({"userId": "unknown"}, 404),
         ({"conversationId": 5}, 400),
     ],
 )

@@ -38,7 +38,7 @@ async def test_the_app_has_a_profile(api, server):
 
 async def test_the_error_for_an_unknown_user_has_the_form_of_scim(api, server):
     """The 404 has the schema of a SCIM error."""
-    reply = await api.get(f"/scim/site/{server.cloud_id}/Users/nobody")
+    reply = await api.get(f"/scim/site/{server.cloud_id}/Users/unknown")
 
     assert 404 == reply.status
     assert ["urn:ietf:params:scim:api:messages:2.0:Error"] == reply.json["schemas"]

@@ -43,7 +43,7 @@ async def test_earlier_tokens_stay_valid(api, server):
     ("changed", "status", "error"),
     [
         ({"client_secret": "wrong"}, 401, "access_denied"),
-        ({"client_id": "nobody"}, 401, "access_denied"),
+        ({"client_id": "unknown"}, 401, "access_denied"),
         ({"client_secret": "ein Schlüssel"}, 401, "access_denied"),
         ({"grant_type": "password"}, 403, "unauthorized_client"),
         ({"grant_type": None}, 400, "invalid_request"),

@@ -130,7 +130,7 @@ class Request:
 
 
 def parse_json(raw: bytes) -> object:
-    """Return the JSON value; it contains nothing that could not be sent again as UTF-8."""
+    """Return the JSON value; it contains nothing that could not be encoded as UTF-8."""
     try:
         text = raw.decode()
         value: object = json.loads(text, parse_constant=_refuse_constant)
