@@ -21,8 +21,14 @@ NOT_DECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 # A string that never ends reaches to the end of the text, so that it is scanned once and not from each of its quotes.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{},:]', re.DOTALL)
-# The next run of opening or of closing brackets, or a comma, or the end, after everything that is neither.
-_MARK = re.compile(rb'(?:[^"\[\]{},]++|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))*+([\[{]++|[\]}]++|,|\Z)', re.DOTALL)
+# The next run of opening brackets, with the names between them, or of closing brackets, or a comma, or the end, after
+# everything that is neither. So a deeply nested value is a few runs.
+_MARK = re.compile(
+    rb'(?:[^"\[\]{},]++|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))*+'
+    rb'((?:[\[{]\s*+(?:"(?:[^"\\]++|\\.)*+"\s*+:\s*+)?+)++|(?:[\]}]\s*+)++|,|\Z)',
+    re.DOTALL,
+)
+_OPENING = re.compile(rb'"(?:[^"\\]++|\\.)*+"|([\[{])', re.DOTALL)
 _OBJECT, _ARRAY = b"{}", b"[]"
 
 # Within a string: an escape, with the second half of a surrogate pair if there is one, or a raw control character.
@@ -92,9 +98,10 @@ def _parts(raw: bytes, brackets: bytes) -> Iterator[bytes]:
                 yield text[begin : found.start(1)].strip()
                 begin = found.end()
         elif mark[:1] in {b"[", b"{"}:
-            depth += len(mark)
+            brackets_and_names = _OPENING.findall(mark)
+            depth += len(brackets_and_names) - brackets_and_names.count(b"")
         else:
-            depth -= len(mark)
+            depth -= len(mark.translate(None, b" \t\r\n\v\f"))
             if depth <= 0 and mark and found.end() != len(text):
                 raise ValueError("expected one value")
     if depth != 0:  # Also after a string that never ends.
