@@ -57,7 +57,7 @@ from stride_async.export import Estimate, ExportEvent, ExportOptions, Selection,
 @click.option(
     "--retry-failed",
     is_flag=True,
-    help="Retry what failed in earlier runs, also what was refused for good; fetch nothing new.",
+    help="Also retry what was refused for good in earlier runs.",
 )
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
 @json_option

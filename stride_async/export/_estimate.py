@@ -60,48 +60,39 @@ async def estimate(
 
 def _estimated(archive: Archive | None, listed: Mapping[str, Any], options: ExportOptions) -> Estimate:
     state = State() if archive is None else Chain(archive, conversation_folder(listed["id"])).state
-    # A leg that an interrupted run left open is completed even if only failures are to be retried.
-    only_failed = options.retry_failed and state.leg is None
-    roster = not only_failed or ("roster", "") in state.failed
-    history = not only_failed or ("history", "") in state.failed or bool(state.failed_messages())
-    last_page = 1
-    rescanned = _rescanned_messages(state, options, only_failed=only_failed)
-    pages = rescanned // MOST_ITEMS_A_PAGE + last_page if history else 0
+    roster = last_page = 1
+    pages = _rescanned_messages(state, options) // MOST_ITEMS_A_PAGE + last_page
     return Estimate(
         conversation_id=listed["id"],
         name=name_of(listed),
         held=state.sealed_messages,
-        calls=roster + pages + _missing_media(state, options, only_failed=only_failed),
-        open_ended=history and not any(span.low == BEGINNING for span in state.spans),
+        calls=roster + pages + _missing_media(state, options),
+        open_ended=not any(span.low == BEGINNING for span in state.spans),
     )
 
 
-def _rescanned_messages(state: State, options: ExportOptions, *, only_failed: bool) -> int:
+def _rescanned_messages(state: State, options: ExportOptions) -> int:
     """Return how many messages that are held will be read again, without those of the oldest such month."""
-    times = [message.ts for message in state.failed_messages()]
-    if options.rescan == "all" or (only_failed and None in times):
-        oldest_month = ""
-    elif only_failed:
-        oldest_month = min((month_of(ts) for ts in times if ts is not None), default=_NEVER)
+    oldest_months = [_NEVER]
+    if options.rescan == "all":
+        oldest_months.append("")
     elif options.rescan is not None:
-        oldest_month = f"{datetime.now(UTC) - options.rescan:%Y-%m}"
-    else:
-        oldest_month = _NEVER
+        oldest_months.append(f"{datetime.now(UTC) - options.rescan:%Y-%m}")
+    if options.retry_failed:
+        oldest_months += ["" if one.ts is None else month_of(one.ts) for one in state.failed_messages()]
+    oldest_month = min(oldest_months)
     return sum(
         sealed.file.rows for month, sealed in state.months.items() if sealed.file is not None and month > oldest_month
     )
 
 
-def _missing_media(state: State, options: ExportOptions, *, only_failed: bool) -> int:
+def _missing_media(state: State, options: ExportOptions) -> int:
     """Return how many media are referenced, wanted and not held."""
     if options.media == "none":
         return 0
-    failed = {id for what, id in state.failed if what == "media"}
     missing = state.referenced_media - state.media.keys()
-    if only_failed:
-        missing &= failed
-    elif not options.retry_failed:
-        missing -= {id for id in failed if state.failed["media", id].final}
+    if not options.retry_failed:
+        missing -= {id for (what, id), failed in state.failed.items() if what == "media" and failed.final}
     if isinstance(options.media, int):
         most = options.media
         sizes = ((id, state.skipped_media.get(id, 0)) for id in missing)

@@ -35,7 +35,8 @@ class ExportOptions:
     concurrency: int = attrs.field(default=32, validator=attrs.validators.ge(1))
     """The number of conversations exported at the same time. The calls within one follow each other."""
     retry_failed: bool = False
-    """Fetch what earlier runs could not fetch, also what was refused for good, or did not reach; nothing new."""
+    """Also retry what the service refused for good, such as a file that was missing, and read undecodable messages
+    again. Without it, only failures that may be temporary are retried."""
     fail_fast: bool = False
     """Raise the first failure instead of recording it."""
 

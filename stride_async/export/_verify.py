@@ -110,7 +110,7 @@ async def verify(
         if told is not None:
             told(verdict)
     await asyncio.to_thread(check.people)
-    check.unfinished_runs()
+    check.unfinished()
     not_known = [*_NEVER_KNOWN, *await asyncio.to_thread(check.not_known)]
     compared = 0
     if against is None:
@@ -138,8 +138,10 @@ class _Check:
         self._runs = Runs.of(archive)
         self._chains = ChainCheck(archive, self._runs, lambda path, what: self._add(path, what, "move away"))
         self._not_fetched = 0  # media bodies that are neither held nor recorded as failed
-        # By name of a conversation's folder: the run that last completed it, and whether anything in it failed.
-        self._done: dict[str, tuple[str, bool]] = {}
+        # The run that last completed a conversation, by the name of its folder.
+        self._done: dict[str, str] = {}
+        # Findings that the finding of an unfinished run includes, by the name of the conversation's folder.
+        self._incomplete: dict[str, Finding] = {}
         self._unlisted: set[str] = set()
         self._referenced_users: set[str] = set()
         # What is wrong with a media body, by digest; None if nothing is.
@@ -188,7 +190,7 @@ class _Check:
             files = "file does not match its commit" if damaged == 1 else "files do not match their commits"
             kind, text = "unknown", f"unknown: {damaged} {files}"
         elif chain.head[0]:
-            self._check_finished(folder, state, kind, text)
+            self._check_finished(name, state, kind, text)
         if chain.head[0]:
             self._check_details(folder, state)
         for id in sorted(state.media):
@@ -219,17 +221,29 @@ class _Check:
         is_sound = before == len(self.findings)
         self._check_earlier(chain, {group.file.path for group in state.profiles})
         missing = self._referenced_users - NOT_PEOPLE - state.profile_ids - failed
-        if missing and is_sound:
+        if missing and is_sound and not self._unfinished_runs():
             profiles = "1 profile was" if len(missing) == 1 else f"{len(missing):,} profiles were"
             self._add(PEOPLE, f"{profiles} not fetched: run the export again", "run again")
 
-    def unfinished_runs(self) -> None:
-        """Find runs that did not finish, if anything that they were for is still not done."""
-        for run in self._runs.unfinished:
-            count = sum(not self._was_done(run, name) for name in run.conversations)
-            some = f", {count:,} of its {len(run.conversations):,} conversations are not done" if count else ""
-            if run.run == self._runs.last or count:
-                self._add(f"{RUNS}/{run.run}", f"did not finish{some}: run the export again", "run again")
+    def unfinished(self) -> None:
+        """Find runs that did not finish, if anything that they were for is still not done, and other incomplete work.
+
+        What the finding of a run includes has no finding of its own.
+        """
+        included: set[str] = set()
+        for run, pending in self._unfinished_runs():
+            some = f", {len(pending):,} of its {len(run.conversations):,} conversations are not done" if pending else ""
+            self._add(f"{RUNS}/{run.run}", f"did not finish{some}: run the export again", "run again")
+            included |= pending
+        self.findings += [finding for name, finding in self._incomplete.items() if name not in included]
+
+    def _unfinished_runs(self) -> list[tuple[Unfinished, set[str]]]:
+        """Return runs that are still unfinished, each with the conversations that are not done."""
+        runs = [
+            (run, {name for name in run.conversations if not self._was_done(run, name)})
+            for run in self._runs.unfinished
+        ]
+        return [(run, pending) for run, pending in runs if pending or run.run == self._runs.last]
 
     def not_known(self) -> list[str]:
         """Return what the archive cannot show, as noun clauses."""
@@ -250,14 +264,13 @@ class _Check:
         if not state.listed:
             self._unlisted.add(name)
         elif state.is_done:
-            self._done[name] = state.done_by or "", bool(state.failed)
+            self._done[name] = state.done_by or ""
 
     def _was_done(self, run: Unfinished, name: str) -> bool:
         """Return whether an unfinished run, or one after it, completed a conversation."""
         if name not in self._done:
             return name in self._unlisted or name not in self._runs.pending
-        done_by, has_failures = self._done[name]
-        return done_by >= run.run or (run.only_retried and not has_failures)
+        return self._done[name] >= run.run
 
     def _paths(self, folder: str) -> Iterator[str]:
         contents = self._archive.files.list(folder)
@@ -285,15 +298,16 @@ class _Check:
             self._check_roster(state.roster.file)
         return chain
 
-    def _check_finished(self, folder: str, state: State, kind: VerdictKind, text: str) -> None:
+    def _check_finished(self, name: str, state: State, kind: VerdictKind, text: str) -> None:
         """Find a history that was not read to its end."""
-        path = commit_folder(folder)
+        path = commit_folder(f"{CONVERSATIONS}/{name}")
         if not state.listed and (state.leg is not None or kind in ("gap", "unknown")):
             self._add(path, f"{text}, and the service no longer lists the conversation", "none")
         elif state.leg is not None:
-            self._add(path, "its history was not read to the end: run the export again", "run again")
+            what = "its history was not read to the end: run the export again"
+            self._incomplete[name] = Finding(path, what, "run again")
         elif kind in ("gap", "unknown"):
-            self._add(path, text, "run again")
+            self._incomplete[name] = Finding(path, text, "run again")
 
     def _check_details(self, folder: str, state: State) -> None:
         if state.details is None:

@@ -16,7 +16,6 @@ from stride_async import DecodeError, ServerError, TransportError
 from stride_async.export import (
     ConversationDone,
     ExportOptions,
-    NotAnArchive,
     NothingSelected,
     PagesFetched,
     Selection,
@@ -152,29 +151,29 @@ async def test_a_retry_of_an_interrupted_run_completes_it(server: LocalServer, c
     assert await fresh_digest(server, tmp_path / "b") == run.content_digest
 
 
-async def test_a_retry_fetches_only_what_failed(server: LocalServer, client, tmp_path):
-    """It skips files that were not wanted, and new conversations."""
+async def test_a_retry_also_fetches_what_was_refused_for_good(server: LocalServer, client, tmp_path):
+    """Otherwise it does what any run does: it fetches what is new, and what may have been refused for a while."""
     room = server.add_conversation("room")
-    show_file(server, room, "a.bin", b"a")
-    server.faults.add("GET", f"*/{room}/roster", status=403, times=1)
-    await exported(client, tmp_path / "a", media="none")
+    files = [show_file(server, room, f"{name}.bin", name.encode()) for name in "ab"]
+    server.faults.add("GET", f"*/media/{files[0]}", status=404, times=1)
+    server.faults.add("GET", f"*/media/{files[1]}", status=500, times=4)
+    first = await exported(client, tmp_path / "a")
     server.fill(server.add_conversation("new"), 10)
-    server.calls.clear()
+
+    plain = await exported(client, tmp_path / "a")
+    retried = await exported(client, tmp_path / "a", retry_failed=True)
+
+    assert (2, 1, 0) == (first.failures, plain.failures, retried.failures)
+    assert (12, 1, 1) == (plain.messages, plain.media, retried.media)
+
+
+async def test_a_first_export_has_nothing_to_retry(server: LocalServer, client, tmp_path):
+    """It is an export like any other."""
+    server.fill(server.add_conversation("room"), 10)
 
     run = await exported(client, tmp_path / "a", retry_failed=True)
 
-    assert ["conversation", "roster"] == sorted(call.path.rpartition("/")[2] for call in server.calls)
-    assert (1, 0, 0) == (run.conversations, run.media, run.failures)
-
-
-async def test_a_retry_without_an_earlier_export_is_refused(server: LocalServer, client, tmp_path):
-    """It does not make an empty archive."""
-    server.fill(server.add_conversation("room"), 10)
-
-    with pytest.raises(NotAnArchive, match="nothing to retry"):
-        await exported(client, tmp_path / "a", retry_failed=True)
-
-    assert not (tmp_path / "a").exists()
+    assert (10, 0) == (run.messages, run.failures)
 
 
 async def test_a_message_that_was_repaired_is_read_once(server: LocalServer, client, tmp_path):

@@ -765,3 +765,29 @@ async def test_a_profile_that_cannot_be_decoded_is_found_unless_it_is_a_failure(
 
     assert [profiles.path] == [finding.path for finding in report.findings]
     assert "has a profile of bob that cannot be decoded" in report.findings[0].what
+
+
+async def test_an_interrupted_run_is_one_finding(server: LocalServer, client, room, tmp_path):
+    """It includes the histories that were not read and the profiles that were not fetched."""
+    server.add_conversation("other", roster=[server.add_user("Ann")])
+    async with aclosing(export(client, tmp_path / "a", ExportOptions(concurrency=1))) as events:
+        async for event in events:
+            if isinstance(event, PagesFetched):
+                break
+
+    report = await verify(tmp_path / "a")
+
+    [finding] = report.findings
+    assert finding.path.startswith("runs/")
+    assert "did not finish, 2 of its 2 conversations are not done" in finding.what
+
+
+async def test_a_gap_is_a_finding_of_its_own_once_its_run_has_finished(server: LocalServer, client, room, tmp_path):
+    """The history was refused, so the run did finish, and the next one is to read the rest."""
+    await exported(client, tmp_path / "a", until=datetime(2018, 1, 10, tzinfo=UTC))
+    server.faults.add("GET", "*/message", status=403, after=1)
+    await exported(client, tmp_path / "a")
+
+    report = await verify(tmp_path / "a")
+
+    assert [f"data/conversations/{room}/commit"] == [finding.path for finding in report.findings]

@@ -25,12 +25,7 @@ from stride_async.export._archive.layout import (
     folder_name,
     run_file,
 )
-from stride_async.export._archive.run_record import (
-    Finished,
-    failures_of,
-    has_valid_signature,
-    started_runs,
-)
+from stride_async.export._archive.run_record import Finished, has_valid_signature
 from stride_async.export._events import Failure
 
 T = TypeVar("T")
@@ -55,7 +50,6 @@ class _RunSettings(msgspec.Struct):
     cloud_id: str
     selectors: tuple[str, ...]
     kinds: tuple[str, ...]
-    retry_failed: bool
 
 
 @attrs.frozen
@@ -74,8 +68,6 @@ class Unfinished:
     run: str
     conversations: frozenset[str]
     """Folder names of the conversations that it selected."""
-    only_retried: bool
-    """Whether it was only asked for what had failed before."""
 
 
 @attrs.define
@@ -136,9 +128,8 @@ class Runs:
         if settings is not None:
             self.owners[run] = settings.archive, settings.cloud_id
         if not has_ended:
-            unfinished = Unfinished(run, frozenset(picked), settings is not None and settings.retry_failed)
-            self.unfinished.append(unfinished)
-            self.pending |= set() if unfinished.only_retried else picked.keys()
+            self.unfinished.append(Unfinished(run, frozenset(picked)))
+            self.pending |= picked.keys()
         elif settings is not None and names is not None and not settings.selectors and not settings.kinds:
             self.pending &= picked.keys()
         if finished is None:
@@ -150,18 +141,6 @@ class Runs:
             if number:
                 higher = [head for head in self._heads.get(folder, ()) if head.number > number]
                 self._heads[folder] = [*higher, Head(run, number, sha256)]
-
-
-def unfinished_conversations(archive: Archive) -> dict[str, str]:
-    """Return, by folder name, the last run that was to complete a conversation and did not."""
-    unfinished = [(run.run, name) for run in Runs.of(archive).unfinished for name in run.conversations]
-    unfinished += [
-        (run, folder_name(failure.conversation_id))
-        for run in started_runs(archive)
-        for failure in failures_of(archive, run)
-        if failure.what == "archive"
-    ]
-    return {name: run for run, name in sorted(unfinished)}
 
 
 class _RunFiles:

@@ -27,7 +27,7 @@ from stride_async.export._archive.commits import (
     Roster,
 )
 from stride_async.export._archive.errors import DamagedArchive
-from stride_async.export._archive.layout import conversation_folder, folder_name, roster_stem
+from stride_async.export._archive.layout import conversation_folder, roster_stem
 from stride_async.export._archive.state import State
 from stride_async.export._events import ExportEvent, MediaFetched, PagesFetched
 from stride_async.export._fetch.history import HistoryExport
@@ -73,7 +73,6 @@ class ConversationExport:
         self._folder = conversation_folder(self._id)
         self._room = job.client.conversation(self._id)
         self._report = report
-        self._only_failed = False
         # Operations for the next commit.
         self._pending: list[Op] = []
         # Media bodies arrive at the same time, commits are made one after another.
@@ -98,9 +97,7 @@ class ConversationExport:
 
     async def _export(self) -> ConversationResult:
         job, state = self._job, self._chain.state
-        unfinished_in = job.unfinished.get(folder_name(self._id), "")
-        self._only_failed = job.options.retry_failed and state.leg is None and unfinished_in <= (state.done_by or "")
-        if self._is_fresh() or (self._only_failed and not state.failed):
+        if self._is_fresh():
             return ConversationResult(state, self._chain.head)
         if state.details != self._listed or not state.listed:
             self._pending.append(Details(self._listed))
@@ -131,8 +128,6 @@ class ConversationExport:
 
     async def _fetch_roster(self) -> None:
         state = self._chain.state
-        if self._only_failed and ("roster", "") not in state.failed:
-            return
         taken_at = time.time()
         people: list[str] = []
         malformed: list[DecodeError] = []
@@ -154,9 +149,7 @@ class ConversationExport:
     async def _fetch_history(self) -> LegWriter:
         job, state, rescan = self._job, self._chain.state, self._rescan_to()
         writer = LegWriter(self._archive.archive, self._folder, state, self._commit_now, rescan=rescan)
-        if self._only_failed and ("history", "") not in state.failed and not state.failed_messages():
-            return writer
-        bounds = Bounds(_storable(job.options.since), _storable(job.options.until))
+        bounds = Bounds(*(None if one is None else _storable(one) for one in (job.options.since, job.options.until)))
         history = HistoryExport(job, self._room, writer, state, bounds, self._report_page, rescan=rescan)
         try:
             await history.run(newest_read=state.newest_read_by == job.run and state.done_by != job.run)
@@ -170,12 +163,14 @@ class ConversationExport:
 
     def _rescan_to(self) -> int | None:
         """Return the time, in nanoseconds, down to which messages are read again although they are held."""
-        rescan, undecodable = self._job.options.rescan, self._chain.state.failed_messages()
-        if rescan == "all" or (self._only_failed and any(failed.ts is None for failed in undecodable)):
+        options = self._job.options
+        if options.rescan == "all":
             return BEGINNING[0]
-        if self._only_failed:
-            return min((failed.ts for failed in undecodable if failed.ts is not None), default=None)
-        return None if rescan is None else _storable(datetime.now(UTC) - rescan)
+        wanted = [] if options.rescan is None else [_storable(datetime.now(UTC) - options.rescan)]
+        if options.retry_failed:
+            undecodable = self._chain.state.failed_messages()
+            wanted += [BEGINNING[0] if failed.ts is None else failed.ts for failed in undecodable]
+        return min(wanted, default=None)
 
     async def _fetch_media(self) -> None:
         if self._job.options.media != "none":
@@ -193,8 +188,6 @@ class ConversationExport:
         failed = state.failed.get(("media", id))
         if failed is not None:
             return options.retry_failed or not failed.final
-        if self._only_failed:
-            return False
         if id in state.skipped_media and isinstance(options.media, int):
             size = state.skipped_media[id]
             return size is not None and size <= options.media
@@ -219,6 +212,6 @@ class ConversationExport:
         await self._report(MediaFetched(self._id, id, got.size))
 
 
-def _storable(moment: datetime | None) -> int | None:
+def _storable(moment: datetime) -> int:
     """Return a moment in nanoseconds, moved into the range that commits can store."""
-    return None if moment is None else min(max(to_nanoseconds(moment), BEGINNING[0]), HIGHEST[0] - 1)
+    return min(max(to_nanoseconds(moment), BEGINNING[0]), HIGHEST[0] - 1)

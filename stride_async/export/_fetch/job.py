@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import attrs
 
 from stride_async._client import StrideClient
@@ -29,8 +27,6 @@ class Job:
     """The number of conversations exported at the same time."""
     fresh_from: float
     """What this run completed since then is not checked again; in seconds since the epoch."""
-    unfinished: Mapping[str, str]
-    """By folder name, the last run that was to complete a conversation and did not. Only known for a retry."""
 
     async def failure(self, conversation_id: str, what: str, id: str, error: StrideError) -> Failed:
         """Return how a failure is recorded.

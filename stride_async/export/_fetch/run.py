@@ -21,10 +21,9 @@ from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.async_archive import AsyncArchive
 from stride_async.export._archive.chain import Chain, CommitConflict
 from stride_async.export._archive.commits import Failed, Unlisted
-from stride_async.export._archive.errors import ArchiveBusy, DamagedArchive, NotAnArchive
+from stride_async.export._archive.errors import ArchiveBusy, DamagedArchive
 from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE, conversation_folder, folder_name
 from stride_async.export._archive.run_record import RunRecord, started_runs
-from stride_async.export._archive.runs import unfinished_conversations
 from stride_async.export._archive.state import State, content_digest, site_digest
 from stride_async.export._events import (
     ConversationDone,
@@ -69,7 +68,7 @@ async def export(
     """
     options = options or ExportOptions()
     root = Path(archive)
-    unfinished = await run_to_completion(partial(_unfinished, root, client.cloud_id, options))
+    await run_to_completion(partial(Archive.find, root, client.cloud_id))  # Refused before the service is called.
     listing = await list_site(client, fail_fast=options.fail_fast)
     selected = select(listing, options.selection)
     names = {listed["id"]: name_of(listed) for listed in selected}
@@ -86,7 +85,6 @@ async def export(
                 options=options,
                 at_once=min(options.concurrency, len(selected)),
                 fresh_from=record.fresh_from,
-                unfinished=unfinished,
             )
             run = Run(job, record, listing, selected)
             working = asyncio.create_task(run.complete(), name="stride_async export")
@@ -99,20 +97,6 @@ async def export(
                 await asyncio.gather(working, return_exceptions=True)
     finally:
         opened.close()
-
-
-def _unfinished(root: Path, cloud_id: str, options: ExportOptions) -> dict[str, str]:
-    """Return by folder name what earlier runs did not complete, which only a retry has to know.
-
-    Raises:
-        ArchiveError: The folder cannot be used, or has nothing to retry. This is checked before the service is called.
-    """
-    archive = Archive.find(root, cloud_id)
-    if not options.retry_failed:
-        return {}
-    if archive is None or not started_runs(archive):
-        raise NotAnArchive(f"{root} holds no export yet, so there is nothing to retry")
-    return unfinished_conversations(archive)
 
 
 def _heard_by(client: StrideClient, calls: CallLog, health: ServiceHealth) -> StrideClient:
@@ -237,8 +221,6 @@ class Run:
 
     async def _conversation_done(self, listed: Mapping[str, Any], result: ConversationResult) -> None:
         state, id = result.state, listed["id"]
-        if not result.head[0]:
-            return  # Nothing of it was asked for, and nothing is held.
         self._people.add(state.referenced_users)
         self._heads[conversation_folder(id)] = result.head
         self._digests[folder_name(id)] = content_digest(state)
