@@ -71,7 +71,7 @@ def command(*, archive: Path, against: bool, sample: int, seed: int, as_json: bo
 
     async def work(client: StrideClient | None = None) -> Report:
         async with checked.shown(transient=True):
-            return await verify(archive, against=client, sample=sample, seed=seed, told=report_verdict)
+            return await verify(archive, against=client, sample=sample, seed=seed, on_verdict=report_verdict)
 
     with archive_errors():
         try:

@@ -85,12 +85,12 @@ async def verify(
     against: StrideClient | None = None,
     sample: int = 20,
     seed: int = 0,
-    told: Callable[[Verdict], None] | None = None,
+    on_verdict: Callable[[Verdict], None] | None = None,
 ) -> Report:
     """Read everything in an archive and report what it proves.
 
     With a client as `against`, `sample` pages of messages, drawn with `seed`, are fetched from the service again and
-    compared. `told` is called with each verdict as it is reached.
+    compared. `on_verdict` is called with each verdict as it is reached.
 
     Raises:
         NotAnArchive: The folder is not an archive.
@@ -107,8 +107,8 @@ async def verify(
     for name in check.conversations():
         verdict = await asyncio.to_thread(check.conversation, name)
         verdicts.append(verdict)
-        if told is not None:
-            told(verdict)
+        if on_verdict is not None:
+            on_verdict(verdict)
     await asyncio.to_thread(check.people)
     check.unfinished()
     not_known = [*_NEVER_KNOWN, *await asyncio.to_thread(check.not_known)]

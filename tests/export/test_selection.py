@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+from difflib import SequenceMatcher
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stride_async.export import Selection, room_in_address
+from stride_async.export import NothingSelected, Selection, room_in_address
 
 NAMES = {"1": "General", "2": "team-red", "3": "team-blue", "4": "[draft] plans", "5": ""}
 
@@ -102,3 +105,20 @@ def test_the_most_similar_name_comes_first():
 def test_a_similar_id_is_suggested(selector: str):
     """A name that is not similar is not."""
     assert ["6f5b-9e9b"] == Selection((selector,)).nearest({"6f5b-9e9b": "", "xyz": "general"})
+
+
+def test_the_error_of_an_empty_selection_can_be_pickled():
+    """Its message and the suggestions survive."""
+    error = pickle.loads(pickle.dumps(NothingSelected("no conversation matches 'x'", ["y"])))
+
+    assert ("no conversation matches 'x'", ["y"]) == (str(error), error.nearest)
+
+
+@given(st.text(min_size=1, max_size=8), st.lists(st.text(max_size=8), max_size=6))
+def test_only_similar_names_are_suggested(selector, names):
+    """A suggestion contains the selector or shares half of its text, and stands among the names or ids."""
+    listed = {f"{number}-id": name for number, name in enumerate(names)}
+    for name in Selection((selector,)).nearest(listed):
+        alike = SequenceMatcher(a=name.casefold(), b=selector.strip("^*").casefold()).ratio()
+        assert name in {*names, *listed}
+        assert alike >= 0.5 or selector.strip("^*").casefold() in name.casefold()

@@ -34,6 +34,9 @@ class NothingSelected(Exception):
         super().__init__(message)
         self.nearest = nearest
 
+    def __reduce__(self) -> tuple[type[NothingSelected], tuple[str, list[str]]]:
+        return type(self), (str(self), self.nearest)
+
 
 @attrs.define
 class Listing:
