@@ -266,7 +266,7 @@ class LocalServer:
         the app.
 
         Raises:
-            KeyError: There is no such conversation.
+            KeyError: The conversation does not exist.
             ValueError: `ts` is not an RFC 3339 time.
         """
         world, app = self._world, self._world.store.app
@@ -293,7 +293,7 @@ class LocalServer:
         The first is sent at `ts` and each other one a second later, or all of them at `ts` with `same_ts`.
 
         Raises:
-            KeyError: There is no such conversation.
+            KeyError: The conversation does not exist.
             ValueError: `ts` is not an RFC 3339 time.
         """
         world, conversation = self._world, self._conversation(conversation_id)
@@ -315,7 +315,7 @@ class LocalServer:
         """Replace the content of a message of any sender.
 
         Raises:
-            KeyError: There is no such conversation or message.
+            KeyError: The conversation or message does not exist.
         """
         messages = self._world.store.messages
         message = messages.find(self._conversation(conversation_id).number, message_id)
@@ -327,7 +327,7 @@ class LocalServer:
         """Delete a message of any sender.
 
         Raises:
-            KeyError: There is no such conversation or message.
+            KeyError: The conversation or message does not exist.
         """
         messages = self._world.store.messages
         message = messages.find(self._conversation(conversation_id).number, message_id)
@@ -339,7 +339,7 @@ class LocalServer:
         """Archive a conversation, or unarchive it.
 
         Raises:
-            KeyError: There is no such conversation.
+            KeyError: The conversation does not exist.
         """
         conversation = self._conversation(conversation_id)
         if conversation.archived != archived:
@@ -349,7 +349,7 @@ class LocalServer:
         """Replace the roster of a conversation with these people, in this order.
 
         Raises:
-            KeyError: There is no such conversation.
+            KeyError: The conversation does not exist.
         """
         self._world.replace_roster(self._conversation(conversation_id), user_ids)
 
@@ -365,7 +365,7 @@ class LocalServer:
         """Add a file to a conversation and return its media id.
 
         Raises:
-            KeyError: There is no such conversation.
+            KeyError: The conversation does not exist.
         """
         conversation = self._conversation(conversation_id)
         return self._world.add_media(conversation, name, _chunks(data), mime_type=mime_type, id=id).id
@@ -383,7 +383,7 @@ class LocalServer:
         """Return a token for one conversation, as its users create them (protocol 2.4). It acts as an app of its own.
 
         Raises:
-            KeyError: There is no such conversation.
+            KeyError: The conversation does not exist.
         """
         world, conversation = self._world, self._conversation(conversation_id)
         with world.store.transaction():
@@ -403,7 +403,7 @@ class LocalServer:
         It is a member of these conversations, or with None of all that exist now.
 
         Raises:
-            KeyError: There is no such conversation.
+            KeyError: The conversation does not exist.
         """
         world = self._world
         numbers = world.store.conversations.numbers()
@@ -440,7 +440,7 @@ class LocalServer:
         responded to the first call, or has failed to; a failed call is delivered again.
 
         Raises:
-            KeyError: There is no such conversation, user or app.
+            KeyError: The conversation, user or app does not exist.
         """
         world, conversation = self._world, self._conversation(conversation_id)
         self._check_user(by)
@@ -456,7 +456,7 @@ class LocalServer:
         Return as `install` does.
 
         Raises:
-            KeyError: There is no such app.
+            KeyError: The app does not exist.
         """
         world, app = self._world, self._app(client_id)
         found = map(self._conversation, world.store.conversations.numbers())
@@ -476,7 +476,7 @@ class LocalServer:
         Return as `install` does.
 
         Raises:
-            KeyError: There is no such conversation, user or app.
+            KeyError: The conversation, user or app does not exist.
         """
         world, conversation = self._world, self._conversation(conversation_id)
         self._check_user(by)
@@ -510,7 +510,7 @@ class LocalServer:
         in the message that has this target. The app is called as a browser does it (protocol 6.7).
 
         Raises:
-            KeyError: There is no such conversation, message, user or action target.
+            KeyError: The conversation, message, user or action target does not exist.
             AppCallError: The app did not respond with 2xx, or a browser would refuse the response.
         """
         return await press(
@@ -521,7 +521,7 @@ class LocalServer:
         """Ask an app for a glance as this user's browser does, and return its response as JSON (protocol 6.8).
 
         Raises:
-            KeyError: There is no such conversation, user or glance.
+            KeyError: The conversation, user or glance does not exist.
             AppCallError: The app did not respond with 2xx, or a browser would refuse the response.
         """
         return await ask(self._world, GLANCE, key, self._conversation(conversation_id), by=by)
@@ -530,7 +530,7 @@ class LocalServer:
         """Ask an app whether it is configured as this user's browser does, and return its response as JSON.
 
         Raises:
-            KeyError: There is no such conversation, user or configuration.
+            KeyError: The conversation, user or configuration does not exist.
             AppCallError: The app did not respond with 2xx, or a browser would refuse the response.
         """
         return await ask(self._world, CONFIGURATION, key, self._conversation(conversation_id), by=by)

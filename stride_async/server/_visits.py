@@ -27,7 +27,7 @@ async def press(
     """Press an action of a message, and return the app's response, or None without content.
 
     Raises:
-        KeyError: There is no such message, user or action target.
+        KeyError: The message, user or action target does not exist.
         AppCallError: The call failed.
     """
     message = world.store.messages.find(conversation.number, message_id)
@@ -51,7 +51,7 @@ async def ask(world: World, type: str, key: str, conversation: StoredConversatio
     """Ask for the state of a glance or configuration, and return the app's response.
 
     Raises:
-        KeyError: There is no such user or module.
+        KeyError: The user or module does not exist.
         AppCallError: The call failed.
     """
     registration, module, url = _find(world, type, key, conversation, by)
