@@ -48,7 +48,8 @@ def _run_tests(session: nox.Session, *options: str) -> None:
 
 
 def _run_installed_tests(session: nox.Session, *options: str) -> None:
-    session.run("pytest", *(session.posargs or ["--numprocesses=auto", *options, "tests"]))
+    hang = {"PYTEST_TIMEOUT": "600"}  # seconds; a test that waits forever fails with a traceback of where it waits
+    session.run("pytest", *(session.posargs or ["--numprocesses=auto", *options, "tests"]), env=hang)
 
 
 @nox.session

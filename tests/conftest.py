@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,6 +19,10 @@ _UNHURRIED = hypothesis.settings(deadline=None, suppress_health_check=[hypothesi
 hypothesis.settings.register_profile("ci", _UNHURRIED, derandomize=True, database=None, print_blob=True)
 hypothesis.settings.register_profile("random", _UNHURRIED, derandomize=False)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "random")
+
+# A shell starts a background job with SIGINT ignored, and so would every command that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MEETUP = Path(__file__).parents[1].parent / "shared/data/meetup"  # a real chat history, if it is next to the checkout
 
