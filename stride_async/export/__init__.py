@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from stride_async._wire.addresses import room_in_address
 from stride_async.export._archive.errors import ArchiveBusy, ArchiveError, DamagedArchive, NewerArchive, NotAnArchive
+from stride_async.export._archive.parts import ArchivedMonth
 from stride_async.export._archive.reader import ArchivedMedia, ArchivedRoster, ArchiveReader, Rows, read
 from stride_async.export._archive.runs import Finding, Remedy
 from stride_async.export._archive.verdict import VerdictKind
@@ -24,7 +25,7 @@ from stride_async.export._events import (
     Unprotected,
 )
 from stride_async.export._options import ExportOptions
-from stride_async.export._selection import Selection
+from stride_async.export._selection import NothingSelected, Selection
 from stride_async.export._status import Status, status
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "ArchiveError",
     "ArchiveReader",
     "ArchivedMedia",
+    "ArchivedMonth",
     "ArchivedRoster",
     "ConversationDone",
     "ConversationStarted",
@@ -68,7 +70,6 @@ __all__ = [
 if TYPE_CHECKING:
     from stride_async.export._estimate import Estimate as Estimate
     from stride_async.export._estimate import estimate as estimate
-    from stride_async.export._fetch.listing import NothingSelected as NothingSelected
     from stride_async.export._fetch.run import export as export
     from stride_async.export._verify import Report as Report
     from stride_async.export._verify import Verdict as Verdict
@@ -76,7 +77,7 @@ if TYPE_CHECKING:
 else:
     # These names need the client, and with it aiohttp. Reading an archive needs neither, so all of them are imported
     # when the first one is asked for.
-    _MODULES = ("_estimate", "_fetch.listing", "_fetch.run", "_verify")
+    _MODULES = ("_estimate", "_fetch.run", "_verify")
 
     def __getattr__(name: str) -> object:
         if name.startswith("_") or name not in __all__:

@@ -19,8 +19,9 @@ from stride_async.export._archive.commits import BEGINNING
 from stride_async.export._archive.layout import conversation_folder
 from stride_async.export._archive.months import month_of
 from stride_async.export._archive.state import State
-from stride_async.export._fetch.listing import list_site, name_of, select
+from stride_async.export._fetch.listing import list_site, select
 from stride_async.export._options import ExportOptions
+from stride_async.export._selection import name_of
 
 _NEVER = "9999-99"  # later than every month
 

@@ -13,6 +13,17 @@ from stride_async._wire.nearest import nearest
 _SELECTORS_COMPARED = 3
 
 
+class NothingSelected(Exception):
+    """No conversation matches the selectors. `nearest` has the names that are similar to them."""
+
+    def __init__(self, message: str, nearest: list[str]) -> None:
+        super().__init__(message)
+        self.nearest = nearest
+
+    def __reduce__(self) -> tuple[type[NothingSelected], tuple[str, list[str]]]:
+        return type(self), (str(self), self.nearest)
+
+
 @attrs.frozen
 class Selection:
     """Which conversations to export.
@@ -57,6 +68,31 @@ class Selection:
             address = room_in_address(selector.removeprefix("^"))
             sought.append(address[1] if address is not None else selector.strip("^*"))
         return nearest(sought, names.values(), names)
+
+
+def nothing_selected(selection: Selection, names: Mapping[str, str]) -> NothingSelected:
+    """Return the error for a selection that matches none of these conversations, given as id to name."""
+    if not names:
+        return NothingSelected("the site has no conversations that this app may see", [])
+    kinds = f"of type {' or '.join(sorted(selection.kinds))}" if selection.kinds else ""
+    wanted = " ".join(filter(None, (*map(repr, selection.selectors), kinds)))
+    return NothingSelected(f"no conversation matches {wanted} ({len(names):,} available)", selection.nearest(names))
+
+
+def name_of(listed: Mapping[str, object]) -> str:
+    """Return the name of a conversation as the service listed it, empty if it has none."""
+    return _text(listed, "name")
+
+
+def kinds_of(listed: Mapping[str, object]) -> set[str]:
+    """Return the kinds of a conversation as the service listed it."""
+    kind = _text(listed, "type")
+    return {kind} if kind == "direct" else {kind, _text(listed, "privacy")}
+
+
+def _text(listed: Mapping[str, object], name: str) -> str:
+    value = listed.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def _matches(selector: str, id: str, name: str) -> bool:

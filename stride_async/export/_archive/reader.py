@@ -17,12 +17,12 @@ from stride_async._models import Conversation, Message, User
 from stride_async._wire.convert import message_at, object_at, structure
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.chain import Chain
-from stride_async.export._archive.commits import BEGINNING, HIGHEST, Stored
+from stride_async.export._archive.commits import BEGINNING, Stored
 from stride_async.export._archive.errors import DamagedArchive
 from stride_async.export._archive.files import open_file
 from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE, conversation_folder, media_path
-from stride_async.export._archive.months import Differences, Line, line_digest, merge, with_keys
-from stride_async.export._archive.state import Span, State
+from stride_async.export._archive.parts import UNSEALED, ArchivedMonth, lines_of, messages_of, months_of, unplaced
+from stride_async.export._archive.state import State
 
 T = TypeVar("T")
 # Items that an async loop reads from disk at a time.
@@ -119,16 +119,29 @@ class ArchiveReader:
 
         return Rows(rows)
 
+    def months(self, conversation_id: str) -> tuple[ArchivedMonth, ...]:
+        """Return the months of a conversation that have messages, oldest first, and what is in no month last.
+
+        Together, they contain each message once. While an export of the conversation is unfinished, what it has read
+        belongs to no month yet: it is the part named `unsealed`, and so are elements without a readable time and id.
+        """
+        return months_of(self._archive, self._chain(conversation_folder(conversation_id)).state)
+
     def messages(
-        self, conversation_id: str, *, on_undecodable: Callable[[DecodeError], None] | None = None
+        self,
+        conversation_id: str,
+        *,
+        month: str | None = None,
+        on_undecodable: Callable[[DecodeError], None] | None = None,
     ) -> Rows[Message]:
         """Return the messages of a conversation, oldest first. A conversation that is not held has none.
 
-        A message that cannot be decoded is passed to `on_undecodable` as a `DecodeError`, which is raised without it.
+        With `month`, only those of the month, such as `2018-03`, or those of the part `unsealed`. A message that cannot
+        be decoded is passed to `on_undecodable` as a `DecodeError`, which is raised without it.
         """
 
         def rows() -> Iterator[Message]:
-            for number, line in enumerate(self.raw_messages(conversation_id)):
+            for number, line in enumerate(self.raw_messages(conversation_id, month=month)):
                 try:
                     yield message_at(line, f"$[{number}]")
                 except DecodeError as error:
@@ -138,10 +151,11 @@ class ArchiveReader:
 
         return Rows(rows)
 
-    def raw_messages(self, conversation_id: str) -> Rows[bytes]:
+    def raw_messages(self, conversation_id: str, *, month: str | None = None) -> Rows[bytes]:
         """Return the messages of a conversation as JSON, as the service sent them, oldest first.
 
-        Messages that cannot be decoded are included. Elements without a readable time and id come last.
+        With `month`, only those of the month, such as `2018-03`, or those of the part `unsealed`. Messages that cannot
+        be decoded are included. Elements without a readable time and id come last.
         """
         folder = conversation_folder(conversation_id)
 
@@ -150,11 +164,16 @@ class ArchiveReader:
             last = BEGINNING
             while True:
                 try:
-                    for key, line in _messages_of(self._archive, chain.state):
+                    if month is None:
+                        lines = messages_of(self._archive, chain.state)
+                    else:
+                        lines = lines_of(self._archive, chain.state, month)
+                    for key, line in lines:
                         if key > last:
                             last = key
                             yield line
-                    yield from _unplaced(self._archive, chain.state)
+                    if month in {None, UNSEALED}:
+                        yield from unplaced(self._archive, chain.state)
                 except DamagedArchive:
                     # An export that runs at the same time removes files that its newest commit no longer needs.
                     before, chain = chain, self._chain(folder)
@@ -221,26 +240,6 @@ class ArchiveReader:
                     name=media.name,
                     mime_type=media.mime_type,
                 )
-
-
-def _messages_of(archive: Archive, state: State) -> Iterator[Line]:
-    """Yield all messages held, in order: the sealed months, with the pages of a leg under way merged into them."""
-    sealed = (line for month in sorted(state.months) for line in archive.messages(state.months[month].file))
-    if state.leg is None or not state.raw_groups:
-        return sealed
-    read = (line for raw in reversed(state.raw_groups) for line in archive.messages(raw.file))
-    span = Span(state.raw_groups[-1].low, state.leg.upper or HIGHEST)
-    return with_keys(merge(sealed, read, span, Differences()))
-
-
-def _unplaced(archive: Archive, state: State) -> Iterator[bytes]:
-    """Yield elements without a readable key, each once, except those that were valid messages later."""
-    seen = set(state.resolved_unplaced)
-    for file in state.unplaced:
-        for line in archive.checked_lines(file):
-            if (digest := line_digest(line).hex()) not in seen:
-                seen.add(digest)
-                yield line
 
 
 def roster_in(archive: Archive, file: Stored) -> tuple[str, ...]:

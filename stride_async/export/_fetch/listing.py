@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -22,20 +21,9 @@ from stride_async._json import NOT_DECODABLE, decoder, members
 from stride_async._wire.pages import split_values
 from stride_async.export._events import Failure
 from stride_async.export._fetch.nesting import is_too_nested
-from stride_async.export._selection import Selection
+from stride_async.export._selection import Selection, kinds_of, name_of, nothing_selected
 
 _decode_name, _decode_value = decoder(str), decoder(Any)
-
-
-class NothingSelected(Exception):
-    """No conversation matches the selectors. `nearest` has the names that are similar to them."""
-
-    def __init__(self, message: str, nearest: list[str]) -> None:
-        super().__init__(message)
-        self.nearest = nearest
-
-    def __reduce__(self) -> tuple[type[NothingSelected], tuple[str, list[str]]]:
-        return type(self), (str(self), self.nearest)
 
 
 @attrs.define
@@ -108,30 +96,10 @@ def select(listing: Listing, selection: Selection) -> list[dict[str, Any]]:
         NothingSelected: There are none, although the list is not malformed.
     """
     listed = listing.conversations
-    selected = [each for each in listed.values() if selection.picks(each["id"], name_of(each), _kinds_of(each))]
-    if selected or not listing.complete:
-        return selected
-    if not listed:
-        raise NothingSelected("the site has no conversations that this app may see", [])
-    nearest = selection.nearest({id: name_of(each) for id, each in listed.items()})
-    kinds = f"of type {' or '.join(sorted(selection.kinds))}" if selection.kinds else ""
-    wanted = " ".join(filter(None, (*map(repr, selection.selectors), kinds)))
-    raise NothingSelected(f"no conversation matches {wanted} ({len(listed):,} available)", nearest)
-
-
-def name_of(listed: Mapping[str, Any]) -> str:
-    """Return the name of a conversation, empty if it has none."""
-    return _text(listed, "name")
-
-
-def _kinds_of(listed: Mapping[str, Any]) -> set[str]:
-    kind = _text(listed, "type")
-    return {kind} if kind == "direct" else {kind, _text(listed, "privacy")}
-
-
-def _text(listed: Mapping[str, Any], name: str) -> str:
-    value = listed.get(name)
-    return value if isinstance(value, str) else ""
+    selected = [each for each in listed.values() if selection.picks(each["id"], name_of(each), kinds_of(each))]
+    if not selected and listing.complete:
+        raise nothing_selected(selection, {id: name_of(each) for id, each in listed.items()})
+    return selected
 
 
 def _details_of(raw: bytes) -> dict[str, Any] | None:

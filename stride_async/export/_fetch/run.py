@@ -40,10 +40,11 @@ from stride_async.export._fetch.call_log import CallLog, recall_calls
 from stride_async.export._fetch.conversation import ConversationExport, ConversationResult, PeopleFound
 from stride_async.export._fetch.health import ServiceHealth
 from stride_async.export._fetch.job import Job
-from stride_async.export._fetch.listing import Listing, NothingSelected, list_site, name_of, select
+from stride_async.export._fetch.listing import Listing, list_site, select
 from stride_async.export._fetch.people import PeopleExport
 from stride_async.export._fetch.workers import run_all
 from stride_async.export._options import ExportOptions
+from stride_async.export._selection import NothingSelected, name_of
 
 MOST_CONFLICTS = 100
 """How often a conversation is started again because another export committed to it."""

@@ -11,6 +11,7 @@ import pytest
 from stride_async import DecodeError, Message, StrideClient
 from stride_async.export import (
     DamagedArchive,
+    ExportOptions,
     NewerArchive,
     NotAnArchive,
     PagesFetched,
@@ -29,6 +30,12 @@ def digest(messages):
         text = json.dumps(json.loads(message.raw), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         total.update(text.encode() + b"\n")
     return total.hexdigest()
+
+
+def fill_months(server, room):
+    """Add 40 messages to each of three months."""
+    for month in (5, 6, 7):
+        server.fill(room, 40, ts=f"2018-{month:02}-30T23:59:30Z")
 
 
 def body_digest(file):
@@ -98,6 +105,54 @@ async def test_a_leg_under_way_is_read(server, client, tmp_path):
     assert old == ids[:100]
     assert new[-75:] == ids[-75:]
     assert len(set(ids)) == len(ids)
+
+
+async def test_the_months_of_a_conversation_contain_each_message_once(server, client, tmp_path):
+    """Their digests are those of their lines, and a month keeps its digest when later messages arrive."""
+    room = server.add_conversation("general")
+    fill_months(server, room)
+    await exported(client, tmp_path / "site")
+    site = read(tmp_path / "site")
+    before = site.months(room)
+    server.fill(room, 3, ts="2018-07-01T00:00:00Z")
+    await exported(client, tmp_path / "site")
+
+    after = site.months(room)
+
+    assert len(before) > 2
+    assert before[:-1] == after[: len(before) - 1]
+    assert list(site.raw_messages(room)) == [
+        line for part in after for line in site.raw_messages(room, month=part.month)
+    ]
+    for part in after:
+        lines = list(site.raw_messages(room, month=part.month))
+        assert part.rows == len(lines) == len(list(site.messages(room, month=part.month)))
+        assert part.sha256 == hashlib.sha256(b"".join(line + b"\n" for line in lines)).hexdigest()
+        assert {f"{message.sent_at:%Y-%m}" for message in site.messages(room, month=part.month)} == {part.month}
+
+
+async def test_what_an_unfinished_export_has_read_is_the_part_unsealed(server, client, tmp_path):
+    """The parts together are the messages, each once, although the walk has read some of the newest month again."""
+    room = server.add_conversation("general")
+    fill_months(server, room)
+    await exported(client, tmp_path / "site")
+    server.fill(room, 1500, ts="2018-07-01T00:00:00Z")
+    async with aclosing(export(client, tmp_path / "site", ExportOptions(rescan="all"))) as events:
+        async for event in events:
+            if isinstance(event, PagesFetched):
+                break
+    site = read(tmp_path / "site")
+
+    parts = site.months(room)
+
+    read_again = list(site.raw_messages(room, month="unsealed"))
+    assert "unsealed" == parts[-1].month
+    assert len(read_again) == parts[-1].rows > 0
+    assert parts[-1].sha256 == hashlib.sha256(b"".join(line + b"\n" for line in read_again)).hexdigest()
+    assert sorted(site.raw_messages(room)) == sorted(
+        line for part in parts for line in site.raw_messages(room, month=part.month)
+    )
+    assert [] == list(site.messages(room, month="1999-01"))
 
 
 async def test_an_undecodable_message_is_raised_or_passed_to_the_callback(server, client, tmp_path):
