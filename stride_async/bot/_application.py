@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 
 from aiohttp import web
@@ -19,7 +20,7 @@ from stride_async.bot._parts import Parts, opened
 from stride_async.bot._queries import DID_NOT_WORK, HandlerFailed, ask_configuration, ask_glance, press
 from stride_async.bot._read import read_delivery
 from stride_async.bot._refusal import Refusal
-from stride_async.bot._reports import LOG, Refused
+from stride_async.bot._reports import LOG, Refused, UnderTest
 from stride_async.bot._router import BOT_MODULE, LIFECYCLE, MESSAGE_KINDS, Kind, Routes, path_of
 from stride_async.bot._running import RunningBot
 from stride_async.bot._settings import BotSettings
@@ -29,7 +30,7 @@ from stride_async.bot._verify import check_place, check_sender
 RUNNING: web.AppKey[RunningBot] = web.AppKey("RUNNING", RunningBot)
 """Where an application of `Bot.application()` keeps its `RunningBot` while it runs."""
 
-_PARTS: web.AppKey[Parts] = web.AppKey("_PARTS", Parts)
+PARTS: web.AppKey[Parts] = web.AppKey("PARTS", Parts)
 _ORIGIN = {"Access-Control-Allow-Origin": "*"}
 _PREFLIGHT = {
     **_ORIGIN,
@@ -42,10 +43,12 @@ Answer = Callable[[Parts, web.Request], Awaitable[web.Response]]
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def application(key: str, routes: Routes, settings: BotSettings) -> web.Application:
+def application(
+    key: str, routes: Routes, settings: BotSettings, under_test: UnderTest | None = None
+) -> web.Application:
     """Return the application of a bot, which runs the bot from its start-up to its clean-up."""
     app = web.Application()
-    app.cleanup_ctx.append(partial(_run, key, routes, settings))
+    app.cleanup_ctx.append(partial(_run, partial(opened, key, routes, settings, under_test)))
     app.on_shutdown.append(_stop_accepting)
     app.router.add_get("/descriptor.json", _describe)
     app.router.add_get("/health", _tell_health)
@@ -66,15 +69,15 @@ def application(key: str, routes: Routes, settings: BotSettings) -> web.Applicat
     return app
 
 
-async def _run(key: str, routes: Routes, settings: BotSettings, app: web.Application) -> AsyncIterator[None]:
-    async with opened(key, routes, settings) as parts:
-        app[_PARTS] = parts
+async def _run(open: Callable[[], AbstractAsyncContextManager[Parts]], app: web.Application) -> AsyncIterator[None]:
+    async with open() as parts:
+        app[PARTS] = parts
         app[RUNNING] = RunningBot(parts)
         yield
 
 
 async def _stop_accepting(app: web.Application) -> None:
-    app[_PARTS].dispatcher.closing = True
+    app[PARTS].dispatcher.closing = True
 
 
 def _add_browser_route(app: web.Application, method: str, kind: Kind, answer: Answer) -> None:
@@ -91,7 +94,7 @@ def _refusing(answer: Answer, headers: dict[str, str] | None = None) -> Handle:
     """Return a request handler that turns refusals into responses and adds headers to every response."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        parts = request.app[_PARTS]
+        parts = request.app[PARTS]
         try:
             _check_open(parts)
             response = await answer(parts, request)
@@ -159,14 +162,14 @@ async def _ask_configuration(parts: Parts, request: web.Request) -> web.Response
 
 
 async def _describe(request: web.Request) -> web.Response:
-    parts = request.app[_PARTS]
+    parts = request.app[PARTS]
     mount = request.rel_url.raw_path.removesuffix("/descriptor.json")
     base_url = parts.settings.public_url or f"{request.scheme}://{request.host}{mount}"
     return json_response(descriptor(parts.key, base_url, parts.routes))
 
 
 async def _tell_health(request: web.Request) -> web.Response:
-    parts = request.app[_PARTS]
+    parts = request.app[PARTS]
     dispatcher = parts.dispatcher
     try:
         health = await parts.store.run(_rows.health)

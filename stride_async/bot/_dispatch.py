@@ -59,6 +59,7 @@ class Dispatcher:
         self._has_room = asyncio.Event()
         self._has_room.set()
         self.closing: bool = False
+        self._killed = False
 
     @property
     def waiting(self) -> int:
@@ -103,11 +104,20 @@ class Dispatcher:
             self._asking.cancel()
             await asyncio.wait([self._asking])
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=self._settings.shutdown_timeout)
+            limit = 0.0 if self._killed else self._settings.shutdown_timeout
+            _, late = await asyncio.wait(self._tasks, timeout=limit)
             for task in late:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
+
+    def kill(self) -> None:
+        """End the running handlers at once, as when the process is killed. `stop` must follow."""
+        self.closing = self._killed = True
+        for task in self._tasks:
+            task.cancel()
+        if self._asking is not None:
+            self._asking.cancel()
 
     def _begin_next(self) -> None:
         """Begin every event that may begin now, and schedule the next check for paused ones."""
@@ -146,6 +156,8 @@ class Dispatcher:
             try:
                 return await work()
             except (StrideError, StoreFailed) as error:
+                if self._killed:
+                    raise
                 tries += 1
                 if tries == 1:
                     LOG.warning("%s is unavailable, so events wait: %s", what, error)
@@ -197,8 +209,9 @@ class Dispatcher:
             await call_handler(self._routes, chosen, event, self._settings.handler_timeout)
         except TryAgain as error:
             if stored.attempts < self._settings.attempts:
-                await self._note(_rows.postpone(stored.number, time.time() + error.after))
-                return "again", error.after
+                pause = 0.0 if self._report.skips_pauses else error.after
+                await self._note(_rows.postpone(stored.number, time.time() + pause))
+                return "again", pause
             await self._fail(event, stored, error)
             return "failed", None
         except asyncio.CancelledError as error:
@@ -229,7 +242,9 @@ class Dispatcher:
         return event, None if passed else self._routes.choose(stored.kind, stored.module, text.text)
 
     async def _fail(self, event: Event, stored: Stored, error: Exception) -> None:
-        await report_error(self._routes, event, error, self._settings.handler_timeout)
+        if self._killed:
+            raise StoreFailed("the bot was killed") from error
+        await report_error(self._routes, self._report, event, error, self._settings.handler_timeout)
         await self._note_failure(stored, error)
 
     async def _note_failure(self, stored: Stored, error: Exception) -> None:
@@ -241,7 +256,7 @@ class Dispatcher:
         error = GaveUp(f"begun {stored.attempts} times, and the process was killed each time before it ended")
         await self._note_failure(stored, error)
         event, _ = self._routed(stored)
-        await report_error(self._routes, event, error, self._settings.handler_timeout)
+        await report_error(self._routes, self._report, event, error, self._settings.handler_timeout)
         self._report(Ended(event.delivery, "gave up", 0.0))
 
     async def _note(self, job: Job[None]) -> None:

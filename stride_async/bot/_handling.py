@@ -9,7 +9,7 @@ from typing import Any
 from stride_async.bot._arguments import Usage, name_of
 from stride_async.bot._errors import HandlerTimeout
 from stride_async.bot._events import Event
-from stride_async.bot._reports import LOG
+from stride_async.bot._reports import LOG, Reporter
 from stride_async.bot._router import Chosen, Middleware, Routes
 
 
@@ -55,8 +55,9 @@ async def _within(limit: float, work: Awaitable[Any], chosen: Chosen) -> None:
         raise
 
 
-async def report_error(routes: Routes, event: Event, error: Exception, limit: float) -> None:
+async def report_error(routes: Routes, report: Reporter, event: Event, error: Exception, limit: float) -> None:
     """Call the first error handler whose kind fits, or log the error if none does."""
+    report.error(error)
     handler = routes.error_handler(error)
     delivery = event.delivery
     if handler is None:
@@ -71,5 +72,12 @@ async def report_error(routes: Routes, event: Event, error: Exception, limit: fl
     try:
         async with asyncio.timeout(limit):
             await handler(event, error)
-    except Exception:  # noqa: BLE001 -- foreign code
-        LOG.exception("the error handler %s failed for %s %s", name_of(handler), delivery.kind, delivery.id)
+    except Exception as failure:  # noqa: BLE001 -- foreign code
+        report.error(failure)
+        LOG.error(
+            "the error handler %s failed for %s %s",
+            name_of(handler),
+            delivery.kind,
+            delivery.id,
+            exc_info=failure,
+        )

@@ -16,7 +16,7 @@ from stride_async.bot import _rows
 from stride_async.bot._catch_up import OVERLAP_SECONDS, CatchUp
 from stride_async.bot._dispatch import Dispatcher
 from stride_async.bot._read import Incoming
-from stride_async.bot._reports import LOG, Received, Reporter
+from stride_async.bot._reports import LOG, Received, Reporter, UnderTest
 from stride_async.bot._router import Routes
 from stride_async.bot._rows import Kept
 from stride_async.bot._settings import REMEMBERED_SECONDS, TWIN_SECONDS, BotSettings
@@ -67,6 +67,11 @@ class Parts:
         if not future.cancelled() and future.exception() is None and (kept := future.result()) is not None:
             self.dispatcher.add(kept)
 
+    def kill(self) -> None:
+        """Lose what a killed process loses: nothing is written any more, and the running handlers end. Then close."""
+        self.store.abandon()
+        self.dispatcher.kill()
+
     async def until_idle(self) -> None:
         """Wait until the looks of the start are over and no event waits or is under way."""
         if self.starting:
@@ -75,7 +80,9 @@ class Parts:
 
 
 @asynccontextmanager
-async def opened(key: str, routes: Routes, settings: BotSettings) -> AsyncIterator[Parts]:
+async def opened(
+    key: str, routes: Routes, settings: BotSettings, under_test: UnderTest | None = None
+) -> AsyncIterator[Parts]:
     """Open a bot: its store, its clients, and what waits from before.
 
     Raises:
@@ -89,7 +96,7 @@ async def opened(key: str, routes: Routes, settings: BotSettings) -> AsyncIterat
         known = await store.run(_rows.advance_marks(time.time_ns(), OVERLAP_SECONDS * NANOSECONDS))
         sites = Sites(settings, store)
         stack.push_async_callback(sites.close)
-        report = Reporter(settings.on_event)
+        report = Reporter(settings.on_event, under_test)
         dispatcher = Dispatcher(routes, settings, store, sites, report)
         stack.push_async_callback(dispatcher.stop)
         catching_up = CatchUp(routes, settings, store, sites, dispatcher)

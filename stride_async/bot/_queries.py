@@ -107,7 +107,7 @@ async def _answer(parts: Parts, event: Event, check: Callable[[object], object])
         returned = await call_handler(parts.routes, chosen, event, parts.settings.answer_timeout)
         check(returned)
     except Exception as error:
-        await report_error(parts.routes, event, error, parts.settings.answer_timeout)
+        await report_error(parts.routes, parts.report, event, error, parts.settings.answer_timeout)
         parts.report(Ended(delivery, "failed", time.monotonic() - started))
         raise HandlerFailed from error
     parts.report(Ended(delivery, "done", time.monotonic() - started))

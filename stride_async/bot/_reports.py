@@ -74,12 +74,31 @@ class Ended:
 Report = Received | Refused | Begun | Ended
 
 
+@attrs.frozen
+class UnderTest:
+    """Makes a bot run under test: it passes on every error of a handler, and skips the pauses of `TryAgain`."""
+
+    on_error: Callable[[Exception], None]
+    """Called with what a handler, a middleware or an error handler raises, and with `GaveUp`."""
+
+
 class Reporter:
     """Passes reports to the receiver, if there is one."""
 
-    def __init__(self, receiver: Callable[[Report], None] | None) -> None:
+    def __init__(self, receiver: Callable[[Report], None] | None, under_test: UnderTest | None = None) -> None:
         self._receiver = receiver
+        self._under_test = under_test
         self._failed = False
+
+    @property
+    def skips_pauses(self) -> bool:
+        """Whether an event is begun again at once after `TryAgain`."""
+        return self._under_test is not None
+
+    def error(self, error: Exception) -> None:
+        """Report an error, if the bot runs under test."""
+        if self._under_test is not None:
+            self._under_test.on_error(error)
 
     def __call__(self, report: Report) -> None:
         """Pass a report on. The first exception of the receiver is logged, and none is raised."""

@@ -109,6 +109,7 @@ class Store:
         self._loop = loop
         self._asked: SimpleQueue[_Asked | None] = SimpleQueue()
         self._closed = False
+        self._abandoned = False
         self._thread = threading.Thread(target=self._work, name="stride_async bot store", daemon=True)
         self._thread.start()
 
@@ -135,6 +136,10 @@ class Store:
         self._closed = True
         self._asked.put(None)
         await asyncio.to_thread(self._thread.join)
+
+    def abandon(self) -> None:
+        """Run no further operation, as when the process is killed. `close` must follow."""
+        self._closed = self._abandoned = True
 
     def submit(self, job: Job[T]) -> asyncio.Future[T]:
         """Submit an operation. The future is done once its commit is on disk.
@@ -172,6 +177,8 @@ class Store:
 
     def _results(self, jobs: list[Job[object]]) -> list[object]:
         """Return the results of operations, or the exceptions they raise."""
+        if self._abandoned:
+            return [StoreFailed("the store is closed")] * len(jobs)
         try:
             return self._transaction(jobs)
         except Exception as error:  # noqa: BLE001 -- it belongs to the caller of the operation

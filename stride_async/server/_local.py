@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import inspect
+import json
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -278,6 +279,14 @@ class LocalServer:
             ts=parse_ts(ts) if isinstance(ts, str) else ts,
             id=id,
         )
+
+    def messages(self, conversation_id: str) -> list[dict[str, Any]]:
+        """Return the messages of a conversation, oldest first, each as the service returns it (protocol 4.3).
+
+        Raises:
+            KeyError: There is no such conversation.
+        """
+        return [json.loads(each) for each in self._world.store.messages.all(self._conversation(conversation_id).number)]
 
     def fill(
         self,
