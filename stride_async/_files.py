@@ -13,17 +13,32 @@ from typing import TypeVar
 R = TypeVar("R")
 
 
-async def run_to_completion(work: Callable[[], R], threads: Executor | None = None) -> R:
+async def run_to_completion(
+    work: Callable[[], R], threads: Executor | None = None, *, discard: Callable[[R], object] | None = None
+) -> R:
     """Run a function in a thread and return its result; if the caller is cancelled, wait for its end first.
 
-    Otherwise the caller could close or remove a file while the thread still writes it. This holds however often the
-    caller is cancelled: anyio cancels again on every turn of the event loop.
+    Otherwise the caller could close or remove a file while the thread still writes it.
 
     Args:
         work: What to run.
         threads: Where to run it; None means the default executor of the event loop.
+        discard: Called with a result that comes too late for a cancelled caller, such as an open file.
     """
     running = asyncio.get_running_loop().run_in_executor(threads, work)
+    try:
+        return await completed(running)
+    except asyncio.CancelledError:
+        if discard is not None and not running.cancelled() and running.exception() is None:
+            discard(running.result())
+        raise
+
+
+async def completed(running: asyncio.Future[R]) -> R:
+    """Return the result of work that runs in a thread; if the caller is cancelled, wait for its end first.
+
+    This holds however often the caller is cancelled: anyio cancels again on every turn of the event loop.
+    """
     cancellation: asyncio.CancelledError | None = None
     while not running.done():
         try:

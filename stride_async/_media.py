@@ -23,7 +23,7 @@ import msgspec
 
 from stride_async._body import Body, Progress, ProgressCallback
 from stride_async._errors import LengthMismatch, StrideError
-from stride_async._files import is_not_offered, run_to_completion, sync_content, sync_folder
+from stride_async._files import completed, is_not_offered, run_to_completion, sync_content, sync_folder
 from stride_async._net.download import BodyReader
 from stride_async._net.session import Session
 from stride_async._wire.names import name_key, safe_name
@@ -238,8 +238,8 @@ class _WriteBehind:
 
     async def _written(self) -> None:
         if self._writing is not None:
-            writing, self._writing = self._writing, None
-            await asyncio.wrap_future(writing)
+            await completed(asyncio.wrap_future(self._writing))
+            self._writing = None  # If it failed, `__exit__` sees that: nothing may follow a missing block.
 
 
 class _Note(msgspec.Struct):

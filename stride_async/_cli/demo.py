@@ -9,6 +9,7 @@ import random
 import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -21,6 +22,7 @@ from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.export_progress import ExportProgress
 from stride_async._cli.listing import conversation_row
 from stride_async._cli.options import WholeNumber, json_option, verbose_option
+from stride_async._files import run_to_completion
 from stride_async.document import doc, media_group, mention, paragraph
 from stride_async.export import ArchiveReader, ExportOptions, Report, Summary, export, read, verify
 from stride_async.server import LocalServer, Plan, Truth
@@ -125,7 +127,7 @@ async def _demo(plan: Plan) -> tuple[list[Check], str]:
                 archive = Path(folder) / "site"
                 await _export(client, archive)
                 verdict = await _verify(archive)
-                got = await asyncio.to_thread(_facts_of_archive, archive)
+                got = await run_to_completion(partial(_facts_of_archive, archive))
         expected = _facts_of_server(server.truth())
     return [uploaded, *_compare(expected, got), verdict], room
 

@@ -101,7 +101,12 @@ class Transport:
 
     async def upload(self, request: Request[Any], sending: Sending) -> Response:
         """Send a media body; `idle_timeout` bounds how long it may stall, `attempt_timeout` the response after it."""
-        return await self._exchange(request, sending, self._media_timeout(), self._read_soon)
+        try:
+            return await self._exchange(request, sending, self._media_timeout(), self._read_soon)
+        except asyncio.CancelledError:
+            if sending.upload is not None:
+                await sending.upload.reads_ended()
+            raise
 
     async def open(self, request: Request[Any], sending: Sending) -> aiohttp.ClientResponse | Response:
         """Request a media body, which may be at another origin; return the response with the body still to be read.

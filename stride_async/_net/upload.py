@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from contextlib import suppress
+from functools import partial
+from typing import Any, BinaryIO
 
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
@@ -36,6 +38,7 @@ class Upload(Payload):
         self._idle_timeout = idle_timeout
         self._progress = progress
         self._size = body.size
+        self._reading: asyncio.Future[bytes] | None = None  # What a thread reads from a file.
         self.begun = False
         """Whether any of the body was sent."""
         self.sent = body.size == 0
@@ -70,6 +73,17 @@ class Upload(Payload):
         await self._send(writer, last, done)
         if self.when_sent is not None:
             self.when_sent()
+
+    async def reads_ended(self) -> None:
+        """Wait until no thread reads the source, at most for `idle_timeout`, even if cancelled meanwhile.
+
+        A read can hang for ever, and no thread can be stopped.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._idle_timeout
+        while self._reading is not None and not self._reading.done() and loop.time() < until:
+            with suppress(asyncio.CancelledError):  # The caller is being cancelled already.
+                await asyncio.wait([self._reading], timeout=until - loop.time())
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Refuse to decode: the body is bytes, not text."""
@@ -115,11 +129,22 @@ class Upload(Payload):
                     yield block
             return
         # A thread reads one block while the previous one is being sent.
-        reading = asyncio.ensure_future(asyncio.to_thread(source.read, _BLOCK_BYTES))
+        reading = self._begin_to_read(source)
         try:
             while block := await asyncio.shield(reading):
-                reading = asyncio.ensure_future(asyncio.to_thread(source.read, _BLOCK_BYTES))
+                reading = self._begin_to_read(source)
                 yield block
         finally:
             # A read that hangs is not awaited; the source is closed when it returns.
-            reading.add_done_callback(lambda _: source.close())
+            reading.add_done_callback(partial(_close, source))
+
+    def _begin_to_read(self, source: BinaryIO) -> asyncio.Future[bytes]:
+        reading = self._reading = asyncio.get_running_loop().run_in_executor(None, source.read, _BLOCK_BYTES)
+        return reading
+
+
+def _close(source: BinaryIO, reading: asyncio.Future[bytes]) -> None:
+    """Close a source after the last read, whose error no one needs any more."""
+    if not reading.cancelled():
+        reading.exception()
+    source.close()

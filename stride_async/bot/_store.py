@@ -15,13 +15,14 @@ import os
 import sqlite3
 import threading
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 import attrs
 
-from stride_async._files import sync_folder
+from stride_async._files import run_to_completion, sync_folder
 from stride_async.bot._errors import BotError, StoreBusy
 from stride_async.bot._rows import Job
 
@@ -125,7 +126,8 @@ class Store:
         until = loop.time() + wait
         while True:
             try:
-                return cls(await asyncio.to_thread(_opened, os.fspath(path)), loop)
+                opened = partial(_opened, os.fspath(path))
+                return cls(await run_to_completion(opened, discard=sqlite3.Connection.close), loop)
             except StoreBusy:
                 if loop.time() >= until:
                     raise
@@ -135,7 +137,7 @@ class Store:
         """Run the operations that were submitted, then close the file."""
         self._closed = True
         self._asked.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await run_to_completion(self._thread.join)
 
     def abandon(self) -> None:
         """Run no further operation, as when the process is killed. `close` must follow."""

@@ -5,9 +5,9 @@ A verification trusts nothing but what it has just read. It calls the service on
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Callable, Container, Iterator
+from functools import partial
 from os import PathLike
 
 import attrs
@@ -15,6 +15,7 @@ import msgspec
 
 from stride_async._client import StrideClient
 from stride_async._errors import DecodeError
+from stride_async._files import run_to_completion
 from stride_async._models import Conversation, Key, User
 from stride_async._wire.convert import key_at, object_at, structure
 from stride_async.export._archive.archive import FORMAT, Archive
@@ -102,22 +103,23 @@ async def verify(
     if against is not None and against.cloud_id != opened.cloud_id:
         raise ValueError(f"the archive is of site {opened.cloud_id}, the client of {against.cloud_id}")
     check = _Check(opened)
-    await asyncio.to_thread(check.runs)
+    await run_to_completion(check.runs)
     verdicts = []
     for name in check.conversations():
-        verdict = await asyncio.to_thread(check.conversation, name)
+        verdict = await run_to_completion(partial(check.conversation, name))
         verdicts.append(verdict)
         if on_verdict is not None:
             on_verdict(verdict)
-    await asyncio.to_thread(check.people)
+    await run_to_completion(check.people)
     check.unfinished()
-    not_known = [*_NEVER_KNOWN, *await asyncio.to_thread(check.not_known)]
+    not_known = [*_NEVER_KNOWN, *await run_to_completion(check.not_known)]
     compared = 0
     if against is None:
         not_known.append("whether the service has the same content: it was not called")
     else:
         comparison = Comparison(against)
-        compared = await comparison.compare(await asyncio.to_thread(draw_samples, opened, sample, seed))
+        samples = await run_to_completion(partial(draw_samples, opened, sample, seed))
+        compared = await comparison.compare(samples)
         check.findings += comparison.findings
         not_known += comparison.not_known
     return Report(

@@ -54,6 +54,13 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def open_in(folder: Path) -> set[str]:
+    """Return the files below a folder that this process has open."""
+    descriptors = Path("/proc/self/fd")
+    links = [path.readlink() for path in descriptors.iterdir() if path.is_symlink()] if descriptors.is_dir() else []
+    return {str(path) for path in links if path.is_relative_to(folder)}
+
+
 def history_calls(server: LocalServer) -> list[tuple[str, str | None]]:
     """Return conversation and `beforeMessage` of every history call, in order."""
     return [

@@ -12,7 +12,7 @@ import pytest
 
 from stride_async.export import Unprotected, verify
 from stride_async.export._archive.archive import Archive
-from tests.export.exporting import events_of, exported, fresh_digest, media_of, show_file
+from tests.export.exporting import events_of, exported, fresh_digest, media_of, open_in, show_file
 
 if sys.platform == "win32":
     pytest.skip("this system has other calls", allow_module_level=True)
@@ -42,13 +42,6 @@ def fsync_of_files_only(number: int):
         REAL_FSYNC(descriptor)
 
     return fsync
-
-
-def open_in(folder: Path) -> set[str]:
-    """Return the files below a folder that this process has open."""
-    descriptors = Path("/proc/self/fd")
-    links = [path.readlink() for path in descriptors.iterdir() if path.is_symlink()] if descriptors.is_dir() else []
-    return {str(path) for path in links if path.is_relative_to(folder)}
 
 
 @pytest.fixture

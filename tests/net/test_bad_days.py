@@ -6,12 +6,16 @@ import asyncio
 import errno
 import fcntl
 import os
+import threading
+from io import BytesIO
 from random import Random
 
+import attrs
 import pytest
 
-from stride_async import Ambiguous, ClientCredentials, MediaError, Settings, StaticToken, StrideClient
+from stride_async import Ambiguous, Body, ClientCredentials, MediaError, Settings, StaticToken, StrideClient
 from stride_async._files import run_to_completion
+from stride_async._media import _WriteBehind
 from stride_async._wire.secrets import redacted
 from tests.conftest import client_of
 
@@ -216,6 +220,86 @@ async def test_work_on_a_file_ends_before_its_caller(times):
 
     assert task.cancelled()
     assert [True] == ended
+
+
+@pytest.mark.parametrize("times", [1, 2, 5, 1000])
+async def test_an_upload_ends_when_its_source_is_no_longer_read(client, media, times):
+    """The source is closed after that, however often the caller is cancelled."""
+    room, _ = media
+    began, loop, may_end = asyncio.Event(), asyncio.get_running_loop(), threading.Event()
+    seen: list[str] = []
+
+    class Source(BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            loop.call_soon_threadsafe(began.set)
+            may_end.wait(60)
+            seen.append("read")
+            return super().read(size)
+
+        def close(self) -> None:
+            seen.append("closed")
+            super().close()
+
+    task = asyncio.create_task(client.conversation(room).upload(Body.from_factory(lambda: Source(BODY)), name="x"))
+    await began.wait()
+    cancelling = asyncio.create_task(cancelled_often(task, times))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not task.done()
+    may_end.set()
+    await cancelling
+
+    assert task.cancelled()
+    assert ["read", "closed"] == seen
+
+
+@attrs.define
+class Part:
+    """The part of a download on a disk that has no room for one block."""
+
+    full_at: int
+    written: list[bytes] = attrs.field(factory=list)
+
+    def write(self, pieces: list[bytes]) -> None:
+        if len(self.written) == self.full_at:
+            self.full_at = -1
+            raise OSError(errno.ENOSPC, "full")
+        self.written.append(b"".join(pieces))
+
+
+async def test_nothing_follows_a_block_that_could_not_be_written():
+    """The disk has room again later. The next call would take the part for the beginning of the file."""
+    part = Part(full_at=1)
+    blocks = [bytes([number]) * 1_048_576 for number in range(4)]
+
+    with pytest.raises(OSError, match="full"), _WriteBehind(part) as writing:
+        for block in blocks:
+            await writing.add(block)
+
+    assert blocks[:1] == part.written
+
+
+async def test_a_cancellation_takes_no_block_out_of_a_part():
+    """The thread has not begun to write it yet."""
+    part, may_begin = Part(full_at=-1), threading.Event()
+    blocks = [bytes([number]) * 1_048_576 for number in range(2)]
+
+    async def write() -> None:
+        with _WriteBehind(part) as writing:
+            writing._thread.submit(may_begin.wait)
+            for block in blocks:
+                await writing.add(block)
+
+    task = asyncio.create_task(write())
+    await asyncio.sleep(0)
+    cancelling = asyncio.create_task(cancelled_often(task, 3))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    may_begin.set()
+    await cancelling
+
+    assert task.cancelled()
+    assert blocks == part.written
 
 
 @pytest.mark.parametrize("seed", range(25))

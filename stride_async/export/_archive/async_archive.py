@@ -48,7 +48,7 @@ class AsyncArchive:
             archive.acquire_lease()
             return archive
 
-        return cls(await run_to_completion(open_with_lease))
+        return cls(await run_to_completion(open_with_lease, discard=Archive.release))
 
     def close(self) -> None:
         """Wait for work that has begun, then give the lease back. Everything committed is durable then."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
 from os import PathLike
@@ -13,6 +12,7 @@ import attrs
 import msgspec
 
 from stride_async._errors import DecodeError
+from stride_async._files import run_to_completion
 from stride_async._models import Conversation, Message, User
 from stride_async._wire.convert import message_at, object_at, structure
 from stride_async.export._archive.archive import Archive
@@ -50,7 +50,7 @@ class Rows(Generic[T]):
 
     async def __aiter__(self) -> AsyncIterator[T]:
         rows = self._open()
-        while batch := await asyncio.to_thread(lambda: list(islice(rows, _BATCH))):
+        while batch := await run_to_completion(lambda: list(islice(rows, _BATCH))):
             for row in batch:
                 yield row
 
