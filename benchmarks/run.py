@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import decode, documents, export, history, imports, media, server
+from benchmarks import bot, decode, documents, export, history, imports, media, server
 from benchmarks.sides import Finding
 
 HERE = Path(__file__).parent
@@ -23,9 +23,9 @@ HERE = Path(__file__).parent
 def main(*, long: bool) -> None:
     console = Console()
     found: list[Finding] = []
-    for module in (export,) if long else (history, decode, documents, imports, server, media, export):
+    for module in (export, bot) if long else (history, decode, documents, imports, server, media, export, bot):
         console.print(f"[dim]{(module.__doc__ or '').splitlines()[0]}[/dim]")
-        found += export.long_findings() if long else module.findings()
+        found += module.long_findings() if long else module.findings()
     console.print(_table(found))
     profile = "" if long else history.profile()
     if profile:

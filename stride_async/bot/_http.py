@@ -22,7 +22,8 @@ def caller_of(request: web.Request, settings: BotSettings) -> Caller:
         Refusal: 401 or 403, as `verified`.
     """
     headers = request.headers
-    token = token_in(headers.get("Authorization"), headers.get("X-acpt"), request.query.get("jwt"))
+    query = request.query.get("jwt") if request.query_string else None
+    token = token_in(headers.get("Authorization"), headers.get("X-acpt"), query)
     return verified(token, settings.credentials, settings.sites)
 
 
@@ -36,6 +37,8 @@ async def body_of(request: web.Request) -> bytes:
         raise _too_large()
     chunks, size = [], 0
     try:
+        if request.content.is_eof():  # the usual case: it came along with the head
+            return _not_too_large(request.content.read_nowait())
         async with asyncio.timeout(BODY_SECONDS):
             async for chunk in request.content.iter_any():
                 size += len(chunk)
@@ -47,6 +50,12 @@ async def body_of(request: web.Request) -> bytes:
     except (web.RequestPayloadError, ConnectionError) as error:
         raise Refusal(400, f"the body cannot be received: {type(error).__name__}") from None
     return b"".join(chunks)
+
+
+def _not_too_large(body: bytes) -> bytes:
+    if len(body) > BODY_BYTES:
+        raise _too_large()
+    return body
 
 
 def _too_large() -> Refusal:

@@ -55,16 +55,14 @@ class Parts:
             StoreFailed: It could not be kept.
         """
         self.being_kept += 1
-        future = self.store.submit(_rows.keep(incoming, time.time(), TWIN_SECONDS))
-        # By the future itself: what is on disk must be handled even if the caller was cancelled meanwhile.
-        future.add_done_callback(self._kept)
-        kept = await asyncio.shield(future)
+        # `then` and not after the await: what is on disk must be handled even if the caller was cancelled meanwhile.
+        kept = await self.store.submit(_rows.keep(incoming, time.time(), TWIN_SECONDS), then=self._kept)
         self.report(Received(incoming.kind, incoming.module, kept is not None))
         return kept is not None
 
-    def _kept(self, future: asyncio.Future[Kept | None]) -> None:
+    def _kept(self, kept: Kept | Exception | None) -> None:
         self.being_kept -= 1
-        if not future.cancelled() and future.exception() is None and (kept := future.result()) is not None:
+        if isinstance(kept, Kept):
             self.dispatcher.add(kept)
 
     def kill(self) -> None:

@@ -14,6 +14,7 @@ import asyncio
 import os
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -100,6 +101,7 @@ class _Asked:
 
     job: Job[object]
     done: asyncio.Future[object]
+    then: Callable[[Any], None] | None
 
 
 class Store:
@@ -143,16 +145,17 @@ class Store:
         """Run no further operation, as when the process is killed. `close` must follow."""
         self._closed = self._abandoned = True
 
-    def submit(self, job: Job[T]) -> asyncio.Future[T]:
+    def submit(self, job: Job[T], then: Callable[[T | Exception], None] | None = None) -> asyncio.Future[T]:
         """Submit an operation. The future is done once its commit is on disk.
 
-        Its exception is `StoreFailed` if the store cannot be read or written.
+        Its exception is `StoreFailed` if the store cannot be read or written. The operation runs even if the future is
+        cancelled meanwhile. `then` is called with the result or the exception in either case.
         """
         done: asyncio.Future[Any] = self._loop.create_future()
         if self._closed:
-            done.set_exception(StoreFailed("the store is closed"))
+            _resolve([_Asked(job, done, then)], [StoreFailed("the store is closed")])
         else:
-            self._asked.put(_Asked(job, done))
+            self._asked.put(_Asked(job, done, then))
         return done
 
     async def run(self, job: Job[T]) -> T:
@@ -161,7 +164,7 @@ class Store:
         Raises:
             StoreFailed: The store cannot be read or written.
         """
-        return await asyncio.shield(self.submit(job))
+        return await self.submit(job)
 
     def _work(self) -> None:
         ended = False
@@ -174,7 +177,7 @@ class Store:
             ended = len(batch) < len(waiting)
             results = self._results([asked.job for asked in batch])
             with suppress(RuntimeError):  # The loop was closed, so no caller waits any more.
-                self._loop.call_soon_threadsafe(_resolve, [asked.done for asked in batch], results)
+                self._loop.call_soon_threadsafe(_resolve, batch, results)
         self._connection.close()
 
     def _results(self, jobs: list[Job[object]]) -> list[object]:
@@ -200,14 +203,16 @@ class Store:
         return results
 
 
-def _resolve(futures: list[asyncio.Future[object]], results: list[object]) -> None:
-    for done, result in zip(futures, results, strict=True):
-        if done.cancelled():
+def _resolve(batch: list[_Asked], results: list[object]) -> None:
+    for asked, result in zip(batch, results, strict=True):
+        if asked.then is not None:
+            asked.then(result)
+        if asked.done.cancelled():
             continue
         if isinstance(result, Exception):
-            done.set_exception(result)
+            asked.done.set_exception(result)
         else:
-            done.set_result(result)
+            asked.done.set_result(result)
 
 
 _BETWEEN_TRIES = 0.1
