@@ -15,9 +15,8 @@ DOCUMENT = {
 }
 
 
-@pytest.fixture
-def pystride_client(server, monkeypatch):
-    """Return `pystride`, unmodified except for the URL of the service."""
+def use_server(monkeypatch, server):
+    """Let `pystride` and what is built on it call a server instead of the service."""
     urls = {
         "BEARER_TOKEN_URL": "/oauth/token",
         "SITE_API_URL": "/site",
@@ -27,6 +26,12 @@ def pystride_client(server, monkeypatch):
     }
     for name, path in urls.items():
         monkeypatch.setattr(pystride, name, server.url + path)
+
+
+@pytest.fixture
+def pystride_client(server, monkeypatch):
+    """Return `pystride`, unmodified except for the URL of the service."""
+    use_server(monkeypatch, server)
     return pystride.Stride(server.cloud_id, server.client_id, server.client_secret)
 
 
