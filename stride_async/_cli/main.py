@@ -35,6 +35,7 @@ _MODULES = {
     "export": "export",
     "status": "status",
     "verify": "verify",
+    "convert": "convert",
 }
 # The extras that a command requires besides `cli`; the commands not named here require at most `export`.
 _EXTRAS = {"demo": "server,export", "server": "server"}

@@ -498,7 +498,7 @@ async def test_an_archive_that_is_in_use_or_too_new_is_exit_8(run: Run, rooms: d
     newer = await run("export", "-o", str(folder))
 
     assert (8, 8) == (busy.exit_code, newer.exit_code)
-    assert "another export is working on" in busy.stderr
+    assert "another export or a conversion is working on" in busy.stderr
     assert "format 99" in newer.stderr
 
 

@@ -18,6 +18,7 @@ import hashlib
 import secrets
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
@@ -123,6 +124,16 @@ class Archive:
             ArchiveBusy: Another export has the lease.
         """
         self.files.acquire_lease(LEASE)
+
+    @contextmanager
+    def kept_unchanged(self) -> Iterator[None]:
+        """Keep exports out until the context ends, without writing anything. Several readers can do so at once.
+
+        Raises:
+            ArchiveBusy: An export has the lease.
+        """
+        with self.files.shared_lease(LEASE):
+            yield
 
     def release(self) -> None:
         """Remove files that no commit named, and let other exports in. Everything committed is durable then."""

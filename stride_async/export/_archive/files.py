@@ -24,7 +24,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -281,7 +281,7 @@ class Folder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.close()
-                raise ArchiveBusy(f"another export is working on {self.root}") from None
+                raise ArchiveBusy(f"another export or a conversion is working on {self.root}") from None
             except OSError as error:
                 if not is_not_offered(error):
                     file.close()
@@ -294,6 +294,28 @@ class Folder:
                 with suppress(FileNotFoundError):
                     if now - os.lstat(entry).st_mtime > _STRAY_SECONDS:
                         os.unlink(entry)  # noqa: PTH108 -- as above
+
+    @contextmanager
+    def shared_lease(self, path: str) -> Iterator[None]:
+        """Keep other processes from taking the lease until the context ends. Nothing is written.
+
+        Without a lease file there was no export yet, or the archive is a copy; then there is nothing to keep out.
+
+        Raises:
+            ArchiveBusy: Another process has it.
+        """
+        if sys.platform == "win32" or not self.exists(path):
+            yield
+            return
+        with self.open(path) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ArchiveBusy(f"an export is working on {self.root}") from None
+            except OSError as error:
+                if not is_not_offered(error):
+                    raise
+            yield
 
     def release_lease(self) -> None:
         """Give the lease back, if this process has it. All names are durable then."""

@@ -96,6 +96,10 @@ class State:
     """Whether the service still listed the conversation when last asked."""
     roster: Roster | None = None
     months: dict[str, Sealed] = attrs.field(factory=dict)
+    changed_messages: int = 0
+    """How often a revision of a month has replaced a message."""
+    gone_messages: int = 0
+    """How often a revision of a month has omitted a message."""
     spans: list[Span] = attrs.field(factory=list)
     """Disjoint, newest first."""
     leg: LegStarted | None = None
@@ -212,6 +216,8 @@ class State:
                 self.walk_end = op
             case Sealed():
                 self.months[op.month] = op
+                self.changed_messages += len(op.changed)
+                self.gone_messages += len(op.gone)
             case LegEnded():
                 self._end_leg(op)
             case Unplaced():

@@ -1,0 +1,158 @@
+"""`stride convert`: convert an archive to the format of another program."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+import click
+
+from stride_async._cli import progress, show
+from stride_async._cli.archives import archive_argument, archive_errors, json_fields
+from stride_async._cli.escape import printable
+from stride_async._cli.exits import CommandError, Exit, os_exit_code, os_message
+from stride_async._cli.export_input import read_selectors
+from stride_async._cli.options import PathParam, json_option, verbose_option
+from stride_async._files import run_to_completion
+from stride_async.export import Selection
+from stride_async.export.formats import ConvertOptions, ConvertProgress, OutInTheWay, Report, convert
+from stride_async.export.formats._convert import FORMATS
+
+_LOSSES_SHOWN = 12
+_EXAMPLES_SHOWN = 2
+
+
+@click.command(name="convert")
+@click.argument("format", metavar="FORMAT", type=click.Choice(list(FORMATS)))
+@archive_argument
+@click.argument("selectors", nargs=-1)
+@click.option(
+    "-o",
+    "--output",
+    type=PathParam(path_type=Path, refusal="Cannot write the output: "),
+    required=True,
+    help="File or folder to write.",
+)
+@click.option(
+    "--type",
+    "kinds",
+    type=click.Choice(["public", "private", "direct", "group"]),
+    multiple=True,
+    help="Only conversations of this type; can be repeated.",
+)
+@click.option("--force", is_flag=True, help="Replace what is there, even if no conversion to this format wrote it.")
+@json_option
+@verbose_option
+def command(
+    *,
+    format: str,
+    archive: Path,
+    selectors: Sequence[str],
+    output: Path,
+    kinds: Sequence[str],
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Convert an archive to the format of another program.
+
+    \b
+    FORMAT is one of:
+        seed        a folder for `stride server --seed`, to run the site again
+
+    SELECTORS choose conversations of the archive, as for `stride export`. Without them, everything is converted.
+
+    The output is complete or absent at every moment, and the same archive gives the same bytes. What could not be
+    carried over is listed, and is in the report next to the output. A folder that an earlier conversion wrote is
+    brought up to date. Needs no service.
+
+    JSON lines report the progress; the last one, with the event Summary, is the report.
+
+    \b
+    Examples:
+        stride convert seed site -o seed
+        stride convert seed site 'team-*' ^team-test -o teams
+    """
+    options = ConvertOptions(selection=Selection(tuple(read_selectors(selectors)), frozenset(kinds)), force=force)
+    with archive_errors():
+        report = converted(archive, format, output, options, as_json=as_json)
+    show_report(report, output, as_json=as_json)
+
+
+def converted(archive: Path, format: str, output: Path, options: ConvertOptions, *, as_json: bool) -> Report:
+    """Convert an archive and show the progress.
+
+    Raises:
+        CommandError: The output is in the way or cannot be written, or a package is missing.
+    """
+    conversion = _Conversion(archive, format, output, options, as_json=as_json)
+    try:
+        return asyncio.run(conversion.run())
+    except OutInTheWay as error:
+        hint = "" if options.force else " To replace it, use --force."
+        raise CommandError(Exit.USAGE, f"{error}.{hint}") from error
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("stride_async"):
+            raise
+        raise CommandError(Exit.UNEXPECTED, f"{error}") from error
+    except OSError as error:
+        raise CommandError(os_exit_code(error), f"Cannot write the output: {os_message(error)}") from error
+
+
+@attrs.define
+class _Conversion:
+    """A conversion in a thread, which ends at its next report of progress when the command is interrupted."""
+
+    archive: Path
+    format: str
+    output: Path
+    options: ConvertOptions
+    as_json: bool = attrs.field(kw_only=True)
+    _gauge: progress.Gauge = attrs.field(factory=lambda: progress.Gauge("messages"), init=False)
+    _conversations: int = attrs.field(default=-1, init=False)
+    _stopped: threading.Event = attrs.field(factory=threading.Event, init=False)
+
+    async def run(self) -> Report:
+        running = asyncio.create_task(run_to_completion(self._convert))
+        async with self._gauge.shown(transient=True):
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                self._stopped.set()
+                await asyncio.wait([running])
+                running.exception()  # Retrieved so that asyncio does not log it.
+                raise
+
+    def _convert(self) -> Report:
+        return convert(self.archive, self.format, self.output, options=self.options, progress=self._on_progress)
+
+    def _on_progress(self, now: ConvertProgress) -> None:
+        if self._stopped.is_set():
+            raise KeyboardInterrupt
+        self._gauge.done, self._gauge.total = now.messages, now.total_messages
+        if now.conversations != self._conversations and not show.for_people(as_json=self.as_json):
+            self._conversations = now.conversations
+            with show.closed_stdout_ignored():
+                show.json_lines([{"event": "ConvertProgress", **json_fields(now)}])
+
+
+def show_report(report: Report, output: Path, *, as_json: bool) -> None:
+    """Show what was written and what is lost: a table of at most 15 lines, or the line `Summary`."""
+    if not show.for_people(as_json=as_json):
+        with show.closed_stdout_ignored():
+            fields = json_fields(report) | {"lost": [json_fields(loss) for loss in report.lost]}
+            show.json_lines([{"event": "Summary", **fields}])
+    elif report.lost:
+        shown = report.lost[:_LOSSES_SHOWN]
+        rows = [(loss.kind, f"{loss.count:,}", ", ".join(loss.examples[:_EXAMPLES_SHOWN])) for loss in shown]
+        show.table(("NOT CARRIED OVER", "COUNT", "FOR EXAMPLE"), rows)
+        if len(report.lost) > len(shown):
+            show.message(f"... and {len(report.lost) - len(shown):,} more kinds, all in {output}.report.json")
+    counts = (
+        show.counted(report.conversations, "conversation"),
+        show.counted(report.messages, "message"),
+        show.counted(report.files, "file"),
+    )
+    show.message(printable(f"Wrote {output}: {', '.join(counts)}, {report.people:,} people."))

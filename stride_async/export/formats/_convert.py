@@ -1,0 +1,136 @@
+"""Convert an archive: the table of formats, and the steps that all of them share."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+
+from stride_async.export._archive.archive import Archive
+from stride_async.export.formats._options import ConvertOptions
+from stride_async.export.formats._output import OutInTheWay, Output, Place
+from stride_async.export.formats._report import ConvertProgress, Report, Tally
+from stride_async.export.formats._source import Source
+
+_DERIVED = "derived"
+
+
+class Writer(Protocol):
+    """Write a source to an output. Counts what it writes, and what it cannot carry over, in the tally."""
+
+    def __call__(self, source: Source, output: Output, options: ConvertOptions, tally: Tally, /) -> None:
+        """Write it."""
+
+
+@attrs.frozen
+class Format:
+    """One format: the module that has its `write`, and what is needed for it."""
+
+    is_folder: bool
+    """Whether the output is a folder; otherwise it is a file."""
+    extra: str = "export"
+    """The extra with the packages that it requires."""
+    options: tuple[str, ...] = ()
+    """The options that the output depends on, in addition to the selection."""
+
+
+FORMATS: Mapping[str, Format] = {
+    "seed": Format(is_folder=True),
+}
+"""All formats by name. Each is a module of this package with the same name, which is imported when it is needed."""
+
+
+def convert(
+    archive: str | PathLike[str],
+    format: str,
+    out: str | PathLike[str],
+    *,
+    options: ConvertOptions | None = None,
+    progress: Callable[[ConvertProgress], object] | None = None,
+) -> Report:
+    """Convert an archive to a file or folder, and return what was written and what is lost.
+
+    The same archive and options give the same bytes. The output is complete or absent at every moment; a folder of an
+    earlier conversion is brought up to date. The report is also written next to the output, as `OUT.report.json`. An
+    exception that `progress` raises ends the conversion.
+
+    Args:
+        archive: The folder of the archive. It is not changed, and no export can run meanwhile.
+        format: The name of the format.
+        out: The file or folder to write.
+        options: The conversations to convert, and how; `None` means all with the defaults.
+        progress: Called now and then with how far the conversion is.
+
+    Raises:
+        NotAnArchive, NewerArchive, ArchiveBusy, DamagedArchive: The archive cannot be converted; nothing is written.
+        NothingSelected: No conversation matches the selection.
+        OutInTheWay: `out` exists and was not written by a conversion to this format.
+        ModuleNotFoundError: The format requires a package that is not installed. The message names the extra.
+        OSError: The output cannot be written.
+        ValueError: There is no such format.
+    """
+    options = options or ConvertOptions()
+    write = writer_of(format)
+    used = {name: getattr(options, name) for name in FORMATS[format].options}
+    chosen = options.selection
+    used |= {"selectors": list(chosen.selectors), "kinds": sorted(chosen.kinds)}
+    opened = Archive.open(archive)
+    out = Path(out)
+    _check_apart(out, opened.files.root)
+    tally = Tally(progress)
+    with opened.kept_unchanged(), Place(out, format, FORMATS[format].is_folder, used, options.force).opened() as place:
+        output, finish = place
+        source = Source(opened, chosen, tally)
+        tally.step()
+        write(source, output, options, tally)
+        report = Report(
+            format=format,
+            archive={"id": source.archive_id, "digest": source.content_digest},
+            options=used,
+            conversations=tally.conversations,
+            messages=tally.messages,
+            people=tally.people,
+            files=tally.files,
+            file_bytes=tally.file_bytes,
+            digest=output.final_digest(),
+            parts=output.parts,
+            basis=output.basis,
+            verdicts=source.verdicts,
+            lost=tally.losses(),
+        )
+        finish(report)
+    return report
+
+
+def writer_of(format: str) -> Writer:
+    """Return the function that writes a format.
+
+    Raises:
+        ValueError: There is no such format.
+        ModuleNotFoundError: It requires a package that is not installed.
+    """
+    if format not in FORMATS:
+        raise ValueError(f"{format!r} is not a format: expected {', '.join(FORMATS)}")
+    try:
+        module = importlib.import_module(f"{__package__}.{format}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("stride_async"):
+            raise
+        extra = FORMATS[format].extra
+        message = f"the format {format} requires {error.name}: pip install 'stride-async[{extra}]'"
+        raise ModuleNotFoundError(message, name=error.name) from error
+    write: Writer = module.write
+    return write
+
+
+def _check_apart(out: Path, archive: Path) -> None:
+    """Refuse an output in the archive, except below its folder for what is derived, and one around the archive."""
+    place, root = out.resolve(), archive.resolve()
+    if place.is_relative_to(root) and not (place.is_relative_to(root / _DERIVED) and place != root / _DERIVED):
+        raise OutInTheWay(f"{out} is in the archive, which a conversion does not change")
+    if root.is_relative_to(place):
+        raise OutInTheWay(f"{out} contains the archive")

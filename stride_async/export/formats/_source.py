@@ -1,0 +1,365 @@
+"""What a conversion reads: the selected conversations of an archive, oldest first, their messages and the people.
+
+Only one month of one conversation has to be in memory at a time. Of each conversation, a few words are kept for the
+order; of each person, the name and the profile as bytes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+import msgspec
+
+from stride_async._errors import DecodeError
+from stride_async._json import NOT_DECODABLE, decoder
+from stride_async._models import Conversation, Message, User, new_message
+from stride_async._wire.convert import key_at, message_at, object_at, structure
+from stride_async.document import Document, doc, paragraph
+from stride_async.export._archive.archive import Archive
+from stride_async.export._archive.chain import Chain
+from stride_async.export._archive.commits import MediaStored
+from stride_async.export._archive.errors import DamagedArchive
+from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE, media_path
+from stride_async.export._archive.parts import UNSEALED, ArchivedMonth, lines_of, messages_of, months_of, unplaced
+from stride_async.export._archive.reader import ArchivedMedia, roster_in
+from stride_async.export._archive.state import NOT_PEOPLE, State, content_digest, site_digest
+from stride_async.export._archive.verdict import VerdictKind, verdict_of
+from stride_async.export._selection import Selection, kinds_of, name_of, nothing_selected
+from stride_async.export.formats._names import digest_of
+from stride_async.export.formats._report import Tally
+
+UNKNOWN_SENDER = "unknown"
+"""The sender of a message whose sender is unreadable."""
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+_LABEL_DIGITS = 4
+
+
+@attrs.frozen(kw_only=True)
+class Person:
+    """Someone who is a member, a sender or mentioned. Everyone has a name and an address, whatever the site knows."""
+
+    id: str
+    name: str
+    """The display name; the id of someone without one."""
+    label: str
+    """The display name, followed by digits of the id if someone else has the same name."""
+    email: str
+    active: bool
+    is_known: bool
+    """Whether the archive has a profile."""
+
+
+class People:
+    """The people of a conversion, by id. Someone who is not listed exists from when first asked for."""
+
+    def __init__(self, profiles: Mapping[str, bytes], ids: set[str], tally: Tally) -> None:
+        self._profiles = profiles
+        self._tally = tally
+        self._people: dict[str, Person] = {}
+        self._names: Counter[str] = Counter()
+        users = {id: self.profile(id) for id in sorted(ids)}
+        self._names.update(user.display_name for user in users.values() if user is not None)
+        for id, user in users.items():
+            self._add(id, user)
+
+    def __getitem__(self, id: str) -> Person:
+        person = self._people.get(id)
+        return person if person is not None else self._add(id, self.profile(id))
+
+    def __iter__(self) -> Iterator[Person]:
+        """Yield everyone, by id."""
+        return (self._people[id] for id in sorted(self._people))
+
+    def profile(self, id: str) -> User | None:
+        """Return the profile of a person, None if there is none that can be decoded."""
+        raw = self._profiles.get(id)
+        try:
+            return object_at(raw, User) if raw is not None else None
+        except DecodeError:
+            return None
+
+    def raw_profile(self, id: str) -> bytes | None:
+        """Return the profile of a person as the service sent it."""
+        return self._profiles.get(id)
+
+    def _add(self, id: str, user: User | None) -> Person:
+        self._tally.person()
+        if user is None:
+            self._tally.lose("person without a profile", id)
+        name = (user.display_name if user is not None else "") or id
+        addresses = [user.user_name, *(email.value for email in user.emails)] if user is not None else []
+        person = Person(
+            id=id,
+            name=name,
+            label=name if self._names[name] < 2 else f"{name} ({digest_of(id)[:_LABEL_DIGITS]})",
+            email=next((address for address in addresses if "@" in address), f"{digest_of(id)[:16]}@unknown.invalid"),
+            active=user is not None and user.active,
+            is_known=user is not None,
+        )
+        self._people[id] = person
+        return person
+
+
+@attrs.frozen(kw_only=True)
+class Room:
+    """One conversation of the archive."""
+
+    conversation: Conversation
+    details: Mapping[str, Any]
+    """The conversation as the service listed it."""
+    user_ids: tuple[str, ...]
+    """The members, as last fetched."""
+    roster_taken_at: float | None
+    """When, in seconds since the epoch."""
+    verdict: str
+    """What the archive proves about its history."""
+    months: tuple[ArchivedMonth, ...]
+    """The parts that together contain each message once."""
+    _archive: Archive
+    _state: State
+    _tally: Tally
+
+    @property
+    def id(self) -> str:
+        """The id of the conversation."""
+        return self.conversation.id
+
+    @property
+    def rows(self) -> int:
+        """The number of messages, including those that cannot be decoded."""
+        return sum(month.rows for month in self.months)
+
+    def raw_messages(self, month: str | None = None) -> Iterator[bytes]:
+        """Yield the messages as JSON, oldest first, of all parts or of one. Elements without a key come last."""
+        if month is None:
+            yield from (line for _, line in messages_of(self._archive, self._state))
+        else:
+            yield from (line for _, line in lines_of(self._archive, self._state, month))
+        if month in {None, UNSEALED}:
+            yield from unplaced(self._archive, self._state)
+
+    def messages(self, month: str | None = None) -> Iterator[Message]:
+        """Yield the messages, oldest first, of all parts or of one.
+
+        A message that cannot be decoded is carried as its text, or counted as lost if that is unreadable too.
+
+        Raises:
+            DamagedArchive: A file is missing, differs from its commit, or is not in order.
+        """
+        for line in self.raw_messages(month):
+            try:
+                yield message_at(line, "$")
+            except DecodeError as error:
+                message = _as_text(line)
+                if message is not None:
+                    self._tally.lose("message carried as its text", message.id)
+                    yield message
+                else:
+                    self._tally.lose("undecodable message", _id_of(error.raw) or self.id)
+
+    def media(self) -> Iterator[ArchivedMedia]:
+        """Yield the files of the conversation whose bodies are held, by id."""
+        for id in sorted(self._state.media):
+            if (found := self.medium(id)) is not None:
+                yield found
+
+    def medium(self, id: str) -> ArchivedMedia | None:
+        """Return a file of the conversation with its body; None if that is not held.
+
+        Raises:
+            DamagedArchive: The body has another size than was committed.
+        """
+        stored = self._state.media.get(id)
+        return self._body(id, stored) if stored is not None else None
+
+    def _body(self, id: str, stored: MediaStored) -> ArchivedMedia | None:
+        path = media_path(stored.sha256)
+        if not self._archive.files.exists(path):
+            return None
+        if self._archive.files.size(path) != stored.size:
+            raise DamagedArchive(f"{path} is not what was committed: its size differs")
+        return ArchivedMedia(
+            id=id,
+            conversation_id=self.id,
+            path=self._archive.files.root / path,
+            sha256=stored.sha256,
+            size=stored.size,
+            name=stored.name,
+            mime_type=stored.mime_type,
+        )
+
+
+@attrs.frozen(order=True)
+class _Entry:
+    """What is kept of a conversation between looking at it and reading it."""
+
+    created: datetime
+    id: str
+    folder: str
+
+
+class Source:
+    """The selected part of an archive.
+
+    Raises:
+        DamagedArchive: The commits of a conversation are damaged.
+        NothingSelected: No conversation matches the selection.
+    """
+
+    def __init__(self, archive: Archive, selection: Selection, tally: Tally) -> None:
+        self.archive_root: Path = archive.files.root
+        self.archive_id = archive.id
+        self.cloud_id = archive.cloud_id
+        self.verdicts: dict[str, str] = {}
+        self._archive = archive
+        self._tally = tally
+        self._entries: list[_Entry] = []
+        digests: list[tuple[str, str]] = []
+        names: dict[str, str] = {}
+        ids: set[str] = set()
+        for name in archive.files.list(CONVERSATIONS).folders:
+            chain = _sound_chain(archive, f"{CONVERSATIONS}/{name}")
+            if chain.state.listed and chain.head[0]:
+                digests.append((name, content_digest(chain.state)))
+            details = chain.state.details
+            if details is None:
+                continue
+            id = str(details["id"])
+            names[id] = name_of(details)
+            if selection.picks(id, names[id], kinds_of(details)):
+                ids.update(self._look_at(details, chain))
+        if not self._entries and (selection.selectors or selection.kinds):
+            raise nothing_selected(selection, names)
+        self.content_digest = site_digest(digests)
+        self._entries.sort()
+        profiles = _profiles(archive)
+        if not (selection.selectors or selection.kinds):
+            ids.update(profiles)
+        tally.total_conversations = len(self._entries)
+        self.people = People(profiles, ids - NOT_PEOPLE, tally)
+
+    def rooms(self) -> Iterator[Room]:
+        """Yield the selected conversations, oldest first. Each iteration reads them anew."""
+        for entry in self._entries:
+            yield self._room(_sound_chain(self._archive, entry.folder).state)
+
+    def _look_at(self, details: Mapping[str, Any], chain: Chain) -> set[str]:
+        """Take a selected conversation in, count what its state has lost, and return the people it references."""
+        state = chain.state
+        room = self._room(state)
+        if not _is_decodable(details):
+            self._tally.lose("undecodable conversation", room.id)
+        self._entries.append(_Entry(room.conversation.created or _NEVER, room.id, chain.folder))
+        self.verdicts[room.id] = room.verdict
+        self._tally.total_messages += room.rows
+        if state.leg is not None or _kind(state) in {"gap", "unknown"}:
+            self._tally.lose("conversation unfinished", room.id)
+        for kind, count in (("earlier revision", state.changed_messages), ("deleted message", state.gone_messages)):
+            if count:
+                self._tally.lose(kind, room.id, count)
+        return {*state.referenced_users, *room.user_ids}
+
+    def _room(self, state: State) -> Room:
+        assert state.details is not None
+        roster = state.roster
+        return Room(
+            conversation=_conversation(state.details),
+            details=state.details,
+            user_ids=roster_in(self._archive, roster.file) if roster is not None else (),
+            roster_taken_at=roster.taken_at if roster is not None else None,
+            verdict=verdict_of(state)[1],
+            months=months_of(self._archive, state),
+            archive=self._archive,
+            state=state,
+            tally=self._tally,
+        )
+
+
+def document_of(message: Message) -> Document:
+    """Return the body of a message; its text as one paragraph if the body cannot be decoded."""
+    try:
+        return message.body
+    except ValueError:
+        return doc(paragraph(message.text))
+
+
+def _sound_chain(archive: Archive, folder: str) -> Chain:
+    chain = Chain(archive, folder)
+    chain.require_sound()
+    return chain
+
+
+def _kind(state: State) -> VerdictKind:
+    return verdict_of(state)[0]
+
+
+def _conversation(details: Mapping[str, Any]) -> Conversation:
+    """Return a conversation, without the fields that cannot be decoded."""
+    if not _is_decodable(details):
+        id = details["id"]
+        details = {name: value for name, value in details.items() if _is_decodable({"id": id, name: value})}
+    return structure(details, Conversation, b"")
+
+
+def _is_decodable(details: Mapping[str, Any]) -> bool:
+    try:
+        structure(details, Conversation, b"")
+    except DecodeError:
+        return False
+    return True
+
+
+def _profiles(archive: Archive) -> dict[str, bytes]:
+    """Return the latest profile of each person."""
+    profiles: dict[str, bytes] = {}
+    for group in _sound_chain(archive, PEOPLE).state.profiles:
+        profiles.update(zip(group.ids, archive.checked_lines(group.file), strict=True))
+    return profiles
+
+
+class _Sender(msgspec.Struct):
+    id: str
+
+
+class _WithSender(msgspec.Struct):
+    sender: _Sender
+
+
+class _WithText(msgspec.Struct):
+    text: str
+
+
+class _WithId(msgspec.Struct):
+    id: str
+
+
+_text_in, _sender_in, _id_in = decoder(_WithText), decoder(_WithSender), decoder(_WithId)
+
+
+def _as_text(line: bytes) -> Message | None:
+    """Return an undecodable message as far as it is readable; None without a key or a text."""
+    key = key_at(line)
+    if key is None:
+        return None
+    try:
+        text = _text_in(line).text
+    except NOT_DECODABLE:
+        return None
+    try:
+        sender = _sender_in(line).sender.id or UNKNOWN_SENDER
+    except NOT_DECODABLE:
+        sender = UNKNOWN_SENDER
+    return new_message(key[1], sender, key[0], text, line)
+
+
+def _id_of(line: bytes) -> str | None:
+    try:
+        return _id_in(line).id
+    except NOT_DECODABLE:
+        return None

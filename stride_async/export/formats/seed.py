@@ -1,0 +1,180 @@
+"""The site as a seed of the local server: JSON lines, with every message byte for byte as it is archived.
+
+A seed is stricter than an archive: it holds only what has the documented form. Everything else is counted as lost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from os import PathLike
+from typing import Any
+
+import msgspec
+
+from stride_async._moments import parse_nanoseconds
+from stride_async.export._archive.archive import Archive
+from stride_async.export._archive.reader import ArchivedMedia
+from stride_async.export._selection import Selection
+from stride_async.export.formats._options import ConvertOptions
+from stride_async.export.formats._output import Output, OutputFolder
+from stride_async.export.formats._report import Tally
+from stride_async.export.formats._source import Room, Source
+
+_TIMES = range(-(2**63), 2**63)  # What a seed accepts, in nanoseconds.
+_strict = msgspec.json.Decoder().decode
+
+
+def write(source: Source, output: Output, options: ConvertOptions, tally: Tally) -> None:
+    """Write `site.jsonl`, and the bodies in `media`, each named by its digest."""
+    assert isinstance(output, OutputFolder)
+    with output.open("site.jsonl") as file:
+        for line in _lines(source, tally, _name_of_body):
+            file.write(line + b"\n")
+    for room in source.rooms():
+        for medium in room.media():
+            output.link(_name_of_body(medium), medium.path, medium.sha256)
+            tally.step()
+
+
+def seed_of(archive: str | PathLike[str]) -> Iterator[bytes]:
+    """Yield the lines of a seed with the site of an archive, for `LocalServer`.
+
+    The paths of the bodies are those in the archive, so its folder is the `media_root`.
+
+    Raises:
+        NotAnArchive, NewerArchive, DamagedArchive: The archive cannot be read.
+    """
+    opened = Archive.open(archive)
+    tally = Tally()
+    root = opened.files.root
+
+    def path_of(medium: ArchivedMedia) -> str:
+        return medium.path.relative_to(root).as_posix()
+
+    return _lines(Source(opened, Selection(), tally), tally, path_of)
+
+
+def _lines(source: Source, tally: Tally, path_of: Callable[[ArchivedMedia], str]) -> Iterator[bytes]:
+    yield _line({"type": "site", "cloudId": source.cloud_id, "name": source.cloud_id})
+    for person in source.people:
+        raw = source.people.raw_profile(person.id)
+        if raw is None:
+            continue  # It is counted as a person without a profile.
+        if _is_user(_decoded(raw)):
+            yield b'{"type":"user","user":%b}' % raw
+        else:
+            tally.lose("person that a seed cannot hold", person.id)
+    for room in source.rooms():
+        if _is_conversation(room.details, source.cloud_id):
+            yield _line({"type": "conversation", "conversation": room.details, "roster": room.user_ids})
+            yield from _messages(room, tally)
+            yield from _media(room, tally, path_of)
+        else:
+            tally.lose("conversation that a seed cannot hold", room.id)
+        tally.conversation()
+
+
+def _messages(room: Room, tally: Tally) -> Iterator[bytes]:
+    start = b'{"type":"message","conversationId":%b,"message":' % _line(room.id)
+    ids: set[str] = set()
+    for raw in room.raw_messages():
+        message = _decoded(raw)
+        id = message.get("id") if isinstance(message, dict) else None
+        if _is_message(message) and id not in ids:
+            ids.add(str(id))
+            tally.message()
+            yield b"%b%b}" % (start, raw)
+        else:
+            tally.lose("message that a seed cannot hold", id if isinstance(id, str) else room.id)
+
+
+def _media(room: Room, tally: Tally, path_of: Callable[[ArchivedMedia], str]) -> Iterator[bytes]:
+    for medium in room.media():
+        if not _is_id(medium.id):
+            tally.lose("file that a seed cannot hold", medium.id)
+            continue
+        tally.file(medium.size)
+        yield _line(
+            {
+                "type": "media",
+                "conversationId": room.id,
+                "id": medium.id,
+                "name": medium.name or medium.id,
+                "mimeType": medium.mime_type or "application/octet-stream",
+                "size": medium.size,
+                "sha256": medium.sha256,
+                "path": path_of(medium),
+            }
+        )
+
+
+def _name_of_body(medium: ArchivedMedia) -> str:
+    return f"media/{medium.sha256}"
+
+
+def _line(value: object) -> bytes:
+    """Return a value as JSON; half a surrogate pair can only be written as an escape."""
+    try:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _decoded(raw: bytes) -> object:
+    """Return a decoded JSON value, None if it is not JSON in UTF-8."""
+    try:
+        return _strict(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return json.loads(raw)  # It also accepts half a surrogate pair.
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_user(user: object) -> bool:
+    return isinstance(user, dict) and _is_id(user.get("id")) and _are_texts(user, "userName", "displayName")
+
+
+def _is_conversation(details: Mapping[str, Any], cloud_id: str) -> bool:
+    return (
+        _is_id(details.get("id"))
+        and details.get("cloudId") == cloud_id
+        and _are_texts(details, "name", "topic")
+        and details.get("type") in {"group", "direct"}
+        and details.get("privacy") in {"public", "private"}
+        and isinstance(details.get("isArchived"), bool)
+        and _is_time(details.get("created"))
+        and _is_time(details.get("modified"))
+    )
+
+
+def _is_message(message: object) -> bool:
+    if not isinstance(message, dict):
+        return False
+    sender, body = message.get("sender"), message.get("body")
+    return (
+        _is_id(message.get("id"))
+        and isinstance(sender, dict)
+        and _is_id(sender.get("id"))
+        and isinstance(body, dict)
+        and body.get("type") == "doc"
+        and isinstance(message.get("text"), str)
+        and _is_time(message.get("ts"))
+    )
+
+
+def _are_texts(value: Mapping[str, Any], *names: str) -> bool:
+    return all(isinstance(value.get(name), str) for name in names)
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and value != "" and value.isprintable()
+
+
+def _is_time(value: object) -> bool:
+    try:
+        return isinstance(value, str) and parse_nanoseconds(value) in _TIMES
+    except (ValueError, IndexError):
+        return False

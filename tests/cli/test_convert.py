@@ -1,0 +1,67 @@
+"""`stride convert` converts an archive and reports what it could not carry over."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.formats.archives import archive_of, snapshot
+
+
+@pytest.fixture
+async def archive(server, client, tmp_path):
+    return await archive_of(server, client, tmp_path / "site")
+
+
+async def test_json_lines_report_the_progress_and_end_with_the_report(run, archive, tmp_path):
+    """The summary has the same content as the report next to the output."""
+    result = await run("convert", "seed", str(archive), "-o", str(tmp_path / "out"), "--json")
+
+    *steps, summary = map(json.loads, result.stdout.splitlines())
+    report = json.loads((tmp_path / "out.report.json").read_bytes())
+    assert 0 == result.exit_code
+    assert {"ConvertProgress"} == {step["event"] for step in steps}
+    assert "Summary" == summary.pop("event")
+    assert report["lost"] == summary["lost"]
+    assert (report["digest"], report["messages"]) == (summary["digest"], summary["messages"])
+    assert "3 conversations, 127 messages, 1 file, 3 people." in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("pdf", "site", "-o", "new"), 2, "Invalid value for 'FORMAT': 'pdf' is not"),
+        (("seed", "site"), 2, "Missing option '-o'"),
+        (("seed", "site", "-o", "other"), 2, "To replace it, use --force."),
+        (("seed", "site", "nothing*", "-o", "new"), 3, "no conversation matches 'nothing*'"),
+        (("seed", "site", "--type", "direct", "-o", "new"), 3, "no conversation matches of type direct"),
+        (("seed", "other", "-o", "new"), 8, "is not an archive"),
+        (("seed", "missing", "-o", "new"), 8, "is not an archive"),
+    ],
+)
+async def test_what_cannot_be_done_is_refused_in_one_sentence(
+    run, archive, tmp_path, monkeypatch, arguments, code, message
+):
+    """The exit code says what kind of problem it is, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    before = snapshot(tmp_path)
+
+    result = await run("convert", *arguments)
+
+    assert code == result.exit_code
+    assert message in result.stderr
+    assert before == snapshot(tmp_path)
+
+
+async def test_a_damaged_archive_is_refused(run, archive, tmp_path):
+    """The message names the file and the command that lists all damage."""
+    [segment] = archive.rglob("sealed/2018-05/r*.zst")
+    segment.unlink()
+
+    result = await run("convert", "seed", str(archive), "-o", str(tmp_path / "out"))
+
+    assert 6 == result.exit_code
+    assert f"{segment.name} is missing. Run `stride verify`" in result.stderr
+    assert not (tmp_path / "out").exists()

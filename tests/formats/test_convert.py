@@ -1,0 +1,119 @@
+"""Rules that hold for every format: where it writes, what it refuses, and what its report says."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+
+import pytest
+
+from stride_async.export import ArchiveBusy, DamagedArchive, NothingSelected, Selection
+from stride_async.export.formats import ConvertOptions, OutInTheWay, convert
+from stride_async.export.formats._convert import FORMATS
+from tests.formats.archives import archive_of, contents, snapshot
+
+EVERY_FORMAT = sorted(FORMATS)
+
+
+@pytest.fixture
+async def archive(server, client, tmp_path):
+    return await archive_of(server, client, tmp_path / "site")
+
+
+@pytest.mark.parametrize("format", EVERY_FORMAT)
+async def test_the_same_archive_gives_the_same_bytes_and_report(archive, tmp_path, format):
+    """A second conversion to the same place changes no file of a folder."""
+    first = convert(archive, format, tmp_path / "one" / "out")
+    before = snapshot(tmp_path / "one")
+    again = convert(archive, format, tmp_path / "one" / "out")
+    other = convert(archive, format, tmp_path / "two" / "out")
+
+    assert first == again == other
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert (3, 127) == (first.conversations, first.messages)
+    assert json.loads((tmp_path / "one/out.report.json").read_bytes())["digest"] == first.digest
+    if FORMATS[format].is_folder:
+        assert before == snapshot(tmp_path / "one")
+
+
+@pytest.mark.parametrize("format", EVERY_FORMAT)
+async def test_what_is_not_ours_is_left_alone(archive, tmp_path, format):
+    """A file or folder without a report of the same format is in the way, unless its replacement is forced."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "precious").write_text("precious")
+    before = snapshot(tmp_path)
+
+    with pytest.raises(OutInTheWay, match="exists and was not written by a conversion"):
+        convert(archive, format, out)
+
+    assert before == snapshot(tmp_path)
+    convert(archive, format, out, options=ConvertOptions(force=True))
+    assert not (out / "precious").exists()
+    assert ["out", "out.report.json", "site"] == sorted(
+        path.name for path in tmp_path.iterdir() if not path.name.endswith(".ids.jsonl")
+    )
+
+
+@pytest.mark.parametrize("format", EVERY_FORMAT)
+async def test_nothing_is_written_if_the_archive_is_damaged(archive, tmp_path, format):
+    """The error names the file, and no output is there."""
+    [segment] = archive.rglob("sealed/2018-05/r*.zst")
+    segment.write_bytes(segment.read_bytes()[:-5])
+
+    with pytest.raises(DamagedArchive, match=segment.name):
+        convert(archive, format, tmp_path / "out")
+
+    assert ["site"] == [path.name for path in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("place", ["out", "derived", ""])
+async def test_the_archive_is_never_written_to(archive, place):
+    """Only a place below its folder for what is derived is accepted."""
+    before = snapshot(archive)
+
+    with pytest.raises(OutInTheWay, match="the archive"):
+        convert(archive, "seed", archive / place, options=ConvertOptions(force=True))
+
+    assert before == snapshot(archive)
+    convert(archive, "seed", archive / "derived/seed")
+    assert before.items() <= snapshot(archive).items()
+
+
+async def test_an_archive_in_use_is_refused(archive, tmp_path):
+    """An export that runs at the same time would change what is read."""
+    with (archive / "runs/lease").open("r+b") as lease:
+        fcntl.flock(lease, fcntl.LOCK_EX)
+
+        with pytest.raises(ArchiveBusy):
+            convert(archive, "seed", tmp_path / "out")
+
+
+async def test_only_selected_conversations_are_converted(archive, tmp_path):
+    """People who are in none of them are left out; a selector that matches nothing is an error."""
+    options = ConvertOptions(selection=Selection(kinds=frozenset({"private"})))
+    report = convert(archive, "seed", tmp_path / "private", options=options)
+
+    assert (1, 5, 2) == (report.conversations, report.messages, report.people)
+    with pytest.raises(NothingSelected) as error:
+        convert(archive, "seed", tmp_path / "none", options=ConvertOptions(selection=Selection(("generl",))))
+    assert "general" in error.value.nearest[0].lower()
+
+
+async def test_strays_of_a_killed_conversion_are_removed(archive, tmp_path):
+    """Those that are locked belong to one that is running."""
+    stray, running = tmp_path / ".out.tmp-00", tmp_path / ".out.tmp-01"
+    stray.mkdir()
+    running.touch()
+    with running.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        convert(archive, "seed", tmp_path / "out")
+
+    assert not stray.exists()
+    assert running.exists()
+
+
+def test_an_unknown_format_is_an_error(tmp_path):
+    """The message lists those that exist."""
+    with pytest.raises(ValueError, match=r"'pdf' is not a format: expected .*seed"):
+        convert(tmp_path, "pdf", tmp_path / "out")
