@@ -54,12 +54,13 @@ class _OnlyBody(msgspec.Struct):
 
 
 _body_of = decoder(_OnlyBody)
+_json = msgspec.json.Decoder(Any).decode
 _fields_of = decoder(dict[str, Json])
 _MESSAGE_FIELDS = frozenset({"id", "sender", "ts", "text", "body"})
 
 
 @attrs.define(eq=False, repr=False)
-class _UnfrozenMessage:
+class UnfrozenMessage:
     """The fields of a message, while it is being filled."""
 
     id: str
@@ -68,17 +69,30 @@ class _UnfrozenMessage:
     """Nanoseconds since the epoch: the service sends up to nine fraction digits, and a `datetime` holds six."""
     text: str
     """The plain text, as the service sent it."""
-    raw: bytes
-    """The exact bytes of this message, as the service sent them."""
-    _document: Document | None = attrs.field(default=None, init=False)
+    # Its bytes, or a function that copies them out of the page, and the number to call it with.
+    _raw: bytes | tuple[Callable[[int], bytes], int]
+    # Until it is decoded: a view of its bytes in the page, or None if they are to be found in `raw`.
+    _body: Document | msgspec.Raw | None = attrs.field(default=None, init=False)
 
 
 @attrs.frozen(eq=False, repr=False)
-class Message(_UnfrozenMessage):
+class Message(UnfrozenMessage):
     """A message (protocol 4.3). Messages are equal if their bytes are; sort them by `key`.
 
     The body is decoded when `body` is first accessed, so reading many messages does not pay for it.
     """
+
+    @property
+    def raw(self) -> bytes:
+        """The exact bytes of this message, as the service sent them."""
+        raw = self._raw
+        if not isinstance(raw, bytes):
+            copied, number = raw
+            raw = copied(number)
+            object.__setattr__(self, "_raw", raw)
+            if isinstance(self._body, msgspec.Raw):
+                object.__setattr__(self, "_body", None)
+        return raw
 
     @property
     def key(self) -> Key:
@@ -101,14 +115,25 @@ class Message(_UnfrozenMessage):
         Raises:
             ValueError: The service sent a body that is not a document. `raw` contains it.
         """
-        document = self._document
-        if document is None:
+        body = self._body
+        if not isinstance(body, Document):
+            body = self._document_in(body)
+            object.__setattr__(self, "_body", body)
+        return body
+
+    def _document_in(self, body: msgspec.Raw | None) -> Document:
+        if body is not None:
             try:
-                document = Document.from_json(_body_of(self.raw).body)
-            except NOT_DECODABLE as error:
-                raise ValueError(f"the body cannot be decoded: {error}") from error
-            object.__setattr__(self, "_document", document)
-        return document
+                return Document.from_json(_json(body))
+            except (*NOT_DECODABLE, ValueError):
+                pass  # It is repaired below, or the error names the place within the message.
+        try:
+            return Document.from_json(_body_of(self.raw).body)
+        except NOT_DECODABLE as error:
+            raise ValueError(f"the body cannot be decoded: {error}") from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Message, (self.id, self.sender_id, self.ts, self.text, self.raw)
 
     @property
     def extra(self) -> Mapping[str, Json]:
@@ -145,7 +170,7 @@ def just_above(key: Key) -> Key:
 
 def new_message(id: str, sender_id: str, ts: int, text: str, raw: bytes) -> Message:
     """Return `Message(…)` at half the cost, by freezing it after its fields are set. Listings create many."""
-    message = _UnfrozenMessage(id, sender_id, ts, text, raw)
+    message = UnfrozenMessage(id, sender_id, ts, text, raw)
     message.__class__ = Message
     return message  # type: ignore[return-value]  # its class was changed in the line above
 

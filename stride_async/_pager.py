@@ -7,13 +7,16 @@ a `Stream` holds a task, and it is an `async with` in the caller's own code.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Generic, Self, TypeVar
+from weakref import ReferenceType, ref
 
 import attrs
 
 from stride_async._errors import ApiError, DecodeError, StrideError
 from stride_async._events import PageFetched
+from stride_async._models import Message
 from stride_async._net.record import Tally
 from stride_async._net.session import Session
 from stride_async._settings import MOST_ITEMS_A_PAGE
@@ -114,11 +117,16 @@ class Pager(Generic[T]):
         return self._items()
 
     async def _items(self) -> AsyncIterator[T]:
-        fetch = _Fetch(self._plan, None)
-        while (page := await fetch.page()) is not None:
-            for item in page.items:
-                yield item
-            del page  # Free its memory while the next page is fetched.
+        fetch, passed = _Fetch(self._plan, None), _Passed()
+        try:
+            while (page := await fetch.page()) is not None:
+                passed.enter(page.items)
+                for item in page.items:
+                    yield item
+                page = None  # Free its memory while the next page is fetched.
+        finally:
+            page = None
+            passed.settle()
 
     async def pages(self, *, on_undecodable: Undecodable | None = None) -> AsyncIterator[Page[T]]:
         """Iterate over the pages as they arrive. Empty pages are skipped; `on_undecodable` works as in `stream`.
@@ -126,11 +134,16 @@ class Pager(Generic[T]):
         Raises:
             StrideError: A page could not be fetched. The error's `bookmark` is the position after the last page.
         """
-        fetch = _Fetch(self._plan, on_undecodable)
-        while (page := await fetch.page()) is not None:
-            if page.items:
-                yield page
-            del page
+        fetch, passed = _Fetch(self._plan, on_undecodable), _Passed()
+        try:
+            while (page := await fetch.page()) is not None:
+                if page.items:
+                    passed.enter(page.items)
+                    yield page
+                page = None
+        finally:
+            page = None
+            passed.settle()
 
     def stream(self, *, prefetch: int = 0, on_undecodable: Undecodable | None = None) -> Stream[T]:
         """Return a `Stream` over the items, to be used with `async with`.
@@ -241,6 +254,32 @@ class _Fetch(Generic[T]):
         return page
 
 
+class _Passed:
+    """The messages of pages that the consumer has read, and has perhaps kept.
+
+    A message of a history refers to its page until its `raw` is accessed, because most messages are dropped before
+    anything needs their bytes. One that is kept must not keep its page, so its `raw` is accessed here once the consumer
+    is two pages further, or at the end of the listing. (One page further, the variable of the consumer's loop may still
+    hold the last message of each page.) The references are weak: what the consumer dropped is not touched.
+    """
+
+    def __init__(self) -> None:
+        self._pages: deque[list[ReferenceType[Message]]] = deque()
+
+    def enter(self, items: Sequence[object]) -> None:
+        """Note the items of the page that the consumer reads now."""
+        self.settle(but=1)
+        self._pages.append([ref(item) for item in items if isinstance(item, Message)])
+
+    def settle(self, but: int = 0) -> None:
+        """Give a message that still exists its own bytes, except on the last `but` pages."""
+        while len(self._pages) > but:
+            for weak in self._pages.popleft():
+                message = weak()
+                if message is not None:
+                    _ = message.raw
+
+
 class Stream(Generic[T]):
     """The items of a listing, to be iterated inside its `async with`.
 
@@ -251,6 +290,7 @@ class Stream(Generic[T]):
     def __init__(self, plan: Plan[T], prefetch: int, on_undecodable: Undecodable | None) -> None:
         self._fetch = _Fetch(plan, on_undecodable)
         self._ahead = _Ahead(self._fetch, prefetch) if prefetch else None
+        self._passed = _Passed()
         self._bookmark_after: Callable[[int], Bookmark] = lambda _: plan.start
         self._items: Iterator[T] = iter(())
         self._yielded = 0  # of the current page
@@ -275,8 +315,11 @@ class Stream(Generic[T]):
 
     async def __aexit__(self, *_: object) -> None:
         self._open = False
-        if self._ahead is not None:
-            await self._ahead.stop()
+        try:
+            if self._ahead is not None:
+                await self._ahead.stop()
+        finally:
+            self._passed.settle()
 
     def __aiter__(self) -> Self:
         return self
@@ -289,6 +332,7 @@ class Stream(Generic[T]):
             return item
         while (page := await self._next_page()) is not None:
             if page.items:
+                self._passed.enter(page.items)
                 self._bookmark_after, self._items, self._yielded = page.bookmark_after, iter(page.items), 1
                 return next(self._items)
         raise StopAsyncIteration

@@ -1,10 +1,14 @@
 """The history of a conversation through the client: orders, bounds, changes, and memory."""
 
+import copy
 import gc
 import json
+import pickle
 import tracemalloc
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
+import attrs
 import pytest
 
 from stride_async import Bookmark, DecodeError, NotFound, PaginationLoop, StaleBookmark
@@ -299,28 +303,103 @@ async def test_raw_is_what_the_service_sent(client, server, room, oldest_first):
         assert b'{"messages":[' + joined + b"]}" == page.raw
 
 
-async def test_a_message_does_not_keep_its_page_in_memory(client, server, room):
-    """One message of each of twenty large pages takes only its own memory, and has no `__dict__`."""
-    for n in range(20):
-        server.fill(room, 1, ts=START + n * 10**9)
-        for k in range(9):
-            server.add_message(room, "x" * 10_000, ts=START + n * 10**9 + 1 + k)
-    kept = []
-    tracemalloc.start()
-    async for page in client.conversation(room).history(page_size=10).pages():
-        kept.append(page.items[-1])
-    del page
+async def each_of(pages):
+    async for page in pages:
+        for message in page.items:
+            yield message
+
+
+async def streamed(history, prefetch):
+    async with history.stream(prefetch=prefetch) as messages:
+        async for message in messages:
+            yield message
+
+
+async def collected(history):
+    for message in await history.collect(limit=None):
+        yield message
+
+
+READING = {
+    "items": aiter,
+    "pages": lambda history: each_of(history.pages()),
+    "stream": lambda history: streamed(history, 0),
+    "prefetch": lambda history: streamed(history, 2),
+    "collect": collected,
+}
+
+
+def bytes_held() -> int:
+    """Return the bytes that this process has allocated in the client since tracing began."""
     gc.collect()
-    held = tracemalloc.take_snapshot().filter_traces(
-        [tracemalloc.Filter(True, "*stride_async/_*"), tracemalloc.Filter(True, "*aiohttp*")]
+    snapshot = tracemalloc.take_snapshot().filter_traces(
+        [tracemalloc.Filter(True, "*stride_async/[_d]*"), tracemalloc.Filter(True, "*aiohttp*")]
     )
+    return sum(trace.size for trace in snapshot.statistics("filename"))
+
+
+@pytest.mark.parametrize("accessed", ["id", "body", "raw"])
+@pytest.mark.parametrize("way", READING)
+async def test_a_message_does_not_keep_its_page_in_memory(client, server, room, way, accessed):
+    """One message of each of ten large pages takes only its own memory, while the listing goes on and afterwards."""
+    for n in range(10):
+        server.fill(room, 1, ts=START + n * 10**9)
+        for k in range(4):
+            server.add_message(room, "x" * 45_000, ts=START + n * 10**9 + 1 + k)
+    kept, seen, during = [], 0, 0
+    tracemalloc.start()
+    async for message in READING[way](client.conversation(room).history(page_size=5)):
+        seen += 1
+        if message.text[0] != "x":
+            kept.append(message)
+            getattr(message, accessed)
+            during = bytes_held() if len(kept) == 10 else 0
+    del message
+    afterwards = bytes_held()
     tracemalloc.stop()
 
-    weight = sum(trace.size for trace in held.statistics("filename"))
-    assert 20 == len(kept)
+    assert (10, 50) == (len(kept), seen)
     assert all(len(message.raw) < 400 for message in kept)
-    assert weight < 200_000, "one page alone is 180 kB"
+    assert afterwards < 150_000, "one page alone is 360 kB"
+    assert way == "collect" or during < 1_500_000, "only the two pages read last may be there, with their texts"
     assert not hasattr(kept[0], "__dict__")
+
+
+async def test_a_message_of_a_listing_that_is_left_early_does_not_keep_its_page(client, server, room):
+    """It has its own bytes when the loop has ended, however it ends."""
+    server.fill(room, 1, ts=START)
+    for k in range(4):
+        server.add_message(room, "x" * 45_000, ts=START + 1 + k)
+    pager = client.conversation(room).history()
+    tracemalloc.start()
+
+    async with aclosing(aiter(pager)) as messages:
+        first = [message async for message in messages if message.text[0] != "x"]
+    second = []
+    async with pager.stream(prefetch=1) as messages:
+        async for message in messages:
+            if message.text[0] != "x":
+                second.append(message)
+                break
+    del message, messages
+    held = bytes_held()
+    tracemalloc.stop()
+
+    assert first == second
+    assert held < 150_000, "the page is 360 kB"
+
+
+async def test_messages_can_be_pickled_and_copied(client, server, room):
+    """A copy has the same bytes, although the message itself may still refer to its page."""
+    server.fill(room, 3)
+
+    async for message in client.conversation(room).history():
+        again = pickle.loads(pickle.dumps(message))
+        changed = attrs.evolve(message, text="changed")
+
+        assert again == message == copy.copy(message) == copy.deepcopy(message) == changed
+        assert (message.key, message.text, message.body) == (again.key, again.text, again.body)
+        assert (changed.text, changed.body) == ("changed", message.body)
 
 
 @ORDERS

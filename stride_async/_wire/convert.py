@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
+from itertools import count, repeat
 from typing import Annotated, Any, TypeVar
 
 import attrs
@@ -25,10 +26,11 @@ from stride_async._models import (
     PersonName,
     Photo,
     Site,
+    UnfrozenMessage,
     User,
     new_message,
 )
-from stride_async._moments import parse_datetime, parse_nanoseconds
+from stride_async._moments import parse_all_nanoseconds, parse_datetime, parse_nanoseconds
 from stride_async.document import Document
 
 M = TypeVar("M")
@@ -186,6 +188,14 @@ class _Fields(msgspec.Struct, gc=False):
     text: str | None = None
 
 
+class _FieldsAndBody(_Fields, gc=False):
+    body: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Messages(msgspec.Struct, gc=False):
+    messages: list[_FieldsAndBody]
+
+
 class _KeyFields(msgspec.Struct, gc=False):
     id: Id
     ts: str
@@ -196,9 +206,34 @@ class _Body(msgspec.Struct):
 
 
 _fields = msgspec.json.Decoder(_Fields).decode
+_messages = msgspec.json.Decoder(_Messages).decode
 _repaired_fields = decoder(_Fields)
 _key = decoder(_KeyFields)
 _body = decoder(_Body)
+
+
+def messages_in(page: bytes, raw_of: Callable[[int], bytes]) -> list[Message] | None:
+    """Return all messages of a page in one pass, or None if anything in it is unusual.
+
+    Whatever this accepts, `message_at` reads in the same way from each element. The messages refer to the page until
+    their `raw` is accessed. `raw_of` returns it, given the number of the message.
+    """
+    try:
+        found = _messages(page).messages
+        times = parse_all_nanoseconds([fields.ts for fields in found])
+    except (*NOT_DECODABLE, ValueError):
+        return None
+    messages = []
+    for fields, ts, place in zip(found, times, zip(repeat(raw_of), count()), strict=False):
+        text = fields.text
+        if text is None:
+            return None
+        # `new_message`, written out, because a call for each message shows.
+        message: Any = UnfrozenMessage(fields.id, fields.sender.id, ts, text, place)
+        message._body = fields.body  # noqa: SLF001 (it is not frozen yet)
+        message.__class__ = Message
+        messages.append(message)
+    return messages
 
 
 def message_at(raw: bytes, path: str) -> Message:

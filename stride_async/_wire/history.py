@@ -71,6 +71,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from operator import lt
 from typing import Literal, TypeGuard
 
 import attrs
@@ -81,8 +82,17 @@ from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._models import Key, Message, just_above, key_of
 from stride_async._moments import NANOSECONDS, format_nanoseconds, to_nanoseconds
 from stride_async._wire.bookmark import Bookmark, Scalar, can_be_encoded, number_in, text_in
-from stride_async._wire.convert import key_at, message_at, undecodable
-from stride_async._wire.pages import Element, Page, Undecodable, raw_body, read_each, report, split_history
+from stride_async._wire.convert import key_at, message_at, messages_in, undecodable
+from stride_async._wire.pages import (
+    Element,
+    Page,
+    SharedPage,
+    Undecodable,
+    raw_body,
+    read_each,
+    report,
+    split_history,
+)
 from stride_async._wire.request import Request
 
 HELD_PAGES = 16
@@ -423,6 +433,42 @@ def _writable(ts: int) -> int:
     return min(max(ts, _EARLIEST), _LATEST)
 
 
+@attrs.frozen(eq=False, repr=False)
+class _ReadPage:
+    """A page of a history as decoded, newest first."""
+
+    messages: list[Message]
+    errors: Sequence[tuple[int, DecodeError]] = ()
+    elements: Sequence[Element] = ()  # of a page with errors, and their path
+    path: str = ""
+
+    @classmethod
+    def of(cls, body: bytes) -> _ReadPage:
+        """Read all messages in one pass, or each by itself if anything in the page is unusual."""
+        messages = messages_in(body, SharedPage(body).element)
+        if messages is not None:
+            return cls(_newest_first(messages))
+        elements, path = split_history(body)
+        decoded = read_each(elements, path, message_at)
+        return cls(_newest_first(decoded.items), decoded.errors, elements, path)
+
+    def anchor(self, back: _WalkBack, body: bytes) -> _Edge | None:
+        """Return the oldest message, or None at the end."""
+        if self.errors:
+            return back.anchor(self.elements, self.path, body)
+        return _Edge(self.messages[-1].id, self.messages[-1].ts) if self.messages else None
+
+
+def _newest_first(messages: list[Message]) -> list[Message]:
+    """Sort the messages of a page. The service sends the oldest first, and to find that out is faster than to sort."""
+    times = [message.ts for message in messages]
+    if all(map(lt, times, times[1:])):
+        messages.reverse()
+    else:
+        messages.sort(key=key_of, reverse=True)
+    return messages
+
+
 class _WithoutKey:
     """Undecodable elements without a readable key. Two adjacent pages may hold the same one; it is reported once."""
 
@@ -478,18 +524,13 @@ class HistoryWalk:
             PaginationLoop: The page contains nothing older than what it was requested with.
             DecodeError: The page, or without a callback one of its messages, cannot be decoded.
         """
-        elements, path = split_history(body)
-        decoded = read_each(elements, path, message_at)
-        messages = decoded.items
-        messages.sort(key=key_of, reverse=True)
-        if decoded.errors:
-            report([*self._without_key.new(decoded.errors), *_within(decoded.errors, self._window)], on_undecodable)
-            anchor = self._back.anchor(elements, path, body)
-        else:
-            anchor = _Edge(messages[-1].id, messages[-1].ts) if messages else None
+        page = _ReadPage.of(body)
+        if page.errors:
+            report([*self._without_key.new(page.errors), *_within(page.errors, self._window)], on_undecodable)
+        anchor = page.anchor(self._back, body)
         self._back.check(anchor)
-        self._without_key.reported(decoded.errors)
-        items = self._window.part(messages)
+        self._without_key.reported(page.errors)
+        items = self._window.part(page.messages)
         self._catching_up = not items
         self._ready = Page(items, body, self._listing.bookmarks(items, self._last))
         if items:
@@ -594,11 +635,10 @@ class OldestFirstWalk:
         self._lowest = oldest
 
     def _held_page(self, span: _Span, body: bytes) -> Page[Message]:
-        elements, path = split_history(body)
-        decoded = read_each(elements, path, message_at)
+        page = _ReadPage.of(body)
         window = self._window if span.upper is None else self._window.below(span.upper)
-        report(_within(decoded.errors, window), self._on_undecodable)
-        return self._page(span, [m for m in decoded.items if window.holds(key_of(m))], body)
+        report(_within(page.errors, window), self._on_undecodable)
+        return self._page(span, [m for m in page.messages if window.holds(key_of(m))], body)
 
     def _page(self, span: _Span, messages: list[Message], body: bytes) -> Page[Message]:
         items = sorted({m.id: m for m in messages}.values(), key=key_of)
@@ -623,12 +663,11 @@ class _SpanWalk:
 
     def receive(self, body: bytes, on_undecodable: Undecodable | None) -> bool:
         """Process one page. Return whether the span is complete, that is, its old lower end was reached."""
-        elements, path = split_history(body)
-        anchor = self.back.anchor(elements, path, body)
+        page = _ReadPage.of(body)
+        anchor = page.anchor(self.back, body)
         self.back.check(anchor)
-        decoded = read_each(elements, path, message_at)
-        report(_within(decoded.errors, self._window), on_undecodable)
-        self.found += [m for m in decoded.items if self._window.holds(key_of(m))]
+        report(_within(page.errors, self._window), on_undecodable)
+        self.found += [m for m in page.messages if self._window.holds(key_of(m))]
         self.back.continue_below(anchor, body)
         if anchor is not None and anchor.key is not None:
             self._window = self._window.below(anchor.key)

@@ -201,6 +201,20 @@ def split_history(body: bytes) -> tuple[_Elements, str]:
     return page.elements, page.path
 
 
+class SharedPage:
+    """The body of a history page whose messages refer to it until they are asked for their own bytes."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._elements: Sequence[Element] | None = None
+
+    def element(self, number: int) -> bytes:
+        """Return a copy of the bytes of one message. The page is split when the first one is needed."""
+        if self._elements is None:
+            self._elements = split_history(self._body)[0]
+        return bytes(self._elements[number])
+
+
 def split_values(body: bytes) -> tuple[_Elements, str]:
     """Return the undecoded elements of a list, and its path."""
     page = _split(body, "values", "messages")
