@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,8 +25,8 @@ _FAILURES_SHOWN = 10
 def command(*, archive: Path, as_json: bool) -> None:
     """Show what an archive holds, and how complete and old it is.
 
-    Also shows what the last run could not fetch. Reads only the commits of ARCHIVE; `stride verify` checks the
-    content.
+    Also shows what could not be fetched and is still missing. Reads only the commits of ARCHIVE;
+    `stride verify` checks the content.
 
     \b
     Examples:
@@ -47,16 +48,15 @@ def command(*, archive: Path, as_json: bool) -> None:
         show.message(printable(f"- {what}: {failure.error}"))
     if len(found.failures) > _FAILURES_SHOWN:
         rest = len(found.failures) - _FAILURES_SHOWN
-        show.message(f"  ... and {rest:,} more, all listed in {archive}/runs/{found.run}/failures.jsonl")
+        show.message(f"  ... and {rest:,} more, all listed by stride status {shlex.quote(str(archive))} --json")
 
 
 def _facts(found: Status) -> dict[str, object]:
     if found.run is None:
         last_run = "none"
     else:
-        failures = show.counted(len(found.failures), "failure")
         end = "finished" if found.finished else "unfinished: run the same export again to resume it"
-        last_run = f"{found.run}, {failures}, {end}"
+        last_run = f"{found.run}, {end}"
     verdicts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(found.verdicts.items()))
     return {
         "site": found.cloud_id,
@@ -68,6 +68,7 @@ def _facts(found: Status) -> dict[str, object]:
         "newest update": _when(found.newest_update),
         "oldest update": _when(found.oldest_update),
         "last run": last_run,
+        "could not be fetched": "nothing" if not found.failures else f"{len(found.failures):,}, listed below",
     }
 
 

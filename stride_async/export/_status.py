@@ -12,10 +12,13 @@ import attrs
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.layout import CONVERSATIONS, FINISHED, PEOPLE, run_file
-from stride_async.export._archive.run_record import failures_of
+from stride_async.export._archive.run_record import failures_in, failures_of
 from stride_async.export._archive.runs import Runs
 from stride_async.export._archive.verdict import VerdictKind, verdict_of
 from stride_async.export._events import Failure
+
+# What only the run in which it failed records. The commits hold every other failure until it is mended.
+_OF_RUNS = frozenset({"conversation", "selector", "archive"})
 
 
 @attrs.frozen(kw_only=True)
@@ -42,7 +45,7 @@ class Status:
     finished: bool
     """Whether that run completed."""
     failures: tuple[Failure, ...]
-    """What that run could not fetch."""
+    """What could not be fetched by any run and is still missing."""
 
 
 def status(archive: str | PathLike[str]) -> Status:
@@ -57,6 +60,7 @@ def status(archive: str | PathLike[str]) -> Status:
     updates: list[float] = []
     messages = media = media_bytes = unlisted = 0
     names = set()
+    failures: list[Failure] = []
     for name in opened.files.list(CONVERSATIONS).folders:
         state = Chain(opened, f"{CONVERSATIONS}/{name}").state
         if not state.updated_at:
@@ -68,16 +72,21 @@ def status(archive: str | PathLike[str]) -> Status:
         unlisted += not state.listed
         media += len(state.media)
         media_bytes += sum(body.size for body in state.media.values())
+        failures += failures_in(str((state.details or {}).get("id") or name), state)
+    people = Chain(opened, PEOPLE).state
+    failures += failures_in("", people)
     runs = Runs.of(opened)
     kinds["unknown"] += len(runs.pending - names)
     run = runs.last
+    if run is not None:
+        failures += [failure for failure in failures_of(opened, run) if failure.what in _OF_RUNS]
     return Status(
         cloud_id=opened.cloud_id,
         conversations=kinds.total(),
         messages=messages,
         media=media,
         media_bytes=media_bytes,
-        users=len(Chain(opened, PEOPLE).state.profile_ids),
+        users=len(people.profile_ids),
         unlisted=unlisted,
         size_bytes=opened.files.total_size(),
         verdicts=dict(+kinds),
@@ -85,5 +94,5 @@ def status(archive: str | PathLike[str]) -> Status:
         newest_update=datetime.fromtimestamp(max(updates), UTC) if updates else None,
         run=run,
         finished=run is not None and opened.files.exists(run_file(run, FINISHED)),
-        failures=tuple(failures_of(opened, run)) if run is not None else (),
+        failures=tuple(failures),
     )

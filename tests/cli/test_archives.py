@@ -75,7 +75,7 @@ async def test_verify_gives_the_remedy_in_json(run: Run, archive: Path):
 
 
 async def test_a_damaged_list_of_failures_is_reported(run: Run, server: LocalServer, archive: Path):
-    """Status shows the failures that can be read; verify reports how many are missing from the list."""
+    """Verify reports how many are missing from the list; status reads them from the commits."""
     server.faults.add("GET", "*/roster", status=403)
     assert 5 == (await run("export", "-o", str(archive))).exit_code
     [listed] = files(archive, "runs/*/failures.jsonl")
@@ -83,9 +83,27 @@ async def test_a_damaged_list_of_failures_is_reported(run: Run, server: LocalSer
 
     status, verified = await run("status", str(archive)), await run("verify", str(archive))
 
-    assert (0, []) == (status.exit_code, json.loads(status.stdout)["failures"])
+    assert (0, ["roster"]) == (status.exit_code, [each["what"] for each in json.loads(status.stdout)["failures"]])
     assert 0 == verified.exit_code, verified.stderr
     assert "failures.jsonl lists 0 of 1" in verified.stderr
+
+
+async def test_status_shows_what_no_run_has_mended(run: Run, server: LocalServer, archive: Path):
+    """Also what the last run did not try, until another run fetches it."""
+    other = server.add_conversation("other")
+    refused = server.faults.add("GET", f"*/{other}/roster", status=403)
+    assert 5 == (await run("export", "-o", str(archive))).exit_code
+    assert 0 == (await run("export", "general", "-o", str(archive))).exit_code
+
+    missing = json.loads((await run("status", str(archive))).stdout)["failures"]
+    refused.remove()
+    assert 0 == (await run("export", "-o", str(archive))).exit_code
+    mended = json.loads((await run("status", str(archive))).stdout)["failures"]
+
+    assert [(other, "roster", "run again with --retry-failed")] == [
+        (each["conversationId"], each["what"], each["hint"]) for each in missing
+    ]
+    assert [] == mended
 
 
 async def test_foreign_files_are_named_but_are_not_damage(run: Run, archive: Path):

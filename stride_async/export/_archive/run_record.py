@@ -24,6 +24,7 @@ from stride_async.export._archive.layout import (
     RunFile,
     run_file,
 )
+from stride_async.export._archive.state import State
 from stride_async.export._events import Failure, Summary
 from stride_async.export._options import ExportOptions
 
@@ -118,6 +119,16 @@ def failures_of(archive: Archive, run: str) -> list[Failure]:
     for line in archive.files.read(path).splitlines() if archive.files.exists(path) else ():
         with suppress(msgspec.DecodeError, UnicodeDecodeError):
             failures.append(msgspec.json.decode(line, type=Failure))
+    return failures
+
+
+def failures_in(conversation_id: str, state: State) -> list[Failure]:
+    """Return what could not be fetched of a conversation, or of the people, and is still missing."""
+    failures = []
+    for failed in state.failed.values():
+        hint = "run again with --retry-failed" if failed.final else "run again"
+        hint = hint if state.listed else "the service no longer lists its conversation"
+        failures.append(Failure(conversation_id, failed.what, failed.id, failed.error, hint))
     return failures
 
 

@@ -20,10 +20,10 @@ from stride_async._files import run_to_completion
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.async_archive import AsyncArchive
 from stride_async.export._archive.chain import Chain, CommitConflict
-from stride_async.export._archive.commits import Failed, Unlisted
+from stride_async.export._archive.commits import Unlisted
 from stride_async.export._archive.errors import ArchiveBusy, DamagedArchive
 from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE, conversation_folder, folder_name
-from stride_async.export._archive.run_record import RunRecord, started_runs
+from stride_async.export._archive.run_record import RunRecord, failures_in, started_runs
 from stride_async.export._archive.state import State, content_digest, site_digest
 from stride_async.export._events import (
     ConversationDone,
@@ -233,7 +233,7 @@ class Run:
         await self._report(done)
 
     async def _report_failures_in(self, conversation_id: str, state: State) -> None:
-        await self._report_failures([_failure(conversation_id, failed) for failed in state.failed.values()])
+        await self._report_failures(failures_in(conversation_id, state))
 
     async def _report_failures(self, failures: Sequence[Failure]) -> None:
         """Report failures, and record those that are not recorded yet: an interrupted run may have done so."""
@@ -303,8 +303,3 @@ def _check_others(archive: Archive, run: str, listing: Listing, exported: Collec
             others.digests[name] = content_digest(chain.state)
         others.heads[folder] = chain.head
     return others
-
-
-def _failure(conversation_id: str, failed: Failed) -> Failure:
-    hint = "run again with --retry-failed" if failed.final else "run again"
-    return Failure(conversation_id, failed.what, failed.id, failed.error, hint)
