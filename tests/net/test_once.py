@@ -276,7 +276,8 @@ async def test_no_message_is_duplicated_or_silently_lost(server, room_id):
         server.faults.clear()
         found = Counter([message.text async for message in room.history()])
 
-    assert len(server.calls) == sum(isinstance(event, AttemptStarted) for event in events)
+    # On a busy machine, an attempt may time out before the server reads it.
+    assert len(server.calls) <= sum(isinstance(event, AttemptStarted) for event in events)
     assert 1_000 < hits < 1_100
     wrong = []
     for text, error in errors.items():
