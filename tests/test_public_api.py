@@ -28,6 +28,7 @@ from stride_async import (
     Settings,
     StrideError,
 )
+from stride_async.bot import BotSettings
 from stride_async.server import Choices
 
 ROOT = Path(__file__).parents[1]
@@ -36,8 +37,8 @@ REFERENCE = (ROOT / "docs/reference.md").read_text()
 PROTOCOL = (ROOT / "docs/protocol.md").read_text()
 
 MODULES = [
-    *(stride_async, stride_async.contrib.opentelemetry, stride_async.document, stride_async.export),
-    *(stride_async.export.formats, stride_async.server, stride_async.testing),
+    *(stride_async, stride_async.bot, stride_async.contrib.opentelemetry, stride_async.document),
+    *(stride_async.export, stride_async.export.formats, stride_async.server, stride_async.testing),
 ]
 IMPORTABLE = {module.__name__: module for module in MODULES}
 ERRORS = [name for name, public in vars(stride_async).items() if isinstance(public, type)
@@ -91,6 +92,8 @@ class _Literal(str):
 
 
 def _default(value: object) -> object:
+    if isinstance(value, type) and value is not inspect.Parameter.empty:
+        return _Literal(value.__name__)
     plain = value is inspect.Parameter.empty or value is None or isinstance(value, (str, int, float, bytes, tuple))
     return value if plain else _Literal(f"{type(value).__name__}()")
 
@@ -117,7 +120,7 @@ def section(title: str) -> str:
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_all_is_sorted_and_importable(module: ModuleType):
     """Each public name occurs once."""
-    assert sorted(set(module.__all__)) == list(module.__all__)
+    assert sorted(set(module.__all__), key=lambda name: (not name.isupper(), name)) == list(module.__all__)
     assert [] == [name for name in module.__all__ if not hasattr(module, name)]
 
 
@@ -135,14 +138,14 @@ def test_public_classes_show_the_path_that_users_import():
 
 
 NOT_CONSTRUCTED_BY_USERS = {
-    *("ArchiveReader", "BotKit", "ConversationClient", "Pager", "RemoteBody", "Stream", "UserClient"),
+    *("ArchiveReader", "BotKit", "ConversationClient", "Pager", "RemoteBody", "RunningBot", "Stream", "UserClient"),
 }
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_every_name_in_a_public_signature_is_public(module: ModuleType):
     """A user can annotate a variable with the type of any argument, return value or attribute."""
-    public = {Source(name, PUBLIC_MODULES[other.__name__]).definition for other in NAMED for name in other.__all__}
+    public = {Source(name, PUBLIC_MODULES[other.__name__]).definition for other in MODULES for name in other.__all__}
 
     private = {
         f"{used.name} of {name}"
@@ -154,8 +157,7 @@ def test_every_name_in_a_public_signature_is_public(module: ModuleType):
     assert set() == private
 
 
-NAMED = [*MODULES, stride_async.bot]
-PUBLIC_MODULES = {**{module.__name__: module.__name__ for module in NAMED}, "stride_async": "stride_async._public"}
+PUBLIC_MODULES = {**{module.__name__: module.__name__ for module in MODULES}, "stride_async": "stride_async._public"}
 
 
 @attrs.frozen
@@ -251,7 +253,7 @@ def test_the_reference_shows_the_signatures_of_all_builders():
     assert [] == missing
 
 
-@pytest.mark.parametrize("kind", [Settings, Choices], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [Settings, BotSettings, Choices], ids=lambda kind: kind.__name__)
 def test_the_reference_lists_every_option_with_its_default(kind: type):
     """Each option has a row that begins with its name and its default."""
     defaults = {field.name: _option(field.default) for field in attrs.fields(kind)}
@@ -264,6 +266,8 @@ def test_the_reference_lists_every_option_with_its_default(kind: type):
 
 
 def _option(default: object) -> str:
+    if default is attrs.NOTHING:
+        return "required"
     if isinstance(default, frozenset):
         return "{" + ", ".join(map(_option, sorted(default))) + "}"
     if isinstance(default, int) and not isinstance(default, bool):
@@ -272,7 +276,7 @@ def _option(default: object) -> str:
 
 
 def test_the_reference_describes_every_field_of_a_value():
-    """The description is next to the class."""
+    """The description is next to the class, or to the base class that has the field."""
     values = {name: public for module in MODULES for name in module.__all__
               if attrs.has(public := getattr(module, name)) and public not in (Settings, Choices, Pager)}  # fmt: skip
 
@@ -280,11 +284,16 @@ def test_the_reference_describes_every_field_of_a_value():
         f"{name}.{field.name}"
         for name, public in values.items()
         for field in attrs.fields(public)
-        if not field.name.startswith("_") and f"`{field.name}`" not in _paragraphs_about(name)
+        if not field.name.startswith("_") and f"`{field.name}`" not in described(public)
     ]
 
     assert len(values) > 20
     assert [] == missing
+
+
+def described(kind: type) -> str:
+    """Return what the reference says about a class and its base classes."""
+    return "\n".join(_paragraphs_about(each.__name__) for each in kind.__mro__)
 
 
 def _paragraphs_about(name: str) -> str:

@@ -25,7 +25,8 @@ from stride_async.bot._events import (
     RosterUpdate,
     Uninstalled,
 )
-from stride_async.bot._reports import Begun, Delivery, Ended, Received, Refused
+from stride_async.bot._reports import Begun, Delivery, Ended, Outcome, Received, Refused, Report
+from stride_async.bot._router import Kind
 from stride_async.bot._running import RunningBot
 from stride_async.bot._settings import BotSettings
 from stride_async.bot._verify import Caller
@@ -51,11 +52,14 @@ __all__ = [
     "HandlerTimeout",
     "Installation",
     "Installed",
+    "Kind",
     "MatchedMessage",
     "Mention",
     "MessageEvent",
+    "Outcome",
     "Received",
     "Refused",
+    "Report",
     "RosterUpdate",
     "RunningBot",
     "StoreBusy",

@@ -22,8 +22,6 @@ from stride_async.bot._settings import BotSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-PatternLike = str | re.Pattern[str]
-
 
 class Bot:
     """A description of a bot: its key and what it does when it is called.
@@ -49,7 +47,7 @@ class Bot:
     def __repr__(self) -> str:
         return f"Bot({self.key!r})"
 
-    def mention(self, pattern: PatternLike | None = None) -> Callable[[F], F]:
+    def mention(self, pattern: str | re.Pattern[str] | None = None) -> Callable[[F], F]:
         """Register a handler of `Mention` events. With a pattern, it gets only those whose text matches.
 
         Named groups of the pattern become the arguments of the same name.
@@ -65,7 +63,7 @@ class Bot:
 
         return register
 
-    def direct_message(self, pattern: PatternLike | None = None) -> Callable[[F], F]:
+    def direct_message(self, pattern: str | re.Pattern[str] | None = None) -> Callable[[F], F]:
         """Register a handler of `DirectMessage` events. Patterns work as in `mention`."""
 
         def register(function: F) -> F:
@@ -74,7 +72,7 @@ class Bot:
 
         return register
 
-    def message(self, pattern: PatternLike, *, key: str | None = None) -> Callable[[F], F]:
+    def message(self, pattern: str | re.Pattern[str], *, key: str | None = None) -> Callable[[F], F]:
         """Register a handler of `MatchedMessage` events: messages that match and do not mention the bot.
 
         Each handler is a module of its own, so a message that matches two patterns is handled twice. The default key of
