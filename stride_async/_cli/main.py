@@ -36,9 +36,10 @@ _MODULES = {
     "status": "status",
     "verify": "verify",
     "convert": "convert",
+    "restore": "restore",
 }
 # The extras that a command requires besides `cli`; the commands not named here require at most `export`.
-_EXTRAS = {"demo": "server,export", "server": "server"}
+_EXTRAS = {"demo": "server,export", "restore": "server,export", "server": "server"}
 
 
 class CommandGroup(click.Group):

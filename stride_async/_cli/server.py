@@ -9,10 +9,11 @@ import shlex
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import attrs
 import click
@@ -50,62 +51,88 @@ def _finite(_: click.Context, __: click.Parameter, value: float) -> float:
     return value
 
 
-@click.command(name="server")
-@click.option(
-    "--port", type=click.IntRange(0, 65_535), default=0, show_default=True, help="Port to listen on; 0: any free port."
+# The options of every command that runs the server, in the order of the help.
+_OPTIONS = (
+    click.option(
+        "--port",
+        type=click.IntRange(0, 65_535),
+        default=0,
+        show_default=True,
+        help="Port to listen on; 0: any free port.",
+    ),
+    click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
+    click.option("--db", type=_FILE, metavar="FILE", help="Keep the site in this SQLite file."),
+    click.option(
+        "--rate-limit",
+        type=click.IntRange(min=0),
+        default=100,
+        show_default=True,
+        help="Calls allowed per conversation and window; 0: no limit.",
+    ),
+    click.option(
+        "--window",
+        type=click.FloatRange(min=0, min_open=True),
+        default=60.0,
+        show_default=True,
+        callback=_finite,
+        help="Length of that window in seconds.",
+    ),
+    click.option(
+        "--latency",
+        type=click.FloatRange(min=0),
+        default=0.0,
+        show_default=True,
+        callback=_finite,
+        help="Delay of each response in seconds.",
+    ),
+    click.option("--media-redirect", is_flag=True, help="Redirect media calls to a second port."),
+    click.option("--faults", type=_FILE, metavar="FILE", help="Inject the faults in this JSON file."),
+    click.option(
+        "--app", "app_url", metavar="URL", callback=_http_url, help="Call the app with its descriptor at URL."
+    ),
+    click.option("--install", type=click.Choice(["all"]), help="Install that app in all conversations."),
+    click.option(
+        "--env-file",
+        "env_path",
+        type=_FILE,
+        metavar="FILE",
+        help="Keep the variables of clients in FILE, such as .env.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print JSON on a terminal too; elsewhere it is the default."),
+    verbose_option,
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--db", type=_FILE, metavar="FILE", help="Keep the site in this SQLite file.")
+
+
+@attrs.frozen(kw_only=True)
+class ServerOptions:
+    """The values of the options that `server_options` adds."""
+
+    port: int
+    host: str
+    db: Path | None
+    rate_limit: int
+    window: float
+    latency: float
+    media_redirect: bool
+    faults: Path | None
+    app_url: str | None
+    install: str | None
+    env_path: Path | None
+    as_json: bool
+
+
+def server_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of the server to a command, which makes `ServerOptions` of them."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command(name="server")
 @click.option("--seed", type=_FILE, metavar="FILE", help="Start with the site in this file of JSON lines.")
 @click.option("--generate", metavar="PLAN", help="Start with a generated site; the same PLAN gives the same site.")
-@click.option(
-    "--rate-limit",
-    type=click.IntRange(min=0),
-    default=100,
-    show_default=True,
-    help="Calls allowed per conversation and window; 0: no limit.",
-)
-@click.option(
-    "--window",
-    type=click.FloatRange(min=0, min_open=True),
-    default=60.0,
-    show_default=True,
-    callback=_finite,
-    help="Length of that window in seconds.",
-)
-@click.option(
-    "--latency",
-    type=click.FloatRange(min=0),
-    default=0.0,
-    show_default=True,
-    callback=_finite,
-    help="Delay of each response in seconds.",
-)
-@click.option("--media-redirect", is_flag=True, help="Redirect media calls to a second port.")
-@click.option("--faults", type=_FILE, metavar="FILE", help="Inject the faults in this JSON file.")
-@click.option("--app", "app_url", metavar="URL", callback=_http_url, help="Call the app with its descriptor at URL.")
-@click.option("--install", type=click.Choice(["all"]), help="Install that app in all conversations.")
-@click.option(
-    "--env-file", "env_path", type=_FILE, metavar="FILE", help="Keep the variables of clients in FILE, such as .env."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON on a terminal too; elsewhere it is the default.")
-@verbose_option
-def command(
-    port: int,
-    host: str,
-    db: Path | None,
-    seed: Path | None,
-    generate: str | None,
-    rate_limit: int,
-    window: float,
-    latency: float,
-    media_redirect: bool,
-    faults: Path | None,
-    app_url: str | None,
-    install: str | None,
-    env_path: Path | None,
-    as_json: bool,
-) -> None:
+@server_options
+def command(seed: Path | None, generate: str | None, **options: Any) -> None:
     """Run a local server that stands in for the service.
 
     It runs until Ctrl-C or SIGTERM. When it is ready, it prints its URL, cloud id, client id and client secret; with
@@ -134,35 +161,59 @@ def command(
         stride server --env-file .env
         stride server --app http://127.0.0.1:8080/descriptor.json --install all
     """
-    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
-    if install is not None and app_url is None:
-        raise click.UsageError("--install requires --app.")
-    if env_path is not None:
-        check_env_file(env_path, _VARIABLES)
     try:
         plan = None if generate is None else Plan.parse(generate)
-        loading = _Loading(seed, plan)
-        server = LocalServer(
-            host=host,
-            port=port,
-            db=db,
-            seed=seed,
-            generate=plan,
-            rate_limit=rate_limit or None,
-            window=window,
-            latency=latency,
-            media_redirect=media_redirect,
-            faults=faults,
-            on_loading=loading.update,
-        )
+        beginning = None
+        if plan is not None:
+            total = show.counted(plan.conversations * plan.messages, "message")
+            beginning = f"Generating {show.counted(plan.conversations, 'conversation')} with {total} in total."
+        elif seed is not None:
+            beginning = f"Loading {seed}."
+        total_messages = None if plan is None else plan.conversations * plan.messages
+        run_server(ServerOptions(**options), Loading(beginning, total_messages), seed=seed, generate=plan)
     except ValueError as error:
         raise CommandError(Exit.USAGE, str(error)) from error
-    app = None if app_url is None else _App(app_url, install_all=install == "all")
-    asyncio.run(_serve(server, host, loading, env_path, app, as_json=as_json))
+
+
+def run_server(
+    options: ServerOptions,
+    loading: Loading,
+    *,
+    seed: Path | Iterable[bytes] | None = None,
+    media_root: Path | None = None,
+    generate: Plan | None = None,
+) -> None:
+    """Run the server until a signal stops it.
+
+    Raises:
+        ValueError: The arguments contradict each other.
+        CommandError: The server cannot start.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    if options.install is not None and options.app_url is None:
+        raise click.UsageError("--install requires --app.")
+    if options.env_path is not None:
+        check_env_file(options.env_path, _VARIABLES)
+    server = LocalServer(
+        host=options.host,
+        port=options.port,
+        db=options.db,
+        seed=seed,
+        media_root=media_root,
+        generate=generate,
+        rate_limit=options.rate_limit or None,
+        window=options.window,
+        latency=options.latency,
+        media_redirect=options.media_redirect,
+        faults=options.faults,
+        on_loading=loading.update,
+    )
+    app = None if options.app_url is None else _App(options.app_url, install_all=options.install == "all")
+    asyncio.run(_serve(server, options.host, loading, options.env_path, app, as_json=options.as_json))
 
 
 async def _serve(
-    server: LocalServer, host: str, loading: _Loading, env_path: Path | None, app: _App | None, *, as_json: bool
+    server: LocalServer, host: str, loading: Loading, env_path: Path | None, app: _App | None, *, as_json: bool
 ) -> None:
     task = asyncio.current_task()
     assert task is not None
@@ -246,24 +297,24 @@ class _App:
 
 
 @attrs.define
-class _Loading:
+class Loading:
     """The progress of loading a site: a line when it begins, and on a terminal a display until it ends."""
 
-    seed: Path | None
-    plan: Plan | None
-    loaded: Loaded | None = None
+    beginning: str | None
+    """The line; None if there is nothing to load."""
+    total_messages: int | None = None
+    _loaded: Loaded | None = attrs.field(default=None, init=False)
 
     def update(self, loaded: Loaded) -> None:
-        if self.loaded is None and self.plan is not None:
-            total = show.counted(self.plan.conversations * self.plan.messages, "message")
-            show.message(f"Generating {show.counted(self.plan.conversations, 'conversation')} with {total} in total.")
-        elif self.loaded is None and self.seed is not None:
-            show.message(f"Loading {self.seed}.")
-        self.loaded = loaded
+        """Take what is loaded so far."""
+        if self._loaded is None and self.beginning is not None:
+            show.message(self.beginning)
+        self._loaded = loaded
 
     @asynccontextmanager
     async def shown(self) -> AsyncIterator[None]:
-        if self.plan is None and self.seed is None:
+        """Show the progress for as long as the context lasts."""
+        if self.beginning is None:
             yield
             return
         # Without a terminal, the line that `update` writes is enough.
@@ -271,15 +322,14 @@ class _Loading:
             yield
 
     def _read(self) -> progress.Reading:
-        loaded = self.loaded or Loaded()
+        loaded = self._loaded or Loaded()
         facts = [
             show.counted(loaded.messages, "message"),
             show.counted(loaded.conversations, "conversation"),
             show.counted(loaded.media, "file"),
             show.counted(loaded.users, "user"),
         ]
-        total = None if self.plan is None else self.plan.conversations * self.plan.messages
-        return progress.Reading(loaded.messages, total, facts)
+        return progress.Reading(loaded.messages, self.total_messages, facts)
 
 
 def _announce(variables: Mapping[str, str], env_path: Path | None, *, as_json: bool) -> None:

@@ -32,7 +32,7 @@ from stride_async.server._limits import ALL_SCOPES, PARTICIPATE, App, RateLimit
 from stride_async.server._loading import Loaded, Loading, Origin
 from stride_async.server._mentions import Document, with_mention
 from stride_async.server._routes import handle, handle_media
-from stride_async.server._seed import SeedFile
+from stride_async.server._seed import SeedFile, SeedLines
 from stride_async.server._store import Store, StoredConversation, Truth
 from stride_async.server._times import SECOND, parse_ts
 from stride_async.server._visits import ask, press
@@ -53,12 +53,14 @@ _LINGER_SECONDS = 2.0
 class LocalServer:
     """A local stand-in for the Stride service, as an async context manager.
 
-    The site comes from a `seed` file, from the generator (`generate`, a `Plan` or its text), or from the `db` file of
-    an earlier run; without any of them it is empty. Without `db`, everything is kept in memory. `rate_limit` is the
-    number of calls that an app may make to one conversation in each `window` of seconds; None means no limit. Every
-    response is delayed by `latency` seconds. With `media_redirect`, media calls redirect to a second origin. `faults`
-    is a file of faults for `Faults.load`. `calls` and `deliveries` remember the last `calls_kept`.
-    `on_loading` is called about ten times per second while a new site is loaded, with what is loaded so far.
+    The site comes from a `seed`, which is a file or its lines, from the generator (`generate`, a `Plan` or its text),
+    or from the `db` file of an earlier run; without any of them it is empty. With a `media_root`, the paths of media in
+    the seed are relative to this folder, and bodies stay in it; otherwise they are copied. Without `db`, everything
+    else is kept in memory. `rate_limit` is the number of calls that an app may make to one conversation in each
+    `window` of seconds; None means no limit. Every response is delayed by `latency` seconds. With `media_redirect`,
+    media calls redirect to a second origin. `faults` is a file of faults for `Faults.load`. `calls` and `deliveries`
+    remember the last `calls_kept`. `on_loading` is called about ten times per second while a new site is loaded, with
+    what is loaded so far.
 
     A `db` file that already contains a site is used as it is. If `seed` or `generate` is given too, it must be the one
     that the file was filled from.
@@ -72,7 +74,8 @@ class LocalServer:
     def __init__(
         self,
         *,
-        seed: str | PathLike[str] | None = None,
+        seed: str | PathLike[str] | Iterable[bytes] | None = None,
+        media_root: str | PathLike[str] | None = None,
         generate: str | Plan | None = None,
         db: str | PathLike[str] | None = None,
         host: str = "127.0.0.1",
@@ -88,7 +91,7 @@ class LocalServer:
     ) -> None:
         if seed is not None and generate is not None:
             raise ValueError("the site comes from a seed or from the generator, not from both")
-        self._origin = _origin(seed, Plan.parse(generate) if isinstance(generate, str) else generate)
+        self._origin = _origin(seed, media_root, Plan.parse(generate) if isinstance(generate, str) else generate)
         self._on_loading = on_loading
         self._db = None if db is None else Path(db)
         self._host = host
@@ -596,9 +599,14 @@ class LocalServer:
         return f"http://[{host}]:{address[1]}" if ":" in host else f"http://{host}:{address[1]}"
 
 
-def _origin(seed: str | PathLike[str] | None, plan: Plan | None) -> Origin | None:
+def _origin(
+    seed: str | PathLike[str] | Iterable[bytes] | None, media_root: str | PathLike[str] | None, plan: Plan | None
+) -> Origin | None:
+    folder = None if media_root is None else Path(media_root)
+    if isinstance(seed, (str, PathLike)):
+        return SeedFile(Path(seed), folder)
     if seed is not None:
-        return SeedFile(Path(seed))
+        return SeedLines(seed, folder)
     return None if plan is None else GeneratedSite(plan)
 
 

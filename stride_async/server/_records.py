@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO
 
 from attrs import frozen
@@ -53,7 +54,7 @@ class Conversation:
 
 @frozen
 class Message:
-    """A message; `json` is its object (protocol 4.3) and `ts` its time in nanoseconds since 1970."""
+    """A message; `json` is its object as given (protocol 4.3) and `ts` its time in nanoseconds since 1970."""
 
     conversation_id: str
     id: str
@@ -64,7 +65,10 @@ class Message:
 
 @frozen
 class Media:
-    """A file of a conversation; `sha256` is the hexadecimal digest of its body, and `open` opens the body."""
+    """A file of a conversation; `sha256` is the hexadecimal digest of its body, and `open` opens the body.
+
+    With a `path`, the body stays where it is; otherwise it is copied.
+    """
 
     conversation_id: str
     id: str
@@ -73,6 +77,7 @@ class Media:
     size: int
     sha256: str
     open: Callable[[], BinaryIO]
+    path: Path | None = None
 
 
 Record = Site | User | Conversation | Message | Media

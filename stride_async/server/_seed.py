@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,6 +23,9 @@ from stride_async.server._times import parse_ts
 
 _LONGEST_QUOTE = 60  # characters of a value that an error quotes
 _SHA256_DIGITS = 64
+_BLANKS = " \t\n\r"
+_BLANK = frozenset(_BLANKS)
+_LINES = Path("the seed")  # what errors call a seed that is not a file
 
 
 class SeedError(ValueError):
@@ -44,14 +47,15 @@ class SeedError(ValueError):
 class SeedFile:
     """The origin of a seeded site; a file that can be read only once, such as a pipe, is enough to fill a site."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, media_root: Path | None = None) -> None:
         self._path = path
+        self._media_root = media_root
         self._read: str | None = None
 
     def records(self, _: Checkpoint) -> Iterator[Record]:
         """Yield the records that `read_seed` reads."""
         sha256 = hashlib.sha256()
-        yield from read_seed(self._path, sha256.update)
+        yield from read_seed(self._path, sha256.update, media_root=self._media_root)
         self._read = sha256.hexdigest()
 
     def digest(self, checkpoint: Checkpoint) -> str:
@@ -68,29 +72,70 @@ class SeedFile:
         return sha256.hexdigest()
 
 
-def read_seed(path: str | Path, on_line: Callable[[bytes], object] = lambda _: None) -> Iterator[Record]:
+class SeedLines:
+    """The origin of a site whose seed comes as lines, which are iterated over once."""
+
+    def __init__(self, lines: Iterable[bytes], media_root: Path | None) -> None:
+        self._lines = lines
+        self._media_root = media_root
+        self._sha256 = hashlib.sha256()
+        self._was_read = False
+
+    def records(self, _: Checkpoint) -> Iterator[Record]:
+        """Yield the records of the lines."""
+        yield from _records(self._hashed(), _LINES, self._media_root or Path(), stays=self._media_root is not None)
+
+    def digest(self, checkpoint: Checkpoint) -> str:
+        """Return a digest of the lines."""
+        if not self._was_read:
+            for _ in self._hashed():
+                checkpoint()
+        return f"seed {self._sha256.hexdigest()}"
+
+    def _hashed(self) -> Iterator[bytes]:
+        for line in self._lines:
+            self._sha256.update(line.rstrip(b"\n") + b"\n")
+            yield line
+        self._was_read = True
+
+
+def read_seed(
+    path: str | Path, on_line: Callable[[bytes], object] = lambda _: None, *, media_root: Path | None = None
+) -> Iterator[Record]:
     """Yield the records of a seed in the order of its lines, the site first. Empty lines are skipped.
 
     Paths of media are relative to the seed and must stay within its folder. The size of a file is checked here; its
-    SHA-256 is checked when the body is stored. `on_line` is called with each line before it is checked.
+    SHA-256 is checked when the body is stored. With a `media_root`, paths are relative to it, and the bodies stay where
+    they are. `on_line` is called with each line before it is checked.
 
     Raises:
         SeedError: A line is invalid, or the file ends before the site.
         OSError: The file cannot be read.
     """
     path = Path(path)
-    checks = _Checks(_resolved(path).parent)
-    number = 0
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
+
+    def watched(lines: Iterable[bytes]) -> Iterator[bytes]:
+        for line in lines:
             on_line(line)
-            if line.isspace():
-                continue
-            try:
-                record = checks.take(_object(line))
-            except _UnexpectedError as error:
-                raise SeedError(path, number, str(error)) from None
-            yield record
+            yield line
+
+    with path.open("rb") as lines:
+        folder = media_root if media_root is not None else _resolved(path).parent
+        yield from _records(watched(lines), path, folder, stays=media_root is not None)
+
+
+def _records(lines: Iterable[bytes], path: Path, folder: Path, *, stays: bool) -> Iterator[Record]:
+    """Yield the records of lines; errors name the path. Media are in the folder, where their bodies may stay."""
+    checks = _Checks(_resolved(folder), bodies_stay=stays)
+    number = 0
+    for number, line in enumerate(lines, start=1):
+        if not line or line.isspace():
+            continue
+        try:
+            record = checks.take(_object(line))
+        except _UnexpectedError as error:
+            raise SeedError(path, number, str(error)) from None
+        yield record
     if checks.cloud_id is None:
         raise SeedError(path, number + 1, "expected the site, found the end of the file")
 
@@ -104,13 +149,14 @@ class _Checks:
     """The ids in the lines read so far, and the checks of the next line."""
 
     folder: Path
+    bodies_stay: bool
     cloud_id: str | None = None
     users: set[str] = Factory(set)
     conversations: set[str] = Factory(set)
     messages: dict[str, set[str]] = Factory(lambda: defaultdict(set))
     media: dict[str, set[str]] = Factory(lambda: defaultdict(set))
 
-    def take(self, line: dict[str, Any]) -> Record:
+    def take(self, line: _Line) -> Record:
         kind = _one_of(line, "type", *_READERS)
         if (kind == "site") != (self.cloud_id is None):
             _unexpected("exactly one site, on the first line", f"a {kind}")
@@ -147,7 +193,7 @@ class _Checks:
             roster=_roster(line),
         )
 
-    def message(self, line: dict[str, Any]) -> Message:
+    def message(self, line: _Line) -> Message:
         conversation_id = self._known_conversation(line)
         message = _part(line, "message")
         body = _part(message, "message.body")
@@ -158,7 +204,7 @@ class _Checks:
             id=_new(self.messages[conversation_id], _id(message, "message.id"), "message.id"),
             sender_id=_id(_part(message, "message.sender"), "message.sender.id"),
             ts=_moment(message, "message.ts"),
-            json=_compact(message),
+            json=line.text_of_message,
         )
 
     def medium(self, line: dict[str, Any]) -> Media:
@@ -173,6 +219,7 @@ class _Checks:
             size=size,
             sha256=_sha256(line),
             open=lambda: file.open("rb"),
+            path=file if self.bodies_stay else None,
         )
 
     def _known_conversation(self, line: dict[str, Any]) -> str:
@@ -197,7 +244,7 @@ class _Checks:
         return file
 
 
-_READERS: dict[str, Callable[[_Checks, dict[str, Any]], Record]] = {
+_READERS: dict[str, Callable[[_Checks, _Line], Record]] = {
     "site": _Checks.site,
     "user": _Checks.user,
     "conversation": _Checks.conversation,
@@ -217,18 +264,59 @@ def _unexpected(expected: str, found: object) -> NoReturn:
     raise _UnexpectedError(f"expected {expected}, found {short}")
 
 
-def _object(line: bytes) -> dict[str, Any]:
+class _Line(dict[str, Any]):
+    """The members of a line, and the text of its member `message` as it was given."""
+
+    text_of_message = ""
+
+
+def _object(line: bytes) -> _Line:
     try:
-        value = json.loads(line, parse_constant=_no_constant)
+        text = line.decode().strip(_BLANKS)
+        members = _members(text) if text.startswith("{") else _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         raise _UnexpectedError(f"expected a JSON object in UTF-8, found something else: {error}") from None
-    if not isinstance(value, dict):
-        _unexpected("a JSON object", value)
-    return value
+    if not isinstance(members, _Line):
+        _unexpected("a JSON object", members)
+    return members
+
+
+def _members(text: str) -> _Line:
+    """Return the members of an object. The standard decoder does not say where a member begins and ends."""
+    members = _Line()
+    position = _after_blanks(text, 1)
+    while text[position : position + 1] != "}":
+        name, position = _DECODER.raw_decode(text, position)
+        position = _after_blanks(text, position)
+        if not isinstance(name, str) or text[position : position + 1] != ":":
+            raise json.JSONDecodeError("Expecting property name and ':'", text, position)
+        begin = _after_blanks(text, position + 1)
+        members[name], end = _DECODER.raw_decode(text, begin)
+        if name == "message":
+            members.text_of_message = text[begin:end]
+        position = _after_blanks(text, end)
+        if text[position : position + 1] == ",":
+            position = _after_blanks(text, position + 1)
+            if text[position : position + 1] != '"':
+                raise json.JSONDecodeError("Expecting property name enclosed in double quotes", text, position)
+        elif text[position : position + 1] != "}":
+            raise json.JSONDecodeError("Expecting ',' delimiter", text, position)
+    if position + 1 != len(text):
+        raise json.JSONDecodeError("Extra data", text, position + 1)
+    return members
+
+
+def _after_blanks(text: str, position: int) -> int:
+    while text[position : position + 1] in _BLANK:
+        position += 1
+    return position
 
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _compact(value: dict[str, Any]) -> str:

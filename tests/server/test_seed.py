@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stride_async.server import LocalServer
 from stride_async.server._records import Conversation, Media, Message, Site, User
 from stride_async.server._seed import SeedError, read_seed
 from stride_async.server._times import format_ts, parse_ts
+from tests.conftest import client_of
 
 MEETUP = Path(__file__).parents[2].parent / "shared/data/meetup"
 YEAR_1 = parse_ts("0001-01-01T00:00:00Z")
@@ -105,14 +107,15 @@ def test_each_line_of_a_seed_becomes_a_record(seed):
 
 
 def test_the_json_of_a_message_is_kept(seed):
-    """Unknown fields, null and the order of keys are kept; only spaces are removed."""
+    """Every character of it is kept, spaces included."""
     line = message(body={"type": "doc", "content": None, "x": [1.50, {"é": "\ud83d\ude00"}]}, later=None)
 
-    *_, record = read_seed(seed(site(), conversation(), json.dumps(line, indent=None)))
+    text = json.dumps(line["message"]).replace(": ", " : ")
+    line = f'{{ "message" : {text} , "type":"message", "conversationId":"{ROOM}" }}'
 
-    assert list(line["message"]) == list(json.loads(record.json))
-    assert json.loads(json.dumps(line["message"])) == json.loads(record.json)
-    assert '"content":null,"x":[1.5,{"é":"😀"}]' in record.json
+    *_, record = read_seed(seed(site(), conversation(), line))
+
+    assert text == record.json
 
 
 def test_half_a_surrogate_pair_stays_escaped(seed):
@@ -175,8 +178,8 @@ def test_half_a_surrogate_pair_stays_escaped(seed):
             "expected a unique message.id, found 6ed6b2a3-167f-11e8-af18-02420aff0003 again",
         ),
         (
-            [site(), conversation(), json.dumps(message()).replace('"version": 1', '"version": 1e999')],
-            3,
+            [site(), json.dumps(user(active=1)).replace('"active": 1', '"active": 1e999')],
+            2,
             "expected numbers within the range of a float, found a larger one",
         ),
         (
@@ -235,6 +238,41 @@ def test_a_line_that_is_not_utf8_is_rejected_with_its_location(seed):
 
     with pytest.raises(SeedError, match="line 2: expected a JSON object in UTF-8"):
         list(read_seed(path))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"type" "site"}',
+        '{"type":"site",}',
+        '{"type":"site" "x":1}',
+        '{"type":"site"} x',
+        '{"type":"site"',
+        "{1:2}",
+        "[1]",
+    ],
+)
+def test_a_line_that_is_not_an_object_is_rejected(seed, line):
+    """That holds for anything that is not JSON, too."""
+    with pytest.raises(SeedError, match=r"line 1: expected a JSON object"):
+        list(read_seed(seed(line)))
+
+
+async def test_a_seed_can_come_as_lines_and_leave_bodies_where_they_are(seed, tmp_path):
+    """The messages are served byte for byte, and a body is the file itself."""
+    text = json.dumps(message()["message"], indent=None, separators=(", ", ": "))
+    lines = [json.dumps(line).encode() for line in (site(), user(), conversation())]
+    lines += [f'{{"type":"message","conversationId":"{ROOM}","message":{text}}}'.encode(), json.dumps(media()).encode()]
+    seed()  # makes the file of the medium
+
+    server = LocalServer(seed=iter(lines), media_root=tmp_path / "site", rate_limit=None)
+    async with server, client_of(server) as client:
+        [received] = [found async for found in client.conversation(ROOM).history()]
+        async with client.conversation(ROOM).open_media(media()["id"]) as body:
+            content = b"".join([chunk async for chunk in body.chunks(100)])
+
+    assert text.encode() == received.raw
+    assert b"abc" == content
 
 
 def test_a_seed_error_can_be_pickled():

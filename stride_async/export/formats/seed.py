@@ -21,6 +21,9 @@ from stride_async.export.formats._output import Output, OutputFolder
 from stride_async.export.formats._report import Tally
 from stride_async.export.formats._source import Room, Source
 
+NOT_HELD = {f"{noun} that a seed cannot hold": noun for noun in ("message", "file", "person", "conversation")}
+"""The kinds of what an archive has and a seed cannot hold, each with a noun for it."""
+
 _TIMES = range(-(2**63), 2**63)  # What a seed accepts, in nanoseconds.
 _strict = msgspec.json.Decoder().decode
 
@@ -38,21 +41,23 @@ def write(source: Source, output: Output, options: ConvertOptions, tally: Tally)
 
 
 def seed_of(archive: str | PathLike[str]) -> Iterator[bytes]:
-    """Yield the lines of a seed with the site of an archive, for `LocalServer`.
+    """Yield the lines of a seed with the site of an archive, for `LocalServer`. No export can run meanwhile.
 
     The paths of the bodies are those in the archive, so its folder is the `media_root`.
 
     Raises:
-        NotAnArchive, NewerArchive, DamagedArchive: The archive cannot be read.
+        NotAnArchive, NewerArchive, ArchiveBusy, DamagedArchive: The archive cannot be read.
     """
+    return seed_lines(archive, Tally())
+
+
+def seed_lines(archive: str | PathLike[str], tally: Tally) -> Iterator[bytes]:
+    """Yield the lines of `seed_of`, and count what they hold and what is lost."""
     opened = Archive.open(archive)
-    tally = Tally()
     root = opened.files.root
-
-    def path_of(medium: ArchivedMedia) -> str:
-        return medium.path.relative_to(root).as_posix()
-
-    return _lines(Source(opened, Selection(), tally), tally, path_of)
+    with opened.kept_unchanged():
+        source = Source(opened, Selection(), tally)
+        yield from _lines(source, tally, lambda medium: medium.path.relative_to(root).as_posix())
 
 
 def _lines(source: Source, tally: Tally, path_of: Callable[[ArchivedMedia], str]) -> Iterator[bytes]:

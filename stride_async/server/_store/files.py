@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
+from pathlib import Path
 
 from attrs import astuple, frozen
 
 from stride_async.server._bodies import Bodies, ByteRange, IncomingBody
+from stride_async.server._records import Media
 
 
 @frozen
 class MediaFile:
-    """A stored file; `conversation` is the number of its conversation."""
+    """A stored file; `conversation` is the number of its conversation.
+
+    With a `path`, its body is a file elsewhere, which is only read.
+    """
 
     number: int
     id: str
@@ -21,6 +26,7 @@ class MediaFile:
     mime_type: str
     size: int
     sha256: str
+    path: str | None = None
 
 
 class Files:
@@ -43,8 +49,20 @@ class Files:
         """Add a file with a complete body; a new id is made unless one is given."""
         file_id = id or str(uuid.uuid4())
         file = MediaFile(body.number, file_id, conversation, name, mime_type, body.size, body.sha256)
-        self._db.execute("INSERT INTO media VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(file))
+        self._insert(file)
         return file
+
+    def refer(self, record: Media, conversation: int) -> None:
+        """Add a file whose body stays where it is."""
+        number = self._next
+        self._next += 1
+        where = str(record.path)
+        self._insert(
+            MediaFile(number, record.id, conversation, record.name, record.mime_type, record.size, record.sha256, where)
+        )
+
+    def _insert(self, file: MediaFile) -> None:
+        self._db.execute("INSERT INTO media VALUES (?, ?, ?, ?, ?, ?, ?, ?)", astuple(file))
 
     def find(self, id: str) -> MediaFile | None:
         """Return the file with this id, of any conversation."""
@@ -58,9 +76,12 @@ class Files:
 
     def byte_range(self, file: MediaFile, start: int, size: int) -> ByteRange:
         """Return a part of the file's body, to be sent."""
+        path = file.path
+        if path is not None:
+            return ByteRange(lambda: Path(path).open("rb"), start, size)
         return ByteRange(lambda: self._bodies.open(file.number), start, size)
 
     def delete(self, file: MediaFile) -> None:
-        """Delete the file and its body."""
+        """Delete the file and its body, if the body is ours."""
         self._db.execute("DELETE FROM media WHERE number = ?", (file.number,))
         self._bodies.delete(file.number)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _APPLICATION_ID = 0x57524944
-_VERSION = 3
+_VERSION = 4
 
 # Messages are stored in reading order, so reading a page of a history is one seek and one sequential read. With 16 KiB
 # pages, most messages are on one page of the database.
@@ -39,7 +39,7 @@ CREATE TABLE message (
 ) WITHOUT ROWID;
 CREATE TABLE media (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, conversation INTEGER NOT NULL,
-    name TEXT NOT NULL, mime_type TEXT NOT NULL, size INTEGER NOT NULL, sha256 TEXT NOT NULL
+    name TEXT NOT NULL, mime_type TEXT NOT NULL, size INTEGER NOT NULL, sha256 TEXT NOT NULL, path TEXT
 );
 CREATE INDEX media_by_conversation ON media (conversation);
 CREATE TABLE module (
@@ -53,7 +53,7 @@ CREATE TABLE state (
 """
 
 # Created after the messages of a seed are inserted, which is several times faster than updating it for each.
-MESSAGE_INDEX = "CREATE UNIQUE INDEX message_by_id ON message (id)"
+MESSAGE_INDEX = "CREATE UNIQUE INDEX message_by_id ON message (id, conversation)"
 
 
 def connect(path: Path | None) -> sqlite3.Connection:

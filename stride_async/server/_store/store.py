@@ -194,6 +194,10 @@ class _Import:
         self._numbers[record.id] = number
 
     def _add_file(self, record: Media) -> None:
+        if record.path is not None:
+            self._files.refer(record, self._numbers[record.conversation_id])
+            self._loading.checkpoint()
+            return
         with record.open() as source, self._files.receive() as body:
             while chunk := source.read(CHUNK_BYTES):
                 body.write(chunk)

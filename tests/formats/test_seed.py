@@ -1,0 +1,84 @@
+"""A site that is restored from its archive is the same site."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from stride_async.document import doc, paragraph, text
+from stride_async.export.formats import convert, seed_of
+from stride_async.server import LocalServer
+from tests.cli.conftest import STRIDE
+from tests.conftest import client_of
+from tests.export.exporting import exported, show_file
+from tests.formats.archives import archive_of, fill_site
+
+
+async def digest_of(server: LocalServer, folder) -> str:
+    """Return the content digest of an export of a server's site."""
+    async with client_of(server) as client:
+        return (await exported(client, folder)).content_digest
+
+
+async def test_the_export_of_a_restored_site_has_the_same_content_digest(server, client, tmp_path):
+    """That holds for the lines of an archive and for the folder that `convert` writes, whose bodies are copied."""
+    await fill_site(server)
+    room = server.add_conversation("oddities")
+    server.add_message(room, doc(paragraph(text("tabs\t, spaces, é and 😀"))).to_json(), ts=10**9 * 60 + 1)
+    show_file(server, room, "a.bin", b"\x00" * 70_000)
+    summary = await exported(client, tmp_path / "site")
+
+    async with LocalServer(seed=seed_of(tmp_path / "site"), media_root=tmp_path / "site", rate_limit=None) as restored:
+        from_lines = await digest_of(restored, tmp_path / "from lines")
+    report = convert(tmp_path / "site", "seed", tmp_path / "seed")
+    async with LocalServer(seed=tmp_path / "seed/site.jsonl", rate_limit=None) as restored:
+        from_folder = await digest_of(restored, tmp_path / "from folder")
+
+    assert summary.content_digest == from_lines == from_folder == report.archive["digest"]
+    assert (summary.messages, 2) == (report.messages, report.files)
+
+
+async def test_a_real_site_is_restored_unchanged(meetup, tmp_path):
+    """Nothing of it is lost, and its export has the same digest."""
+    async with LocalServer(seed=meetup / "site.jsonl", rate_limit=None) as server:
+        before = await digest_of(server, tmp_path / "site")
+
+    async with LocalServer(seed=seed_of(tmp_path / "site"), media_root=tmp_path / "site", rate_limit=None) as restored:
+        after = await digest_of(restored, tmp_path / "again")
+
+    assert before == after
+
+
+async def test_what_a_seed_cannot_hold_is_counted(server, client, tmp_path):
+    """The rest is restored."""
+    room = server.add_conversation("general")
+    server.fill(room, 3)
+    page = {"messages": [{"id": "malformed", "ts": "2030-01-01T00:00:00Z", "sender": "no object", "text": "hello"}]}
+    server.faults.add("GET", f"*/{room}/message", body=json.dumps(page).encode(), times=1)
+    await exported(client, tmp_path / "site")
+
+    report = convert(tmp_path / "site", "seed", tmp_path / "seed")
+
+    assert 3 == report.messages
+    assert [("message that a seed cannot hold", 1, ("malformed",))] == [
+        (loss.kind, loss.count, loss.examples) for loss in report.lost if "seed" in loss.kind
+    ]
+    async with LocalServer(seed=tmp_path / "seed/site.jsonl") as restored:
+        assert 3 == restored.truth().conversations[room].messages
+
+
+async def test_stride_restore_serves_the_archive(server, client, tmp_path):
+    """The command prints how to reach the site, and the archive stays as it was."""
+    archive = await archive_of(server, client, tmp_path / "site")
+    process = await asyncio.create_subprocess_exec(
+        *STRIDE, "restore", str(archive), "--rate-limit", "0", stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        started = json.loads(await process.stdout.readline())
+    finally:
+        process.terminate()
+        await process.wait()
+
+    assert server.cloud_id == started["cloud_id"]
+    assert started["url"].startswith("http://127.0.0.1:")
