@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import attrs
 import click
@@ -43,6 +44,20 @@ _EXAMPLES_SHOWN = 2
     multiple=True,
     help="Only conversations of this type; can be repeated.",
 )
+@click.option(
+    "--files",
+    type=click.Choice(["uploads", "attachments"]),
+    default="uploads",
+    show_default=True,
+    help="slack: where the files are, in __uploads or in the attachments of each conversation.",
+)
+@click.option(
+    "--files-base-url",
+    metavar="URL",
+    default=ConvertOptions().files_base_url,
+    show_default=True,
+    help="slack: what the URLs of files begin with.",
+)
 @click.option("--force", is_flag=True, help="Replace what is there, even if no conversion to this format wrote it.")
 @json_option
 @verbose_option
@@ -53,6 +68,8 @@ def command(
     selectors: Sequence[str],
     output: Path,
     kinds: Sequence[str],
+    files: Literal["uploads", "attachments"],
+    files_base_url: str,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -60,6 +77,7 @@ def command(
 
     \b
     FORMAT is one of:
+        slack       a zip file like an export of Slack, which many programs import
         seed        a folder for `stride server --seed`, to run the site again
 
     SELECTORS choose conversations of the archive, as for `stride export`. Without them, everything is converted.
@@ -73,9 +91,15 @@ def command(
     \b
     Examples:
         stride convert seed site -o seed
+        stride convert slack site -o slack.zip --type public
         stride convert seed site 'team-*' ^team-test -o teams
     """
-    options = ConvertOptions(selection=Selection(tuple(read_selectors(selectors)), frozenset(kinds)), force=force)
+    options = ConvertOptions(
+        selection=Selection(tuple(read_selectors(selectors)), frozenset(kinds)),
+        force=force,
+        files=files,
+        files_base_url=files_base_url,
+    )
     with archive_errors():
         report = converted(archive, format, output, options, as_json=as_json)
     show_report(report, output, as_json=as_json)

@@ -357,10 +357,14 @@ def _text(zip_file: SlackZip) -> Found:
         if not isinstance(found, str):
             yield post.place, "has no text"
             continue
-        rest = _ENTITY.sub("", _TOKEN.sub(lambda token: _ENTITY.sub("", token[0]).strip("<>"), found))
-        for sign in "&<>":
-            if sign in rest:
-                yield post.place, f"has an unescaped {sign}"
+        for sign in unescaped(found):
+            yield post.place, f"has an unescaped {sign}"
+
+
+def unescaped(text: str) -> list[str]:
+    """Return the signs in the text of a message that should be escaped."""
+    rest = _ENTITY.sub("", _TOKEN.sub(lambda token: _ENTITY.sub("", token[0]).strip("<>"), text))
+    return [sign for sign in "&<>" if sign in rest]
 
 
 @_rules.rule("S23", "slack-to-discord, mmetl", "Mentioned people are users.")

@@ -39,6 +39,7 @@ class Format:
 
 
 FORMATS: Mapping[str, Format] = {
+    "slack": Format(is_folder=False, options=("files", "files_base_url")),
     "seed": Format(is_folder=True),
 }
 """All formats by name. Each is a module of this package with the same name, which is imported when it is needed."""

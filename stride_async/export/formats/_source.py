@@ -163,6 +163,17 @@ class Room:
                 else:
                     self._tally.lose("undecodable message", _id_of(error.raw) or self.id)
 
+    def member_ids(self) -> set[str]:
+        """Return everyone who is a member or has sent a message; this reads all messages."""
+        found = set(self.user_ids)
+        for line in self.raw_messages():
+            try:
+                found.add(_sender_in(line).sender.id or UNKNOWN_SENDER)
+            except NOT_DECODABLE:
+                if (message := _as_text(line)) is not None:
+                    found.add(message.sender_id)
+        return found
+
     def media(self) -> Iterator[ArchivedMedia]:
         """Yield the files of the conversation whose bodies are held, by id."""
         for id in sorted(self._state.media):

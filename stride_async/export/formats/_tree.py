@@ -9,7 +9,7 @@ instead of recursion, because a sender may nest a document to any depth.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 import attrs
 
@@ -32,8 +32,13 @@ Rule = Callable[[Node, Sequence[Piece]], str]
 _DEEPEST = 40
 
 
-def render(document: Document, rules: Mapping[str, Rule], *, otherwise: Rule) -> str:
-    """Return the text of a document. A node whose type has no rule is written by `otherwise`."""
+def render(
+    document: Document, rules: Mapping[str, Rule], *, otherwise: Rule, leaves: Container[str] = frozenset()
+) -> str:
+    """Return the text of a document. A node whose type has no rule is written by `otherwise`.
+
+    The rules of the types in `leaves` write everything in their nodes themselves, and get no texts of children.
+    """
     results: list[list[Piece]] = [[]]
     stack: list[Node | None] = [*reversed(document.content)]
     open_nodes: list[Node] = []
@@ -43,7 +48,8 @@ def render(document: Document, rules: Mapping[str, Rule], *, otherwise: Rule) ->
             open_nodes.append(node)
             results.append([])
             stack.append(None)  # When it is popped, all children are written.
-            stack.extend(reversed(node.content))
+            if node.type not in leaves:
+                stack.extend(reversed(node.content))
             continue
         node, inner = open_nodes.pop(), results.pop()
         rule = rules.get(node.type, otherwise) if len(open_nodes) < _DEEPEST or not inner else _grouped

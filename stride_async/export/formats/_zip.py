@@ -1,0 +1,93 @@
+"""A zip file whose bytes depend on nothing but its content: no clock, no owner, no order of a file system."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
+
+from stride_async.document._text import without_surrogates
+
+_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can have
+_UNIX = 3
+_FILE_MODE, _FOLDER_MODE = 0o100644, 0o040755
+_FOLDER = 0x10  # as MS-DOS marks one
+_LEVEL = 6
+_CHUNK_BYTES = 1024 * 1024
+
+Write = Callable[[bytes], object]
+
+
+def json_bytes(value: object) -> bytes:
+    """Return a value as JSON with sorted keys and without spaces. Half a surrogate pair becomes U+FFFD."""
+    return without_surrogates(json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))).encode()
+
+
+class ZipWriter:
+    """Writes one entry after the other. `digest` is over the names and the uncompressed contents."""
+
+    def __init__(self, path: Path) -> None:
+        self._zip = ZipFile(path, "w", ZIP_DEFLATED, compresslevel=_LEVEL)
+        self._digest = hashlib.sha256()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._zip.close()
+
+    @property
+    def digest(self) -> str:
+        return self._digest.hexdigest()
+
+    @contextmanager
+    def entry(self, name: str, *, size: int = 0, is_stored: bool = False) -> Iterator[Write]:
+        """Open an entry and yield the function that writes to it. Only one can be open.
+
+        `size` is needed for more than 2 GiB.
+        """
+        info = _info(name, _FILE_MODE)
+        info.compress_type = ZIP_STORED if is_stored else ZIP_DEFLATED
+        info.file_size = size
+        content = hashlib.sha256()
+        with self._zip.open(info, "w") as file:
+
+            def write(data: bytes) -> None:
+                file.write(data)
+                content.update(data)
+
+            yield write
+        self._add(name, content.hexdigest())
+
+    def folder(self, name: str) -> None:
+        """Write the entry of a folder."""
+        info = _info(f"{name}/", _FOLDER_MODE)
+        info.external_attr |= _FOLDER
+        self._zip.writestr(info, b"")
+        self._add(info.filename, "")
+
+    def json(self, name: str, value: object) -> None:
+        """Write a value as JSON."""
+        with self.entry(name) as write:
+            write(json_bytes(value))
+
+    def file(self, name: str, file: BinaryIO, size: int, *, is_stored: bool = True) -> None:
+        """Write what a file holds."""
+        with self.entry(name, size=size, is_stored=is_stored) as write:
+            while chunk := file.read(_CHUNK_BYTES):
+                write(chunk)
+
+    def _add(self, name: str, digest: str) -> None:
+        self._digest.update(f"{name}\0{digest}\n".encode())
+
+
+def _info(name: str, mode: int) -> ZipInfo:
+    info = ZipInfo(name, _DATE)
+    info.create_system = _UNIX
+    info.external_attr = mode << 16
+    return info
