@@ -1,0 +1,171 @@
+"""A message as a piece of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import attrs
+import msgspec
+from markupsafe import Markup
+
+from stride_async._errors import DecodeError
+from stride_async._models import Key
+from stride_async._moments import NANOSECONDS, to_datetime
+from stride_async._wire.convert import key_at, message_at
+from stride_async.export.formats._names import digest_of
+from stride_async.export.formats.html._markup import body_html
+from stride_async.export.formats.html._search import Found, found
+from stride_async.export.formats.html._shown import Face, anchor_of
+from stride_async.export.formats.html._templates import render
+
+LONGEST_ON_A_PAGE = 200_000
+"""The size in bytes from which a page shows only the beginning of a message."""
+
+_BEGINNING = 4_000  # characters of such a message that the page shows
+_MINUTE = 60 * NANOSECONDS
+_PAUSE = 5 * _MINUTE  # after which the name of a person who goes on speaking appears again
+_WITHOUT_KEY = 2**63 - 1  # nanoseconds: messages without a time come last
+
+Losses = list[tuple[str, str]]
+"""Kinds of loss, each with the id of what was lost."""
+
+
+@attrs.frozen
+class Piece:
+    """A message, ready for a page."""
+
+    key: Key
+    sender_id: str
+    day: str
+    """Such as `2018-03-01`; empty for a message without a time."""
+    html: str
+    size: int
+    """In bytes."""
+    found: Found
+    """What the search shows, except for the page."""
+    shown_files: list[str]
+    """The ids of the files in it."""
+    lost: Losses
+    text_file: tuple[str, bytes] | None
+    """The name and content of the file with the complete text, if the message is too long for a page."""
+
+
+@attrs.frozen
+class _Content:
+    key: Key
+    sender_id: str
+    text: str
+    body: Markup
+    shown_files: list[str]
+    lost: Losses
+
+
+class _Readable(msgspec.Struct):
+    """What may be readable of a message that cannot be decoded."""
+
+    text: str = ""
+
+
+@attrs.define
+class MessageWriter:
+    """Makes pieces of the messages of one conversation, in order."""
+
+    conversation: str
+    """The name that the search shows."""
+    folder: str
+    faces: Callable[[str], Face]
+    """Returns how a person appears."""
+    display_file: Callable[[str], tuple[str, str | None]]
+    """Returns the HTML for the id of a file, and the kind of loss if its content is not displayed."""
+    _previous: tuple[str, int] = ("", 0)
+
+    def pieces(self, lines: Iterable[bytes]) -> Iterator[Piece]:
+        """Yield a piece for each message, given as JSON."""
+        for line in lines:
+            yield self._piece(self._content(line))
+
+    def _content(self, line: bytes) -> _Content:
+        lost: Losses = []
+        shown_files: list[str] = []
+
+        def file(id: str) -> str:
+            html, loss = self.display_file(id)
+            shown_files.append(id)
+            if loss is not None:
+                lost.append((loss, id))
+            return html
+
+        try:
+            message = message_at(line, "$")
+        except DecodeError:
+            return _undecodable(line)
+        try:
+            body = Markup(body_html(message.body.to_html(), file))  # noqa: S704 -- all text in it is escaped
+        except ValueError:
+            lost.append(("message carried as its text", message.id))
+            body = _paragraph(message.text)
+        return _Content(message.key, message.sender_id, message.text, body, shown_files, lost)
+
+    def _piece(self, content: _Content) -> Piece:
+        ts, id = content.key
+        person = self.faces(content.sender_id)
+        moment = _moment(ts)
+        sender, before = self._previous
+        self._previous = content.sender_id, ts
+        values = {
+            "anchor": anchor_of(id),
+            "same": sender == content.sender_id and ts - before < _PAUSE,
+            "person": person,
+            "moment": moment,
+        }
+        html = render("message.html", body=content.body, **values)
+        text_file = None
+        if len(html) > LONGEST_ON_A_PAGE // 4 and len(html.encode(errors="replace")) > LONGEST_ON_A_PAGE:
+            text_file = (f"x/{digest_of(f'{self.folder}/{id}')[:32]}.txt", content.text.encode(errors="replace"))
+            html = render("message.html", body=_beginning(content.text, *text_file), **values)
+        return Piece(
+            key=content.key,
+            sender_id=content.sender_id,
+            day=moment[:10],
+            html=html,
+            size=len(html.encode(errors="replace")),
+            found=found(
+                page="",
+                anchor=anchor_of(id),
+                conversation=self.conversation,
+                person=person.name,
+                minute=max(0, ts // _MINUTE) if moment else 0,
+                text=content.text,
+            ),
+            shown_files=content.shown_files,
+            lost=content.lost,
+            text_file=text_file,
+        )
+
+
+def _undecodable(line: bytes) -> _Content:
+    key = key_at(line) or (_WITHOUT_KEY, digest_of(line.decode(errors="replace")))
+    try:
+        text = msgspec.json.decode(line, type=_Readable).text
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        text = ""
+    body = _paragraph(text) + render("undecodable.html")
+    loss = "message carried as its text" if text else "undecodable message"
+    return _Content(key, "", text, body, [], [(loss, key[1])])
+
+
+def _moment(ts: int) -> str:
+    if ts == _WITHOUT_KEY:
+        return ""
+    try:
+        return to_datetime(ts).isoformat(timespec="seconds")[:19] + "Z"
+    except ValueError:
+        return ""
+
+
+def _paragraph(text: str) -> Markup:
+    return render("text.html", text=text)
+
+
+def _beginning(text: str, path: str, complete: bytes) -> Markup:
+    return render("beginning.html", text=text[:_BEGINNING], path=path, bytes=len(complete))
