@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,23 @@ class WholeNumber(click.IntRange):
             return super().convert(value, param, ctx)
         except click.BadParameter:
             self.fail(f"{value!r} is not a whole number{_between(self.min, self.max)}.", param, ctx)
+
+
+class Seconds(click.FloatRange):
+    """A finite number of seconds, at least `min`, or above it with `min_open`."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        try:
+            seconds: float = super().convert(value, param, ctx)
+        except click.BadParameter:
+            seconds = math.nan
+        if not math.isfinite(seconds):
+            least = f"above {self.min}" if self.min_open else f"of {self.min} or more"
+            self.fail(f"{value!r} is not a number of seconds {least}.", param, ctx)
+        return seconds
 
 
 def _between(least: float | None, most: float | None) -> str:

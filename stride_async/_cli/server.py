@@ -21,11 +21,11 @@ import click
 from stride_async._cli import progress, show
 from stride_async._cli.env_file import check_env_file, env_file
 from stride_async._cli.exits import CommandError, Exit
-from stride_async._cli.options import verbose_option
+from stride_async._cli.options import PathParam, Seconds, WholeNumber, verbose_option
 from stride_async.server import Loaded, LocalServer, Plan
 
-# The server checks the files itself, because only opening a file shows whether the system allows it.
-_FILE = click.Path(path_type=Path)
+# Only the names are checked here: the server opens the files, which shows whether the system allows it.
+_FILE = PathParam(path_type=Path)
 # The variables that a client reads, each with the attribute of the server that is its value.
 _VARIABLES = {
     "STRIDE_BASE_URL": "url",
@@ -45,17 +45,11 @@ def _http_url(_: click.Context, __: click.Parameter, value: str | None) -> str |
     return value
 
 
-def _finite(_: click.Context, __: click.Parameter, value: float) -> float:
-    if not math.isfinite(value):
-        raise click.BadParameter("It must be a number of seconds.")
-    return value
-
-
 # The options of every command that runs the server, in the order of the help.
 _OPTIONS = (
     click.option(
         "--port",
-        type=click.IntRange(0, 65_535),
+        type=WholeNumber(0, 65_535),
         default=0,
         show_default=True,
         help="Port to listen on; 0: any free port.",
@@ -64,25 +58,23 @@ _OPTIONS = (
     click.option("--db", type=_FILE, metavar="FILE", help="Keep the site in this SQLite file."),
     click.option(
         "--rate-limit",
-        type=click.IntRange(min=0),
+        type=WholeNumber(0),
         default=100,
         show_default=True,
         help="Calls allowed per conversation and window; 0: no limit.",
     ),
     click.option(
         "--window",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Seconds(min=0, min_open=True),
         default=60.0,
         show_default=True,
-        callback=_finite,
         help="Length of that window in seconds.",
     ),
     click.option(
         "--latency",
-        type=click.FloatRange(min=0),
+        type=Seconds(min=0),
         default=0.0,
         show_default=True,
-        callback=_finite,
         help="Delay of each response in seconds.",
     ),
     click.option("--media-redirect", is_flag=True, help="Redirect media calls to a second port."),

@@ -29,6 +29,7 @@ from stride_async.export import (
     read,
 )
 from stride_async.export._archive.archive import Archive
+from stride_async.export._archive.files import Log
 from stride_async.server import LocalServer
 from tests.conftest import client_of
 from tests.export.exporting import (
@@ -38,6 +39,7 @@ from tests.export.exporting import (
     files_of,
     fresh_digest,
     history_calls,
+    open_in,
     show_file,
     state_of,
 )
@@ -87,6 +89,31 @@ async def test_a_full_disk_ends_the_run_and_the_next_one_completes_it(
     run = await exported(client, tmp_path / "a")
 
     assert [] == strays
+    assert await fresh_digest(server, tmp_path / "b") == run.content_digest
+
+
+@pytest.mark.parametrize("at", [1, 2, 5, 8])
+async def test_a_disk_that_refuses_to_record_a_call_ends_the_run(
+    server: LocalServer, client, rooms, tmp_path, monkeypatch, caplog, at
+):
+    """Otherwise the next run could exceed the rate limit. No call fails because of it, and nothing stays open."""
+    write, seen = Log.write, 0
+
+    def or_full(log: Log, data: bytes) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(log, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Log, "write", or_full)
+        with pytest.raises(OSError, match="No space left"):
+            await exported(client, tmp_path / "a")
+    run = await exported(client, tmp_path / "a")
+
+    assert [] == caplog.records
+    assert set() == open_in(tmp_path)
     assert await fresh_digest(server, tmp_path / "b") == run.content_digest
 
 

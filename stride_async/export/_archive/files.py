@@ -27,7 +27,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader, FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import attrs
 
@@ -258,16 +258,17 @@ class Folder:
         for path in paths:
             self._inside(path).unlink(missing_ok=True)
 
-    def open_log(self, path: str) -> BinaryIO:
-        """Open a file to append lines to. Each write is handed to the system at once.
+    def open_log(self, path: str) -> Log:
+        """Open a file to append lines to.
 
         Only a log is ever changed after it was created. If a kill cut off its last line, that line is ended first.
         """
         cut_off = self.exists(path) and self.read_end(path, 1) not in (b"", b"\n")
         file = _open(self._in_made_folder(path), path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, "ab")
+        log = Log(file)
         if cut_off:
-            file.write(b"\n")
-        return file
+            log.write(b"\n")
+        return log
 
     def acquire_lease(self, path: str) -> None:
         """Take the lease and remove stray temporary files. The system releases it at the latest with the process.
@@ -375,6 +376,27 @@ class Folder:
         for parent in _make(final.parent):
             self.mark_unsynced("" if parent == self.root else parent.relative_to(self.root).as_posix())
         return final
+
+
+class Log:
+    """A file that lines are appended to, to be used with `with`. Each write is handed to the system at once."""
+
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def write(self, data: bytes) -> None:
+        """Append all of the data."""
+        _write_all(self._file, data)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 def open_file(path: Path, name: str) -> BufferedReader:

@@ -25,11 +25,15 @@ class CallLog:
     """Receives the events of a client, and writes down when each call to a conversation started and ended.
 
     An end is written together with the next start. If a kill loses it, the call counts as one that was under way.
+
+    An event cannot fail its call, so a disk that refuses a write ends the log, and `require_written` ends the run.
     """
 
     def __init__(self, archive: Archive, run: str) -> None:
         self._file = archive.files.open_log(run_file(run, CALLS))
         self._ended = b""
+        self._is_open = True
+        self._error: OSError | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -37,12 +41,15 @@ class CallLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._file.write(self._ended)
+        self._write(b"")
+        self._is_open = False
         self._file.close()
+        if kind is None:
+            self.require_written()
 
     def note(self, event: Event) -> None:
         """Take one event."""
-        if not isinstance(event, AttemptStarted | AttemptEnded) or self._file.closed:
+        if not isinstance(event, AttemptStarted | AttemptEnded) or not self._is_open:
             return
         key = _limit_key(event.path)
         if key is None:
@@ -50,8 +57,24 @@ class CallLog:
         if isinstance(event, AttemptEnded):
             self._ended += b"%s%.3f %s\n" % (_ENDED, time.time(), key)
         else:
-            self._file.write(self._ended + b"%s%.3f %s\n" % (_STARTED, time.time(), key))
-            self._ended = b""
+            self._write(b"%s%.3f %s\n" % (_STARTED, time.time(), key))
+
+    def require_written(self) -> None:
+        """Raise the error if a call could not be written down: the next run would not know of it.
+
+        Raises:
+            OSError: The disk refused it.
+        """
+        if self._error is not None:
+            raise self._error
+
+    def _write(self, started: bytes) -> None:
+        if self._error is None:
+            try:
+                self._file.write(self._ended + started)
+            except OSError as error:
+                self._error = error
+        self._ended = b""
 
 
 def recall_calls(archive: Archive, client: StrideClient, runs: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ from stride_async._client import StrideClient
 from stride_async._errors import DecodeError, Forbidden, NotFound, StrideError
 from stride_async.export._archive.async_archive import AsyncArchive
 from stride_async.export._archive.commits import Failed
+from stride_async.export._fetch.call_log import CallLog
 from stride_async.export._fetch.health import ServiceHealth
 from stride_async.export._options import ExportOptions
 
@@ -21,6 +22,7 @@ class Job:
     run: str
     archive: AsyncArchive
     client: StrideClient
+    calls: CallLog
     health: ServiceHealth
     options: ExportOptions
     at_once: int

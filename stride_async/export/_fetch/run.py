@@ -82,6 +82,7 @@ async def export(
                 run=record.run,
                 archive=opened,
                 client=_heard_by(client, calls, health),
+                calls=calls,
                 health=health,
                 options=options,
                 at_once=min(options.concurrency, len(selected)),
@@ -159,7 +160,12 @@ class Run:
         await self._report(summary)
 
     async def _report(self, event: ExportEvent | PeopleFound) -> None:
-        """Pass an event on. Waits while no one takes the events."""
+        """Pass an event on. Waits while no one takes the events.
+
+        Raises:
+            OSError: The disk refused to record a call.
+        """
+        self._job.calls.require_written()
         if isinstance(event, PeopleFound):
             self._people.add(event.ids)
             return
