@@ -104,7 +104,7 @@ def _lines_read(archive: Archive, state: State) -> Iterator[Line]:
 def _in_order(lines: Iterator[Line], path: str) -> Iterator[Line]:
     last = BEGINNING
     for line in lines:
-        if line[0] <= last:
+        if not last < line[0] < HIGHEST:
             raise DamagedArchive(f"{path} has a message that is not in order: {line[0][1]}")
         last = line[0]
         yield line
