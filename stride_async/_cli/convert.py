@@ -58,6 +58,7 @@ _EXAMPLES_SHOWN = 2
     show_default=True,
     help="slack: what the URLs of files begin with.",
 )
+@click.option("--team", metavar="NAME", help="mattermost: the name of the team.  [default: made from the site]")
 @click.option("--force", is_flag=True, help="Replace what is there, even if no conversion to this format wrote it.")
 @json_option
 @verbose_option
@@ -70,6 +71,7 @@ def command(
     kinds: Sequence[str],
     files: Literal["uploads", "attachments"],
     files_base_url: str,
+    team: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -77,6 +79,7 @@ def command(
 
     \b
     FORMAT is one of:
+        mattermost  a zip file for the bulk import of Mattermost
         slack       a zip file like an export of Slack, which many programs import
         html        a folder of pages for a browser, with a search; see `stride view`
         sqlite      a database with full-text search
@@ -96,12 +99,16 @@ def command(
         stride convert slack site -o slack.zip --type public
         stride convert seed site 'team-*' ^team-test -o teams
     """
-    options = ConvertOptions(
-        selection=Selection(tuple(read_selectors(selectors)), frozenset(kinds)),
-        force=force,
-        files=files,
-        files_base_url=files_base_url,
-    )
+    try:
+        options = ConvertOptions(
+            selection=Selection(tuple(read_selectors(selectors)), frozenset(kinds)),
+            force=force,
+            files=files,
+            files_base_url=files_base_url,
+            team=team,
+        )
+    except ValueError as error:
+        raise CommandError(Exit.USAGE, f"{error}.") from error
     with archive_errors():
         report = converted(archive, format, output, options, as_json=as_json)
     show_report(report, output, as_json=as_json)

@@ -33,6 +33,7 @@ async def test_json_lines_report_the_progress_and_end_with_the_report(run, archi
     [
         (("pdf", "site", "-o", "new"), 2, "Invalid value for 'FORMAT': 'pdf' is not"),
         (("seed", "site"), 2, "Missing option '-o'"),
+        (("mattermost", "site", "-o", "new", "--team", "Our Team"), 2, "team: expected 2 to 64 lower-case letters"),
         (("seed", "site", "-o", "other"), 2, "To replace it, use --force."),
         (("seed", "site", "nothing*", "-o", "new"), 3, "no conversation matches 'nothing*'"),
         (("seed", "site", "--type", "direct", "-o", "new"), 3, "no conversation matches of type direct"),

@@ -35,7 +35,7 @@ _TEAM = re.compile(r"[a-z0-9]+([a-z0-9-]+|(__)?)[a-z0-9]+")
 _CHANNEL = re.compile(r"[a-z0-9]+([a-z0-9_-]+|(__)?)[a-z0-9]+")
 _GROUP_CHANNEL = re.compile(r"[0-9a-f]{40}")
 _DIRECT_CHANNEL = re.compile(r"[a-z0-9]{26}__[a-z0-9]{26}")
-_USER = re.compile(r"[a-z][a-z0-9._-]{0,21}")
+_USER = re.compile(r"[a-z0-9._-]{1,22}")
 _EMAIL = re.compile(r"[^@\s<>A-Z]+@[^@\s<>A-Z]+\.[^@\s<>A-Z]+")
 _LENGTHS = {"nickname": 64, "first_name": 64, "last_name": 64, "position": 128}
 
@@ -228,7 +228,7 @@ def _channel_team(zip_file: MattermostZip) -> Found:
         yield Place(zip_file.entry), f"the channel {name} occurs twice"
 
 
-@_rules.rule("M12", "IsValidUsername", "User names are short, begin with a letter, are free, and occur once.")
+@_rules.rule("M12", "IsValidUsername", "User names are short, of plain characters, not reserved, and occur once.")
 def _user_names(zip_file: MattermostZip) -> Found:
     for line in zip_file.lines("user", "bot"):
         name = text(line.json.get("username"))

@@ -39,6 +39,7 @@ class Format:
 
 
 FORMATS: Mapping[str, Format] = {
+    "mattermost": Format(is_folder=False, options=("team",)),
     "slack": Format(is_folder=False, options=("files", "files_base_url")),
     "html": Format(is_folder=True, extra="view"),
     "sqlite": Format(is_folder=False),

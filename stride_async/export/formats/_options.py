@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import attrs
 
 from stride_async.export._selection import Selection
+
+_TEAM = re.compile(r"[a-z0-9][a-z0-9-]{0,62}[a-z0-9]")
+# Mattermost uses these as the beginnings of its own addresses.
+_NOT_TEAMS = (
+    *("admin", "api", "boards", "channel", "claim", "error", "files", "help", "landing", "login", "mfa", "oauth"),
+    *("playbooks", "plug", "post", "signup"),
+)
+
+
+def _is_team(_: object, __: attrs.Attribute[str], name: str) -> None:
+    if not _TEAM.fullmatch(name) or name.startswith(_NOT_TEAMS):
+        raise ValueError(
+            f"team: expected 2 to 64 lower-case letters, digits and hyphens, with a hyphen at neither end, and not "
+            f"beginning like an address of the server (such as admin, api or help), not {name!r}"
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -21,5 +37,5 @@ class ConvertOptions:
     """Slack: where the files are: in `__uploads`, or in the `attachments` of the folder of each conversation."""
     files_base_url: str = "https://files.invalid/"
     """Slack: what the URLs of files begin with."""
-    team: str | None = None
+    team: str | None = attrs.field(default=None, validator=attrs.validators.optional(_is_team))
     """Mattermost: the name of the team; `None` makes one from the id of the site."""

@@ -213,7 +213,7 @@ class _Messages:
             "team": self._export.team_id,
             "text": text,
             "ts": f"{seconds:010}.{micros:06}",
-            "stride": {"id": message.id, "ts": message.ts},
+            "stride": {"id": message.id, "ts": str(message.ts)},
         }
         if account.is_app:
             item |= {"subtype": "bot_message", "bot_id": bot_id(account), "username": account.person.label}

@@ -1,0 +1,81 @@
+"""Write a document as the text of a post in Mattermost, which reads Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from stride_async.document import Document
+from stride_async.document._nodes import JsonObject, attr, children, json_of, kind_of, objects
+from stride_async.document._shown import safe_href
+
+_FILES = frozenset({"media", "mediaInline"})
+_EVERYONE = {"all": "@all", "here": "@here"}
+# What Markdown shows by its text alone.
+_OTHER_NODES = frozenset({"panel", "decisionItem", "taskItem", "applicationCard", "extension", "bodiedExtension"})
+_OTHER_MARKS = frozenset({"underline", "textColor", "subsup", "action"})
+
+
+@attrs.frozen
+class MattermostText:
+    """Writes documents."""
+
+    user_name: Callable[[str], str]
+    """Returns the user name that a person has in Mattermost."""
+    file: Callable[[JsonObject], str]
+    """Returns what is shown in place of a media node, empty if the file is attached to the post."""
+    lost: Callable[[str], None]
+    """Counts something that is lost, by its kind."""
+
+    def of(self, document: Document) -> str:
+        """Return the document as Markdown, with mentions by user names and without the files that are attached."""
+        root: JsonObject = {"type": "doc", "content": []}
+        stack = [(json_of(node), root) for node in document.content[::-1]]
+        while stack:
+            node, parent = stack.pop()
+            written = self._node(node, kind_of(node))
+            if written is None:
+                continue
+            siblings = parent["content"]
+            assert isinstance(siblings, list)
+            siblings.append(written)
+            if inner := children(node):
+                written["content"] = []
+                stack += [(child, written) for child in inner[::-1]]
+        return Document.from_json(root).to_markdown()
+
+    def _node(self, node: JsonObject, kind: str) -> JsonObject | None:
+        """Return a node as Markdown should show it, without what it contains; None to omit it."""
+        if kind == "mention" and (id := attr(node, "id")):
+            return {"type": "mention", "attrs": {"id": id, "text": _EVERYONE.get(id) or f"@{self.user_name(id)}"}}
+        if kind in _FILES and safe_href(attr(node, "url")) is None:
+            text = self.file(node)
+            return {"type": "text", "text": text} if text else None
+        if kind in _OTHER_NODES:
+            self.lost(f"node without equivalent: {kind}")
+        if node.get("marks"):
+            self._count_marks(node)
+        return dict(node)
+
+    def _count_marks(self, node: JsonObject) -> None:
+        for mark in objects(node.get("marks")):
+            kind = kind_of(mark)
+            if kind in _OTHER_MARKS:
+                self.lost(f"mark without equivalent: {kind}")
+            elif kind == "link" and safe_href(attr(mark, "href")) is None:
+                self.lost("link left out")
+
+
+def split(text: str, longest: int) -> list[str]:
+    """Return text in parts of at most `longest` characters, cut at line breaks or blanks where there are any.
+
+    Only blanks and line breaks at the cuts are omitted, and no part is empty.
+    """
+    parts = []
+    while len(text) > longest:
+        at = max(text.rfind("\n", 0, longest + 1), 0) or max(text.rfind(" ", 0, longest + 1), 0) or longest
+        part, text = text[:at].rstrip(), text[at:].lstrip()
+        if part:
+            parts.append(part)
+    return [*parts, text] if text or not parts else parts
