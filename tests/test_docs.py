@@ -28,7 +28,7 @@ import attrs
 import click
 import pytest
 
-from stride_async import ClientCredentials, Message, Settings, StrideClient
+from stride_async import ClientCredentials, Settings, StrideClient
 from stride_async.server import LocalServer
 from tests import cli_page
 
@@ -107,7 +107,7 @@ def environment(server: LocalServer) -> dict[str, str]:
 
 def test_pages_with_code_are_found():
     """The pattern for blocks finds the code of the main pages."""
-    assert {"README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/howto/catch-up.md"} <= PROGRAMS.keys()
+    assert {"README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/howto/a-bot-that-answers.md"} <= PROGRAMS.keys()
 
 
 @pytest.mark.parametrize("page", list(PROGRAMS.values()), ids=list(PROGRAMS))
@@ -342,71 +342,3 @@ async def test_samples_in_reference_are_accepted(tmp_path: Path):
     [general] = truth.conversations.values()
     assert (1, 2, 1) == (len(truth.users), general.messages, len(general.media))
     assert hashlib.sha256(b"plan").hexdigest() == next(iter(general.media.values())).sha256
-
-
-@pytest.mark.parametrize("page", [ROOT / "docs/howto/catch-up.md"], ids=name_of)
-async def test_bot_of_guide_loses_no_message_when_killed(site: LocalServer, tmp_path: Path, page: Path):
-    """When it is killed and restarted, it handles every message in order, and at most one of them twice."""
-    bot = next(block for block in blocks(page) if block.file == "bot.py")
-    (tmp_path / "bot.py").write_text(bot.text)
-    person = site.add_user("Ann Adler")
-    room = site.add_conversation("bots", roster=[person])
-    site.fill(room, 180, sender_id=person)
-
-    first = await lines_of_bot(tmp_path, room, until="message 100")
-    last = site.add_message(room, "the latest", sender_id=person)
-    second = await lines_of_bot(tmp_path, room, until="the latest")
-    site.delete_message(room, last)
-    site.add_message(room, "after a deletion", sender_id=person)
-    third = await lines_of_bot(tmp_path, room, until="after a deletion")
-
-    expected = [f"message {number}" for number in range(1, 181)] + ["the latest", "after a deletion"]
-    handled = first + second + third
-    assert expected == list(dict.fromkeys(handled))
-    assert len(handled) <= len(expected) + 2
-
-
-@pytest.mark.parametrize("page", [ROOT / "docs/howto/catch-up.md"], ids=name_of)
-async def test_poll_of_bot_makes_as_many_calls_as_guide_says(
-    site: LocalServer, server: LocalServer, client: StrideClient, page: Path
-):
-    """A poll makes one call if nothing is new, and two calls for less than a page."""
-    bot: dict[str, Any] = {"__name__": "bot"}
-    exec(next(block.text for block in blocks(page) if block.file == "bot.py"), bot)
-    room = server.add_conversation("bots")
-    server.fill(room, 160)
-    texts: list[str] = []
-
-    async def calls_of_poll() -> int:
-        server.calls.clear()
-        await bot["catch_up"](client.conversation(room), handle)
-        return len(server.calls.matching("GET", "*/message"))
-
-    async def handle(message: Message) -> None:
-        texts.append(message.text)
-
-    await calls_of_poll()
-    quiet = await calls_of_poll()
-    server.add_message(room, "news")
-    busy = await calls_of_poll()
-
-    assert (1, 2) == (quiet, busy)
-    assert (161, "news") == (len(texts), texts[-1])
-
-
-async def lines_of_bot(folder: Path, room: str, *, until: str) -> list[str]:
-    """Kill the bot after it has handled the text `until`, and return all texts that it handled."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "bot.py", room, cwd=folder, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    texts = []
-    async with asyncio.timeout(30):
-        async for line in process.stdout:
-            texts.append(line.decode().rstrip("\n").partition(" ")[2])
-            if texts[-1] == until:
-                break
-    process.kill()
-    rest = (await process.stdout.read()).decode()
-    await process.wait()
-    return texts + [line.partition(" ")[2] for line in rest.splitlines()]
