@@ -15,6 +15,7 @@ import msgspec
 from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._moments import to_datetime
 from stride_async.document import Document
+from stride_async.document._document import usual_document
 
 Json = Any
 """A decoded JSON value whose form the protocol does not define."""
@@ -54,7 +55,6 @@ class _OnlyBody(msgspec.Struct):
 
 
 _body_of = decoder(_OnlyBody)
-_json = msgspec.json.Decoder(Any).decode
 _fields_of = decoder(dict[str, Json])
 _MESSAGE_FIELDS = frozenset({"id", "sender", "ts", "text", "body"})
 
@@ -122,11 +122,9 @@ class Message(UnfrozenMessage):
         return body
 
     def _document_in(self, body: msgspec.Raw | None) -> Document:
-        if body is not None:
-            try:
-                return Document.from_json(_json(body))
-            except (*NOT_DECODABLE, ValueError):
-                pass  # It is repaired below, or the error names the place within the message.
+        document = None if body is None else usual_document(body)
+        if document is not None:
+            return document
         try:
             return Document.from_json(_body_of(self.raw).body)
         except NOT_DECODABLE as error:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from stride_async.document._document import Document
-from stride_async.document._nodes import JsonObject, Node, copied, json_of
+from stride_async.document._nodes import JsonObject, Node, NodeView, copied, json_of
 from stride_async.document._schema import INLINE, node_problems
 
 Inline: TypeAlias = str | Node
@@ -352,7 +352,7 @@ def _built(json: JsonObject) -> Node:
     """
     for problem in node_problems(json):
         raise ValueError(f"{json['type']}{problem.path[1:]}: {problem.message}")
-    return Node(json)
+    return NodeView(json)
 
 
 def _marked(content: Inline, kind: str, attrs: JsonObject | None = None) -> Node:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
+from stride_async.document._decoded import decoded
 from stride_async.document._html import to_html
 from stride_async.document._markdown import to_markdown
-from stride_async.document._nodes import Node, attr, json_of, shortened, shown
+from stride_async.document._nodes import Node, NodeView, attr, json_of, shortened, shown
 from stride_async.document._schema import Problem, problems
 from stride_async.document._text import to_text
 
@@ -19,10 +22,13 @@ class Document:
     shape and depth. Unknown parts are kept as they are, or skipped.
     """
 
-    __slots__ = ("_root",)
+    __slots__ = ("_nodes", "_raw", "_view")
 
-    def __init__(self, root: Node) -> None:
-        self._root = root
+    def __init__(self, root: Node, raw: msgspec.Raw | None = None) -> None:
+        # The nodes to walk over, and their JSON text if they were decoded from one.
+        self._nodes = root
+        self._raw = raw
+        self._view = None if raw is not None else root
 
     @classmethod
     def from_json(cls, json: object) -> Document:
@@ -35,7 +41,7 @@ class Document:
         """
         if isinstance(json, dict):
             if json.get("type") == "doc":
-                return cls(Node(json))
+                return cls(NodeView(json))
             raise ValueError(f"$.type: expected 'doc', not {shown(json.get('type'))}")
         raise ValueError(f"$: expected a document object, not {shown(json)}")
 
@@ -44,13 +50,25 @@ class Document:
         return self._root.to_json()
 
     @property
+    def _root(self) -> Node:
+        """The `doc` as a view of its JSON object, with all fields in the order in which they were sent."""
+        if self._view is None:
+            assert self._raw is not None
+            try:
+                json = msgspec.json.decode(self._raw)
+            except RecursionError:  # The caller is nested more deeply than when the nodes were decoded.
+                json = json_of(self._nodes)
+            self._view = NodeView(json)
+        return self._view
+
+    @property
     def content(self) -> tuple[Node, ...]:
         """The blocks, in order."""
-        return self._root.content
+        return self._nodes.content
 
     def walk(self) -> Iterator[Node]:
         """Iterate over every node, depth first in reading order, beginning with the `doc` itself."""
-        return self._root.walk()
+        return self._nodes.walk()
 
     def to_text(self) -> str:
         """Return plain text, as the service creates it for the `text` of a message (protocol 4.3).
@@ -95,7 +113,7 @@ class Document:
         return problems(self._root)
 
     def _ids(self, kind: str) -> tuple[str, ...]:
-        found = (attr(json_of(node), "id") for node in self._root.walk() if node.type == kind)
+        found = (attr(json_of(node), "id") for node in self._nodes.walk() if node.type == kind)
         return tuple(dict.fromkeys(filter(None, found)))
 
     def __eq__(self, other: object) -> bool:
@@ -104,5 +122,18 @@ class Document:
     def __hash__(self) -> int:
         return hash(self.to_text())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Document.from_json, (json_of(self._root),)
+
     def __repr__(self) -> str:
         return f"<Document {shortened(self.to_text())!r}>"
+
+
+def usual_document(raw: msgspec.Raw) -> Document | None:
+    """Return the document in the JSON text of a body, or None if anything in it is unusual."""
+    raw = raw.copy()  # A document must not keep the page of its message.
+    try:
+        root = decoded(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return Document(root, raw) if root.type == "doc" else None

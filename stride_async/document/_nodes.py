@@ -1,4 +1,4 @@
-"""Nodes, which are light views of the JSON objects in a document.
+"""Nodes, and views of the JSON objects in a document as nodes.
 
 The JSON is kept as it was read, so that nothing the service sends is lost. No function here recurses, because a sender
 may nest a document to any depth.
@@ -6,6 +6,7 @@ may nest a document to any depth.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
@@ -14,7 +15,7 @@ import attrs
 
 JsonObject: TypeAlias = dict[str, object]
 
-_NOTHING: Mapping[str, object] = MappingProxyType({})
+NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 @attrs.frozen
@@ -26,61 +27,45 @@ class Mark:
 
 
 class Node:
-    """A node of a document, as a read-only view of its JSON object (protocol 8.1 and 8.2).
+    """A node of a document, read-only (protocol 8.1 and 8.2).
 
     A field that is missing or malformed reads as empty: a missing type is `""`, and `"content": null` is `()`.
     """
 
-    __slots__ = ("_json", "type")
-
-    def __init__(self, json: JsonObject) -> None:
-        self._json: Final = json
-        kind = json.get("type")
-        self.type: Final[str] = kind if isinstance(kind, str) else ""
+    __slots__ = ()
 
     @property
+    @abstractmethod
+    def type(self) -> str:
+        """The type, such as `paragraph`."""
+
+    @property
+    @abstractmethod
     def attrs(self) -> Mapping[str, object]:
         """The attributes, including unknown ones."""
-        found = self._json.get("attrs")
-        return MappingProxyType(found) if isinstance(found, dict) else _NOTHING
 
     @property
+    @abstractmethod
     def text(self) -> str | None:
         """The text of a text node, None for other nodes."""
-        found = self._json.get("text")
-        return found if isinstance(found, str) else None
 
     @property
+    @abstractmethod
     def content(self) -> tuple[Node, ...]:
         """The children, in order."""
-        return tuple(map(Node, children(self._json)))
 
     @property
+    @abstractmethod
     def marks(self) -> tuple[Mark, ...]:
         """The marks of a text node, in order."""
-        return tuple(
-            Mark(kind, MappingProxyType(found) if isinstance(found := mark.get("attrs"), dict) else _NOTHING)
-            for mark in objects(self._json.get("marks"))
-            if isinstance(kind := mark.get("type"), str)
-        )
 
+    @abstractmethod
     def walk(self) -> Iterator[Node]:
         """Iterate over this node and every node below it, depth first in reading order."""
-        stack: list[object] = [self._json]
-        pop = stack.pop
-        # The fields are set here because calling the constructor would take a third of the time.
-        new: Any = object.__new__
-        while stack:
-            json = pop()
-            if isinstance(json, dict):
-                node = new(Node)
-                node._json = json  # noqa: SLF001 (its own)
-                kind = json.get("type")
-                node.type = kind if isinstance(kind, str) else ""
-                yield node
-                content = json.get("content")
-                if content and isinstance(content, list):
-                    stack += content[::-1]
+
+    @property
+    @abstractmethod
+    def _json(self) -> JsonObject: ...
 
     def to_json(self) -> JsonObject:
         """Return a copy of the node as a JSON object; changing it does not change the node."""
@@ -95,6 +80,59 @@ class Node:
     def __repr__(self) -> str:
         text = self.text
         return f"<Node {self.type}>" if text is None else f"<Node {self.type} {shortened(text)!r}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NodeView, (self._json,)
+
+
+class NodeView(Node):
+    """A node as a view of its JSON object."""
+
+    __slots__ = ("_json", "type")
+
+    def __init__(self, json: JsonObject) -> None:
+        self._json: Final = json
+        kind = json.get("type")
+        self.type: Final[str] = kind if isinstance(kind, str) else ""
+
+    @property
+    def attrs(self) -> Mapping[str, object]:
+        found = self._json.get("attrs")
+        return MappingProxyType(found) if isinstance(found, dict) else NOTHING
+
+    @property
+    def text(self) -> str | None:
+        found = self._json.get("text")
+        return found if isinstance(found, str) else None
+
+    @property
+    def content(self) -> tuple[Node, ...]:
+        return tuple(map(NodeView, children(self._json)))
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        return tuple(
+            Mark(kind, MappingProxyType(found) if isinstance(found := mark.get("attrs"), dict) else NOTHING)
+            for mark in objects(self._json.get("marks"))
+            if isinstance(kind := mark.get("type"), str)
+        )
+
+    def walk(self) -> Iterator[Node]:
+        stack: list[object] = [self._json]
+        pop = stack.pop
+        # The fields are set here because calling the constructor would take a third of the time.
+        new: Any = object.__new__
+        while stack:
+            json = pop()
+            if isinstance(json, dict):
+                node = new(NodeView)
+                node._json = json  # noqa: SLF001 (its own)
+                kind = json.get("type")
+                node.type = kind if isinstance(kind, str) else ""
+                yield node
+                content = json.get("content")
+                if content and isinstance(content, list):
+                    stack += content[::-1]
 
 
 def json_of(node: Node) -> JsonObject:
