@@ -174,7 +174,10 @@ def save(file: Path, text: str) -> None:
 
 def ends(block: Block) -> bool:
     """Return whether a console block consists of `stride` commands that end by themselves."""
-    return all(words[:1] == ["stride"] and words[1:2] not in (["server"], ["demo"]) for words in commands(block.text))
+    return all(
+        words[:1] == ["stride"] and words[1:2] not in (["server"], ["demo"], ["restore"])
+        for words in commands(block.text)
+    )
 
 
 def starts_program(block: Block) -> bool:

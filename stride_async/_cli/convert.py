@@ -83,6 +83,7 @@ def command(
         slack       a zip file like an export of Slack, which many programs import
         html        a folder of pages for a browser, with a search; see `stride view`
         sqlite      a database with full-text search
+        parquet     a folder of tables for DuckDB, Polars, pandas and others
         seed        a folder for `stride server --seed`, to run the site again
 
     SELECTORS choose conversations of the archive, as for `stride export`. Without them, everything is converted.

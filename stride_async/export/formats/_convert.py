@@ -43,6 +43,7 @@ FORMATS: Mapping[str, Format] = {
     "slack": Format(is_folder=False, options=("files", "files_base_url")),
     "html": Format(is_folder=True, extra="view"),
     "sqlite": Format(is_folder=False),
+    "parquet": Format(is_folder=True, extra="tables"),
     "seed": Format(is_folder=True),
 }
 """All formats by name. Each is a module of this package with the same name, which is imported when it is needed."""

@@ -7,7 +7,7 @@ holds the digests by which a later conversion finds out what has changed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import attrs
@@ -120,9 +120,17 @@ class Tally:
             ValueError: The kind is not one of the fixed words.
         """
         found, examples = self._lost.get(kind) or self._new_kind(kind)
-        if example not in examples and len(examples) < _MOST_EXAMPLES:
+        if example and example not in examples and len(examples) < _MOST_EXAMPLES:
             examples.append(example)
         self._lost[kind] = (found + count, examples)
+
+    def add_losses(self, losses: Iterable[Loss]) -> None:
+        """Count the losses of a part that was counted apart."""
+        for loss in losses:
+            self.lose(loss.kind, "", 0)
+            count, examples = self._lost[loss.kind]
+            examples += [each for each in loss.examples if each not in examples]
+            self._lost[loss.kind] = (count + loss.count, examples[:_MOST_EXAMPLES])
 
     def losses(self) -> tuple[Loss, ...]:
         """Return what was lost so far, by kind."""

@@ -139,10 +139,9 @@ def media_row(medium: ArchivedMedia, source: Source) -> MediaRow:
 
 def message_rows(room: Room, tally: Tally, month: str | None = None) -> Iterator[tuple[MessageRow, References]]:
     """Yield the messages of a conversation, oldest first, of all parts or of one. Counts them, and what is lost."""
-    held = frozenset(medium.id for medium in room.media())
     for message in room.messages(month):
         document = document_of(message)
-        found = _references(document, held, tally) if _MAY_REFER.search(message.raw) else NOTHING
+        found = _references(document, room, tally) if _MAY_REFER.search(message.raw) else NOTHING
         tally.message()
         yield _message_row(room.id, message, document, tally), found
 
@@ -165,7 +164,7 @@ def _message_row(conversation_id: str, message: Message, document: Document, tal
     )
 
 
-def _references(document: Document, held: frozenset[str], tally: Tally) -> References:
+def _references(document: Document, room: Room, tally: Tally) -> References:
     user_ids: dict[str, None] = {}
     links: dict[tuple[str, str], None] = {}
     # `Document.walk` would make a value of each node, which shows in the speed of a conversion.
@@ -180,7 +179,7 @@ def _references(document: Document, held: frozenset[str], tally: Tally) -> Refer
                     links.update(dict.fromkeys(_links_of(json)))
             case "mention" if (id := attr(json, "id")) and id not in NOT_PEOPLE:
                 user_ids[id] = None
-            case "media" if (id := attr(json, "id")) and id not in held:
+            case "media" if (id := attr(json, "id")) and room.medium(id) is None:
                 tally.lose("file not held", id)
             case "inlineCard" | "blockCard" | "embedCard" if url := attr(json, "url"):
                 links[url, ""] = None

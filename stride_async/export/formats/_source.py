@@ -24,7 +24,7 @@ from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.commits import MediaStored
 from stride_async.export._archive.errors import DamagedArchive
-from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE, media_path
+from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE, conversation_folder, media_path
 from stride_async.export._archive.parts import UNSEALED, ArchivedMonth, lines_of, messages_of, months_of, unplaced
 from stride_async.export._archive.reader import ArchivedMedia, roster_in
 from stride_async.export._archive.state import NOT_PEOPLE, State, content_digest, site_digest
@@ -38,6 +38,7 @@ UNKNOWN_SENDER = "unknown"
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _LABEL_DIGITS = 4
+_ROOMS_KEPT = 128
 
 
 @attrs.frozen(kw_only=True)
@@ -71,6 +72,9 @@ class People:
     def __getitem__(self, id: str) -> Person:
         person = self._people.get(id)
         return person if person is not None else self._add(id, self.profile(id))
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._people
 
     def __iter__(self) -> Iterator[Person]:
         """Yield everyone, by id."""
@@ -231,6 +235,7 @@ class Source:
         self._archive = archive
         self._tally = tally
         self._entries: list[_Entry] = []
+        self._recent: dict[str, Room] = {}
         digests: list[tuple[str, str]] = []
         names: dict[str, str] = {}
         ids: set[str] = set()
@@ -259,6 +264,16 @@ class Source:
         """Yield the selected conversations, oldest first. Each iteration reads them anew."""
         for entry in self._entries:
             yield self._room(_sound_chain(self._archive, entry.folder).state)
+
+    def room(self, id: str) -> Room:
+        """Return a selected conversation by its id. Those used last are kept in memory."""
+        room = self._recent.pop(id, None)
+        if room is None:
+            room = self._room(_sound_chain(self._archive, conversation_folder(id)).state)
+        self._recent[id] = room
+        if len(self._recent) > _ROOMS_KEPT:
+            del self._recent[next(iter(self._recent))]
+        return room
 
     def _look_at(self, details: Mapping[str, Any], chain: Chain) -> set[str]:
         """Take a selected conversation in, count what its state has lost, and return the people it references."""
