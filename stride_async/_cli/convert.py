@@ -81,7 +81,7 @@ def command(
     FORMAT is one of:
         mattermost  a zip file for the bulk import of Mattermost
         slack       a zip file like an export of Slack, which many programs import
-        html        a folder of pages for a browser, with a search; see `stride view`
+        html        a folder of pages for a browser, with a search
         sqlite      a database with full-text search
         parquet     a folder of tables for DuckDB, Polars, pandas and others
         seed        a folder for `stride server --seed`, to run the site again
@@ -110,18 +110,19 @@ def command(
         )
     except ValueError as error:
         raise CommandError(Exit.USAGE, f"{error}.") from error
+    writes_json = not show.for_people(as_json=as_json)
     with archive_errors():
-        report = converted(archive, format, output, options, as_json=as_json)
-    show_report(report, output, as_json=as_json)
+        report = converted(archive, format, output, options, writes_json=writes_json)
+    show_report(report, output, writes_json=writes_json)
 
 
-def converted(archive: Path, format: str, output: Path, options: ConvertOptions, *, as_json: bool) -> Report:
-    """Convert an archive and show the progress.
+def converted(archive: Path, format: str, output: Path, options: ConvertOptions, *, writes_json: bool) -> Report:
+    """Convert an archive and show the progress, with `writes_json` as JSON lines.
 
     Raises:
         CommandError: The output is in the way or cannot be written, or a package is missing.
     """
-    conversion = _Conversion(archive, format, output, options, as_json=as_json)
+    conversion = _Conversion(archive, format, output, options, writes_json=writes_json)
     try:
         return asyncio.run(conversion.run())
     except OutInTheWay as error:
@@ -143,7 +144,7 @@ class _Conversion:
     format: str
     output: Path
     options: ConvertOptions
-    as_json: bool = attrs.field(kw_only=True)
+    writes_json: bool = attrs.field(kw_only=True)
     _gauge: progress.Gauge = attrs.field(factory=lambda: progress.Gauge("messages"), init=False)
     _conversations: int = attrs.field(default=-1, init=False)
     _stopped: threading.Event = attrs.field(factory=threading.Event, init=False)
@@ -166,15 +167,15 @@ class _Conversion:
         if self._stopped.is_set():
             raise KeyboardInterrupt
         self._gauge.done, self._gauge.total = now.messages, now.total_messages
-        if now.conversations != self._conversations and not show.for_people(as_json=self.as_json):
+        if now.conversations != self._conversations and self.writes_json:
             self._conversations = now.conversations
             with show.closed_stdout_ignored():
                 show.json_lines([{"event": "ConvertProgress", **json_fields(now)}])
 
 
-def show_report(report: Report, output: Path, *, as_json: bool) -> None:
+def show_report(report: Report, output: Path, *, writes_json: bool) -> None:
     """Show what was written and what is lost: a table of at most 15 lines, or the line `Summary`."""
-    if not show.for_people(as_json=as_json):
+    if writes_json:
         with show.closed_stdout_ignored():
             fields = json_fields(report) | {"lost": [json_fields(loss) for loss in report.lost]}
             show.json_lines([{"event": "Summary", **fields}])

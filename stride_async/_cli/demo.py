@@ -7,6 +7,7 @@ import hashlib
 import json
 import random
 import shlex
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -25,6 +26,8 @@ from stride_async._cli.options import WholeNumber, json_option, verbose_option
 from stride_async._files import run_to_completion
 from stride_async.document import doc, media_group, mention, paragraph
 from stride_async.export import ArchiveReader, ExportOptions, Report, Summary, export, read, verify
+from stride_async.export.formats import convert
+from stride_async.export.formats._derived import pages_of
 from stride_async.server import LocalServer, Plan, Truth
 
 _LISTED = 8  # Conversations.
@@ -54,8 +57,9 @@ def command(*, rooms: int, messages: int, seed: int, as_json: bool) -> None:
     """Try everything on this machine; no account needed.
 
     Starts a local server with a generated site, lists the conversations, sends a message, and uploads and downloads a
-    file. Then exports every conversation, roster, message and file to a temporary folder, verifies the archive, and
-    compares it with what the server holds. There is no rate limit, to keep the demo short.
+    file. Then exports every conversation, roster, message and file to a temporary folder, verifies the archive,
+    compares it with what the server holds, and makes pages of it for a browser. There is no rate limit, to keep the
+    demo short.
 
     JSON lines have the fields what, expected, got and ok. If anything differs, the exit code is 6.
 
@@ -72,14 +76,20 @@ def command(*, rooms: int, messages: int, seed: int, as_json: bool) -> None:
         media_max=_LARGEST_FILE_BYTES,
         seed=seed,
     )
-    checks, room = asyncio.run(_demo(plan))
+    archive = Path(tempfile.mkdtemp(prefix="stride-demo-")) / "site"
+    try:
+        checks, room = asyncio.run(_demo(plan, archive))
+        address = _pages(archive)
+    except BaseException:
+        shutil.rmtree(archive.parent, ignore_errors=True)
+        raise
     if show.for_people(as_json=as_json):
         show.table(("WHAT", "EXPECTED", "GOT", ""), map(_row, checks))
     else:
         show.json_lines({"what": one.what, "expected": one.expected, "got": one.got, "ok": one.ok} for one in checks)
     if not all(check.ok for check in checks):
         raise CommandError(Exit.VERIFICATION_FAILED, "The archive differs from what the server holds.")
-    show.message(_next_commands(plan, shlex.quote(room)))
+    show.message(_next_commands(plan, shlex.quote(room), archive, address))
 
 
 @attrs.frozen
@@ -114,8 +124,8 @@ class ConversationFacts:
 SiteFacts = Mapping[str, ConversationFacts]
 
 
-async def _demo(plan: Plan) -> tuple[list[Check], str]:
-    """Return what was compared, and the name of a room to try commands on."""
+async def _demo(plan: Plan, archive: Path) -> tuple[list[Check], str]:
+    """Export a generated site. Return what was compared, and the name of a room to try commands on."""
     async with LocalServer(generate=plan, rate_limit=None) as server:
         show.message(f"Started a local server with a generated site at {server.url}")
         settings = Settings(base_url=server.url, calls_per_minute=None)
@@ -123,11 +133,9 @@ async def _demo(plan: Plan) -> tuple[list[Check], str]:
         async with StrideClient(credentials, cloud_id=server.cloud_id, settings=settings) as client:
             room = await _list(client)
             uploaded = await _send_and_upload(client)
-            with tempfile.TemporaryDirectory(prefix="stride-demo-") as folder:
-                archive = Path(folder) / "site"
-                await _export(client, archive)
-                verdict = await _verify(archive)
-                got = await run_to_completion(partial(_facts_of_archive, archive))
+            await _export(client, archive)
+            verdict = await _verify(archive)
+            got = await run_to_completion(partial(_facts_of_archive, archive))
         expected = _facts_of_server(server.truth())
     return [uploaded, *_compare(expected, got), verdict], room
 
@@ -178,6 +186,14 @@ async def _verify(folder: Path) -> Check:
     if report.ok:
         show.message("Verified the archive: every file in it matches its digest.\n")
     return Check("archive verdict", "complete", _worst(report))
+
+
+def _pages(archive: Path) -> str:
+    """Make pages of an archive, and return their address."""
+    with pages_of(archive) as place:
+        made = convert(archive, "html", place)
+    show.message(f"Made pages of {show.counted(made.messages, 'message')} for a browser, with a search.\n")
+    return (place / "index.html").absolute().as_uri()
 
 
 def _worst(report: Report) -> str:
@@ -264,9 +280,15 @@ def _row(check: Check) -> tuple[str, str, str, Text]:
     return check.what, expected, got, mark
 
 
-def _next_commands(plan: Plan, room: str) -> str:
+def _next_commands(plan: Plan, room: str, archive: Path, address: str) -> str:
     return f"""\
-Everything matches. To try the commands yourself, start a server in one terminal:
+Everything matches. The pages of the archive are at
+
+  {address}
+
+They and the archive stay in {archive.parent} until you delete it.
+
+To try the commands yourself, start a server in one terminal:
 
   stride server --generate conversations={plan.conversations},messages={plan.messages},seed={plan.seed}
 
@@ -278,4 +300,8 @@ Paste the four lines that it prints into another terminal, and then try:
   stride send {room} 'Hello!'
   stride export -o site
   stride verify site
+
+To open the pages in your browser now:
+
+  stride view {shlex.quote(str(archive))}
 """

@@ -36,10 +36,11 @@ _MODULES = {
     "status": "status",
     "verify": "verify",
     "convert": "convert",
+    "view": "view",
     "restore": "restore",
 }
 # The extras that a command requires besides `cli`; the commands not named here require at most `export`.
-_EXTRAS = {"demo": "server,export", "restore": "server,export", "server": "server"}
+_EXTRAS = {"demo": "server,export,view", "restore": "server,export", "server": "server", "view": "view"}
 
 
 class CommandGroup(click.Group):

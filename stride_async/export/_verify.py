@@ -25,6 +25,7 @@ from stride_async.export._archive.errors import DamagedArchive
 from stride_async.export._archive.layout import (
     ARCHIVE_JSON,
     CONVERSATIONS,
+    DERIVED,
     PEOPLE,
     RUNS,
     SETTINGS,
@@ -250,7 +251,7 @@ class _Check:
     def not_known(self) -> list[str]:
         """Return what the archive cannot show, as noun clauses."""
         clauses = list(self._runs.notes)
-        foreign = [path for path in self._paths("") if not is_known(path)]
+        foreign = [path for path in self._paths("") if not (is_known(path) or path.startswith(DERIVED))]
         if foreign:
             more = f" and {len(foreign) - _FOREIGN_NAMED:,} more" if len(foreign) > _FOREIGN_NAMED else ""
             clauses.append(f"files that are not part of an archive: {', '.join(foreign[:_FOREIGN_NAMED])}{more}")

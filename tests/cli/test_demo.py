@@ -29,14 +29,36 @@ def test_the_archive_matches_the_server():
     assert "stride server --generate conversations=4,messages=30,seed=7" in result.stderr
 
 
-def test_the_demo_removes_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Its temporary folders are gone when it ends."""
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let the demo write its files into a folder of the test."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
 
+
+def test_the_demo_leaves_the_archive_and_its_pages(temporary: Path):
+    """It says where they are, and how to open them; other files are gone when it ends."""
     result = CliRunner().invoke(stride, SMALL)
 
     assert 0 == result.exit_code, result.stderr
-    assert [] == list(tmp_path.iterdir())
+    [folder] = temporary.iterdir()
+    assert [folder / "site"] == list(folder.iterdir())
+    assert (folder / "site/derived/html/index.html").as_uri() in result.stderr
+    assert f"stride view {folder}/site" == result.stderr.rstrip().splitlines()[-1].strip()
+
+
+def test_a_demo_that_fails_leaves_nothing(temporary: Path, monkeypatch: pytest.MonkeyPatch):
+    """What it wrote before the error is removed."""
+
+    def fails(server: LocalServer) -> Truth:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(LocalServer, "truth", fails)
+
+    result = CliRunner().invoke(stride, SMALL)
+
+    assert 1 == result.exit_code
+    assert [] == list(temporary.iterdir())
 
 
 def test_a_demo_without_messages_succeeds():

@@ -17,6 +17,7 @@ extension that its content adds.
     media/part/<name>/<name>                        media_part
     runs/lease                                      LEASE
     runs/<run>/settings.json …                      run_file
+    derived/                                        DERIVED
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ PEOPLE = "data/users"
 RUNS = "runs"
 """The folder that has a folder for each run."""
 LEASE = f"{RUNS}/lease"
+DERIVED = "derived/"
+"""Where the beginning of a path says that the file is made from the archive and can be deleted."""
 
 RunFile = Literal["settings.json", "picked.json", "calls.log", "failures.jsonl", "heads.json", "finished.json"]
 SETTINGS: RunFile = "settings.json"

@@ -1,0 +1,50 @@
+"""The pages that an archive keeps of itself, in its folder `derived/html`, which can be deleted at any time.
+
+An archive may come from someone else, with pages that were not made from its messages. So pages are brought up to date
+only if this machine has made them: `html.mark` holds the inode and the time of change of their report, which cannot be
+prepared elsewhere. All other pages are made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+
+from stride_async.export._archive.archive import Archive
+from stride_async.export.formats._report import report_path
+
+_PAGES = "derived/html"
+
+
+@contextmanager
+def pages_of(archive: str | PathLike[str]) -> Iterator[Path]:
+    """Yield the folder to convert an archive to pages in, with the option to replace what is there.
+
+    Raises:
+        NotAnArchive, NewerArchive: The folder is not an archive that can be read.
+        DamagedArchive: A symbolic link leads out of it.
+        OSError: The folder cannot be written.
+    """
+    place = Archive.open(archive).files.local_path(_PAGES)
+    report, mark = report_path(place), place.with_name(f"{place.name}.mark")
+    if _marked(report) != _content(mark):
+        report.unlink(missing_ok=True)
+    yield place
+    mark.write_text(_marked(report))
+
+
+def _marked(report: Path) -> str:
+    try:
+        found = report.stat()
+    except FileNotFoundError:
+        return ""
+    return f"{found.st_ino} {found.st_ctime_ns}\n"
+
+
+def _content(mark: Path) -> str:
+    try:
+        return mark.read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
