@@ -12,7 +12,7 @@ nox.options.sessions = ["lint", "types", "imports", "tests"]
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
 
-CODE = ("stride_async", "tests", "benchmarks", "noxfile.py")
+CODE = ("stride_async", "tests", "benchmarks", "examples", "noxfile.py")
 
 
 @nox.session
