@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -25,6 +26,27 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MEETUP = Path(__file__).parents[1].parent / "shared/data/meetup"  # a real chat history, if it is next to the checkout
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Name the test files in the output; on a terminal, pytest-sugar does it."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and not sys.stdout.isatty():
+        session.config.pluginmanager.register(FilesBegun(reporter))
+
+
+class FilesBegun:
+    """Writes the name of each test file when its first test begins. With pytest-xdist, two files run side by side."""
+
+    def __init__(self, reporter: pytest.TerminalReporter) -> None:
+        self._reporter = reporter
+        self._begun: set[str] = set()
+
+    def pytest_runtest_logstart(self, location: tuple[str, int | None, str]) -> None:
+        """Take the beginning of a test."""
+        if location[0] not in self._begun:
+            self._begun.add(location[0])
+            self._reporter.write(f"\n{location[0]} ")
 
 
 @pytest.fixture

@@ -307,12 +307,12 @@ async def test_a_client_of_another_site_shares_the_token_and_the_connections(ser
     assert 1 == len(server.calls.matching("GET", "/site/another-site/conversation/c1"))
 
 
-async def test_closing_a_client_of_another_site_closes_nothing(client):
+async def test_closing_a_client_of_another_site_closes_nothing(client, server):
     """The first client owns what its siblings share."""
     async with client.for_site("another-site"):
         pass
 
-    await client.me()
+    assert server.app_account_id == (await client.me()).account_id
 
 
 async def test_a_client_of_a_site_without_an_id_is_refused(client):
@@ -326,8 +326,7 @@ async def test_closing_a_client_with_other_settings_closes_nothing(client):
     async with client.with_settings(attrs.evolve(client.settings, page_size=1)) as other:
         await other.me()
 
-    await client.me()
-    await other.me()
+    assert await client.me() == await other.me()
 
 
 @pytest.mark.parametrize(("option", "url"), [("base_url", "http://127.0.0.1:1"), ("token_url", "http://127.0.0.1:1/t")])
