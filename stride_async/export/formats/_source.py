@@ -184,6 +184,11 @@ class Room:
             if (found := self.medium(id)) is not None:
                 yield found
 
+    def media_not_held(self) -> Iterator[str]:
+        """Yield the ids of files whose bodies were not fetched, or are missing."""
+        unfetched = {*self._state.skipped_media, *(id for what, id in self._state.failed if what == "media")}
+        return (id for id in sorted({*self._state.media, *unfetched}) if self.medium(id) is None)
+
     def medium(self, id: str) -> ArchivedMedia | None:
         """Return a file of the conversation with its body; None if that is not held.
 

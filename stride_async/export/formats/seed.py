@@ -95,6 +95,8 @@ def _messages(room: Room, tally: Tally) -> Iterator[bytes]:
 
 
 def _media(room: Room, tally: Tally, path_of: Callable[[ArchivedMedia], str]) -> Iterator[bytes]:
+    for id in room.media_not_held():
+        tally.lose("file not held", id)
     for medium in room.media():
         if not _is_id(medium.id):
             tally.lose("file that a seed cannot hold", medium.id)

@@ -1,0 +1,287 @@
+"""Rules for every format: whatever happens while it is written, and wherever the archive comes from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from random import Random
+
+import pytest
+
+from stride_async.document import doc, mention, paragraph, text
+from stride_async.export import ArchiveError, DamagedArchive, read
+from stride_async.export.formats import convert
+from stride_async.export.formats._convert import FORMATS
+from tests.export.archive.test_hostile import mutate, touched, values_for
+from tests.export.exporting import exported, show_file
+from tests.formats.archives import archive_of, contents, fill_site, snapshot
+from tests.formats.converting import Converter
+
+EVERY_FORMAT = sorted(FORMATS)
+FOLDERS = [format for format in EVERY_FORMAT if FORMATS[format].is_folder]
+NOTES = {"out/parts.json"}
+"""Files that say what an update is about to change."""
+KILLS = 3
+ALL_KILLS = 10_000
+MEGABYTE = 1_000_000
+MUTATIONS = 6
+
+
+@pytest.fixture
+async def archive(server, client, tmp_path):
+    return await archive_of(server, client, tmp_path / "site")
+
+
+@pytest.fixture(scope="module")
+def converter():
+    with Converter() as converter:
+        yield converter
+
+
+@pytest.fixture(scope="module")
+def elsewhere():
+    """A process in another time zone and language, in which strings have other hashes."""
+    with Converter(TZ="Pacific/Kiritimati", LANG="tr_TR.UTF-8", LC_ALL="C", PYTHONHASHSEED="4711") as converter:
+        yield converter
+
+
+@pytest.mark.parametrize("format", EVERY_FORMAT)
+async def test_time_zone_locale_and_hashes_make_no_difference(archive, tmp_path, converter, elsewhere, format):
+    """Neither do the path of the archive and that of the output, and the archive stays as it is."""
+    before = snapshot(archive)
+    (tmp_path / "here").mkdir()
+    here = converter.convert(archive, format, tmp_path / "here" / "out")
+    shutil.copytree(archive, tmp_path / "moved" / "archive")
+    there = elsewhere.convert(tmp_path / "moved" / "archive", format, tmp_path / "there" / "out")
+
+    assert ("", "") == (here.error, there.error)
+    assert here.digest == there.digest
+    assert contents(tmp_path / "here") == contents(tmp_path / "there")
+    assert before == snapshot(archive)
+
+
+@pytest.mark.parametrize("most", [KILLS, pytest.param(ALL_KILLS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("format", EVERY_FORMAT)
+async def test_a_conversion_that_is_killed_leaves_nothing_or_everything(archive, tmp_path, converter, format, most):
+    """Whenever it is killed, there is no output or a complete one, and the next conversion leaves no trace of it."""
+    place = tmp_path / "out"
+    place.mkdir()
+    out = place / "out"
+    complete = converter.convert(archive, format, out)
+    expected = contents(place)
+    moments = Random(format).sample(range(1, complete.touches + 1), min(most, complete.touches))
+
+    for moment in moments:
+        shutil.rmtree(place)
+        place.mkdir()
+        assert converter.convert(archive, format, out, kill_at=moment).killed
+        if out.exists():
+            assert {**expected, **_output(place)} == expected, f"killed at {moment}"
+        assert "" == converter.convert(archive, format, out).error
+        assert expected == contents(place)
+        assert not [path for path in place.iterdir() if path.name.startswith(".")]
+
+
+def _output(place):
+    return {name: content for name, content in contents(place).items() if name.split("/")[0] == "out"}
+
+
+@pytest.mark.parametrize("most", [KILLS, pytest.param(ALL_KILLS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("format", EVERY_FORMAT)
+async def test_an_update_that_is_killed_is_finished_by_the_next(
+    server, client, archive, tmp_path, converter, format, most
+):
+    """A file stays as it was until the new one is complete. Of a folder, each file is complete at every moment."""
+    place = tmp_path / "out"
+    place.mkdir()
+    out = place / "out"
+    converter.convert(archive, format, out)
+    shutil.copytree(place, tmp_path / "before")
+    before = _output(place)
+    await change(server)
+    await exported(client, archive)
+    complete = converter.convert(archive, format, out)
+    expected = contents(place)
+    moments = Random(format).sample(range(1, complete.touches + 1), min(most, complete.touches))
+
+    assert before != _output(place)
+    for moment in moments:
+        shutil.rmtree(place)
+        shutil.copytree(tmp_path / "before", place)
+        assert converter.convert(archive, format, out, kill_at=moment).killed
+        for name, content in _output(place).items():
+            if name in NOTES:
+                assert json.loads(content)
+                continue
+            assert content in (before.get(name), expected.get(name)) or ".tmp-" in name, f"{name}, killed at {moment}"
+        assert "" == converter.convert(archive, format, out).error
+        assert expected == contents(place)
+        assert not [path for path in place.iterdir() if path.name.startswith(".")]
+
+
+async def change(server):
+    """Send, edit and delete messages, add a person, a conversation and a file, and change a roster."""
+    rooms = list(server.truth().conversations)
+    eve = server.add_user("Eve Evans")
+    server.set_roster(rooms[1], [eve])
+    server.fill(rooms[1], 3, sender_id=eve, ts="2018-09-01T00:00:00Z")
+    newest = [message["id"] for message in server.messages(rooms[0])]
+    server.edit_message(rooms[0], newest[-1], doc(paragraph(mention(eve, "@Eve"), text(" edited"))).to_json())
+    server.delete_message(rooms[0], newest[-2])
+    server.fill(server.add_conversation("new room", roster=[eve]), 4)
+    show_file(server, rooms[0], "later.bin", b"later")
+
+
+@pytest.mark.parametrize("format", EVERY_FORMAT)
+async def test_an_update_equals_a_fresh_conversion(server, client, archive, tmp_path, format):
+    """That holds for the output, for the report, and for what changes back."""
+    convert(archive, format, tmp_path / "one" / "out")
+    shutil.copytree(archive, tmp_path / "old")
+    await change(server)
+    await exported(client, archive)
+
+    updated = convert(archive, format, tmp_path / "one" / "out")
+    fresh = convert(archive, format, tmp_path / "two" / "out")
+
+    assert fresh == updated
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+    convert(tmp_path / "old", format, tmp_path / "one" / "out")
+    convert(tmp_path / "old", format, tmp_path / "three" / "out")
+    assert contents(tmp_path / "three") == contents(tmp_path / "one")
+
+
+@pytest.mark.parametrize("format", EVERY_FORMAT)
+async def test_a_full_disk_leaves_nothing_behind(archive, tmp_path, converter, format):
+    """The error is one of the system, and what was there before stays."""
+    place = tmp_path / "out"
+    place.mkdir()
+
+    ended = converter.convert(archive, format, place / "out", largest_file=2_000)
+
+    assert "OSError" in ended.error
+    assert [] == list(place.iterdir())
+
+
+@pytest.mark.parametrize("format", EVERY_FORMAT)
+async def test_a_conversion_can_be_stopped_by_its_progress(archive, tmp_path, format):
+    """What `progress` raises reaches the caller, and nothing is left behind."""
+
+    def stop(now):
+        if now.conversations:
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        convert(archive, format, tmp_path / "out", progress=stop)
+
+    assert ["site"] == [path.name for path in tmp_path.iterdir()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", EVERY_FORMAT)
+async def test_memory_does_not_grow_with_the_archive(server, client, tmp_path, converter, format):
+    """30 000 messages take at most 60 MB more than 1 000."""
+    peaks = []
+    for total in (1_000, 29_000):
+        for number in range(20):
+            server.fill(server.add_conversation(f"room {total} {number}"), total // 20)
+        await exported(client, tmp_path / "site")
+        ended = converter.convert(tmp_path / "site", format, tmp_path / "out")
+        assert "" == ended.error
+        peaks.append(ended.peak)
+
+    assert peaks[1] - peaks[0] <= 60 * MEGABYTE
+
+
+@pytest.mark.parametrize("format", EVERY_FORMAT)
+async def test_hostile_names_stay_inside(server, client, tmp_path, format):
+    """Names of conversations, people and files are data: nothing is written outside of the output."""
+    names = [
+        "../../escape",
+        "/etc/passwd",
+        "con",
+        "a\x00b",
+        "\u202egnp.exe",
+        "<script>alert(1)</script>",
+        " ",
+        "x" * 255,
+    ]
+    for name in names:
+        room = server.add_conversation(name or "-", roster=[server.add_user(name)])
+        show_file(server, room, name, name.encode())
+        server.add_message(room, doc(paragraph(text(name))).to_json())
+    await exported(client, tmp_path / "site")
+    before = {path.name for path in tmp_path.iterdir()}
+
+    with touched() as paths:
+        convert(tmp_path / "site", format, tmp_path / "new" / "out")
+
+    inside = (str(tmp_path / "site"), str(tmp_path / "new"))
+    written = [path for path in paths if path.startswith(str(tmp_path)) and not path.startswith(inside)]
+    assert [] == [path for path in written if path != str(tmp_path)]
+    assert before | {"new"} == {path.name for path in tmp_path.iterdir()}
+    assert not (tmp_path.parent / "escape").exists()
+
+
+@pytest.mark.parametrize("format", EVERY_FORMAT)
+async def test_a_body_that_is_a_link_is_not_followed(archive, tmp_path, format):
+    """It would carry a file of this machine into the output."""
+    (tmp_path / "secret").write_text("body")
+    [body] = [path for path in (archive / "media/sha256").rglob("*") if path.is_file()]
+    body.unlink()
+    body.symlink_to(tmp_path / "secret")
+
+    with pytest.raises(DamagedArchive, match="symbolic link"):
+        convert(archive, format, tmp_path / "out")
+
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("format", EVERY_FORMAT)
+async def test_a_missing_body_is_counted(archive, tmp_path, format):
+    """The message that shows it is carried over."""
+    [body] = [path for path in (archive / "media/sha256").rglob("*") if path.is_file()]
+    body.unlink()
+
+    report = convert(archive, format, tmp_path / "out")
+
+    assert 127 == report.messages
+    assert 0 == report.files
+    assert ["file not held"] == [loss.kind for loss in report.lost if loss.kind.startswith("file")]
+
+
+@pytest.mark.parametrize(
+    "first", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(MUTATIONS, 300, MUTATIONS))]
+)
+async def test_no_value_in_an_archive_leads_outside(archive, tmp_path, first):
+    """A conversion of a changed archive ends with a report or a named error, and touches nothing else."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("secret")
+    for number in range(first, first + MUTATIONS):
+        copy = tmp_path / "copy"
+        shutil.copytree(archive, copy)
+        changed = mutate(copy, Random(number), values_for(outside))
+        for format in EVERY_FORMAT:
+            with touched() as paths:
+                try:
+                    convert(copy, format, tmp_path / "out" / format)
+                except ArchiveError:
+                    assert not (tmp_path / "out" / format).exists(), changed
+            assert [] == [path for path in paths if path.startswith(str(outside))], (format, changed)
+        shutil.rmtree(copy)
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+
+
+@pytest.mark.parametrize("format", EVERY_FORMAT)
+async def test_the_report_says_what_an_archive_proves(server, client, tmp_path, format):
+    """It has the verdict of each conversation, and no path, time or name of this machine."""
+    rooms = await fill_site(server)
+    await exported(client, tmp_path / "site")
+
+    report = convert(tmp_path / "site", format, tmp_path / "out")
+
+    text = (tmp_path / "out.report.json").read_text()
+    assert dict.fromkeys(rooms, "complete") == dict(report.verdicts)
+    assert read(tmp_path / "site").cloud_id == server.cloud_id
+    assert str(tmp_path) not in text
+    assert json.loads(text)["archive"] == dict(report.archive)
