@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 
 from stride_async.bot._application import application
-from stride_async.bot._arguments import check_plain, compiled
+from stride_async.bot._arguments import check_plain, compiled, name_of
 from stride_async.bot._descriptor import descriptor, wire_pattern
 from stride_async.bot._router import Module, Routes, path_of
 from stride_async.bot._running import RunningBot, running
@@ -56,6 +56,7 @@ class Bot:
             TypeError: The function is not async, or its parameters are not the groups of the pattern.
             ValueError: The pattern is broken.
         """
+        _must_be_called("mention()", pattern)
 
         def register(function: F) -> F:
             self._routes.add_text_handler(["mention"], function, pattern=pattern)
@@ -65,6 +66,7 @@ class Bot:
 
     def direct_message(self, pattern: str | re.Pattern[str] | None = None) -> Callable[[F], F]:
         """Register a handler of `DirectMessage` events. Patterns work as in `mention`."""
+        _must_be_called("direct_message()", pattern)
 
         def register(function: F) -> F:
             self._routes.add_text_handler(["direct_message"], function, pattern=pattern)
@@ -82,6 +84,7 @@ class Bot:
             TypeError: The function is not async, or its parameters are not the groups of the pattern.
             ValueError: The pattern is broken or refers back to a named group, or the key is taken.
         """
+        _must_be_called("message(pattern)", pattern)
 
         def register(function: F) -> F:
             wire = wire_pattern(compiled(pattern, function))
@@ -101,6 +104,7 @@ class Bot:
             TypeError: The function is not async, or a parameter cannot be filled from words.
             ValueError: It is not one word, or another handler has it.
         """
+        _must_be_called("command(word)", word)
 
         def register(function: F) -> F:
             self._routes.add_command(word, function)
@@ -153,6 +157,7 @@ class Bot:
             TypeError: The function is not async, or takes no event.
             ValueError: The key is taken.
         """
+        _must_be_called("action(key)", key)
 
         def register(function: F) -> F:
             fields = {"callService": {"url": path_of("action", key)}}
@@ -242,6 +247,7 @@ class Bot:
         Raises:
             TypeError: The function is not async, or does not take two arguments.
         """
+        _must_be_called("error()", kind)
 
         def register(function: F) -> F:
             checked = check_plain(function, event="event", extra=1)
@@ -309,6 +315,16 @@ class Bot:
             OSError: The port is taken.
         """
         asyncio.run(self.serve(settings or BotSettings.from_env(), host=host, port=port))
+
+
+def _must_be_called(decorator: str, argument: object) -> None:
+    """Refuse a decorator without parentheses, which would take the handler for its argument and register nothing.
+
+    Raises:
+        TypeError: The argument is a function.
+    """
+    if callable(argument) and not isinstance(argument, type):
+        raise TypeError(f"{name_of(argument)}: expected parentheses after the decorator, as in @bot.{decorator}")
 
 
 def _print(line: str) -> None:

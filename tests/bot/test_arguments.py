@@ -292,3 +292,22 @@ def test_a_bot_has_a_key(key):
     """The key must be printable and must not be empty."""
     with pytest.raises(ValueError, match="key"):
         Bot(key)
+
+
+@pytest.mark.parametrize(
+    "decorator",
+    [
+        *("mention", "direct_message", "message", "command", "roster", "conversation", "installed", "uninstalled"),
+        *("action", "glance", "configuration", "error"),
+    ],
+)
+def test_a_decorator_without_parentheses_is_refused(decorator: str):
+    """It would take the handler for its argument and register nothing."""
+    with pytest.raises(TypeError):
+        getattr(Bot("deployer"), decorator)(plain)
+
+
+def test_the_message_about_parentheses_shows_what_to_write():
+    """It names the function, too."""
+    with pytest.raises(TypeError, match=r"plain: expected parentheses after the decorator, as in @bot\.mention\(\)"):
+        Bot("deployer").mention(plain)
