@@ -12,6 +12,7 @@ import pytest
     ("module", "missing", "extra"),
     [
         ("stride_async.export", "zstandard", "export"),
+        ("stride_async.bot", "jwt", "bot"),
         ("stride_async.contrib.opentelemetry", "opentelemetry", "otel"),
     ],
 )

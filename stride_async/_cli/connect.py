@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 import click
@@ -36,10 +36,19 @@ def with_client(work: Callable[[StrideClient], Awaitable[T]]) -> T:
     return asyncio.run(run())
 
 
-def _client() -> StrideClient:
-    for name in _VARIABLES:
+def check_variables(names: Iterable[str]) -> None:
+    """Check that the environment variables of these names are text, if they are set.
+
+    Raises:
+        CommandError: One of them is not.
+    """
+    for name in names:
         if not is_text(os.environ.get(name, "")):
             raise CommandError(Exit.USAGE, f"{name} is not valid UTF-8.")
+
+
+def _client() -> StrideClient:
+    check_variables(_VARIABLES)
     try:
         settings = Settings(base_url=os.environ.get("STRIDE_BASE_URL", ""), on_event=_report_wait)
         if os.environ.get("STRIDE_CLOUD_ID") and not _has_credentials() and sys.stdin.isatty():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from typing import IO, Any
@@ -21,12 +20,14 @@ from stride_async._cli.exits import (
     os_exit_code,
     os_message,
 )
+from stride_async._cli.lazy import LazyGroup
 from stride_async._cli.options import VERBOSE, verbose_option
 
-# Commands in the order of the help, each with its module, which is imported when it is needed.
+# Commands in the order of the help, each with its module.
 _MODULES = {
     "demo": "demo",
     "server": "server",
+    "bot": "bot",
     "list": "listing",
     "history": "history",
     "send": "send",
@@ -39,29 +40,11 @@ _MODULES = {
     "view": "view",
     "restore": "restore",
 }
-# The extras that a command requires besides `cli`; the commands not named here require at most `export`.
 _EXTRAS = {"demo": "server,export,view", "restore": "server,export", "server": "server", "view": "view"}
 
 
-class CommandGroup(click.Group):
-    """The commands. A command whose packages are not installed says so, and the others work without them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order in which a newcomer needs them."""
-        return list(_MODULES)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return the command with this name."""
-        if cmd_name not in _MODULES:
-            return None
-        try:
-            command = importlib.import_module(f"stride_async._cli.{_MODULES[cmd_name]}").command
-        except ModuleNotFoundError as error:
-            if (error.name or "").startswith("stride_async"):
-                raise
-            return _unavailable(cmd_name)
-        assert isinstance(command, click.Command)
-        return command
+class CommandGroup(LazyGroup):
+    """The commands."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Parse the command line. The help is printed here, which imports all commands."""
@@ -129,22 +112,13 @@ def _escaped(error: click.ClickException) -> click.ClickException:
     return CommandError(Exit(error.exit_code), message)
 
 
-def _unavailable(name: str) -> click.Command:
-    install = f"pip install 'stride-async[{_EXTRAS.get(name, 'export')}]'"
-
-    def refuse() -> None:
-        raise click.ClickException(f"stride {name} requires more packages. Install them: {install}")
-
-    return click.Command(
-        name,
-        callback=refuse,
-        short_help=f"(requires {install})",
-        add_help_option=False,
-        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-    )
-
-
-@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=CommandGroup,
+    modules=_MODULES,
+    extras=_EXTRAS,
+    otherwise="export",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="stride", message="%(prog)s %(version)s")
 @verbose_option
 def stride() -> None:
@@ -159,7 +133,7 @@ def stride() -> None:
         0  success                  5  partial: what is missing is listed
         1  unexpected error         6  verification failed
         2  usage error              7  service unavailable or rate limited
-        3  nothing found            8  not an archive, in use, or too new
+        3  nothing found            8  not an archive or store, in use, or too new
         4  authentication failed  130  interrupted
 
     \b

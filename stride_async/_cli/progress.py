@@ -51,10 +51,10 @@ async def shown(
         )
         with display:
             display.refresh()
-            async with _repeating(display.refresh, _SECONDS_BETWEEN_DRAWINGS):
+            async with repeating(display.refresh, _SECONDS_BETWEEN_DRAWINGS):
                 yield
     else:
-        async with _repeating(lambda: _say(read()), seconds_between_lines):
+        async with repeating(lambda: _say(read()), seconds_between_lines):
             yield
 
 
@@ -63,7 +63,9 @@ def _on_terminal() -> bool:
 
 
 @asynccontextmanager
-async def _repeating(action: Callable[[], None], seconds: float) -> AsyncIterator[None]:
+async def repeating(action: Callable[[], None], seconds: float) -> AsyncIterator[None]:
+    """Call something again and again for as long as the context lasts."""
+
     async def repeat() -> None:
         while True:
             await asyncio.sleep(seconds)

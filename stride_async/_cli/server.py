@@ -7,7 +7,6 @@ import logging
 import math
 import shlex
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -21,6 +20,7 @@ import click
 from stride_async._cli import progress, show
 from stride_async._cli.env_file import check_env_file, env_file
 from stride_async._cli.exits import CommandError, Exit
+from stride_async._cli.listening import listening_on
 from stride_async._cli.options import PathParam, Seconds, WholeNumber, verbose_option
 from stride_async.server import Loaded, LocalServer, Plan
 
@@ -231,17 +231,13 @@ async def _serve(
 
 
 async def _start(server: LocalServer, host: str) -> None:
-    try:
-        await server.start()
-    except UnicodeError as error:
-        raise CommandError(Exit.USAGE, f"Cannot listen on {host}: it is not a valid host name.") from error
-    except ValueError as error:
-        raise CommandError(Exit.USAGE, str(error)) from error
-    except socket.gaierror as error:
-        raise CommandError(Exit.USAGE, f"Cannot listen on {host}: {error.strerror}") from error
-    except OSError as error:
-        where = "" if error.filename is None else f"Cannot read {error.filename}: "
-        raise CommandError(Exit.USAGE, f"{where}{error.strerror or error}") from error
+    with listening_on(host):
+        try:
+            await server.start()
+        except UnicodeError:
+            raise
+        except ValueError as error:
+            raise CommandError(Exit.USAGE, str(error)) from error
 
 
 @contextmanager

@@ -72,6 +72,11 @@ def message(text: str) -> None:
     _write(f"{wrap(text) if sys.stderr.isatty() else text}\n", err=True)
 
 
+def prompt(text: str) -> None:
+    """Write to stderr what the user is to complete on the same line."""
+    _write(printable(text), err=True)
+
+
 def line(text: str) -> None:
     """Write a value to stdout as one line of text."""
     _write(f"{printable(text)}\n")

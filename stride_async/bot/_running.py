@@ -11,8 +11,9 @@ from stride_async._client import StrideClient
 from stride_async._conversation import ConversationClient
 from stride_async.bot import _rows
 from stride_async.bot._events import Failure, Installation
+from stride_async.bot._failures import failures_in, retry_in
 from stride_async.bot._http import caller_of, refused
-from stride_async.bot._make import delivery_of, installation_of, moment
+from stride_async.bot._make import installation_of
 from stride_async.bot._parts import Parts, opened
 from stride_async.bot._refusal import Refusal
 from stride_async.bot._router import Routes
@@ -51,19 +52,7 @@ class RunningBot:
 
     async def failed(self) -> list[Failure]:
         """Return the events whose handling failed in the last 7 days, the oldest first."""
-        return [
-            Failure(
-                delivery=delivery_of(each.event),
-                cloud_id=each.event.cloud_id,
-                conversation_id=each.event.conversation_id,
-                user_id=each.event.user_id,
-                error=each.error,
-                message=each.message,
-                failed_at=moment(each.failed_at),
-                raw=each.event.body,
-            )
-            for each in await self._parts.store.run(_rows.failures)
-        ]
+        return await failures_in(self._parts.store)
 
     async def retry(self, delivery_id: str) -> None:
         """Handle a failed event again, as if it had never been begun.
@@ -71,11 +60,7 @@ class RunningBot:
         Raises:
             LookupError: There is no failed event of this id.
         """
-        number = int(delivery_id) if delivery_id.isascii() and delivery_id.isdigit() and len(delivery_id) < 19 else 0
-        kept = await self._parts.store.run(_rows.retry(number))
-        if kept is None:
-            raise LookupError(f"there is no failed event {delivery_id!r}")
-        self._parts.dispatcher.add(kept)
+        self._parts.dispatcher.add(await retry_in(self._parts.store, delivery_id))
 
     async def catch_up(self, cloud_id: str, *, every: float | None = None) -> int:
         """Queue the new messages of every conversation of a site and return how many events they make.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import attrs
@@ -18,6 +19,7 @@ from stride_async.bot._router import Routes
 from stride_async.bot._settings import BotSettings
 
 _REACH_SECONDS = 5.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @attrs.frozen
@@ -33,7 +35,7 @@ class _PathLogger(AbstractAccessLogger):
     """Logs requests without their query, in which browsers send tokens."""
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        self.logger.info("%s %s %s %.3f s", request.method, request.path, response.status, time)
+        self.logger.info("%s %s %s %.3f s", request.method, request.rel_url.raw_path, response.status, time)
 
 
 async def serve(
@@ -54,26 +56,55 @@ async def serve(
         BotError: The store cannot be used.
         OSError: The port is taken.
     """
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
     app = application(key, routes, settings)
     runner = web.AppRunner(app, access_log_class=_PathLogger, access_log=LOG.getChild("access"))
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with suppress(NotImplementedError):  # Windows: Ctrl-C is a KeyboardInterrupt.
-                loop.add_signal_handler(number, ended.set)
-        await runner.setup()
-        await web.TCPSite(runner, host, port).start()
-        url = _url_of(runner, host)
-        announce(Served(url, f"{settings.public_url or url}/descriptor.json"))
-        if settings.public_url is not None:
-            await _check_public_url(settings.public_url, key, warn)
-        await ended.wait()
+        async with _until_signal():
+            await runner.setup()
+            await _listen(runner, host, port)
+            url = _url_of(runner, host)
+            announce(Served(url, f"{settings.public_url or url}/descriptor.json"))
+            if settings.public_url is not None:
+                await _check_public_url(settings.public_url, key, warn)
+            await asyncio.Event().wait()
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with suppress(NotImplementedError):
-                loop.remove_signal_handler(number)
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def _until_signal() -> AsyncIterator[None]:
+    """Leave the context when the first SIGINT or SIGTERM arrives. The next one has its usual effect."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    received = False
+
+    def leave() -> None:
+        nonlocal received
+        received = True
+        task.cancel()
+
+    for number in _SIGNALS:
+        # On Windows, Ctrl-C is a KeyboardInterrupt. In another thread than the main one, no signal arrives.
+        with suppress(NotImplementedError, RuntimeError):
+            loop.add_signal_handler(number, leave)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not received or task.uncancel() > 0:
+            raise
+    finally:
+        for number in _SIGNALS:
+            with suppress(NotImplementedError, RuntimeError):
+                loop.remove_signal_handler(number)
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise OSError(error.errno, f"port {port} is taken on {host}") from None
+        raise
 
 
 def _url_of(runner: web.AppRunner, host: str) -> str:

@@ -25,6 +25,7 @@ import attrs
 
 from stride_async._files import run_to_completion, sync_folder
 from stride_async.bot._errors import BotError, StoreBusy
+from stride_async.bot._reports import LOG
 from stride_async.bot._rows import Job
 
 T = TypeVar("T")
@@ -126,6 +127,7 @@ class Store:
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
+        waits = False
         while True:
             try:
                 opened = partial(_opened, os.fspath(path))
@@ -133,7 +135,10 @@ class Store:
             except StoreBusy:
                 if loop.time() >= until:
                     raise
-                await asyncio.sleep(_BETWEEN_TRIES)
+            if not waits:
+                LOG.warning("another process uses the store %s; waiting up to %g s for it to end", path, wait)
+                waits = True
+            await asyncio.sleep(_BETWEEN_TRIES)
 
     async def close(self) -> None:
         """Run the operations that were submitted, then close the file."""
@@ -250,7 +255,7 @@ def _must_be_store(connection: sqlite3.Connection, name: str) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if kind != APPLICATION_ID and (kind or tables):
-        raise BotError(f"{name} is a database, but not the store of a bot")
+        raise BotError(f"the file {name} is a database, but not the store of a bot")
     if kind == APPLICATION_ID and version != VERSION:
         raise BotError(f"the store {name} is of version {version}; this release reads version {VERSION}")
 

@@ -10,10 +10,16 @@ from collections.abc import Collection
 from typing import Any
 
 import attrs
-import jwt
 
 from stride_async._wire.token import ClientCredentials
 from stride_async.bot._refusal import Refusal
+
+try:
+    import jwt
+except ModuleNotFoundError as _error:
+    raise ModuleNotFoundError(
+        f"stride_async.bot needs {_error.name}: pip install 'stride-async[bot]'", name=_error.name
+    ) from _error
 
 # Seconds by which clocks may differ, as a client of the service allowed (protocol 7).
 LEEWAY = 15

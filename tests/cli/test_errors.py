@@ -314,7 +314,9 @@ runpy.run_module("stride_async", None, "__main__")
         ("click", ["list", "users"], "pip install 'stride-async[cli]'"),
         ("rich", ["list", "users"], "pip install 'stride-async[cli]'"),
         ("jsonschema", ["server", "--port", "0"], "pip install 'stride-async[server]'"),
-        ("markdown_it", ["demo"], "pip install 'stride-async[server,export]'"),
+        ("jwt", ["bot", "run", "mybot:bot"], "pip install 'stride-async[bot]'"),
+        ("jsonschema", ["bot", "try", "mybot:bot"], "pip install 'stride-async[server,bot]'"),
+        ("markdown_it", ["demo"], "pip install 'stride-async[server,export,view]'"),
         ("zstandard", ["export", "-o", "site"], "pip install 'stride-async[export]'"),
     ],
 )
@@ -332,7 +334,7 @@ async def test_a_missing_extra_does_not_affect_other_commands():
     result = await asyncio.to_thread(without, "jsonschema", ["--help"])
 
     assert 0 == result.returncode
-    assert 2 == result.stdout.count("(requires pip install")
+    assert 3 == result.stdout.count("(requires pip install")
     assert "  history " in result.stdout
 
 

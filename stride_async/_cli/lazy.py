@@ -1,0 +1,63 @@
+"""A group whose commands are imported when they are needed, so that each requires only its own packages."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+
+class LazyGroup(click.Group):
+    """Commands by name, each with the module that contains it. The group lists them in this order.
+
+    A command whose packages are not installed says so, and the others work without it. `extras` has the extras that a
+    command requires in addition to `cli`, for those that require others than `otherwise`.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        modules: Mapping[str, str],
+        extras: Mapping[str, str] | None = None,
+        otherwise: str,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._modules = modules
+        self._extras = extras or {}
+        self._otherwise = otherwise
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order in which a newcomer needs them."""
+        return list(self._modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return the command with this name."""
+        if cmd_name not in self._modules:
+            return None
+        try:
+            command = importlib.import_module(f"stride_async._cli.{self._modules[cmd_name]}").command
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("stride_async"):
+                raise
+            return _unavailable(cmd_name, self._extras.get(cmd_name, self._otherwise))
+        assert isinstance(command, click.Command)
+        return command
+
+
+def _unavailable(name: str, extras: str) -> click.Command:
+    install = f"pip install 'stride-async[{extras}]'"
+
+    @click.pass_context
+    def refuse(context: click.Context) -> None:
+        raise click.ClickException(f"{context.command_path} requires more packages. Install them: {install}")
+
+    return click.Command(
+        name,
+        callback=refuse,
+        short_help=f"(requires {install})",
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )

@@ -1,0 +1,27 @@
+"""What to report if a server or a bot cannot listen."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from stride_async._cli.exits import CommandError, Exit
+
+
+@contextmanager
+def listening_on(host: str) -> Iterator[None]:
+    """Report what the system raises if a host cannot be listened on, or a file cannot be read at the start.
+
+    Raises:
+        CommandError: With what is wrong.
+    """
+    try:
+        yield
+    except UnicodeError as error:
+        raise CommandError(Exit.USAGE, f"Cannot listen on {host}: it is not a valid host name.") from error
+    except socket.gaierror as error:
+        raise CommandError(Exit.USAGE, f"Cannot listen on {host}: {error.strerror}") from error
+    except OSError as error:
+        where = "" if error.filename is None else f"Cannot read {error.filename}: "
+        raise CommandError(Exit.USAGE, f"{where}{error.strerror or error}") from error
