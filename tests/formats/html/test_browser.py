@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -31,6 +33,14 @@ async def pages(server, client, tmp_path):
     await exported(client, tmp_path / "site")
     convert(tmp_path / "site", "html", tmp_path / "out")
     return tmp_path / "out"
+
+
+def drive(page: Path, script: str) -> Path:
+    """Return a copy of a page with a script that uses it as a person would."""
+    page.with_name("drive.js").write_text(script)
+    driven = page.with_name("driven.html")
+    driven.write_text(page.read_text().replace("</head>", '<script src="drive.js" defer></script></head>'))
+    return driven
 
 
 async def test_search_finds_all_words_newest_first(pages, tmp_path):
@@ -82,6 +92,46 @@ async def test_a_page_works_with_and_without_javascript(pages, tmp_path):
     assert 'data-search="">' in page.html
     assert 'data-search="" hidden="">' in plain.html
     assert 200 == page.html.count("<article") == plain.html.count("<article")
+
+
+async def test_more_results_come_when_they_are_asked_for(pages, tmp_path):
+    """And `j` goes from one to the next."""
+    driven = drive(
+        pages / "index.html",
+        """
+        const next = setInterval(() => {
+            const count = document.querySelectorAll(".result").length;
+            if (count === 20) document.getElementById("more").click();
+            if (count < 40) return;
+            clearInterval(next);
+            for (let times = 0; times < 3; times++)
+                document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key: "j", bubbles: true }));
+            document.activeElement.dataset.focused = "yes";
+        }, 20);
+        """,
+    )
+    page = open_page(tmp_path / "profile", driven, "#q=message")
+
+    assert () == page.complaints
+    assert "The newest 40 messages; there are more" == page.text("status")
+    assert 40 == len(page.results())
+    assert 1 == len(re.findall(r'<a class="result"[^>]* data-focused="yes"', page.html))
+
+
+async def test_a_conversation_goes_to_the_page_of_a_day(pages, tmp_path):
+    """It leads to the last page that does not begin after the day."""
+    [folder] = {path.parent for path in pages.glob("c/*/2018-03-1.html")}
+    driven = drive(
+        folder / "index.html",
+        """
+        document.getElementById("day").value = "2018-04-02";
+        document.querySelector("form.day button").click();
+        """,
+    )
+    page = open_page(tmp_path / "profile", driven)
+
+    assert () == page.complaints
+    assert "<title>general, April 2018" in page.html
 
 
 async def test_python_and_the_browser_agree_on_words(pages, tmp_path):

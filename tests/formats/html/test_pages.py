@@ -93,7 +93,7 @@ async def test_pages_stay_below_their_size_and_a_huge_message_is_cut(server, cli
     assert len(pages_of(tmp_path / "out")) == 3
     assert all(page.stat().st_size <= 300_000 for page in pages_of(tmp_path / "out"))
     [path] = re.findall(r'href="../../(x/\w+\.txt)"', text_of(tmp_path / "out"))
-    assert huge.strip() == (tmp_path / "out" / path).read_text().strip()
+    assert huge.strip() == (tmp_path / "out" / path).read_text("utf-8-sig").strip()
 
 
 async def test_an_update_equals_new_pages_and_leaves_the_rest_alone(server, client, tmp_path, small_segments):

@@ -121,7 +121,10 @@ class MessageWriter:
         html = render("message.html", body=content.body, **values)
         text_file = None
         if len(html) > LONGEST_ON_A_PAGE // 4 and len(html.encode(errors="replace")) > LONGEST_ON_A_PAGE:
-            text_file = (f"x/{digest_of(f'{self.folder}/{id}')[:32]}.txt", content.text.encode(errors="replace"))
+            text_file = (
+                f"x/{digest_of(f'{self.folder}/{id}')[:32]}.txt",
+                content.text.encode("utf-8-sig", errors="replace"),
+            )
             html = render("message.html", body=_beginning(content.text, *text_file), **values)
         return Piece(
             key=content.key,
