@@ -15,6 +15,7 @@ REPETITIONS = 7  # of each side; the medians are compared
 _LONGEST_RUN = 120.0  # seconds
 
 K = TypeVar("K")
+F = TypeVar("F")
 
 
 @attrs.frozen(kw_only=True)
@@ -44,7 +45,7 @@ class Finding:
         return self.ratio >= self.goal if self.at_least else self.ratio <= self.goal
 
 
-def taking_turns(sides: Mapping[K, Callable[[], float]], repetitions: int = REPETITIONS) -> dict[K, list[float]]:
+def taking_turns(sides: Mapping[K, Callable[[], F]], repetitions: int = REPETITIONS) -> dict[K, list[F]]:
     """Return the figures of each side. Every round measures each side once, and the first round is discarded."""
     rounds = [{name: measure() for name, measure in sides.items()} for _ in range(repetitions + 1)]
     return {name: [figures[name] for figures in rounds[1:]] for name in sides}

@@ -1,0 +1,58 @@
+"""P16, P17: measure a small call, alone and among 2 000 at once."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from benchmarks.calling import SLOTS
+from benchmarks.sides import REPETITIONS, Finding, compared, in_fresh_process, taking_turns
+from benchmarks.site import Site, served
+
+ROOMS = 20
+IN_TURN, AT_ONCE = 1_500, 2_000
+_OURS, _PEER = "stride_async", "aiohttp + orjson"
+_CALLERS = {_OURS: "stride", _PEER: "bare"}
+
+Figures = Mapping[str, float]
+
+
+def findings() -> list[Finding]:
+    """Fetch the same rooms with both sides, from the same server."""
+    with served(conversations=ROOMS, messages=1) as site:
+        alone = _all_sides(site, "in turn", IN_TURN)
+        at_once = _all_sides(site, "at once", AT_ONCE)
+        waiting = _all_sides(site, "waiting", AT_ONCE, repetitions=1)
+    against_bare = functools.partial(compared, ours=_OURS, peer=_PEER)
+    crowd = f"{AT_ONCE} calls, {SLOTS} at a time"
+    return [
+        against_bare(_per_call(alone, "cpu"), name="P16", question="a small call", unit="µs CPU a call", goal=1.15),
+        against_bare(_per_call(at_once, "cpu"), name="P17", question=crowd, unit="µs CPU a call", goal=1.2),
+        against_bare(_per_call(at_once, "wall"), name="P17 wall", question=crowd, unit="µs a call", goal=1.2),
+        against_bare(
+            {side: [each["bytes"] for each in figures] for side, figures in waiting.items()},
+            name="P17 memory",
+            question="a call that waits",
+            unit="bytes a call",
+            goal=None,
+        ),
+    ]
+
+
+def _all_sides(site: Site, how: str, calls: int, *, repetitions: int = REPETITIONS) -> dict[str, list[Figures]]:
+    sides = {side: _measured(site, caller, how, calls) for side, caller in _CALLERS.items()}
+    return taking_turns(sides, repetitions)
+
+
+def _measured(site: Site, caller: str, how: str, calls: int) -> Callable[[], Figures]:
+    request = {"caller": caller, "site": attrs.asdict(site), "how": how, "calls": calls}
+    return functools.partial(in_fresh_process, "benchmarks.calling", request)
+
+
+def _per_call(samples: Mapping[str, list[Figures]], what: str) -> dict[str, list[float]]:
+    read = {figures["characters"] for each in samples.values() for figures in each}
+    if len(read) != 1:
+        raise AssertionError(f"the callers read different names: {read} characters")
+    return {side: [figures[what] / figures["calls"] * 1e6 for figures in each] for side, each in samples.items()}
