@@ -21,6 +21,7 @@ _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+
 _USUAL_PUNCTUATION = frozenset({"--T::.", "--T::Z"})
 _USUAL_LENGTHS = frozenset({20, *range(22, 31)})
 _LENGTH_WITH_MICROSECONDS = len("2017-10-24T22:16:05.123456Z")
+_USUAL_LENGTHS_OF_DATETIME = frozenset(length for length in _USUAL_LENGTHS if length <= _LENGTH_WITH_MICROSECONDS)
 # The same form with zeros for all digits, and the value of the last fraction digit in nanoseconds, by length.
 _TO_ZEROS = str.maketrans("123456789", "000000000")
 _SHAPES = {20: "0000-00-00T00:00:00Z"} | {21 + n: f"0000-00-00T00:00:00.{'0' * n}Z" for n in range(1, 10)}
@@ -89,6 +90,8 @@ def parse_datetime(text: str) -> datetime:
     Raises:
         ValueError: The text is not an RFC 3339 instant, or in UTC it is outside the years 1 to 9999.
     """
+    if text[4:20:3] in _USUAL_PUNCTUATION and text[-1] == "Z" and len(text) in _USUAL_LENGTHS_OF_DATETIME:
+        return datetime.fromisoformat(text)
     seconds_text, fraction, zone = _parts(text)
     return _in_utc(seconds_text + zone) + timedelta(microseconds=int(fraction[:6].ljust(6, "0")))
 

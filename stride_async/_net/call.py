@@ -35,7 +35,7 @@ from stride_async._errors import (
     StrideError,
     TransportError,
 )
-from stride_async._net.classify import refusal_of, unreadable
+from stride_async._net.classify import failure_of, refusal_of, unreadable
 from stride_async._net.pool import Pool
 from stride_async._net.record import Record, Tally
 from stride_async._net.report import Reporter
@@ -58,6 +58,9 @@ logger = logging.getLogger(__name__)
 
 # A shorter wait for the client's own rate limit is not logged.
 SHORTEST_LOGGED_WAIT = 1.0
+# A timer may run this many seconds early.
+_CLOCK_TICK = 1e-6
+_NO_WAIT = Wait(0.0, "", cost=0)
 
 
 @attrs.frozen(eq=False)
@@ -68,6 +71,8 @@ class Mode(Generic[R]):
     slots: asyncio.Semaphore | None
     """Where the concurrency slots come from; None if the caller holds one."""
     deadline: float | None = None
+    attempt_timeout: float | None = None
+    """Bound of an exchange in seconds; None if the exchange bounds itself."""
     upload: Callable[[int], Upload] | None = None
     """Opens the body for one attempt, given its number."""
 
@@ -95,21 +100,19 @@ class Call(Generic[T, R]):
         self._record = Record(request, tally or Tally(), [] if attempts is None else attempts)
         on_event = settings.on_event
         self._report = None if on_event is None else Reporter(partial(pool.receivers.call, on_event), self._record)
-        self._scope = asyncio.timeout(None)  # Ended by the pool when it closes, and by the deadline.
+        self._scope = asyncio.timeout(None)  # Of the attempt that is being made; replaced for each.
+        self._deadline: float | None = None  # In the time of the loop; set when the call leaves the rate-limit queue.
         self._seen = False  # Whether the service may have counted the attempt that is being made.
-        self._wait = Wait(0.0, "", cost=0)
+        self._wait = _NO_WAIT
         self._limited_since: float | None = None  # When the call began to wait for a limit slot, while it does.
 
-    async def run(self) -> R:
+    def run(self) -> Awaitable[R]:
         """Make the call and return its last response, whatever its status.
 
         Raises:
             StrideError: No response arrived.
         """
-        if self._report is None:
-            return await self._run()
-        response: R = await self._report.call(self._run)
-        return response
+        return self._run() if self._report is None else self._report.call(self._run)
 
     def value_of(self, response: Response) -> T:
         """Return the value that the response of this call stands for.
@@ -133,26 +136,19 @@ class Call(Generic[T, R]):
         return self._complete(refusal_of(self._request, response, renewable=self._tokens.renewable))
 
     async def _run(self) -> R:
-        """Bound the call by the deadline and the life of the pool, and complete the error it ends with."""
-        self._pool.begin(self._scope, self._settings.retry_ratio)
+        """Make the attempts of the call, and complete the error it ends with."""
+        self._pool.begin(self._settings.retry_ratio)
         try:
-            async with self._scope:
-                return await self._final()
-        except TimeoutError:
-            if not self._scope.expired():
-                raise  # The token provider's own.
-            raise self._complete(self._closed() if self._pool.closed else self._late()) from None
+            return await self._final()
         except StrideError as error:
             forget_frames(error)
             forget_frames(self._record.failure)
             if self._pool.closed and not isinstance(error, ClientClosed):
                 raise self._complete(self._closed()) from None
-            if self._is_late() and error is not self._record.token_error:
+            if self._is_late() and not isinstance(error, DeadlineExceeded | ClientClosed):
                 raise self._complete(self._late()) from error
             failure = None if error is self._record.failure else self._record.failure
             raise self._complete(error) from error.__cause__ or failure
-        finally:
-            self._pool.calls.discard(self._scope)
 
     async def _final(self) -> R:
         """Make attempts until one succeeds or the rule ends the call; return or raise what the last one ended with."""
@@ -165,7 +161,7 @@ class Call(Generic[T, R]):
                 wait=self._next_wait,
                 stop=self._gives_up,
                 before_sleep=self._before_wait,
-                sleep=asyncio.sleep,
+                sleep=self._sleep,
                 retry_error_callback=_last,
             )
 
@@ -205,21 +201,59 @@ class Call(Generic[T, R]):
             self._report.waiting(wait)
         logger.info("%s: retrying in %.2f s (%s)", self._request, wait.seconds, wait.reason)
 
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            await self._pool.sleep(seconds)
+        except ClientClosed:
+            raise self._closed() from None
+
     async def _attempt(self) -> R | TransportError:
-        """Make one attempt when the limits allow it; return the response, or the failure that came instead."""
-        key, mode = self._request.limit_key, self._mode
-        slot = None if key is None else await self._limit_slot(key)
+        """Make one attempt when the limits allow it; return the response, or the failure that came instead.
+
+        Each wait has its bound: that for the limit has none before the deadline starts, those for the concurrency slot
+        and the token end with the deadline, and the exchange ends with `attempt_timeout` if that comes first.
+        """
+        key, slots, slot = self._request.limit_key, self._mode.slots, None
+        scope = self._scope = asyncio.timeout(None)
         self._seen = False
         try:
-            if mode.deadline is not None and self._scope.when() is None:
-                self._scope.reschedule(asyncio.get_running_loop().time() + mode.deadline)
-            if mode.slots is None:
-                return await self._send()
-            async with mode.slots:
-                return await self._send()
+            async with scope:
+                self._bound(self._deadline)
+                if key is not None:
+                    slot = self._free_limit_slot(key) or await self._limit_slot(key)
+                if self._deadline is None and self._mode.deadline is not None:
+                    self._deadline = asyncio.get_running_loop().time() + self._mode.deadline
+                if slots is None:
+                    return await self._send()
+                if slots.locked():
+                    self._bound(self._deadline)
+                async with slots:
+                    return await self._send()
+        except TimeoutError:
+            if not scope.expired():
+                raise  # The token provider's own.
+            return self._timed_out()
         finally:
+            self._pool.timer.remove(scope)
             if slot is not None:
                 slot.give_back(counted=self._seen)
+
+    def _bound(self, end: float | None) -> None:
+        """Let the attempt end at this moment in the time of the loop; None means when the pool is closed."""
+        self._pool.timer.set(self._scope, end)
+
+    def _timed_out(self) -> TransportError:
+        """Return the failure of an exchange that took longer than `attempt_timeout`, or raise why the call ends."""
+        if self._pool.closed:
+            raise self._closed() from None
+        if self._is_late() or self._record.failure is None:
+            raise self._late() from None
+        return self._record.failure
+
+    def _free_limit_slot(self, key: str) -> Slot | None:
+        settings = self._settings
+        background = settings.priority == "background"
+        return self._pool.throttle.take_free(key, settings.calls_per_minute, background=background)
 
     async def _limit_slot(self, key: str) -> Slot:
         """Wait until the client's own rate limit allows an attempt.
@@ -262,9 +296,9 @@ class Call(Generic[T, R]):
             logger.info("%s: waiting about %.1f s for the client's own rate limit", self._request, seconds)
 
     async def _send(self) -> R | TransportError:
-        request, record, number = self._request, self._record, len(self._record.attempts) + 1
-        token = await self._token() if request.authorized else None
-        upload = None if self._mode.upload is None else self._mode.upload(number)
+        request, record, mode, number = self._request, self._record, self._mode, len(self._record.attempts) + 1
+        token = (self._tokens.valid() or await self._token()) if request.authorized else None
+        upload = None if mode.upload is None else mode.upload(number)
         sending = Sending(self._pool.http(), token, self._remaining(), upload)
         if self._report is not None:
             self._report.attempt_started()
@@ -272,11 +306,17 @@ class Call(Generic[T, R]):
         record.tally.retries += number > 1
         began = time.time(), time.perf_counter()
         self._seen = True
+        if mode.attempt_timeout is not None:
+            end = asyncio.get_running_loop().time() + mode.attempt_timeout
+            self._bound(end if self._deadline is None else min(end, self._deadline))
         try:
-            response = await self._mode.exchange(request, sending)
+            response = await mode.exchange(request, sending)
         except TransportError as failure:
             return self._failed(failure, upload, began)
         except asyncio.CancelledError:
+            if self._scope.expired() and not self._pool.closed and not self._is_late():
+                self._failed(failure_of(request, TimeoutError(), upload), upload, began)
+                raise
             self._judge("not sent" if upload is not None and not upload.sent else "ambiguous")
             self._note(began, error="cancelled by the caller, the deadline, or the closing of the client")
             raise
@@ -289,6 +329,7 @@ class Call(Generic[T, R]):
         return response
 
     async def _token(self) -> AccessToken:
+        self._bound(self._deadline)
         try:
             return await self._tokens.get(self._refusals)
         except StrideError as error:
@@ -341,12 +382,11 @@ class Call(Generic[T, R]):
 
     def _remaining(self) -> float | None:
         """Return the seconds to the deadline; None if there is none, or if it has not started."""
-        end = self._scope.when()
-        return None if end is None else end - asyncio.get_running_loop().time()
+        return None if self._deadline is None else self._deadline - asyncio.get_running_loop().time()
 
     def _is_late(self) -> bool:
         remaining = self._remaining()
-        return remaining is not None and remaining <= 0
+        return remaining is not None and remaining <= _CLOCK_TICK
 
     def _closed(self) -> ClientClosed:
         return ClientClosed(f"{self._request}: the client was closed")

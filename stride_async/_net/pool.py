@@ -13,6 +13,7 @@ from stride_async._errors import ClientClosed, WrongLoop
 from stride_async._net.budget import Budget
 from stride_async._net.report import Receivers
 from stride_async._net.throttle import Throttle
+from stride_async._net.timer import Timer
 from stride_async._net.token import TokenSource
 from stride_async._wire.token import ClientCredentials, Credentials, StaticToken
 
@@ -50,8 +51,8 @@ class Pool:
         """Set by the first session, which can send the token call."""
         self.recent_tokens: deque[str] = deque(maxlen=16)
         """The last tokens; like the secret, none may appear in an error, even if a service repeats it."""
-        self.calls: set[asyncio.Timeout] = set()
-        """The timeout scopes of the calls in flight; `close` makes them expire."""
+        self.timer: Timer = Timer()
+        """Ends the timeout scopes of the calls in flight; `close` makes all of them expire."""
         self.closed: bool = False
         """Whether `close` was called."""
         self._secret = _secret_of(credentials)
@@ -60,8 +61,8 @@ class Pool:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._bodies: set[aiohttp.ClientResponse] = set()
 
-    def begin(self, scope: asyncio.Timeout, earned: float) -> None:
-        """Register a call so that `close` can end it. The caller removes the scope from `calls` at the end.
+    def begin(self, earned: float) -> None:
+        """Count a call that begins.
 
         Raises:
             ClientClosed: The client was closed.
@@ -69,7 +70,6 @@ class Pool:
         """
         self.http()
         self.budget.earn(earned)
-        self.calls.add(scope)
 
     def http(self) -> aiohttp.ClientSession:
         """Return the HTTP session; the first call opens it.
@@ -115,14 +115,14 @@ class Pool:
             ClientClosed: The client was closed during the wait.
         """
         scope = asyncio.timeout(None)
-        self.calls.add(scope)
         try:
             async with scope:
+                self.timer.set(scope, None)
                 await asyncio.sleep(seconds)
         except TimeoutError:
             raise ClientClosed("the client was closed") from None
         finally:
-            self.calls.discard(scope)
+            self.timer.remove(scope)
 
     async def close(self) -> None:
         """End every call in flight with `ClientClosed`, then the token call, then the connections opened here.
@@ -135,9 +135,7 @@ class Pool:
         if self._loop is not None and self._loop is not asyncio.get_running_loop():
             raise WrongLoop("the client must be closed on the event loop it was used on")
         self.closed = True
-        for scope in tuple(self.calls):
-            if not scope.expired():
-                scope.reschedule(0.0)
+        self.timer.close()
         for body in tuple(self._bodies):
             body.close()
         self.throttle.close()

@@ -38,8 +38,9 @@ class Session:
         """Concurrency slots of media bodies, apart from those of API calls."""
         transport = Transport(settings, pool)
         api_slots = asyncio.Semaphore(settings.concurrency)
-        self._api = Mode(transport.fetch, api_slots, settings.deadline)
-        self._token_call = Mode(transport.fetch, None, settings.deadline)  # The call that needs it holds a slot.
+        self._api = Mode(transport.fetch, api_slots, settings.deadline, settings.attempt_timeout)
+        # The call that needs the token holds a slot.
+        self._token_call = Mode(transport.fetch, None, settings.deadline, settings.attempt_timeout)
         self._opening = Mode(transport.open, None)  # The reader of the body holds a slot.
         self._transport = transport
         if pool.tokens is None:

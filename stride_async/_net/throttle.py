@@ -52,7 +52,7 @@ from stride_async._errors import ClientClosed
 WINDOW = 60.0
 # The part of the slots that callers of background priority leave free.
 BACKGROUND_RESERVE = 0.03
-# Conversations that have become idle are dropped once in so many calls.
+# Conversations that have become idle are dropped once in so many lookups.
 _SWEEP_EVERY = 512
 _UNLIMITED = 1_000_000_000
 
@@ -165,6 +165,21 @@ class _Limiter:
         kept = _reserve(limit) if background else 0
         return max(0, limit - self._out - len(self._cooling_until) - kept - waiting)
 
+    def take_free(self, limit: int | None, *, background: bool) -> Slot | None:
+        now = self._loop.time()
+        if limit is not None:
+            self._limit = limit
+        elif now >= self._paused_until:
+            # Another client of the same pool may have a limit: this call frees nothing that its callers wait for.
+            self._out += 1
+            return Slot(self)
+        if self._waiting or (background and self._waiting_background):
+            return None
+        if self._free(now) <= (_reserve(self._limit) if background else 0):
+            return None
+        self._out += 1
+        return Slot(self)
+
     async def take(
         self,
         limit: int | None,
@@ -174,19 +189,11 @@ class _Limiter:
         longest: float | None,
         on_wait: Callable[[float], None],
     ) -> Slot:
-        now = self._loop.time()
-        if limit is not None:
-            self._limit = limit
-        elif now >= self._paused_until:
-            # Another client of the same pool may have a limit: this call frees nothing that its callers wait for.
-            self._out += 1
-            return Slot(self)
-        free, kept = self._free(now), _reserve(self._limit) if background else 0
+        slot = self.take_free(limit, background=background)
+        if slot is not None:
+            return slot
+        now, kept = self._loop.time(), _reserve(self._limit) if background else 0
         queue = self._waiting_background if background else self._waiting
-        first_in_line = not self._waiting and not (background and self._waiting_background)
-        if first_in_line and free > kept:
-            self._out += 1
-            return Slot(self)
         ahead = queue.before_next(again=again) + (len(self._waiting) if background else 0)
         seconds = self._estimate(now, ahead, kept)
         if longest is not None and seconds > longest:
@@ -298,7 +305,11 @@ class Throttle:
     def __init__(self, window: float = WINDOW) -> None:
         self._window = window
         self._limiters: dict[str, _Limiter] = {}
-        self._taken = 0
+        self._looked_up = 0
+
+    def take_free(self, key: str, limit: int | None, *, background: bool = False) -> Slot | None:
+        """Return a slot as `take` does, or None if the caller would have to wait for it."""
+        return self._of(key).take_free(limit, background=background)
 
     async def take(
         self,
@@ -324,11 +335,7 @@ class Throttle:
             ClientClosed: The client was closed during the wait.
             LimitReached: The wait would take, or has taken, longer than `longest`.
         """
-        self._taken += 1
-        if self._taken % _SWEEP_EVERY == 0:
-            self._limiters = {name: each for name, each in self._limiters.items() if not each.idle()}
-        limiter = self._of(key)
-        return await limiter.take(limit, background=background, again=again, longest=longest, on_wait=on_wait)
+        return await self._of(key).take(limit, background=background, again=again, longest=longest, on_wait=on_wait)
 
     def calls_left(self, key: str, limit: int | None, *, background: bool = False) -> int | None:
         """Return how many calls to `key` would not wait now; None means any number."""
@@ -350,6 +357,9 @@ class Throttle:
         self._limiters.clear()
 
     def _of(self, key: str) -> _Limiter:
+        self._looked_up += 1
+        if self._looked_up % _SWEEP_EVERY == 0:
+            self._limiters = {name: each for name, each in self._limiters.items() if not each.idle()}
         limiter = self._limiters.get(key)
         if limiter is None:
             limiter = self._limiters[key] = _Limiter(asyncio.get_running_loop(), self._window)

@@ -51,6 +51,16 @@ class TokenSource:
         self._limited: tuple[float, RateLimited] | None = None
         self._closed = False
 
+    def valid(self) -> AccessToken | None:
+        """Return the token if there is a valid one; begin to renew it if it is close to its end."""
+        token, now = self._token, asyncio.get_running_loop().time()
+        if token is None or (self._expires_at is not None and now >= self._expires_at):
+            return None
+        if self._renew_at is not None and now >= self._renew_at and self._fetching is None:
+            self._renew_at = None  # Renewed ahead of its end once; if that fails, it is fetched when it expires.
+            self._begin()
+        return token
+
     async def get(self, refusals: int) -> AccessToken:
         """Return the token; fetch it first if there is no valid one.
 
@@ -61,12 +71,8 @@ class TokenSource:
             AuthError: The fetch was refused, now or since the call began.
             RateLimited: The token endpoint asked for a wait that has not ended.
         """
-        now = asyncio.get_running_loop().time()
-        token = self._token
-        if token is not None and (self._expires_at is None or now < self._expires_at):
-            if self._renew_at is not None and now >= self._renew_at and self._fetching is None:
-                self._renew_at = None  # Renewed ahead of its end once; if that fails, it is fetched when it expires.
-                self._begin()
+        token, now = self.valid(), asyncio.get_running_loop().time()
+        if token is not None:
             return token
         if self._refusal is not None and refusals != self.refusals:
             raise copy(self._refusal)

@@ -11,8 +11,9 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from io import BytesIO
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -54,7 +55,7 @@ async def sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandl
         raise BrokenOff(error) from error
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Authorize:
     """Set the Authorization header of a request, or leave it out; a client middleware.
 
@@ -64,18 +65,23 @@ class Authorize:
 
     token: AccessToken | None
 
-    async def __call__(
+    def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
+    ) -> Awaitable[aiohttp.ClientResponse]:
         """Send the request with the token, if there is one."""
         request.headers.popall("Authorization", None)
         if self.token is not None:
             request.headers["Authorization"] = f"Bearer {self.token.value}"
-        return await handler(request)
+        return handler(request)
+
+    def once(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> Awaitable[aiohttp.ClientResponse]:
+        """Do the same, and keep aiohttp from sending it twice: both middlewares in one, with nothing between them."""
+        return sent_once(request, partial(self, handler=handler))
 
 
-@attrs.frozen(eq=False)
-class Sending:
+class Sending(NamedTuple):
     """What is sent in one attempt, in addition to the request."""
 
     http: aiohttp.ClientSession
@@ -93,16 +99,21 @@ class Transport:
         self._settings = settings
         self._pool = pool
         self._base = str(URL(settings.base_url)).rstrip("/")
+        self._usual_timeout = _connecting_within(CONNECT_PART * settings.attempt_timeout)
+        # No total: a large body may take an hour. `sock_read` ends one that stalls.
+        self._media_timeout = aiohttp.ClientTimeout(
+            total=None, connect=settings.attempt_timeout, sock_read=settings.idle_timeout
+        )
         self._trusted = frozenset(origin_of(URL(url)) for url in (settings.base_url, *settings.allowed_origins))
 
-    async def fetch(self, request: Request[Any], sending: Sending) -> Response:
-        """Send an API request; `attempt_timeout` bounds it up to the last byte of the response."""
-        return await self._exchange(request, sending, self._api_timeout(sending.remaining), self._read)
+    def fetch(self, request: Request[Any], sending: Sending) -> Awaitable[Response]:
+        """Send an API request; the caller bounds it up to the last byte of the response."""
+        return self._exchange(request, sending, self._api_timeout(sending.remaining), self._read)
 
     async def upload(self, request: Request[Any], sending: Sending) -> Response:
         """Send a media body; `idle_timeout` bounds how long it may stall, `attempt_timeout` the response after it."""
         try:
-            return await self._exchange(request, sending, self._media_timeout(), self._read_soon)
+            return await self._exchange(request, sending, self._media_timeout, self._read_soon)
         except asyncio.CancelledError:
             if sending.upload is not None:
                 await sending.upload.reads_ended()
@@ -113,7 +124,7 @@ class Transport:
 
         A response with an error status is read completely.
         """
-        return await self._exchange(request, sending, self._media_timeout(), self._open, anywhere=True)
+        return await self._exchange(request, sending, self._media_timeout, self._open, anywhere=True)
 
     async def _exchange(
         self,
@@ -133,7 +144,10 @@ class Transport:
         url = self._url_of(request)
         try:
             for followed in range(MOST_REDIRECTS + 1):
-                async with self._head_limit(sending.upload, limits):
+                if limits is self._media_timeout:
+                    async with self._head_limit(sending.upload):
+                        response = await self._send(request, sending, url, limits)
+                else:
                     response = await self._send(request, sending, url, limits)
                 try:
                     location = response.headers.get("Location") if response.status in REDIRECTS else None
@@ -156,6 +170,8 @@ class Transport:
         self, request: Request[Any], sending: Sending, url: URL, limits: aiohttp.ClientTimeout
     ) -> Awaitable[aiohttp.ClientResponse]:
         # The headers and the body of the token call are not locals, because a traceback can show locals.
+        authorize = Authorize(sending.token if origin_of(url) in self._trusted else None)
+        theirs = getattr(sending.http, "_middlewares", ())
         return sending.http.request(
             request.method,
             url,
@@ -164,11 +180,7 @@ class Transport:
             allow_redirects=False,
             timeout=limits,
             # aiohttp replaces the middlewares of a session by these, so those of the caller's session are repeated.
-            middlewares=(
-                sent_once,
-                *getattr(sending.http, "_middlewares", ()),
-                Authorize(sending.token if origin_of(url) in self._trusted else None),
-            ),
+            middlewares=(sent_once, *theirs, authorize) if theirs else (authorize.once,),
             raise_for_status=False,
             auto_decompress=True,
         )
@@ -210,25 +222,17 @@ class Transport:
         return headers
 
     def _api_timeout(self, remaining: float | None) -> aiohttp.ClientTimeout:
-        total = self._settings.attempt_timeout
-        connect = CONNECT_PART * (total if remaining is None else max(0.0, min(total, remaining)))
-        # Not rounded up to full seconds: connecting has to end before the attempt or the call does.
-        return aiohttp.ClientTimeout(total=total, connect=connect, ceil_threshold=math.inf)
+        longest = self._settings.attempt_timeout
+        if remaining is None or remaining >= longest:
+            return self._usual_timeout
+        return _connecting_within(CONNECT_PART * max(0.0, remaining))
 
-    def _media_timeout(self) -> aiohttp.ClientTimeout:
-        # No total: a large body may take an hour. `sock_read` ends one that stalls.
-        return aiohttp.ClientTimeout(
-            total=None, connect=self._settings.attempt_timeout, sock_read=self._settings.idle_timeout
-        )
-
-    def _head_limit(self, upload: Upload | None, limits: aiohttp.ClientTimeout) -> asyncio.Timeout:
-        """Bound the wait for the head of a response by `attempt_timeout`, where no total timeout does.
+    def _head_limit(self, upload: Upload | None) -> asyncio.Timeout:
+        """Bound the wait for the head of a response with a media body, or to one, by `attempt_timeout`.
 
         Otherwise a service that sends its head byte by byte would be waited for without end. The time runs from the
         beginning, or from the last byte of an upload on.
         """
-        if limits.total is not None:
-            return asyncio.timeout(None)
         loop, seconds = asyncio.get_running_loop(), self._settings.attempt_timeout
         if upload is None or upload.sent:
             return asyncio.timeout(seconds)
@@ -272,6 +276,11 @@ class Transport:
         if response.status in {200, 206, 416}:
             return response
         return await self._read_soon(request, response)
+
+
+def _connecting_within(seconds: float) -> aiohttp.ClientTimeout:
+    # Not rounded up to full seconds: connecting has to end before the attempt or the call does.
+    return aiohttp.ClientTimeout(total=None, connect=seconds, ceil_threshold=math.inf)
 
 
 def origin_of(url: URL) -> tuple[str, str, int | None]:

@@ -44,21 +44,36 @@ def _moment(value: object, _: object) -> datetime:
 
 def _exactly(kind: type[Any]) -> Callable[[object, object], Any]:
     def check(value: object, _: object) -> Any:
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        if type(value) is not kind:  # JSON has no subclasses, and a bool is not an int here.
             raise TypeError(f"expected {kind.__name__}, found {type(value).__name__}")
         return value
 
     return check
 
 
-_converter = cattrs.Converter()
-_converter.register_structure_hook(datetime, _moment)
-for _kind in (str, int, bool):
-    _converter.register_structure_hook(_kind, _exactly(_kind))
+# The first converter is fast and stops at the first mismatch without saying where it is. The other one, which says so,
+# is used only for an object that the first one refuses.
+_converter = cattrs.Converter(detailed_validation=False)
+_explaining_converter = cattrs.Converter()
+for _each in (_converter, _explaining_converter):
+    for _kind in (str, int, bool):
+        _each.register_structure_hook(_kind, _exactly(_kind))
+    _each.register_structure_hook(datetime, _moment)
+    # Null counts as missing, so the hooks of optional fields never see it.
+    _each.register_structure_hook(str | None, _exactly(str))
+    _each.register_structure_hook(int | None, _exactly(int))
+    _each.register_structure_hook(datetime | None, _moment)
 
 
 def _register(model: type[Any], **wire_names: str) -> None:
-    """Let the converter structure `model` from an object. Null counts as missing; unknown fields go to `extra`."""
+    """Let the converters structure `model` from an object. Null counts as missing; unknown fields go to `extra`."""
+    for converter in (_converter, _explaining_converter):
+        converter.register_structure_hook(model, _reader(model, converter, wire_names))
+
+
+def _reader(
+    model: type[Any], converter: cattrs.Converter, wire_names: Mapping[str, str]
+) -> Callable[[object, object], Any]:
     names = {field.name: wire_names.get(field.name, field.name) for field in attrs.fields(model)}
     has_extra = names.pop("extra", None) is not None
     renames = {name: override(rename=wire) for name, wire in names.items()}
@@ -69,16 +84,20 @@ def _register(model: type[Any], **wire_names: str) -> None:
     @cache
     def structure() -> Callable[[Mapping[str, Any], Any], Any]:
         # cattrs generates and compiles this function when the first object is read, which keeps the import fast.
-        return make_dict_structure_fn(model, _converter, None, **renames)  # type: ignore[arg-type]  # cattrs types the keywords as one
+        return make_dict_structure_fn(model, converter, None, **renames)  # type: ignore[arg-type]  # cattrs types the keywords as one
 
     def read(value: object, _: object) -> Any:
         if not isinstance(value, dict):
             raise TypeError(f"expected object, found {type(value).__name__}")
-        structured = structure()({name: part for name, part in value.items() if part is not None}, model)
-        extra = {name: part for name, part in value.items() if name not in known} if has_extra else None
-        return attrs.evolve(structured, extra=extra) if extra else structured
+        present = value if None not in value.values() else {name: v for name, v in value.items() if v is not None}
+        structured = structure()(present, model)
+        if has_extra and not known.issuperset(value):
+            # The object is new and not seen by anyone yet; `attrs.evolve` would create and validate it again.
+            extra = {name: part for name, part in value.items() if name not in known}
+            object.__setattr__(structured, "extra", extra)
+        return structured
 
-    _converter.register_structure_hook(model, read)
+    return read
 
 
 _register(Email)
@@ -119,6 +138,13 @@ def structure(value: object, model: type[M], raw: bytes, path: str = "$") -> M:
     """
     try:
         return _converter.structure(value, model)
+    except (TypeError, ValueError, KeyError):
+        return _explained(value, model, raw, path)
+
+
+def _explained(value: object, model: type[M], raw: bytes, path: str) -> M:
+    try:
+        return _explaining_converter.structure(value, model)
     except (cattrs.BaseValidationError, TypeError, ValueError) as error:
         first, *more = cattrs.transform_error(error, path, _description)
         message, _, where = first.rpartition(" @ ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
@@ -10,6 +11,9 @@ from urllib.parse import quote
 import attrs
 
 T = TypeVar("T")
+
+# The usual ids, which no rule of a path segment changes.
+_PLAIN = re.compile(r"[A-Za-z0-9_~:-]+")
 
 Query = tuple[tuple[str, str], ...]
 
@@ -95,7 +99,9 @@ def segment(value: str, what: str) -> str:
         TypeError: The id is not a `str`.
         ValueError: The id is empty or cannot be encoded as UTF-8.
     """
-    if not text(value, what):
+    if _PLAIN.fullmatch(text(value, what)):
+        return value
+    if not value:
         raise ValueError(f"the {what} is empty")
     if not value.strip("."):
         return value.replace(".", "%2E")

@@ -60,7 +60,7 @@ def left_behind(client: StrideClient) -> dict[str, object]:
         "timers": sum(key._timer is not None for key in pool.throttle._limiters.values()),
         "api slots": client.settings.concurrency - session._api.slots._value,
         "media slots": client.settings.media_concurrency - session.media_slots._value,
-        "scopes": len(pool.calls),
+        "scopes": len(pool.timer),
         "bodies": len(pool._bodies),
     }
     return {name: count for name, count in held.items() if count}
