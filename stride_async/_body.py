@@ -64,7 +64,13 @@ class Body:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Body:
-        """Return a body that sends bytes from memory."""
+        """Return a body that sends bytes from memory.
+
+        Raises:
+            TypeError: They are not bytes.
+        """
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise TypeError(f"data must be bytes, not {type(data).__name__}: {data!r:.100}")
         return cls(lambda: io.BytesIO(data), len(data))
 
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from types import TracebackType
+from types import NoneType, TracebackType
 from typing import Self
 
 import aiohttp
@@ -20,7 +20,7 @@ from stride_async._user import UserClient
 from stride_async._wire.endpoints import conversations, modules, people
 from stride_async._wire.endpoints.conversations import Privacy, Sort
 from stride_async._wire.endpoints.reading import decoded, json_call
-from stride_async._wire.request import Request
+from stride_async._wire.request import Request, of_type, text
 from stride_async._wire.token import ClientCredentials, Credentials, StaticToken
 from stride_async.document import Document
 
@@ -40,6 +40,7 @@ class StrideClient:
         session: Your own aiohttp session, for example for a proxy or custom TLS. The client never closes it.
 
     Raises:
+        TypeError: An argument is of another type.
         ValueError: The cloud id is empty, or the session has `auth` or an Authorization header of its own.
     """
 
@@ -52,6 +53,8 @@ class StrideClient:
         session: aiohttp.ClientSession | None = None,
     ) -> None:
         conversations.conversations_path(cloud_id)
+        of_type(settings, "settings", Settings)
+        of_type(session, "session", aiohttp.ClientSession, NoneType)
         self.cloud_id = cloud_id
         """The id of the site."""
         self.settings = settings
@@ -103,6 +106,7 @@ class StrideClient:
         Raises:
             ValueError: `base_url` or `token_url` differs; the shared token is valid only for these.
         """
+        of_type(settings, "settings", Settings)
         for name in ("base_url", "token_url"):
             if getattr(settings, name) != getattr(self.settings, name):
                 raise ValueError(
@@ -196,7 +200,8 @@ class StrideClient:
 
         The rate limit of the conversation then holds across a restart.
         """
-        self._pool.throttle.recall(conversation_id, seconds_ago)
+        of_type(seconds_ago, "seconds_ago", int, float)
+        self._pool.throttle.recall(text(conversation_id, "conversation id"), seconds_ago)
 
     async def me(self) -> Account:
         """Return the app's own account (protocol 4.8)."""
@@ -241,7 +246,7 @@ class StrideClient:
 
     async def render_text(self, document: Document) -> str:
         """Return a document as the service renders it in plain text (protocol 5.22)."""
-        return await self._session.send(people.render_document(document))
+        return await self._session.send(people.render_document(of_type(document, "document", Document)))
 
     async def request(
         self, method: str, path: str, *, params: Mapping[str, str | int] | None = None, json: Json = None
@@ -255,11 +260,13 @@ class StrideClient:
         Raises:
             ValueError: The path does not begin with one slash, is not ASCII, or has a query.
         """
+        of_type(params, "params", Mapping, NoneType)
+        text(path, "path")
         if not path.startswith("/") or path.startswith("//") or not path.isascii() or set(path) & set(" ?#\\"):
             raise ValueError(
                 f"the path {path!r} must begin with one slash and be percent-encoded; a query belongs in params"
             )
-        verb = method.upper()
+        verb = text(method, "method").upper()
         repeatable = verb in _REPEATABLE_METHODS
         query = tuple((name, str(value)) for name, value in (params or {}).items())
         if json is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping
+from types import NoneType
 
 from stride_async._body import Body, ProgressCallback
 from stride_async._media import Download, DownloadResult, body_of, download, download_many
@@ -15,7 +16,7 @@ from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async._wire.endpoints import conversations, media, messages, modules
 from stride_async._wire.endpoints.conversations import Privacy
 from stride_async._wire.history import Bound
-from stride_async._wire.request import number
+from stride_async._wire.request import number, of_type
 
 
 class ConversationClient:
@@ -177,6 +178,7 @@ class ConversationClient:
         `content_type` are attributes of `media`.
         """
         number(start, "start", 0)
+        of_type(validator, "validator", str, NoneType)
         request = media.get_media(*self._at, media_id)
         reader = BodyReader(self._session, request, offset=start, validator=validator, unchecked=True)
         return RemoteBody(reader, start, validator)
@@ -209,6 +211,7 @@ class ConversationClient:
             ValueError: `concurrency` is below 1, or a media id is invalid.
             NotADirectoryError: `to` is not a folder.
         """
+        number(concurrency, "concurrency", 1)
         return download_many(
             self._session, lambda media_id: media.get_media(*self._at, media_id), media_ids, to, concurrency
         )

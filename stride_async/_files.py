@@ -58,6 +58,7 @@ _NOT_OFFERED = frozenset(
     {
         *(errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP),
         *(errno.ENOLCK, errno.EMLINK, errno.ENOTTY),
+        524,  # ENOTSUPP of Linux, which is not meant to leave the kernel but does, on NFS for example
     }
 )
 

@@ -22,7 +22,7 @@ from stride_async._net.session import Session
 from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async._wire.bookmark import Bookmark, check_listing
 from stride_async._wire.pages import Listing, Page, Undecodable, Walk, shortened
-from stride_async._wire.request import number
+from stride_async._wire.request import number, of_type
 from stride_async._wire.secrets import forget_frames, redact
 
 T = TypeVar("T")
@@ -190,7 +190,7 @@ class Pager(Generic[T]):
             StaleBookmark: The bookmark belongs to another listing; the message names what differs.
         """
         plan = self._plan
-        check_listing(bookmark, plan.listing.query)
+        check_listing(of_type(bookmark, "bookmark", Bookmark), plan.listing.query)
         plan.listing.walk(plan.page_size, bookmark)  # Reads the position, so that a malformed one is reported here.
         return Pager(attrs.evolve(plan, bookmark=bookmark))
 

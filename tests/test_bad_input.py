@@ -14,11 +14,14 @@ from stride_async import (
     Markdown,
     NotFound,
     Settings,
+    StaticToken,
     StrideClient,
 )
 from stride_async.document import doc, paragraph
+from stride_async.export import ExportOptions, estimate, room_in_address, verify
 from tests.conftest import client_of
 
+TOKEN = StaticToken("token-of-a-room")
 NAIVE = datetime(2018, 6, 1, 8)
 EARLY, LATE = datetime(2018, 6, 1, tzinfo=UTC), datetime(2018, 6, 2, tzinfo=UTC)
 NO_DOCUMENT = Document.from_json(
@@ -220,6 +223,34 @@ WRONG_TYPES: dict[str, Callable[[StrideClient, ConversationClient], object]] = {
     "an int as a query": lambda client, room: client.conversations(query=5),
     "an int as a media id": lambda client, room: room.open_media(5),
     "text as a prefetch": lambda client, room: room.history().stream(prefetch="1"),
+    "a list as settings": lambda client, room: client.with_settings([]),
+    "text as a session": lambda client, room: StrideClient(TOKEN, cloud_id="c", settings=client.settings, session="s"),
+    "no settings": lambda client, room: StrideClient(TOKEN, cloud_id="c", settings=None),
+    "text as the age of a call": lambda client, room: client.recall_call("c", "5"),
+    "a list as the conversation of a call": lambda client, room: client.recall_call(["c"], 5),
+    "text as a document": lambda client, room: client.render_text("hi"),
+    "an int as Markdown": lambda client, room: client.markdown_to_document(5),
+    "an int as a method": lambda client, room: client.request(5, "/me"),
+    "no path": lambda client, room: client.request("GET", None),
+    "text as parameters": lambda client, room: client.request("GET", "/me", params="a=1"),
+    "an int as metadata": lambda client, room: room.set_glance("k", label="l", metadata=5),
+    "an int as the metadata of a site": lambda client, room: client.update_glance("k", label="l", metadata=5),
+    "an int as a label": lambda client, room: room.set_glance("k", label=5),
+    "text as a flag": lambda client, room: room.set_configuration("k", configured="yes"),
+    "a list as a descriptor": lambda client, room: room.put_module("chat:bot", "k", ["name"]),
+    "a list as a module type": lambda client, room: room.modules(["chat:bot"]),
+    "text as downloads at once": lambda client, room: room.download_many(["m"], to=".", concurrency="4"),
+    "a list as a validator": lambda client, room: room.open_media("m", validator=["e"]),
+    "text as a bookmark": lambda client, room: room.history().resume("b"),
+    "text as a body": lambda client, room: Body.from_bytes("text"),
+    "text as a client to export with": lambda client, room: estimate("client", "archive"),
+    "a dict as export options": lambda client, room: estimate(client, "archive", {"media": "none"}),
+    "text as a client to compare with": lambda client, room: verify("archive", against="client"),
+    "text as a moment": lambda client, room: ExportOptions(since="2018-06-01"),
+    "a float as conversations at once": lambda client, room: ExportOptions(concurrency=1.5),
+    "text as a selection": lambda client, room: ExportOptions(selection="general"),
+    "an int as a rescan": lambda client, room: ExportOptions(rescan=30),
+    "no URL of a room": lambda client, room: room_in_address(None),
     "an int as a module key": lambda client, room: room.delete_module("chat:bot", 5),
 }
 

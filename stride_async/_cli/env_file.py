@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stride_async._cli.exits import CommandError, Exit
+from stride_async._files import sync_content
 
 
 def check_env_file(path: Path, names: Iterable[str]) -> None:
@@ -67,7 +68,7 @@ def _write(path: Path, content: bytes) -> None:
         with open(descriptor, "wb") as file:  # noqa: PTH123 -- of a descriptor
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            sync_content(file.fileno())
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from stride_async._wire.request import text as checked
+
 _ROOM = re.compile(
     r"https://(?:app\.stride\.com|applink\.atlassian\.com/stride)"
     r"/(?P<site>[^/?#]+)/chat/(?P<room>[^/?#]+)(?:[/?#].*)?"
@@ -16,5 +18,5 @@ def room_in_address(text: str) -> tuple[str, str] | None:
     Anything after the conversation id is ignored, such as the `/info` of a page within the room. Return None if the
     text is not such a URL.
     """
-    match = _ROOM.fullmatch(text.strip())
+    match = _ROOM.fullmatch(checked(text, "URL").strip())
     return None if match is None else (match["site"], match["room"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
+from types import NoneType
 from typing import Generic, TypeVar
 from urllib.parse import quote
 
@@ -89,6 +90,18 @@ def number(value: object, what: str, least: int, most: int | None = None) -> int
         raise TypeError(f"{what} must be an int, not {type(value).__name__}: {value!r:.100}")
     if value < least or (most is not None and value > most):
         raise ValueError(f"{what} is {value}; expected {least} {'or more' if most is None else f'to {most}'}")
+    return value
+
+
+def of_type(value: T, what: str, *kinds: type) -> T:
+    """Return an argument that must be of one of the given types.
+
+    Raises:
+        TypeError: It is not.
+    """
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
+        raise TypeError(f"{what} must be of type {names}, not {type(value).__name__}: {value!r:.100}")
     return value
 
 

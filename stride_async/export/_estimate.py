@@ -13,6 +13,7 @@ import attrs
 from stride_async._client import StrideClient
 from stride_async._files import run_to_completion
 from stride_async._settings import MOST_ITEMS_A_PAGE
+from stride_async._wire.request import of_type
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.commits import BEGINNING
@@ -53,7 +54,8 @@ async def estimate(
         NothingSelected: No conversation matches the selection.
         StrideError: The list of conversations could not be fetched.
     """
-    options = options or ExportOptions()
+    of_type(client, "client", StrideClient)
+    options = of_type(options or ExportOptions(), "options", ExportOptions)
     opened = await run_to_completion(partial(Archive.find, archive, client.cloud_id))
     selected = select(await list_site(client), options.selection)
     return await run_to_completion(lambda: [_estimated(opened, listed, options) for listed in selected])

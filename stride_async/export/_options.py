@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from types import NoneType
 from typing import Literal
 
 import attrs
 
+from stride_async._wire.request import number, of_type
 from stride_async.export._selection import Selection
 
 LONGEST_RESCAN = timedelta(days=36_525)
@@ -18,6 +20,7 @@ class ExportOptions:
     """Which part of a site to export, and how.
 
     Raises:
+        TypeError: An option is of another type.
         ValueError: A number is out of range, a datetime has no time zone, or `since` is later than `until`.
     """
 
@@ -32,7 +35,7 @@ class ExportOptions:
     rescan: timedelta | Literal["all"] | None = None
     """How far back messages that are already held are read again. `None` reads back to the first page that matches what
     is held."""
-    concurrency: int = attrs.field(default=32, validator=attrs.validators.ge(1))
+    concurrency: int = 32
     """The number of conversations exported at the same time. The calls within one follow each other."""
     retry_failed: bool = False
     """Also retry what the service refused for good, such as a file that was missing, and read undecodable messages
@@ -41,12 +44,18 @@ class ExportOptions:
     """Raise the first failure instead of recording it."""
 
     def __attrs_post_init__(self) -> None:
+        of_type(self.selection, "selection", Selection)
         for name in ("since", "until"):
-            moment = getattr(self, name)
+            moment = of_type(getattr(self, name), name, datetime, NoneType)
             if moment is not None and moment.tzinfo is None:
                 raise ValueError(f"{name}={moment.isoformat()} has no time zone; use an aware datetime")
         if self.since is not None and self.until is not None and self.since > self.until:
             raise ValueError(f"since={self.since.isoformat()} is later than until={self.until.isoformat()}")
+        number(self.concurrency, "concurrency", 1)
+        if self.media not in ("all", "none"):
+            number(self.media, "media", 0)
+        if self.rescan != "all":
+            of_type(self.rescan, "rescan", timedelta, NoneType)
         if isinstance(self.rescan, timedelta) and not timedelta() <= self.rescan <= LONGEST_RESCAN:
             most = LONGEST_RESCAN.days
             raise ValueError(f"rescan={self.rescan.days} days is out of range: expected 0 to {most} days, or all")

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Container, Iterator
 from functools import partial
 from os import PathLike
+from types import NoneType
 
 import attrs
 import msgspec
@@ -18,6 +19,7 @@ from stride_async._errors import DecodeError
 from stride_async._files import run_to_completion
 from stride_async._models import Conversation, Key, User
 from stride_async._wire.convert import key_at, object_at, structure
+from stride_async._wire.request import of_type
 from stride_async.export._archive.archive import FORMAT, Archive
 from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.commits import BEGINNING, RawGroup, Stored
@@ -100,6 +102,7 @@ async def verify(
         StrideError: A call for the comparison failed.
         ValueError: The client is of another site.
     """
+    of_type(against, "against", StrideClient, NoneType)
     opened = Archive.open(archive)
     if against is not None and against.cloud_id != opened.cloud_id:
         raise ValueError(f"the archive is of site {opened.cloud_id}, the client of {against.cloud_id}")

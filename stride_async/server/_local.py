@@ -48,6 +48,7 @@ _REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- never bound
 _SHUTDOWN_SECONDS = 0.3
 # How long the rest of a request body is read after an early response, so that the client receives that response.
 _LINGER_SECONDS = 2.0
+_HIGHEST_PORT = 65_535
 
 
 class LocalServer:
@@ -68,7 +69,8 @@ class LocalServer:
     The app whose credentials the server shows is a member of every seeded and generated conversation.
 
     Raises:
-        ValueError: Both `seed` and `generate` are given, or `generate` is not a valid plan.
+        TypeError: `host`, `port` or `generate` has another type.
+        ValueError: The port is out of range, both `seed` and `generate` are given, or `generate` is not a valid plan.
     """
 
     def __init__(
@@ -91,6 +93,13 @@ class LocalServer:
     ) -> None:
         if seed is not None and generate is not None:
             raise ValueError("the site comes from a seed or from the generator, not from both")
+        kinds = {"host": (host, str), "port": (port, int), "generate": (generate, str | Plan | None)}
+        for what, (given, kind) in kinds.items():
+            if not isinstance(given, kind):
+                expected = getattr(kind, "__name__", kind)
+                raise TypeError(f"{what} must be of type {expected}, not {type(given).__name__}: {given!r:.100}")
+        if not 0 <= port <= _HIGHEST_PORT:
+            raise ValueError(f"port is {port}; expected 0 to {_HIGHEST_PORT}")
         self._origin = _origin(seed, media_root, Plan.parse(generate) if isinstance(generate, str) else generate)
         self._on_loading = on_loading
         self._db = None if db is None else Path(db)

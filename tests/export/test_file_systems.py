@@ -18,8 +18,8 @@ if sys.platform == "win32":
     pytest.skip("this system has other calls", allow_module_level=True)
 import fcntl
 
-LINK_ERRORS = [errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EMLINK, errno.EXDEV]
-LOCK_ERRORS = [errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL]
+LINK_ERRORS = [524, errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EMLINK, errno.EXDEV]
+LOCK_ERRORS = [524, errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL]
 SYNC_ERRORS = [errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.ENOSYS]
 REAL_FSYNC = os.fsync
 

@@ -11,13 +11,13 @@ from stride_async._wire.convert import module_at
 from stride_async._wire.endpoints.conversations import conversation_path
 from stride_async._wire.endpoints.reading import json_call, nothing
 from stride_async._wire.pages import OffsetListing
-from stride_async._wire.request import Request, segment
+from stride_async._wire.request import Request, of_type, segment, text
 
 _TYPES = frozenset(get_args(ModuleType))
 
 
 def _modules_path(cloud_id: str, conversation_id: str, kind: str) -> str:
-    if kind not in _TYPES:
+    if text(kind, "module type") not in _TYPES:
         raise ValueError(
             f"{kind!r} is not a module type that the service lists; expected one of {', '.join(sorted(_TYPES))}"
         )
@@ -40,7 +40,7 @@ def put_module(
 ) -> Request[None]:
     """`PUT {cv}/app/module/{type}/{key}`, which creates or updates a module (protocol 5.19)."""
     path = f"{_modules_path(cloud_id, conversation_id, kind)}/{segment(key, 'module key')}"
-    return json_call("PUT", path, nothing, dict(descriptor), limit_key=conversation_id)
+    return json_call("PUT", path, nothing, dict(of_type(descriptor, "descriptor", Mapping)), limit_key=conversation_id)
 
 
 def delete_module(cloud_id: str, conversation_id: str, kind: ModuleType, key: str) -> Request[None]:
@@ -54,6 +54,10 @@ def delete_module(cloud_id: str, conversation_id: str, kind: ModuleType, key: st
     )
 
 
+def _metadata(metadata: Mapping[str, Json] | None) -> dict[str, Json]:
+    return {} if metadata is None else dict(of_type(metadata, "metadata", Mapping))
+
+
 def _state_path(cloud_id: str, conversation_id: str, kind: str, key: str) -> str:
     return f"{conversation_path(cloud_id, conversation_id)}/app/module/{kind}/{segment(key, 'module key')}/state"
 
@@ -62,7 +66,7 @@ def set_glance(
     cloud_id: str, conversation_id: str, key: str, *, label: str, metadata: Mapping[str, Json] | None
 ) -> Request[None]:
     """`PUT {cv}/app/module/chat:glance/{key}/state`, the later form (protocol 5.20)."""
-    body = {"label": label, "metadata": dict(metadata or {})}
+    body = {"label": text(label, "label"), "metadata": _metadata(metadata)}
     path = _state_path(cloud_id, conversation_id, "chat:glance", key)
     return json_call("PUT", path, nothing, body, limit_key=conversation_id)
 
@@ -70,7 +74,8 @@ def set_glance(
 def set_configuration(cloud_id: str, conversation_id: str, key: str, *, configured: bool) -> Request[None]:
     """`PUT {cv}/app/module/chat:configuration/{key}/state`, the later form (protocol 5.20)."""
     path = _state_path(cloud_id, conversation_id, "chat:configuration", key)
-    return json_call("PUT", path, nothing, {"configured": configured}, limit_key=conversation_id)
+    body = {"configured": of_type(configured, "configured", bool)}
+    return json_call("PUT", path, nothing, body, limit_key=conversation_id)
 
 
 def update_glance(
@@ -88,9 +93,9 @@ def update_glance(
     """
     context = {"cloudId": cloud_id, "conversationId": conversation_id, "userId": user_id}
     body = {
-        "context": {name: value for name, value in context.items() if value is not None},
-        "label": label,
-        "metadata": dict(metadata or {}),
+        "context": {name: text(value, name) for name, value in context.items() if value is not None},
+        "label": text(label, "label"),
+        "metadata": _metadata(metadata),
     }
     path = f"/app/module/chat/conversation/chat:glance/{segment(key, 'module key')}/state"
     return json_call("POST", path, nothing, body)
@@ -98,6 +103,7 @@ def update_glance(
 
 def update_configuration(cloud_id: str, key: str, *, configured: bool, conversation_id: str) -> Request[None]:
     """`POST /app/module/chat/conversation/chat:configuration/{key}/state`, the earlier form (protocol 5.20)."""
-    body = {"context": {"cloudId": cloud_id, "conversationId": conversation_id}, "configured": configured}
+    context = {"cloudId": cloud_id, "conversationId": text(conversation_id, "conversation id")}
+    body = {"context": context, "configured": of_type(configured, "configured", bool)}
     path = f"/app/module/chat/conversation/chat:configuration/{segment(key, 'module key')}/state"
     return json_call("POST", path, nothing, body)

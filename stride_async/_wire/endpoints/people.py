@@ -70,10 +70,11 @@ def _found_id(response: Response) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def convert_markdown(text: str) -> Request[Document]:
+def convert_markdown(markdown: str) -> Request[Document]:
     """`POST /pf-editor-service/convert?from=markdown&to=adf` (protocol 5.22)."""
     query = (("from", "markdown"), ("to", "adf"))
-    return json_call("POST", "/pf-editor-service/convert", _document, {"input": text}, query=query)
+    body = {"input": text(markdown, "Markdown")}
+    return json_call("POST", "/pf-editor-service/convert", _document, body, query=query)
 
 
 def _document(response: Response) -> Document:

@@ -17,6 +17,7 @@ import attrs
 from stride_async._client import StrideClient
 from stride_async._events import Event
 from stride_async._files import run_to_completion
+from stride_async._wire.request import of_type
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.async_archive import AsyncArchive
 from stride_async.export._archive.chain import Chain, CommitConflict
@@ -67,7 +68,8 @@ async def export(
             unavailable. With `fail_fast`, any failure; without, other failures are events.
         OSError: The archive cannot be written.
     """
-    options = options or ExportOptions()
+    of_type(client, "client", StrideClient)
+    options = of_type(options or ExportOptions(), "options", ExportOptions)
     root = Path(archive)
     await run_to_completion(partial(Archive.find, root, client.cloud_id))  # Refused before the service is called.
     listing = await list_site(client, fail_fast=options.fail_fast)
