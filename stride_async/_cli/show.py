@@ -101,10 +101,11 @@ def _write(text: str, *, err: bool = False) -> None:
     try:
         stream.write(text)
         stream.flush()
-    except BrokenPipeError:
-        if not err:
+    except OSError as error:
+        if err or not isinstance(error, BrokenPipeError):
+            discard(stream)  # Otherwise what is still buffered would fail again when the interpreter exits.
+        if not err:  # As when stderr is closed from the start, only messages are lost.
             raise
-        discard(stream)  # As when stderr is closed from the start: only messages are lost.
 
 
 def wrap(text: str) -> str:

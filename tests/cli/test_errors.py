@@ -257,6 +257,25 @@ async def test_help_on_a_full_disk_is_reported_in_one_line(environment: dict[str
     assert (1, "Error: No space left on device\n") == (result.returncode, result.stderr)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
+@pytest.mark.parametrize(
+    "args", [("list", "conversations"), ("history", "general"), ("send", "general", "hi"), ("export", "-o", "site")]
+)
+async def test_output_to_a_full_disk_is_reported_in_one_line(
+    server: LocalServer, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args
+):
+    """Nothing fails a second time when the interpreter exits. On a full stderr, only messages are lost."""
+    monkeypatch.chdir(tmp_path)
+    server.fill(server.add_conversation("general"), 3)
+
+    full = await asyncio.to_thread(redirected, ">/dev/full", args, environment)
+    silent = await asyncio.to_thread(redirected, "2>/dev/full", args, environment)
+
+    assert (1, 1) == (full.returncode, full.stderr.count("Error: ")), full.stderr
+    assert full.stderr.endswith("No space left on device\n")
+    assert (0, "") == (silent.returncode, silent.stderr)
+
+
 def redirected(how: str, args: tuple[str, ...], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run the command with its streams redirected by a shell."""
     shell = ["bash", "-c", f'exec "$@" {how}', "bash", sys.executable, "-m", "stride_async", *args]
