@@ -341,6 +341,15 @@ print(stride_async.StrideClient.__name__, "click" in sys.modules)
     assert ("", "StrideClient False\n") == (ran.stderr, ran.stdout)
 
 
+def test_importing_the_client_imports_neither_tenacity_nor_cattrs():
+    """They take long to import, and only a retry or the first small object needs them."""
+    program = "import sys, stride_async; stride_async.StrideClient; print({'tenacity', 'cattrs'} & {*sys.modules})"
+
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+    assert "set()" == printed.strip()
+
+
 def test_names_that_are_imported_on_demand_behave_like_others():
     """`dir`, a star import and a wrong name work as usual, although the first access imports all names."""
     code = """

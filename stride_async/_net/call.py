@@ -17,12 +17,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from copy import copy
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import aiohttp
 import attrs
-import tenacity
 
+from stride_async import _net
 from stride_async._errors import (
     ApiError,
     Attempt,
@@ -49,6 +49,9 @@ from stride_async._wire.request import Request, Response
 from stride_async._wire.response import stated_wait
 from stride_async._wire.secrets import forget_frames, redacted
 from stride_async._wire.token import AccessToken
+
+if TYPE_CHECKING:
+    import tenacity
 
 R = TypeVar("R", bound=Response | aiohttp.ClientResponse)
 T = TypeVar("T")
@@ -156,7 +159,7 @@ class Call(Generic[T, R]):
         if _is_failure(ended):
             # Most calls succeed at once, and tenacity costs half as much as sending one: only the others pay for it.
             made = [ended]
-            retrying = tenacity.AsyncRetrying(
+            retrying = _net.tenacity.AsyncRetrying(
                 retry=self._may_retry,
                 wait=self._next_wait,
                 stop=self._gives_up,
