@@ -149,7 +149,7 @@ async def test_an_update_that_was_interrupted_is_finished_by_the_next_one(server
     expected = fresh(archive, tmp_path / "fresh")
 
     interrupted = 0
-    for stop_after in range(1, 12):
+    for stop_after in (1, 2, 4, 6, 9):
         shutil.copytree(before, tmp_path / f"try-{stop_after}")
         out = tmp_path / f"try-{stop_after}/out"
         steps = iter(range(stop_after))
