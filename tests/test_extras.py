@@ -13,6 +13,9 @@ import pytest
     [
         ("stride_async.export", "zstandard", "export"),
         ("stride_async.bot", "jwt", "bot"),
+        ("stride_async.server", "jsonschema", "server"),
+        ("stride_async.server", "markdown_it", "server"),
+        ("stride_async.server", "jwt", "server"),
         ("stride_async.contrib.opentelemetry", "opentelemetry", "otel"),
     ],
 )

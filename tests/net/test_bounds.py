@@ -273,8 +273,15 @@ AROUND = {
 }
 
 
-@pytest.mark.parametrize("around", AROUND)
-@pytest.mark.parametrize("deep", DEEP)
+# Together they take long, so the ordinary run has each kind of nesting, and each place for one kind.
+NESTED = [
+    pytest.param(deep, around, marks=[] if deep == "array" or around == "bare" else pytest.mark.slow)
+    for deep in DEEP
+    for around in AROUND
+]
+
+
+@pytest.mark.parametrize(("deep", "around"), NESTED)
 async def test_deep_nesting_raises_no_other_error_than_a_decode_error(connect, bounded, deep, around):
     """This applies to objects, pages, lists and any JSON."""
     body = AROUND[around] % DEEP[deep]
