@@ -113,6 +113,35 @@ async def test_text_is_markdown_with_user_names(server, mattermost):
         assert b"body" == zip_file.read(f"data/{file['path']}")
 
 
+async def test_lines_break_without_a_sign(server, mattermost):
+    """Mattermost breaks at every line feed, and would show the backslash of Markdown. Code keeps its own."""
+    room = server.add_conversation("general")
+    code = {"type": "codeBlock", "content": [{"type": "text", "text": "a\\\nb"}]}
+    server.add_message(
+        room,
+        {
+            "version": 1,
+            "type": "doc",
+            "content": [
+                {
+                    "type": "paragraph",
+                    "content": [
+                        {"type": "text", "text": "one\\"},
+                        {"type": "hardBreak"},
+                        {"type": "text", "text": "two"},
+                    ],
+                },
+                {"type": "bulletList", "content": [{"type": "listItem", "content": [code]}]},
+            ],
+        },
+    )
+
+    content = await mattermost()
+
+    [post] = content.posts("general")
+    assert "one\\\\\ntwo\n\n- ```\n  a\\\n  b\n  ```" == post["message"]
+
+
 async def test_the_original_of_a_post_is_in_its_props(server, mattermost):
     """Its id and its time to the nanosecond; posts of one time are a millisecond apart."""
     room = server.add_conversation("general")
@@ -216,6 +245,13 @@ async def test_long_names_are_cut_and_odd_ones_replaced(server, mattermost):
     assert found["town-square"] != "town-square"
     assert {"channel-a"} <= {found["a"], found["A"]}
     assert 1 <= content.lost["name cut"]
+
+
+@pytest.mark.parametrize("url", ["", "files", "ftp://files.example.com", "https://a b"])
+def test_a_url_of_files_that_is_not_one_is_an_error(url):
+    """The message says what was expected."""
+    with pytest.raises(ValueError, match="files_base_url: expected an http or https URL"):
+        ConvertOptions(files_base_url=url)
 
 
 @pytest.mark.parametrize("name", ["x", "admin-team", "Stride", "a_b", "-a", "a" * 65, ""])

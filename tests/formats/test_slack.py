@@ -85,7 +85,7 @@ async def test_messages_people_and_rooms_are_in_the_lists(server, slack):
 
     public, private, ann = export.room("general"), export.room("General"), export.user("Ann Adler")
     assert {"general"} == {room["name"][:7] for room in (public, private)}
-    assert public["is_general"]
+    assert public["is_general"] == (public["name"] == "general")
     assert ann["id"] in public["members"]
     assert ("ann-adler", "ann.adler@example.invalid") == (ann["name"], ann["profile"]["email"])
     assert 122 == len(export.messages("general"))

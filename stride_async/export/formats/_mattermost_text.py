@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import attrs
@@ -15,6 +16,9 @@ _EVERYONE = {"all": "@all", "here": "@here"}
 # What Markdown shows by its text alone.
 _OTHER_NODES = frozenset({"panel", "decisionItem", "taskItem", "applicationCard", "extension", "bodiedExtension"})
 _OTHER_MARKS = frozenset({"underline", "textColor", "subsup", "action"})
+# The first line of code, below the markers of quotes and lists.
+_FENCE = re.compile(r"(?:[ >]|[-*+] |[0-9]+[.)] )*(`{3,})[^`]*")
+_BREAK = re.compile(r"(?<!\\)(?:\\\\)*\\$")  # an odd number of backslashes
 
 
 @attrs.frozen
@@ -43,7 +47,7 @@ class MattermostText:
             if inner := children(node):
                 written["content"] = []
                 stack += [(child, written) for child in inner[::-1]]
-        return Document.from_json(root).to_markdown()
+        return _with_plain_breaks(Document.from_json(root).to_markdown())
 
     def _node(self, node: JsonObject, kind: str) -> JsonObject | None:
         """Return a node as Markdown should show it, without what it contains; None to omit it."""
@@ -65,6 +69,23 @@ class MattermostText:
                 self.lost(f"mark without equivalent: {kind}")
             elif kind == "link" and safe_href(attr(mark, "href")) is None:
                 self.lost("link left out")
+
+
+def _with_plain_breaks(markdown: str) -> str:
+    """Return Markdown whose lines break without a backslash, which Mattermost would show: any line feed is a break."""
+    if "\\\n" not in markdown:
+        return markdown
+    lines = markdown.split("\n")
+    fence = ""
+    for number, line in enumerate(lines):
+        if fence:
+            if line.endswith(fence) and not line.removesuffix(fence).strip(" >"):
+                fence = ""
+        elif found := _FENCE.fullmatch(line):
+            fence = found[1]
+        elif _BREAK.search(line):
+            lines[number] = line[:-1]
+    return "\n".join(lines)
 
 
 def split(text: str, longest: int) -> list[str]:

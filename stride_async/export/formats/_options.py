@@ -9,12 +9,18 @@ import attrs
 
 from stride_async.export._selection import Selection
 
+_URL = re.compile(r"https?://[^\s<>|]+")
 _TEAM = re.compile(r"[a-z0-9][a-z0-9-]{0,62}[a-z0-9]")
 # Mattermost uses these as the beginnings of its own addresses.
 _NOT_TEAMS = (
     *("admin", "api", "boards", "channel", "claim", "error", "files", "help", "landing", "login", "mfa", "oauth"),
     *("playbooks", "plug", "post", "signup"),
 )
+
+
+def _is_url(_: object, __: attrs.Attribute[str], url: str) -> None:
+    if not _URL.fullmatch(url):
+        raise ValueError(f"files_base_url: expected an http or https URL, not {url!r}")
 
 
 def _is_team(_: object, __: attrs.Attribute[str], name: str) -> None:
@@ -35,7 +41,7 @@ class ConvertOptions:
     """Replace the output even if something else is there."""
     files: Literal["uploads", "attachments"] = "uploads"
     """Slack: where the files are: in `__uploads`, or in the `attachments` of the folder of each conversation."""
-    files_base_url: str = "https://files.invalid/"
+    files_base_url: str = attrs.field(default="https://files.invalid/", validator=_is_url)
     """Slack: what the URLs of files begin with."""
     team: str | None = attrs.field(default=None, validator=attrs.validators.optional(_is_team))
     """Mattermost: the name of the team; `None` makes one from the id of the site."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import IO, Self
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from stride_async.document._text import without_surrogates
@@ -31,7 +31,9 @@ def json_bytes(value: object) -> bytes:
 class ZipWriter:
     """Writes one entry after the other. `digest` is over the names and the uncompressed contents."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, on_chunk: Callable[[], object]) -> None:
+        """`on_chunk` is called now and then while a long file is written. It may raise to end that."""
+        self._on_chunk = on_chunk
         self._zip = ZipFile(path, "w", ZIP_DEFLATED, compresslevel=_LEVEL)
         self._digest = hashlib.sha256()
 
@@ -76,11 +78,13 @@ class ZipWriter:
         with self.entry(name) as write:
             write(json_bytes(value))
 
-    def file(self, name: str, file: BinaryIO, size: int, *, is_stored: bool = True) -> None:
-        """Write what a file holds."""
+    def files(self, name: str, files: Sequence[IO[bytes]], size: int, *, is_stored: bool) -> None:
+        """Write what files hold as one entry. `size` is their size in bytes."""
         with self.entry(name, size=size, is_stored=is_stored) as write:
-            while chunk := file.read(_CHUNK_BYTES):
-                write(chunk)
+            for file in files:
+                while chunk := file.read(_CHUNK_BYTES):
+                    write(chunk)
+                    self._on_chunk()
 
     def _add(self, name: str, digest: str) -> None:
         self._digest.update(f"{name}\0{digest}\n".encode())

@@ -62,20 +62,15 @@ def write(source: Source, output: Output, options: ConvertOptions, tally: Tally,
         scratch = stack.enter_context(closing(_Scratch()))
         export = _Export(source, output, lines, scratch, options, tally)
         export.write()
-        with ZipWriter(output.path) as zip_file:
-            _put_together(zip_file, list(lines.values()))
-            for path, file, size in scratch.bodies():
+        size = sum(file.tell() for file in lines.values())
+        for each in lines.values():
+            each.seek(0)
+        with ZipWriter(output.path, tally.step) as zip_file:
+            zip_file.files("import.jsonl", list(lines.values()), size, is_stored=False)
+            for path, file, length in scratch.bodies():
                 with open_file(Path(file), file) as body:
-                    zip_file.file(f"data/{path}", body, size)
+                    zip_file.files(f"data/{path}", [body], length, is_stored=True)
         output.digest = zip_file.digest
-
-
-def _put_together(zip_file: ZipWriter, files: Sequence[IO[bytes]]) -> None:
-    with zip_file.entry("import.jsonl", size=sum(file.tell() for file in files)) as write:
-        for file in files:
-            file.seek(0)
-            for line in file:
-                write(line)
 
 
 class _Scratch:

@@ -42,7 +42,7 @@ Item = dict[str, Any]
 def write(source: Source, output: Output, options: ConvertOptions, tally: Tally, /) -> None:
     """Write the selected conversations with their people and files."""
     assert isinstance(output, OutputFile)
-    with ZipWriter(output.path) as zip_file:
+    with ZipWriter(output.path, tally.step) as zip_file:
         _Export(source, output, zip_file, options, tally).write()
         output.digest = zip_file.digest
 
@@ -102,16 +102,16 @@ class _Export:
         messages = _Messages(self, room, folder)
         messages.write()
         if not is_direct:
-            item |= self._about(room, item["members"][0], messages.last)
+            item |= self._about(room, folder, item["members"][0], messages.last)
         (self._dms if is_direct else self._channels if is_public else self._groups).append(item)
 
-    def _about(self, room: Room, creator: str, last: int) -> Item:
+    def _about(self, room: Room, name: str, creator: str, last: int) -> Item:
         about = room.conversation
         changed = int(about.modified.timestamp() * 1000) if about.modified is not None else 0
         return {
             "creator": creator,
             "is_archived": about.is_archived,
-            "is_general": about.name == "general" and about.privacy == "public",
+            "is_general": name == "general" and about.privacy == "public",
             "topic": {"value": about.topic, "creator": creator, "last_set": 0},
             "purpose": {"value": about.name, "creator": creator, "last_set": 0},
             "updated": max(0, changed, last // 1000),
@@ -189,7 +189,7 @@ class _Messages:
                 write(b"]")
         for id, medium in sorted(self._held.items()):
             with medium.open() as body:
-                self._export.zip.file(self._path(id, medium), body, medium.size)
+                self._export.zip.files(self._path(id, medium), [body], medium.size, is_stored=True)
             self._tally.file(medium.size)
 
     def _with_times(self) -> Iterator[tuple[int, Message]]:
