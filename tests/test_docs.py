@@ -24,6 +24,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import attrs
 import click
 import pytest
@@ -38,6 +39,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 PLAIN_PROMPT = {"PYTHON_BASIC_REPL": "1", "PYTHONUTF8": "1"}  # reads lines on every Python, and no escape sequences
 END = "[end of block]"
+RUN_BOT = "stride bot run "
 
 
 @attrs.frozen
@@ -79,12 +81,22 @@ def name_of(page: Path) -> str:
 PROGRAMS = {name_of(page): page for page in PAGES if any(block.language == "python" for block in blocks(page))}
 
 
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which the many processes of the pages find the compiled modules of the first ones."""
+    return tmp_path_factory.mktemp("compiled")
+
+
 @pytest.fixture
-async def site(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LocalServer]:
+async def site(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: Path
+) -> AsyncIterator[LocalServer]:
     """Start the server of a page, put it in the environment, and change to an empty folder."""
     async with LocalServer(generate=plan_of(page)) as server:
         for name, value in environment(server).items():
             monkeypatch.setenv(name, value)
+        monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(compiled))
         monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
         monkeypatch.chdir(tmp_path)
         yield server
@@ -113,7 +125,9 @@ def test_pages_with_code_are_found():
 @pytest.mark.parametrize("page", list(PROGRAMS.values()), ids=list(PROGRAMS))
 async def test_code_of_page_runs(site: LocalServer, page: Path):
     """A reader can enter a page from top to bottom and sees exactly the output that it shows."""
-    async with prompt() as enter:
+    async with contextlib.AsyncExitStack() as stack:
+        enter = await stack.enter_async_context(prompt())
+        until_handled = None
         for block in blocks(page):
             if block.file is not None:
                 compare(page, block, await use_file(block))
@@ -121,8 +135,12 @@ async def test_code_of_page_runs(site: LocalServer, page: Path):
                 compare(page, block, await enter(block.text))
             elif block.language == "console" and starts_program(block):
                 compare(page, block, await output_of_program(page, block))
+            elif block.language == "console" and RUN_BOT in block.text:
+                until_handled = await stack.enter_async_context(served_bot(site, block))
             elif block.language == "console" and ends(block):
                 compare(page, block, await run(block.text))
+                if until_handled is not None:
+                    await until_handled()
 
 
 @contextlib.asynccontextmanager
@@ -173,9 +191,9 @@ def save(file: Path, text: str) -> None:
 
 
 def ends(block: Block) -> bool:
-    """Return whether a console block consists of `stride` commands that end by themselves."""
+    """Return whether a console block consists of `stride` commands that end by themselves, and of input for them."""
     return all(
-        words[:1] == ["stride"] and words[1:2] not in (["server"], ["demo"], ["restore"])
+        words[0] in {"stride", "echo"} and words[1:2] not in (["server"], ["demo"], ["restore"])
         for words in commands(block.text)
     )
 
@@ -211,6 +229,36 @@ async def output_of_program(page: Path, block: Block) -> str:
             process.kill()
         await process.communicate()
     return printed
+
+
+@contextlib.asynccontextmanager
+async def served_bot(site: LocalServer, block: Block) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Start the bot of a `stride bot run` block on a free port, and register it as `stride server --app` does.
+
+    Yields a function that waits until the bot has handled what was delivered to it.
+    """
+    command = RUN_BOT + block.text.partition(RUN_BOT)[2].strip()
+    process = await asyncio.create_subprocess_exec(*shlex.split(command), "--port", "0", stdout=PIPE, stderr=PIPE)
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(60):
+            announced = json.loads(await process.stdout.readline())
+        await site.register_app(announced["descriptor"])
+        await site.install_all()
+        async with aiohttp.ClientSession() as http:
+
+            async def until_handled() -> None:
+                await site.delivered()
+                async with asyncio.timeout(60):
+                    health = {"waiting": 1}
+                    while health["waiting"] or health["running"]:
+                        async with http.get(f"{announced['url']}/health") as response:
+                            health = await response.json()
+
+            yield until_handled
+    finally:
+        process.terminate()
+        await process.communicate()
 
 
 def compare(page: Path, block: Block, printed: str) -> None:
