@@ -9,10 +9,12 @@ import msgspec
 from markupsafe import Markup
 
 from stride_async._errors import DecodeError
+from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._models import Key
 from stride_async._moments import NANOSECONDS, to_datetime
 from stride_async._wire.convert import key_at, message_at
 from stride_async.export.formats._names import digest_of
+from stride_async.export.formats._source import document_of
 from stride_async.export.formats.html._markup import body_html
 from stride_async.export.formats.html._search import Found, found
 from stride_async.export.formats.html._shown import Face, anchor_of
@@ -66,6 +68,9 @@ class _Readable(msgspec.Struct):
     text: str = ""
 
 
+_readable_in = decoder(_Readable)
+
+
 @attrs.define
 class MessageWriter:
     """Makes pieces of the messages of one conversation, in order."""
@@ -100,11 +105,12 @@ class MessageWriter:
         except DecodeError:
             return _undecodable(line)
         try:
-            body = Markup(body_html(message.body.to_html(), file))  # noqa: S704 -- all text in it is escaped
+            document = message.body
         except ValueError:
             lost.append(("message carried as its text", message.id))
-            body = _paragraph(message.text)
-        return _Content(message.key, message.sender_id, message.text, body, shown_files, lost)
+            document = document_of(message)
+        body = Markup(body_html(document.to_html(), file))  # noqa: S704 -- all text in it is escaped
+        return _Content(message.key, message.sender_id, message.text or document.to_text(), body, shown_files, lost)
 
     def _piece(self, content: _Content) -> Piece:
         ts, id = content.key
@@ -112,26 +118,21 @@ class MessageWriter:
         moment = _moment(ts)
         sender, before = self._previous
         self._previous = content.sender_id, ts
-        values = {
-            "anchor": anchor_of(id),
-            "same": sender == content.sender_id and ts - before < _PAUSE,
-            "person": person,
-            "moment": moment,
-        }
-        html = render("message.html", body=content.body, **values)
+        is_same = sender == content.sender_id and ts - before < _PAUSE
+        html = self._html(content, content.body, person, moment, is_same=is_same)
+        size = len(html.encode(errors="replace"))
         text_file = None
-        if len(html) > LONGEST_ON_A_PAGE // 4 and len(html.encode(errors="replace")) > LONGEST_ON_A_PAGE:
-            text_file = (
-                f"x/{digest_of(f'{self.folder}/{id}')[:32]}.txt",
-                content.text.encode("utf-8-sig", errors="replace"),
-            )
-            html = render("message.html", body=_beginning(content.text, *text_file), **values)
+        if size > LONGEST_ON_A_PAGE:
+            complete = content.text.encode("utf-8-sig", errors="replace")
+            text_file = (f"x/{digest_of(f'{self.folder}/{id}')[:32]}.txt", complete)
+            html = self._html(content, _beginning(content.text, *text_file), person, moment, is_same=is_same)
+            size = len(html.encode(errors="replace"))
         return Piece(
             key=content.key,
             sender_id=content.sender_id,
             day=moment[:10],
             html=html,
-            size=len(html.encode(errors="replace")),
+            size=size,
             found=found(
                 page="",
                 anchor=anchor_of(id),
@@ -145,12 +146,17 @@ class MessageWriter:
             text_file=text_file,
         )
 
+    def _html(self, content: _Content, body: Markup, person: Face, moment: str, *, is_same: bool) -> Markup:
+        return render(
+            "message.html", anchor=anchor_of(content.key[1]), same=is_same, person=person, moment=moment, body=body
+        )
+
 
 def _undecodable(line: bytes) -> _Content:
     key = key_at(line) or (_WITHOUT_KEY, digest_of(line.decode(errors="replace")))
     try:
-        text = msgspec.json.decode(line, type=_Readable).text
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        text = _readable_in(line).text
+    except NOT_DECODABLE:
         text = ""
     body = _paragraph(text) + render("undecodable.html")
     loss = "message carried as its text" if text else "undecodable message"
