@@ -8,14 +8,14 @@ from types import NoneType
 
 from stride_async._body import Body, ProgressCallback
 from stride_async._media import Download, DownloadResult, body_of, download, download_many
-from stride_async._models import Content, Conversation, Json, Media, Message, Module, ModuleType
+from stride_async._models import Content, Conversation, Json, Media, Message, Module, ModuleType, RawMessage
 from stride_async._net.download import BodyReader, RemoteBody
 from stride_async._net.session import Session
 from stride_async._pager import Pager, planned
 from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async._wire.endpoints import conversations, media, messages, modules
 from stride_async._wire.endpoints.conversations import Privacy
-from stride_async._wire.history import Bound
+from stride_async._wire.history import Bound, of_raw_messages
 from stride_async._wire.request import number, of_type
 
 
@@ -239,3 +239,9 @@ class ConversationClient:
     async def set_configuration(self, key: str, *, configured: bool) -> None:
         """Set whether the app is configured in this conversation (protocol 5.20)."""
         await self._session.send(modules.set_configuration(*self._at, key, configured=configured))
+
+
+def raw_history(room: ConversationClient, *, after: Bound | None, before: Bound | None) -> Pager[RawMessage]:
+    """Return `room.history(…)` as an export reads it: the bytes of each message, without making a `Message`."""
+    listing = messages.list_messages(room._messages, room.id, after=after, before=before, oldest_first=False)  # noqa: SLF001 (a method that is not for users)
+    return planned(room._session, of_raw_messages(listing), None, None)  # noqa: SLF001 (as above)

@@ -7,7 +7,7 @@ Names are the service's own, in snake_case. Fields that the service sends in add
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Protocol
 
 import attrs
 import msgspec
@@ -157,8 +157,26 @@ class Message(UnfrozenMessage):
         return f"Message(id={self.id!r}, sender_id={self.sender_id!r}, ts={self.ts}, text={text!r})"
 
 
+class RawMessage(NamedTuple):
+    """The bytes of a message that could be decoded, and what an export needs to know of it."""
+
+    ts: int
+    id: str
+    sender_id: str
+    raw: bytes | msgspec.Raw
+
+
+class HasKey(Protocol):
+    """A message in any form."""
+
+    @property
+    def ts(self) -> int: ...
+    @property
+    def id(self) -> str: ...
+
+
 # `message.key` without the property call, for loops over many messages.
-key_of: Callable[[Message], Key] = attrgetter("ts", "id")
+key_of: Callable[[HasKey], Key] = attrgetter("ts", "id")
 
 
 def just_above(key: Key) -> Key:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar, cast
 from weakref import ReferenceType, ref
 
 import attrs
@@ -269,7 +269,8 @@ class _Passed:
     def enter(self, items: Sequence[object]) -> None:
         """Note the items of the page that the consumer reads now."""
         self.settle(but=1)
-        self._pages.append([ref(item) for item in items if isinstance(item, Message)])
+        if items and isinstance(items[0], Message):
+            self._pages.append([*map(ref, cast("Sequence[Message]", items))])
 
     def settle(self, but: int = 0) -> None:
         """Give a message that still exists its own bytes, except on the last `but` pages."""

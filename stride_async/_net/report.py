@@ -80,8 +80,9 @@ class Reporter:
 
 def _reported(headers: Mapping[str, str], secrets: tuple[str, ...]) -> Mapping[str, str]:
     """Return headers as an event contains them: read-only, without cookies and secrets."""
-    safe = CIMultiDict[str]()
-    for name, value in headers.items():
-        if name.lower() != "set-cookie":
-            safe.add(redacted(name, secrets), redacted(value, secrets))
+    safe = CIMultiDict(headers)
+    safe.popall("Set-Cookie", None)
+    text = "\n".join([*safe, *safe.values()])
+    if redacted(text, secrets) != text:  # Nearly always none is there, and one search finds that out.
+        safe = CIMultiDict([(redacted(name, secrets), redacted(value, secrets)) for name, value in safe.items()])
     return CIMultiDictProxy(safe)

@@ -72,17 +72,17 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from operator import lt
-from typing import Literal, TypeGuard
+from typing import Any, Generic, Literal, TypeGuard, TypeVar
 
 import attrs
 import msgspec
 
 from stride_async._errors import DecodeError, PaginationLoop, StaleBookmark
 from stride_async._json import NOT_DECODABLE, decoder
-from stride_async._models import Key, Message, just_above, key_of
+from stride_async._models import HasKey, Key, Message, RawMessage, just_above, key_of
 from stride_async._moments import NANOSECONDS, format_nanoseconds, to_nanoseconds
 from stride_async._wire.bookmark import Bookmark, Scalar, can_be_encoded, number_in, text_in
-from stride_async._wire.convert import key_at, message_at, messages_in, undecodable
+from stride_async._wire.convert import key_at, message_at, messages_in, raw_message_at, raw_messages_in, undecodable
 from stride_async._wire.pages import (
     Element,
     Page,
@@ -94,6 +94,8 @@ from stride_async._wire.pages import (
     split_history,
 )
 from stride_async._wire.request import Request
+
+M = TypeVar("M", bound=HasKey)
 
 HELD_PAGES = 16
 """Pages that an oldest-first walk keeps, besides the newest one, so that catching up costs no second request."""
@@ -213,7 +215,7 @@ def _key_in(bookmark: Bookmark) -> Key:
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
-class HistoryListing:
+class HistoryListing(Generic[M]):
     """The messages of one conversation between two exclusive bounds."""
 
     path: str
@@ -221,6 +223,7 @@ class HistoryListing:
     after: _Edge | None
     before: _Edge | None
     oldest_first: bool
+    read: Callable[[bytes], _ReadPage[M]]
 
     @property
     def query(self) -> Mapping[str, Scalar]:
@@ -233,7 +236,7 @@ class HistoryListing:
             "order": "oldest first" if self.oldest_first else "newest first",
         }
 
-    def walk(self, page_size: int, bookmark: Bookmark | None) -> HistoryWalk | OldestFirstWalk:
+    def walk(self, page_size: int, bookmark: Bookmark | None) -> HistoryWalk[M] | OldestFirstWalk[M]:
         """Return a walk from the end that the order names, or from directly after the bookmarked message."""
         at = None
         if bookmark is not None and bookmark.place:
@@ -243,7 +246,7 @@ class HistoryListing:
             return OldestFirstWalk(self, page_size, at)
         return HistoryWalk(self, page_size, at)
 
-    def bookmarks(self, items: Sequence[Message], last: Key | None) -> Callable[[int], Bookmark]:
+    def bookmarks(self, items: Sequence[M], last: Key | None) -> Callable[[int], Bookmark]:
         """Return the `bookmark_after` of a page. `last` is the key of the last message before the page, if any."""
         query = self.query
 
@@ -256,7 +259,7 @@ class HistoryListing:
 
 def history(
     path: str, limit_key: str, after: Bound | None, before: Bound | None, *, oldest_first: bool
-) -> HistoryListing:
+) -> HistoryListing[Message]:
     """Return a listing of the messages between two bounds.
 
     Raises:
@@ -269,7 +272,21 @@ def history(
     if low and high and low.ts is not None and high.ts is not None and low.ts > high.ts:
         later, earlier = format_nanoseconds(_writable(low.ts)), format_nanoseconds(_writable(high.ts))
         raise ValueError(f"after={later} is later than before={earlier}")
-    return HistoryListing(path=path, limit_key=limit_key, after=low, before=high, oldest_first=oldest_first)
+    return HistoryListing(
+        path=path, limit_key=limit_key, after=low, before=high, oldest_first=oldest_first, read=_read_messages
+    )
+
+
+def of_raw_messages(listing: HistoryListing[Message]) -> HistoryListing[RawMessage]:
+    """Return the same listing of messages as bytes, which are cheaper to make and to store."""
+    return HistoryListing(
+        path=listing.path,
+        limit_key=listing.limit_key,
+        after=listing.after,
+        before=listing.before,
+        oldest_first=listing.oldest_first,
+        read=_read_raw_messages,
+    )
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -281,7 +298,7 @@ class _Window:
     edges: frozenset[str]  # ids of the bounds, which are excluded even if their time is unknown
 
     @classmethod
-    def of(cls, listing: HistoryListing) -> _Window:
+    def of(cls, listing: HistoryListing[Any]) -> _Window:
         after, before = listing.after, listing.before
         edges = frozenset(edge.id for edge in (after, before) if edge and edge.id is not None)
         return cls(after.floor() if after else None, before.ceiling() if before else None, edges)
@@ -303,7 +320,7 @@ class _Window:
             and key[1] not in self.edges
         )
 
-    def part(self, messages: list[Message]) -> list[Message]:
+    def part(self, messages: list[M]) -> list[M]:
         """Return those of the sorted messages that lie within, without repeated ones."""
         if not messages:
             return messages
@@ -316,7 +333,9 @@ class _Window:
 class _WalkBack:
     """The requests of a walk back: each names the anchor of the previous page."""
 
-    def __init__(self, listing: HistoryListing, page_size: int, *, after: _Edge | None, before: _Edge | None) -> None:
+    def __init__(
+        self, listing: HistoryListing[Any], page_size: int, *, after: _Edge | None, before: _Edge | None
+    ) -> None:
         self._listing = listing
         self._page_size = page_size
         self._after = after
@@ -434,23 +453,13 @@ def _writable(ts: int) -> int:
 
 
 @attrs.frozen(eq=False, repr=False)
-class _ReadPage:
+class _ReadPage(Generic[M]):
     """A page of a history as decoded, newest first."""
 
-    messages: list[Message]
+    messages: list[M]
     errors: Sequence[tuple[int, DecodeError]] = ()
     elements: Sequence[Element] = ()  # of a page with errors, and their path
     path: str = ""
-
-    @classmethod
-    def of(cls, body: bytes) -> _ReadPage:
-        """Read all messages in one pass, or each by itself if anything in the page is unusual."""
-        messages = messages_in(body, SharedPage(body).element)
-        if messages is not None:
-            return cls(_newest_first(messages))
-        elements, path = split_history(body)
-        decoded = read_each(elements, path, message_at)
-        return cls(_newest_first(decoded.items), decoded.errors, elements, path)
 
     def anchor(self, back: _WalkBack, body: bytes) -> _Edge | None:
         """Return the oldest message, or None at the end."""
@@ -459,7 +468,24 @@ class _ReadPage:
         return _Edge(self.messages[-1].id, self.messages[-1].ts) if self.messages else None
 
 
-def _newest_first(messages: list[Message]) -> list[Message]:
+def _read_messages(body: bytes) -> _ReadPage[Message]:
+    """Read all messages in one pass, or each by itself if anything in the page is unusual."""
+    messages = messages_in(body, SharedPage(body).element)
+    return _read_with_care(body, message_at) if messages is None else _ReadPage(_newest_first(messages))
+
+
+def _read_raw_messages(body: bytes) -> _ReadPage[RawMessage]:
+    messages = raw_messages_in(body, lambda body: split_history(body)[0])
+    return _read_with_care(body, raw_message_at) if messages is None else _ReadPage(_newest_first(messages))
+
+
+def _read_with_care(body: bytes, read: Callable[[bytes, str], M]) -> _ReadPage[M]:
+    elements, path = split_history(body)
+    decoded = read_each(elements, path, read)
+    return _ReadPage(_newest_first(decoded.items), decoded.errors, elements, path)
+
+
+def _newest_first(messages: list[M]) -> list[M]:
     """Sort the messages of a page. The service sends the oldest first, and to find that out is faster than to sort."""
     times = [message.ts for message in messages]
     if all(map(lt, times, times[1:])):
@@ -489,10 +515,10 @@ def _within(errors: Sequence[tuple[int, DecodeError]], window: _Window) -> list[
     return [error for _, error in errors if (key := key_at(error.raw)) is not None and window.holds(key)]
 
 
-class HistoryWalk:
+class HistoryWalk(Generic[M]):
     """The walk newest first; see the module docstring."""
 
-    def __init__(self, listing: HistoryListing, page_size: int, at: _Edge | None) -> None:
+    def __init__(self, listing: HistoryListing[M], page_size: int, at: _Edge | None) -> None:
         self._listing = listing
         self._page_size = page_size
         self._back = _WalkBack(listing, page_size, after=listing.after, before=at or listing.before)
@@ -501,9 +527,9 @@ class HistoryWalk:
         # The last page held nothing new. Many such pages may follow a deleted anchor, so they are requested in full.
         self._catching_up = False
         self._without_key = _WithoutKey()
-        self._ready: Page[Message] | None = None
+        self._ready: Page[M] | None = None
 
-    def next(self, wanted: int | None) -> Request[bytes] | Page[Message] | None:
+    def next(self, wanted: int | None) -> Request[bytes] | Page[M] | None:
         """Return the page that is ready, else the request for the next page back, else None at the end."""
         if self._ready is not None:
             page, self._ready = self._ready, None
@@ -524,7 +550,7 @@ class HistoryWalk:
             PaginationLoop: The page contains nothing older than what it was requested with.
             DecodeError: The page, or without a callback one of its messages, cannot be decoded.
         """
-        page = _ReadPage.of(body)
+        page = self._listing.read(body)
         if page.errors:
             report([*self._without_key.new(page.errors), *_within(page.errors, self._window)], on_undecodable)
         anchor = page.anchor(self._back, body)
@@ -548,10 +574,10 @@ class _Span:
     oldest: Key
 
 
-class OldestFirstWalk:
+class OldestFirstWalk(Generic[M]):
     """The walk oldest first; see the module docstring."""
 
-    def __init__(self, listing: HistoryListing, page_size: int, at: _Edge | None) -> None:
+    def __init__(self, listing: HistoryListing[M], page_size: int, at: _Edge | None) -> None:
         self._listing = listing
         self._page_size = page_size
         self._back = _WalkBack(listing, page_size, after=at or listing.after, before=listing.before)
@@ -564,12 +590,12 @@ class OldestFirstWalk:
         if floor is not None:
             self._window = self._window.above(floor)
         self._last = at.key if at else None  # the last message returned
-        self._again: _SpanWalk | None = None
-        self._ready: Page[Message] | None = None
+        self._again: _SpanWalk[M] | None = None
+        self._ready: Page[M] | None = None
         self._without_key = _WithoutKey()
         self._on_undecodable: Undecodable | None = None
 
-    def next(self, wanted: int | None) -> Request[bytes] | Page[Message] | None:
+    def next(self, wanted: int | None) -> Request[bytes] | Page[M] | None:
         """Return the next step: walk back first, then the held pages, then the spans, then the newest page."""
         del wanted  # The walk back must reach the beginning, however few messages are wanted.
         if self._ready is not None:
@@ -634,13 +660,13 @@ class OldestFirstWalk:
             return  # A page requested by time brought nothing older.
         self._lowest = oldest
 
-    def _held_page(self, span: _Span, body: bytes) -> Page[Message]:
-        page = _ReadPage.of(body)
+    def _held_page(self, span: _Span, body: bytes) -> Page[M]:
+        page = self._listing.read(body)
         window = self._window if span.upper is None else self._window.below(span.upper)
         report(_within(page.errors, window), self._on_undecodable)
         return self._page(span, [m for m in page.messages if window.holds(key_of(m))], body)
 
-    def _page(self, span: _Span, messages: list[Message], body: bytes) -> Page[Message]:
+    def _page(self, span: _Span, messages: list[M], body: bytes) -> Page[M]:
         items = sorted({m.id: m for m in messages}.values(), key=key_of)
         page = Page(items, body, self._listing.bookmarks(items, self._last))
         if items:
@@ -650,20 +676,21 @@ class OldestFirstWalk:
         return page
 
 
-class _SpanWalk:
+class _SpanWalk(Generic[M]):
     """The walk back through one span that is requested again."""
 
-    def __init__(self, listing: HistoryListing, page_size: int, span: _Span, window: _Window) -> None:
+    def __init__(self, listing: HistoryListing[M], page_size: int, span: _Span, window: _Window) -> None:
         assert span.upper is not None
         # No lower bound is requested: that message may have been deleted. What lies below the span is dropped.
         self.back = _WalkBack(listing, page_size, after=None, before=_Edge(span.upper[1], span.upper[0]))
         self.span = span
-        self.found: list[Message] = []
+        self.found: list[M] = []
         self._window = window.below(span.upper)
+        self._listing = listing
 
     def receive(self, body: bytes, on_undecodable: Undecodable | None) -> bool:
         """Process one page. Return whether the span is complete, that is, its old lower end was reached."""
-        page = _ReadPage.of(body)
+        page = self._listing.read(body)
         anchor = page.anchor(self.back, body)
         self.back.check(anchor)
         report(_within(page.errors, self._window), on_undecodable)

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from stride_async import DecodeError
 from stride_async._models import Message
 from stride_async._moments import parse_all_nanoseconds, parse_nanoseconds
 from stride_async._wire.convert import message_at, messages_in
+from stride_async._wire.history import history, of_raw_messages
 from stride_async._wire.pages import SharedPage, read_each, split_history
 
 BODY = '{"version":1,"type":"doc","content":[{"type":"paragraph","content":[{"type":"text","text":"x"}]}]}'
@@ -158,3 +160,21 @@ def test_times_are_read_together_as_one_by_one(texts):
             return str(error)
 
     assert outcome(lambda: [parse_nanoseconds(text) for text in texts]) == outcome(lambda: parse_all_nanoseconds(texts))
+
+
+@given(pages())
+@settings(max_examples=150)
+def test_what_an_export_reads_of_a_page_is_what_its_messages_have(page):
+    """An export needs the bytes of each message, and makes no `Message`; what it cannot decode is the same."""
+    listing = history("/m", "room", None, None, oldest_first=False)
+    seen = []
+    for each in (listing, of_raw_messages(listing)):
+        walk, errors = each.walk(9, None), []
+        try:
+            walk.receive(page, errors.append)
+            items = [(m.ts, m.id, m.sender_id, bytes(m.raw)) for m in walk.next(None).items]
+        except DecodeError as error:
+            items = str(error)
+        seen.append((items, [(error.path, error.raw) for error in errors]))
+
+    assert seen[0] == seen[1]

@@ -123,7 +123,7 @@ def _one_message(response: Response) -> Message:
 
 def list_messages(
     messages: str, limit_key: str, *, after: Bound | None, before: Bound | None, oldest_first: bool
-) -> HistoryListing:
+) -> HistoryListing[Message]:
     """`GET …/message`, request by request (protocol 5.15)."""
     return history(messages, limit_key, after, before, oldest_first=oldest_first)
 

@@ -13,7 +13,7 @@ from operator import itemgetter
 import attrs
 
 from stride_async._errors import DecodeError
-from stride_async._models import Key, Message, key_of
+from stride_async._models import Key, RawMessage, key_of
 from stride_async._wire.convert import key_at, undecodable
 from stride_async.export._archive.commits import Failed
 from stride_async.export._archive.months import Line, Stretch, as_line, line_digest
@@ -61,12 +61,11 @@ class LegBuffer:
     """Elements without a readable key, by digest."""
     # The page that is being added: keys and lines of its messages, and the undecodable ones that have a key.
     _keys: list[Key] = attrs.field(factory=list)
-    _lines: list[bytes] = attrs.field(factory=list)
     _block: bytes = b""
     _undecodable_lines: dict[Key, bytes] = attrs.field(factory=dict)
     _undecodable_before: int = 0
 
-    def add(self, messages: Sequence[Message]) -> Key | None:
+    def add(self, messages: Sequence[RawMessage]) -> Key | None:
         """Add the messages of a page. Return its lowest key, None if nothing of the page has a key that was asked for.
 
         Undecodable elements of the page are added before, with `add_undecodable`.
@@ -83,13 +82,12 @@ class LegBuffer:
             # A page that is requested by time may have messages beyond either end.
             ordered = [message for message in ordered if self._is_new(key_of(message))]
             keys = list(map(key_of, ordered))
-        lines = [message.raw for message in ordered]
-        block = b"\n".join(lines)
-        if b"\r" in block or block.count(b"\n") >= max(len(lines), 1):
-            lines = list(map(as_line, lines))
-            block = b"\n".join(lines)
+        raws = [message.raw for message in ordered]
+        block = b"\n".join(raws)
+        if b"\r" in block or block.count(b"\n") >= max(len(raws), 1):
+            block = b"\n".join([as_line(bytes(raw)) for raw in raws])
         add_references(ordered, block, self.users, self.media)
-        self._keys, self._lines, self._block = keys, lines, block + b"\n"
+        self._keys, self._block = keys, block + b"\n"
         if self._undecodable_lines:
             self._merge_undecodable()
         return self._keys[0] if self._keys else None
@@ -111,7 +109,7 @@ class LegBuffer:
 
     def lines(self) -> list[Line]:
         """Return the page that is being added."""
-        return list(zip(self._keys, self._lines, strict=True))
+        return list(zip(self._keys, self._block.split(b"\n")[:-1], strict=True)) if self._keys else []
 
     def keep_page(self) -> None:
         """Keep the page: it becomes part of what the leg has read."""
@@ -153,23 +151,23 @@ class LegBuffer:
     def _is_new(self, key: Key) -> bool:
         return self.floor <= key and (self.low is None or key < self.low)
 
-    def _storable(self, messages: Iterable[Message]) -> list[Message]:
+    def _storable(self, messages: Iterable[RawMessage]) -> list[RawMessage]:
         """Return the messages whose time can be stored; the others count as undecodable."""
         storable = []
         for message in messages:
             if is_storable(key_of(message)):
                 storable.append(message)
             else:
-                self.add_undecodable(undecodable("$.ts", message.raw, "the time is before 1678 or after 2261"))
+                self.add_undecodable(undecodable("$.ts", bytes(message.raw), "the time is before 1678 or after 2261"))
         return storable
 
     def _merge_undecodable(self) -> None:
         """Put undecodable elements in their places. A message with the same key replaces one."""
         lines = sorted((self._undecodable_lines | dict(self.lines())).items())
-        self._keys, self._lines = [key for key, _ in lines], [line for _, line in lines]
-        self._block = b"\n".join(self._lines) + b"\n"
+        self._keys = [key for key, _ in lines]
+        self._block = b"".join([line + b"\n" for _, line in lines])
 
     def _forget_page(self) -> None:
-        self._keys, self._lines, self._block = [], [], b""
+        self._keys, self._block = [], b""
         self._undecodable_lines.clear()
         self._undecodable_before = len(self.undecodable)

@@ -40,7 +40,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-from stride_async._conversation import ConversationClient
+from stride_async._conversation import ConversationClient, raw_history
 from stride_async._models import Key
 from stride_async.export._archive.chain import CommitConflict
 from stride_async.export._archive.commits import BEGINNING, HIGHEST, WalkEnded
@@ -137,7 +137,7 @@ class HistoryExport:
         Return the lowest key of the page that matched, None if the leg ended at an empty page.
         """
         since = None if self._bounds.since is None else self._bounds.floor
-        pager = self._room.history(before=buffer.low, after=since)
+        pager = raw_history(self._room, before=buffer.low, after=since)
         async for page in pager.pages(on_undecodable=None if self._fail_fast else buffer.add_undecodable):
             lowest = buffer.add(page.items)
             if lowest is None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
-from stride_async._json import NOT_DECODABLE
-from stride_async._models import Message
+from stride_async._json import NOT_DECODABLE, decoder
+from stride_async._models import RawMessage
+from stride_async.document import Document
 
 # A mention with its id, written as the service does (protocol 8); or anything else that may be a mention or show media.
 _REFERENCE = re.compile(rb'"me(?:ntion","attrs":\{"id":"([^"\\]*)"|ntion"|dia")')
@@ -31,10 +32,15 @@ class _WithBody(msgspec.Struct):
     body: _Node | None = None
 
 
+class _WithAnyBody(msgspec.Struct):
+    body: Any = None
+
+
 _decode = msgspec.json.Decoder(_WithBody).decode
+_decode_any = decoder(_WithAnyBody)
 
 
-def add_references(messages: Sequence[Message], page: bytes, users: set[str], media: set[str]) -> None:
+def add_references(messages: Sequence[RawMessage], page: bytes, users: set[str], media: set[str]) -> None:
     """Add the senders and the people mentioned to `users`, and the media shown to `media`.
 
     `page` has a line for each message. It is searched as one text; a body is decoded only if it may show media, or if
@@ -48,14 +54,14 @@ def add_references(messages: Sequence[Message], page: bytes, users: set[str], me
         ids.remove(b"")
     users.update([id.decode("utf-8", "replace") for id in ids])
     for number in {page.count(b"\n", 0, position) for position in unclear}:
-        _add_from_body(messages[number], users, media)
+        _add_from_body(messages[number].raw, users, media)
 
 
-def _add_from_body(message: Message, users: set[str], media: set[str]) -> None:
+def _add_from_body(raw: bytes | msgspec.Raw, users: set[str], media: set[str]) -> None:
     try:
-        body = _decode(message.raw).body
+        body = _decode(raw).body
     except NOT_DECODABLE:
-        _add_from_document(message, users, media)
+        _add_from_document(raw, users, media)
         return
     nodes = [body] if body is not None else []
     while nodes:
@@ -69,10 +75,11 @@ def _add_from_body(message: Message, users: set[str], media: set[str]) -> None:
                 media.add(id)
 
 
-def _add_from_document(message: Message, users: set[str], media: set[str]) -> None:
+def _add_from_document(raw: bytes | msgspec.Raw, users: set[str], media: set[str]) -> None:
     """Do the same with the document, which tolerates elements that are not nodes."""
     try:
-        users.update(message.body.mentions())
-        media.update(message.body.media())
+        document = Document.from_json(_decode_any(raw).body)
+        users.update(document.mentions())
+        media.update(document.media())
     except (ValueError, *NOT_DECODABLE):
         pass  # The body is not a document. The message is stored as it is.
