@@ -21,6 +21,7 @@ ROOMS, MESSAGES = 6, 6_000
 LATENCY = 0.05
 SLOW_MESSAGES = 3_000
 PAGE = 75
+HEAP = 1_000_000  # objects of an application that reads a history
 PROFILED = 10  # functions of the profile that are printed
 
 _NAMES = {
@@ -37,13 +38,17 @@ def findings() -> list[Finding]:
     with served(conversations=ROOMS, messages=MESSAGES) as site:
         fields = taking_turns({_NAMES[loop]: _cpu(site, loop) for loop in _NAMES})
         bodies = taking_turns({_NAMES[loop]: _cpu(site, loop, bodies=True) for loop in ("stride", "bare_orjson")})
+        in_app = taking_turns({_NAMES[loop]: _cpu(site, loop, heap=HEAP) for loop in ("stride", "bare_orjson")})
         on_uvloop = taking_turns({_NAMES[loop]: _cpu(site, loop, uvloop=True) for loop in ("stride", "bare_orjson")}, 1)
     per_message = functools.partial(compared, ours="stride_async", unit="µs CPU a message")
     return [
         per_message(fields, peer="aiohttp + orjson", name="P1", question="history, fields", goal=0.7),
+        per_message(
+            in_app, peer="aiohttp + orjson", name="P1 heap", question="as P1, next to 1 000 000 objects", goal=0.5
+        ),
         per_message(fields, peer="aiohttp + json", name="P2", question="history, fields", goal=0.5),
         per_message(fields, peer="httpx + pydantic", name="P3", question="history, fields", goal=0.2),
-        per_message(bodies, peer="aiohttp + orjson", name="P4", question="history, every node", goal=1.5),
+        per_message(bodies, peer="aiohttp + orjson", name="P4", question="history, every node", goal=1.2),
         compared(
             fields,
             ours="aiohttp, bytes only",
@@ -58,9 +63,9 @@ def findings() -> list[Finding]:
     ]
 
 
-def _cpu(site: Site, loop: str, *, bodies: bool = False, uvloop: bool = False) -> Callable[[], float]:
+def _cpu(site: Site, loop: str, *, bodies: bool = False, uvloop: bool = False, heap: int = 0) -> Callable[[], float]:
     """Return a function that runs a loop in a fresh process and returns its CPU per message in microseconds."""
-    request = {"loop": loop, "site": attrs.asdict(site), "bodies": bodies, "uvloop": uvloop}
+    request = {"loop": loop, "site": attrs.asdict(site), "bodies": bodies, "uvloop": uvloop, "heap": heap}
 
     def measure() -> float:
         result = in_fresh_process("benchmarks.walk", request)

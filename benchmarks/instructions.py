@@ -53,6 +53,7 @@ def _instructions(site: Site, loop: str, times: int, *, bodies: bool) -> int:
         "site": attrs.asdict(attrs.evolve(site, rooms=site.rooms * times)),
         "bodies": bodies,
         "uvloop": False,
+        "heap": 0,
     }
     command = [
         "valgrind",
