@@ -17,7 +17,7 @@ from stride_async.bot import _rows
 from stride_async.bot._descriptor import descriptor
 from stride_async.bot._http import body_of, caller_of, json_response, refused
 from stride_async.bot._parts import Parts, opened
-from stride_async.bot._queries import DID_NOT_WORK, HandlerFailed, ask_configuration, ask_glance, press
+from stride_async.bot._queries import DID_NOT_WORK, AskedKind, HandlerFailed, ask, press
 from stride_async.bot._read import read_delivery
 from stride_async.bot._refusal import Refusal
 from stride_async.bot._reports import LOG, Refused, UnderTest
@@ -64,8 +64,8 @@ def application(
         app.router.add_post(path_of(kind), _refusing(partial(_deliver, kind, module)))
     app.router.add_post(f"{path_of('message')}/{{key}}", _refusing(_deliver_matched))
     _add_browser_route(app, "POST", "action", _press)
-    _add_browser_route(app, "GET", "glance", _ask_glance)
-    _add_browser_route(app, "GET", "configuration", _ask_configuration)
+    _add_browser_route(app, "GET", "glance", partial(_ask, "glance"))
+    _add_browser_route(app, "GET", "configuration", partial(_ask, "configuration"))
     return app
 
 
@@ -145,18 +145,10 @@ async def _press(parts: Parts, request: web.Request) -> web.Response:
     return web.Response(status=204) if answer is None else json_response(answer)
 
 
-async def _ask_glance(parts: Parts, request: web.Request) -> web.Response:
+async def _ask(kind: AskedKind, parts: Parts, request: web.Request) -> web.Response:
     caller = caller_of(request, parts.settings)
     try:
-        return json_response(await ask_glance(parts, request.match_info["key"], caller))
-    except HandlerFailed:
-        return json_response(DID_NOT_WORK, status=500)
-
-
-async def _ask_configuration(parts: Parts, request: web.Request) -> web.Response:
-    caller = caller_of(request, parts.settings)
-    try:
-        return json_response(await ask_configuration(parts, request.match_info["key"], caller))
+        return json_response(await ask(parts, kind, request.match_info["key"], caller))
     except HandlerFailed:
         return json_response(DID_NOT_WORK, status=500)
 

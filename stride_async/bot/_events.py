@@ -63,21 +63,26 @@ class Event:
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class MessageEvent(Event):
+class _ConversationEvent(Event):
+    """Base class of the events whose call contains the conversation."""
+
+    @property
+    def conversation(self) -> Conversation:
+        """The conversation as it was when the bot was called, decoded on each access.
+
+        Raises:
+            DecodeError: The service sent something else.
+        """
+        return object_at(_body(self.raw).conversation, Conversation, "$.conversation", cloud_id=self.cloud_id)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class MessageEvent(_ConversationEvent):
     """Base class of the events of a message (protocol 6.3)."""
 
     message: Message
     text: str
     """The message's plain text, without the mention of the bot and without surrounding white space."""
-
-    @property
-    def conversation(self) -> Conversation:
-        """The conversation as it was when the message was sent, decoded on each access.
-
-        Raises:
-            DecodeError: The service sent something else.
-        """
-        return _conversation_in(self.raw, self.cloud_id)
 
     @property
     def sender(self) -> UserClient:
@@ -101,37 +106,19 @@ class MatchedMessage(MessageEvent):
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class RosterUpdate(Event):
+class RosterUpdate(_ConversationEvent):
     """A person joined or left a conversation; `user_id` is that person (protocol 6.4)."""
 
     action: str
     """`add` or `remove`."""
 
-    @property
-    def conversation(self) -> Conversation:
-        """The conversation, decoded on each access.
-
-        Raises:
-            DecodeError: The service sent something else.
-        """
-        return _conversation_in(self.raw, self.cloud_id)
-
 
 @attrs.frozen(kw_only=True, eq=False)
-class ConversationUpdate(Event):
+class ConversationUpdate(_ConversationEvent):
     """A conversation changed; `user_id` is who changed it (protocol 6.5)."""
 
     action: str
     """`create`, `update`, `archive`, `unarchive` or `delete`."""
-
-    @property
-    def conversation(self) -> Conversation:
-        """The conversation as it is now, decoded on each access.
-
-        Raises:
-            DecodeError: The service sent something else.
-        """
-        return _conversation_in(self.raw, self.cloud_id)
 
 
 @attrs.frozen(kw_only=True)
@@ -217,7 +204,3 @@ class Failure:
     failed_at: datetime
     raw: bytes = attrs.field(repr=False)
     """The body of the delivery."""
-
-
-def _conversation_in(raw: bytes, cloud_id: str) -> Conversation:
-    return object_at(_body(raw).conversation, Conversation, "$.conversation", cloud_id=cloud_id)

@@ -21,7 +21,8 @@ from stride_async.bot._reports import Begun, Delivery, Ended
 from stride_async.bot._router import Kind
 from stride_async.bot._verify import Caller, check_place
 
-QueryKind = Literal["action", "glance", "configuration"]
+AskedKind = Literal["glance", "configuration"]
+QueryKind = Literal["action"] | AskedKind
 
 DID_NOT_WORK = {"error": "this did not work"}
 
@@ -58,26 +59,16 @@ async def press(parts: Parts, key: str, caller: Caller, read_body: Callable[[], 
         return DID_NOT_WORK
 
 
-async def ask_glance(parts: Parts, key: str, caller: Caller) -> object:
-    """Return the JSON to respond to a glance query with.
+async def ask(parts: Parts, kind: AskedKind, key: str, caller: Caller) -> object:
+    """Return the JSON to respond to a glance or configuration query with.
 
     Raises:
-        Refusal: 403, the token is of no conversation; 404, there is no such glance.
+        Refusal: 403, the token is of no conversation; 404, there is no such module.
         HandlerFailed: The handler failed.
     """
-    event = GlanceQuery(**_common(parts, "glance", key, caller), raw=b"", key=key)
-    return glance_json(await _answer(parts, event, glance_json))
-
-
-async def ask_configuration(parts: Parts, key: str, caller: Caller) -> object:
-    """Return the JSON to respond to a configuration query with.
-
-    Raises:
-        Refusal: 403, the token is of no conversation; 404, there is no such configuration.
-        HandlerFailed: The handler failed.
-    """
-    event = ConfigurationQuery(**_common(parts, "configuration", key, caller), raw=b"", key=key)
-    return configuration_json(await _answer(parts, event, configuration_json))
+    event_class, to_json = _ASKED[kind]
+    event = event_class(**_common(parts, kind, key, caller), raw=b"", key=key)
+    return to_json(await _answer(parts, event, to_json))
 
 
 def _common(parts: Parts, kind: QueryKind, key: str, caller: Caller) -> dict[str, Any]:
@@ -150,3 +141,9 @@ def configuration_json(returned: object) -> object:
     if not isinstance(returned, bool):
         raise TypeError(f"a configuration returned {type(returned).__name__}; expected a bool")
     return {"configured": returned}
+
+
+_ASKED: dict[AskedKind, tuple[type[GlanceQuery | ConfigurationQuery], Callable[[object], object]]] = {
+    "glance": (GlanceQuery, glance_json),
+    "configuration": (ConfigurationQuery, configuration_json),
+}

@@ -17,7 +17,7 @@ from stride_async.bot import Bot, BotError, StoreBusy, _rows, _store
 from stride_async.bot._read import Incoming, read_delivery
 from stride_async.bot._rows import Mark
 from stride_async.bot._store import Store, StoreFailed
-from tests.bot.delivering import served
+from tests.bot.delivering import served, until
 
 NOW = 1_500_000_000.0
 
@@ -195,15 +195,19 @@ async def test_a_store_in_use_is_busy(tmp_path):
     await opened(path)
 
 
-async def test_a_start_waits_for_another_process_to_release_the_store(tmp_path):
-    """The new process of a rolling restart waits for the old one."""
+async def test_a_start_waits_for_another_process_to_release_the_store(tmp_path, caplog):
+    """The new process of a rolling restart waits for the old one, and says so."""
     path = tmp_path / "bot.sqlite"
     first = await Store.open(path, 0.0)
     second = asyncio.create_task(Store.open(path, 30.0))
-    await asyncio.sleep(0)
+    await until(lambda: "another process uses the store" in caplog.text)
+    assert not second.done()
+
     await first.close()
 
-    await (await second).close()
+    store = await second
+    assert [] == await store.run(_rows.failures)
+    await store.close()
 
 
 @pytest.mark.parametrize(
