@@ -93,6 +93,14 @@ class Rehearsal:
         await self.idle()
         return [message for message in self.messages(conversation_id) if message.id not in before]
 
+    def direct_conversation(self, person: str) -> str:
+        """Return the id of the direct conversation of the bot and a person, which is created if there is none."""
+        for conversation in self.server.truth().conversations.values():
+            others = set(conversation.roster) - {self.server.app_account_id}
+            if conversation.type == "direct" and others == {person}:
+                return conversation.id
+        return self.server.add_conversation("", type="direct", privacy="private", roster=[person])
+
     async def press(
         self, key: str, conversation_id: str, message_id: str, *, by: str, parameters: Mapping[str, Json] | None = None
     ) -> ActionAnswer:

@@ -112,7 +112,6 @@ class BotKit:
     def __init__(self, rehearsal: Rehearsal, errors: _Errors, room: str, person: str) -> None:
         self._rehearsal = rehearsal
         self._errors = errors
-        self._directs: dict[str, str] = {}
         self.room = room
         """The id of a room in which the bot is installed."""
         self.person = person
@@ -155,7 +154,7 @@ class BotKit:
             KeyError: There is no such conversation.
         """
         person = by or self.person
-        return await self._rehearsal.say(room or self._direct(person), text, by=person)
+        return await self._rehearsal.say(room or self._rehearsal.direct_conversation(person), text, by=person)
 
     async def press(
         self,
@@ -189,11 +188,6 @@ class BotKit:
     async def idle(self) -> None:
         """Wait until all deliveries have ended and all events are handled, and those that follow from them."""
         await self._rehearsal.idle()
-
-    def _direct(self, person: str) -> str:
-        if person not in self._directs:
-            self._directs[person] = self.server.add_conversation("", type="direct", privacy="private", roster=[person])
-        return self._directs[person]
 
 
 @pytest.fixture

@@ -86,6 +86,16 @@ async def test_direct_messages_are_those_of_a_person(stride_bot_kit):
     assert ["hello Ann Adler", "hello Ben Berg", "hello Ann Adler"] == [each.text for each in (first, second, third)]
 
 
+async def test_a_direct_conversation_that_the_bot_began_is_used(stride_bot_kit, stride_client):
+    await stride_client.user(stride_bot_kit.person).send("are you there?")
+
+    await stride_bot_kit.direct("yes")
+
+    conversation = await stride_client.user(stride_bot_kit.person).conversation()
+    texts = [message["text"] for message in stride_bot_kit.server.messages(conversation.id)]
+    assert ["are you there?", "yes", "hello Ann Adler"] == texts
+
+
 async def test_another_person_in_another_room(stride_bot_kit):
     kit = stride_bot_kit
     ben = kit.server.add_user("Ben Berg")
@@ -197,7 +207,7 @@ def test_the_kit_works_in_both_modes_of_pytest_asyncio(pytester: pytest.Pytester
     head = "import pytest\npytestmark = pytest.mark.asyncio\n" if mode == "strict" else ""
     project(pytester, head + BOT + KIT_TESTS, asyncio_mode=mode)
 
-    pytester.runpytest().assert_outcomes(passed=13)
+    pytester.runpytest().assert_outcomes(passed=14)
 
 
 def test_a_test_fails_with_the_first_error_that_it_ignores(pytester: pytest.Pytester):

@@ -43,7 +43,6 @@ class Talk:
         self._server = rehearsal.server
         self._for_people = show.for_people(as_json=as_json)
         self._people: dict[str, str] = {}
-        self._directs: dict[str, str] = {}
         self._person = self._found_or_added(_FIRST_PERSON)
         self._room = self._server.add_conversation(_ROOM, roster=[self._person])
         self._shown: dict[str, _Shown] = {}
@@ -93,12 +92,7 @@ class Talk:
 
     async def _say_directly(self, text: str) -> None:
         text = _given(text, "/direct TEXT")
-        if self._person not in self._directs:
-            name = self._name_of(self._person)
-            self._directs[self._person] = self._server.add_conversation(
-                name, type="direct", privacy="private", roster=[self._person]
-            )
-        self._say(text, room=self._directs[self._person])
+        self._say(text, room=self._rehearsal.direct_conversation(self._person))
 
     async def _press(self, text: str) -> None:
         key, *given = _given(text, "/press KEY [N]").split()
@@ -149,7 +143,8 @@ class Talk:
             for content in self._server.messages(conversation_id):
                 gone.discard(content["id"])
                 if content["sender"]["id"] == self._server.app_account_id:
-                    self._show_if_new(conversation_id, conversation.name, content)
+                    name = "direct" if conversation.type == "direct" else conversation.name
+                    self._show_if_new(conversation_id, name, content)
         for id in gone:
             self._shown[id].content = None
             self._show({"number": self._shown[id].number, "id": id, "deleted": True})

@@ -77,7 +77,10 @@ async def _run(open: Callable[[], AbstractAsyncContextManager[Parts]], app: web.
 
 
 async def _stop_accepting(app: web.Application) -> None:
-    app[PARTS].dispatcher.closing = True
+    parts = app[PARTS]
+    parts.dispatcher.closing = True
+    if running := parts.dispatcher.running:
+        LOG.info("waiting up to %g s for %d running handlers to end", parts.settings.shutdown_timeout, running)
 
 
 def _add_browser_route(app: web.Application, method: str, kind: Kind, answer: Answer) -> None:

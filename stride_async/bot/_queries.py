@@ -40,12 +40,11 @@ async def press(parts: Parts, key: str, caller: Caller, read_body: Callable[[], 
     common = _common(parts, "action", key, caller)
     if caller.user_id is None:
         raise Refusal(403, "expected a token of a person")
-    body = await read_body()
-    pressed = read_press(body)
+    pressed = read_press(await read_body())
     check_place(caller, cloud_id=pressed.cloud_id, conversation_id=pressed.conversation_id)
     event = ActionCall(
         **common,
-        raw=body,
+        raw=pressed.body,
         key=key,
         message_id=pressed.message_id,
         document=pressed.document,

@@ -6,8 +6,9 @@ needs are required.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import msgspec
@@ -17,6 +18,8 @@ from stride_async._json import NOT_DECODABLE, repaired
 from stride_async._wire.convert import Id, message_at
 from stride_async.bot._refusal import Refusal
 from stride_async.bot._router import LIFECYCLE, MESSAGE_KINDS, Kind
+
+T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
@@ -128,12 +131,21 @@ def read_delivery(kind: Kind, module: str, body: bytes) -> Incoming:
     Raises:
         Refusal: 400, the body is not a JSON object or lacks a field that is needed; names its path.
     """
+    return _repaired_if_broken(lambda text: _read(kind, module, text), body)
+
+
+def _repaired_if_broken(read: Callable[[bytes], T], body: bytes) -> T:
+    """Read a body, and if that fails once more after its text was repaired.
+
+    Raises:
+        Refusal: 400, it cannot be read.
+    """
     try:
-        return _read(kind, module, body)
+        return read(body)
     except _BROKEN:
         pass
     try:
-        return _read(kind, module, repaired(body))
+        return read(repaired(body))
     except _BROKEN as error:
         raise _malformed(error) from None
 
@@ -240,6 +252,7 @@ def _content(body: bytes) -> bytes:
 class Press:
     """The body of a press (protocol 6.7)."""
 
+    body: bytes
     cloud_id: str | None
     conversation_id: str | None
     message_id: str | None
@@ -250,15 +263,12 @@ class Press:
 
 
 def read_press(body: bytes) -> Press:
-    """Return what was pressed.
+    """Return what was pressed. A body with malformed text is repaired, as a delivery is.
 
     Raises:
         Refusal: 400, the body is not a JSON object, or a field in it has another type than documented.
     """
-    try:
-        found = _press(body)
-    except _BROKEN as error:
-        raise _malformed(error) from None
+    body, found = _repaired_if_broken(lambda text: (text, _press(text)), body)
     context = found.context or _PressContext()
     message = context.message or _PressedMessage()
     named = [
@@ -270,6 +280,7 @@ def read_press(body: bytes) -> Press:
     if len(conversations) > 1 or len(sites) > 1:
         raise Refusal(403, "the body names more than one conversation or site")
     return Press(
+        body=body,
         cloud_id=next(iter(sites), None),
         conversation_id=next(iter(conversations), None),
         message_id=message.mid,

@@ -55,8 +55,8 @@ def token_in(authorization: str | None, x_acpt: str | None, query: str | None) -
     for value in (authorization, x_acpt, query):
         if value is None or not value.strip():
             continue
-        word, _, rest = value.strip().partition(" ")
-        return rest.strip() if value is authorization and word.lower() in _SCHEMES else value.strip()
+        word, *rest = value.split(maxsplit=1)
+        return "".join(rest).strip() if value is authorization and word.lower() in _SCHEMES else value.strip()
     return None
 
 

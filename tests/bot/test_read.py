@@ -147,6 +147,18 @@ def test_any_press_is_read_or_refused(body):
         assert isinstance(press.parameters, dict)
 
 
+def test_a_press_in_a_message_with_malformed_text_is_read():
+    """Half a surrogate pair, as of a cut emoji, becomes U+FFFD; a browser escapes it."""
+    body = b'{"context":{"message":{"mid":"M","body":{"text":"cut \\ud83d"}}},"parameters":{"for":"\\ude00 \xff"}}'
+
+    press = read_press(body)
+
+    assert "M" == press.message_id
+    assert "cut \N{REPLACEMENT CHARACTER}" == json.loads(press.body)["context"]["message"]["body"]["text"]
+    assert {"text": "cut \N{REPLACEMENT CHARACTER}"} == press.document
+    assert {"for": "\N{REPLACEMENT CHARACTER} \N{REPLACEMENT CHARACTER}"} == press.parameters
+
+
 # Texts
 
 

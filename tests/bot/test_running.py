@@ -244,6 +244,29 @@ async def test_a_public_url_that_leads_to_another_bot_is_reported(scene: Scene, 
     assert ["something else" in warning for warning in warnings] == [True]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_does_not_wait_for_the_public_url(scene: Scene, tmp_path, number):
+    """A proxy that accepts connections and never responds does not delay the end."""
+    connected = asyncio.Event()
+
+    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        await closed.wait()
+        writer.close()
+
+    closed = asyncio.Event()
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+    process, _ = await started(scene, tmp_path, STRIDE_BOT_URL=url)
+    await connected.wait()
+    process.send_signal(number)
+    out, err = await process.communicate()
+    closed.set()
+    silent.close()
+
+    assert (0, b"", b"") == (process.returncode, out, err)
+
+
 async def test_a_port_that_is_taken_is_an_error(scene: Scene):
     """The store is released."""
     bot = Bot("deployer")

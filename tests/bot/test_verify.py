@@ -191,6 +191,7 @@ def test_only_named_sites_are_served():
         (("bearer  T ", None, None), "T"),
         (("JWT T", None, None), "T"),
         (("jWt T", None, None), "T"),
+        (("Bearer\tT", None, None), "T"),
         (("T", None, None), "T"),
         (("Basic T", None, None), "Basic T"),
         ((None, "T", None), "T"),

@@ -25,9 +25,12 @@ from stride_async._rehearsal import Rehearsal, settings_for
 from stride_async.bot import Bot, Mention
 from stride_async.bot._store import APPLICATION_ID as STORE
 from stride_async.server import LocalServer
+from tests.bot.delivering import until
 from tests.cli.conftest import NOTHING_SET, Run, Started, on_terminal
 
 BOT = """
+import asyncio
+
 from stride_async.bot import Bot
 from stride_async.document import action_mark, doc, paragraph
 
@@ -53,6 +56,11 @@ async def draft(event):
 async def finish(event):
     await event.room.edit(drafts[0], "final")
     await event.room.delete(drafts[1])
+
+@bot.command("wait")
+async def wait(event):
+    await event.reply("waiting")
+    await asyncio.Event().wait()
 
 @bot.command("room")
 async def room(event):
@@ -127,7 +135,7 @@ async def test_lines_with_a_slash_do_everything_a_person_does(talk: Talk):
     assert (0, "") == (code, err)
     texts = ["hello, Ann Adler", "Ann Adler wrote hi", "Ben Berg wrote hi", "hello, Ben Berg"]
     assert texts == [one["text"] for one in said]
-    assert ["general", "Ann Adler", "Ben Berg", "general"] == [one["conversation"] for one in said]
+    assert ["general", "direct", "direct", "general"] == [one["conversation"] for one in said]
 
 
 async def test_an_action_is_pressed_by_the_number_of_its_message(talk: Talk):
@@ -405,6 +413,22 @@ async def test_a_bot_runs_until_a_signal(start: Started, folder: Path, end: sign
     assert "secret" not in messages
     assert messages.endswith("Stopped.\n")
     assert (folder / "bot.sqlite").exists()
+
+
+async def test_a_second_signal_does_not_wait_for_handlers(start: Started, server: LocalServer, folder: Path):
+    """The first one gives them time to end, and says how much."""
+    ann = server.add_user("Ann Adler")
+    room = server.add_conversation("general", roster=[ann])
+    bot = await start("bot", "run", "deployer:bot", "--port", "0", cwd=folder)
+    await server.register_app((await announced(bot))["descriptor"])
+    server.add_message(room, "wait", sender_id=ann, mention_app=True)
+    await until(lambda: "waiting" == server.messages(room)[-1]["text"])
+
+    bot.send_signal(signal.SIGINT)
+    await until_line(bot, b"waiting up to 30 s for 1 running handlers to end")
+    code, messages = await ended(bot, signal.SIGINT)
+
+    assert (130, "Interrupted.\n") == (code, messages)
 
 
 async def test_a_bot_on_a_terminal_says_what_to_do_next(start: Started, folder: Path):
