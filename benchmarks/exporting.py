@@ -19,10 +19,10 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     began, cpu_began = time.perf_counter(), time.process_time()  # user and system time, of all threads
     messages = asyncio.run(side.export_site(site, Path(request["folder"]), **request["options"]))
     cpu, wall = time.process_time() - cpu_began, time.perf_counter() - began
-    return {"cpu": cpu, "wall": wall, "messages": messages, "peak": _peak_kib()}
+    return {"cpu": cpu, "wall": wall, "messages": messages, "peak": peak_kib()}
 
 
-def _peak_kib() -> int | None:
+def peak_kib() -> int | None:
     """Return the peak memory, or None where only getrusage reports it, because that includes the parent process."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []

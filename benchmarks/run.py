@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import bot, calls, decode, documents, export, history, imports, media, server
+from benchmarks import bot, calls, decode, documents, export, formats, history, imports, media, server
 from benchmarks.sides import Finding
 
 HERE = Path(__file__).parent
@@ -23,7 +23,8 @@ HERE = Path(__file__).parent
 def main(*, long: bool) -> None:
     console = Console()
     found: list[Finding] = []
-    for module in (export, bot) if long else (history, calls, decode, documents, imports, server, media, export, bot):
+    short = (history, calls, decode, documents, imports, server, media, export, bot, formats)
+    for module in (export, bot, formats) if long else short:
         console.print(f"[dim]{(module.__doc__ or '').splitlines()[0]}[/dim]")
         found += module.long_findings() if long else module.findings()
     console.print(_table(found))

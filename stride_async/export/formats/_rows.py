@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 import attrs
 import msgspec
 
+from stride_async._json import NOT_DECODABLE
 from stride_async._models import Message
 from stride_async._moments import to_nanoseconds
 from stride_async.document import Document
@@ -18,6 +20,7 @@ from stride_async.export._archive.state import NOT_PEOPLE
 from stride_async.export.formats._report import Tally
 from stride_async.export.formats._source import People, Person, Room, Source, document_of
 
+_CARDS = ("inlineCard", "blockCard", "embedCard")  # Not a set: the type of a malformed node may be a list.
 # What a message with a mention, a link or a file contains. An escaped letter may hide the type of a node.
 _MAY_REFER = re.compile(rb'"(?:mention|link|media|inlineCard|blockCard|embedCard)"|\\u00[67]')
 
@@ -140,10 +143,25 @@ def media_row(medium: ArchivedMedia, source: Source) -> MediaRow:
 def message_rows(room: Room, tally: Tally, month: str | None = None) -> Iterator[tuple[MessageRow, References]]:
     """Yield the messages of a conversation, oldest first, of all parts or of one. Counts them, and what is lost."""
     for message in room.messages(month):
-        document = document_of(message)
+        document = _as_json(message) or document_of(message)
         found = _references(document, room, tally) if _MAY_REFER.search(message.raw) else NOTHING
         tally.message()
         yield _message_row(room.id, message, document, tally), found
+
+
+class _OnlyBody(msgspec.Struct):
+    body: Any = None
+
+
+_body_in = msgspec.json.Decoder(_OnlyBody).decode
+
+
+def _as_json(message: Message) -> Document | None:
+    """Return the body as a view of its JSON, which Markdown is made from; `Message.body` would decode it twice."""
+    try:
+        return Document.from_json(_body_in(message.raw).body)
+    except (*NOT_DECODABLE, ValueError):
+        return None
 
 
 def _message_row(conversation_id: str, message: Message, document: Document, tally: Tally) -> MessageRow:
@@ -173,17 +191,19 @@ def _references(document: Document, room: Room, tally: Tally) -> References:
         json = stack.pop()
         if not isinstance(json, dict):
             continue
-        match json.get("type"):
-            case "text":
-                if json.get("marks"):
-                    links.update(dict.fromkeys(_links_of(json)))
-            case "mention" if (id := attr(json, "id")) and id not in NOT_PEOPLE:
+        kind = json.get("type")
+        if kind == "text":
+            if "marks" in json:
+                links.update(dict.fromkeys(_links_of(json)))
+        elif kind == "mention":
+            if (id := attr(json, "id")) and id not in NOT_PEOPLE:
                 user_ids[id] = None
-            case "media" if (id := attr(json, "id")) and room.medium(id) is None:
+        elif kind == "media":
+            if (id := attr(json, "id")) and room.medium(id) is None:
                 tally.lose("file not held", id)
-            case "inlineCard" | "blockCard" | "embedCard" if url := attr(json, "url"):
-                links[url, ""] = None
-        if isinstance(content := json.get("content"), list):
+        elif kind in _CARDS and (url := attr(json, "url")):
+            links[url, ""] = None
+        if "content" in json and isinstance(content := json["content"], list):
             stack += content[::-1]
     return References(tuple(user_ids), tuple(links))
 
