@@ -28,3 +28,20 @@ def test_a_module_names_the_extra_that_it_needs(module, missing, extra):
     last = ended.stderr.splitlines()[-1]
     assert last.startswith(f"ModuleNotFoundError: {module} needs {missing}")
     assert last.endswith(f"pip install 'stride-async[{extra}]'")
+
+
+@pytest.mark.parametrize("command", ["view site --print", "demo", "convert html site -o out"])
+def test_commands_that_make_pages_name_their_extra(tmp_path, command):
+    """In one sentence, before they do anything."""
+    program = (
+        "import sys; sys.modules['jinja2'] = None; from stride_async._cli.main import run_command; "
+        f"sys.argv = ['stride', *{command.split()!r}]; run_command()"
+    )
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/archive.json").write_text('{"format": 1, "id": "a", "cloud_id": "b"}')
+
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    assert 1 == ended.returncode
+    message = "Error: the format html requires jinja2: pip install 'stride-async[view]'"
+    assert message == " ".join(ended.stderr.split())

@@ -27,6 +27,7 @@ from stride_async._files import run_to_completion
 from stride_async.document import doc, media_group, mention, paragraph
 from stride_async.export import ArchiveReader, ExportOptions, Report, Summary, export, read, verify
 from stride_async.export.formats import convert
+from stride_async.export.formats._convert import writer_of
 from stride_async.export.formats._derived import pages_of
 from stride_async.server import LocalServer, Plan, Truth
 
@@ -76,6 +77,10 @@ def command(*, rooms: int, messages: int, seed: int, as_json: bool) -> None:
         media_max=_LARGEST_FILE_BYTES,
         seed=seed,
     )
+    try:
+        writer_of("html")
+    except ModuleNotFoundError as error:
+        raise CommandError(Exit.UNEXPECTED, str(error)) from error
     archive = Path(tempfile.mkdtemp(prefix="stride-demo-")) / "site"
     try:
         checks, room = asyncio.run(_demo(plan, archive))
