@@ -19,7 +19,8 @@ OPENING = """\
 # The command
 
 The command `stride` requires the extra `cli`, and its local server the extra `server`: `pip install '.[all]'` installs
-both. This page shows what `--help` prints.
+both. This page shows what `--help` prints. With the extra `speed`, the command runs on
+[uvloop](https://uvloop.readthedocs.io/), which makes calls cheaper; `-v` says which event loop is used.
 
 If stdout is closed (`>&-`), a command fails before it does anything. If stderr is closed, it runs silently. If the
 reader of stdout ends early, as in `stride history general | head -1`, the command ends silently too; `export`, `verify`

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable
@@ -11,7 +10,7 @@ from typing import TypeVar
 import click
 
 from stride_async import ClientCredentials, Event, LimitWaiting, Settings, StrideClient, Waiting
-from stride_async._cli import show
+from stride_async._cli import loop, show
 from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.options import is_text
 
@@ -33,7 +32,7 @@ def with_client(work: Callable[[StrideClient], Awaitable[T]]) -> T:
         async with client:
             return await work(client)
 
-    return asyncio.run(run())
+    return loop.run(run())
 
 
 def check_variables(names: Iterable[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import random
@@ -18,7 +17,7 @@ import click
 from rich.text import Text
 
 from stride_async import ClientCredentials, Conversation, Settings, StrideClient
-from stride_async._cli import show
+from stride_async._cli import loop, show
 from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.export_progress import ExportProgress
 from stride_async._cli.listing import conversation_row
@@ -83,7 +82,7 @@ def command(*, rooms: int, messages: int, seed: int, as_json: bool) -> None:
         raise CommandError(Exit.UNEXPECTED, str(error)) from error
     archive = Path(tempfile.mkdtemp(prefix="stride-demo-")) / "site"
     try:
-        checks, room = asyncio.run(_demo(plan, archive))
+        checks, room = loop.run(_demo(plan, archive))
         address = _pages(archive)
     except BaseException:
         shutil.rmtree(archive.parent, ignore_errors=True)

@@ -138,7 +138,7 @@ verbose_option = click.option(
     is_flag=True,
     expose_value=False,
     callback=_remember,
-    help="On failure, list every attempt.",
+    help="Say which event loop is used, and on failure list every attempt.",
 )
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON lines on a terminal too; elsewhere they are the default."

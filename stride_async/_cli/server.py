@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 import click
 
-from stride_async._cli import progress, show
+from stride_async._cli import loop, progress, show
 from stride_async._cli.env_file import check_env_file, env_file
 from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.listening import listening_on
@@ -201,7 +201,7 @@ def run_server(
         on_loading=loading.update,
     )
     app = None if options.app_url is None else _App(options.app_url, install_all=options.install == "all")
-    asyncio.run(_serve(server, options.host, loading, options.env_path, app, as_json=options.as_json))
+    loop.run(_serve(server, options.host, loading, options.env_path, app, as_json=options.as_json))
 
 
 async def _serve(
