@@ -79,14 +79,14 @@ def imports(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Run the benchmarks that finish within about five minutes."""
+    """Run the benchmarks that finish within six minutes; `-- --record` writes the results into README.md."""
     session.install("-e", ".[bench]")
     session.run("python", "-m", "benchmarks.run", *session.posargs)
 
 
 @nox.session(name="bench-long")
 def bench_long(session: nox.Session) -> None:
-    """Run the benchmarks that take longer."""
+    """Run the benchmarks that take longer; `-- --record` as for `bench`."""
     session.install("-e", ".[bench]")
     session.run("python", "-m", "benchmarks.run", "--long", *session.posargs)
 

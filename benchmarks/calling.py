@@ -57,5 +57,11 @@ async def _memory_of_waiting(name_of: _NameOf, rooms: list[str]) -> float:
     return held / len(rooms)
 
 
+def run(request: dict[str, Any]) -> dict[str, float]:
+    new_loop = importlib.import_module("uvloop").new_event_loop if request["uvloop"] else asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(main(request))
+
+
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(main(json.load(sys.stdin)))))
+    print(json.dumps(run(json.load(sys.stdin))))

@@ -12,7 +12,7 @@ from benchmarks.sides import REPETITIONS, Finding, compared, in_fresh_process, t
 from benchmarks.site import Site, served
 
 ROOMS = 20
-IN_TURN, AT_ONCE = 1_500, 2_000
+IN_TURN, AT_ONCE = 1_000, 2_000
 _OURS, _PEER = "stride_async", "aiohttp + orjson"
 _CALLERS = {_OURS: "stride", _PEER: "bare"}
 
@@ -25,29 +25,29 @@ def findings() -> list[Finding]:
         alone = _all_sides(site, "in turn", IN_TURN)
         at_once = _all_sides(site, "at once", AT_ONCE)
         waiting = _all_sides(site, "waiting", AT_ONCE, repetitions=1)
+        on_uvloop = _all_sides(site, "in turn", IN_TURN, repetitions=2, uvloop=True)
     against_bare = functools.partial(compared, ours=_OURS, peer=_PEER)
+    cpu = functools.partial(against_bare, unit="µs CPU a call")
     crowd = f"{AT_ONCE} calls, {SLOTS} at a time"
+    held = {side: [each["bytes"] for each in figures] for side, figures in waiting.items()}
     return [
-        against_bare(_per_call(alone, "cpu"), name="P16", question="a small call", unit="µs CPU a call", goal=1.15),
-        against_bare(_per_call(at_once, "cpu"), name="P17", question=crowd, unit="µs CPU a call", goal=1.2),
+        cpu(_per_call(alone, "cpu"), name="P16", question="a small call", goal=1.15),
+        cpu(_per_call(on_uvloop, "cpu"), name="P16 uvloop", question="as P16, on uvloop", goal=None),
+        cpu(_per_call(at_once, "cpu"), name="P17", question=crowd, goal=1.2),
         against_bare(_per_call(at_once, "wall"), name="P17 wall", question=crowd, unit="µs a call", goal=1.2),
-        against_bare(
-            {side: [each["bytes"] for each in figures] for side, figures in waiting.items()},
-            name="P17 memory",
-            question="a call that waits",
-            unit="bytes a call",
-            goal=None,
-        ),
+        against_bare(held, name="P17 memory", question="a call that waits", unit="bytes a call", goal=None),
     ]
 
 
-def _all_sides(site: Site, how: str, calls: int, *, repetitions: int = REPETITIONS) -> dict[str, list[Figures]]:
-    sides = {side: _measured(site, caller, how, calls) for side, caller in _CALLERS.items()}
+def _all_sides(
+    site: Site, how: str, calls: int, *, repetitions: int = REPETITIONS, uvloop: bool = False
+) -> dict[str, list[Figures]]:
+    sides = {side: _measured(site, caller, how, calls, uvloop) for side, caller in _CALLERS.items()}
     return taking_turns(sides, repetitions)
 
 
-def _measured(site: Site, caller: str, how: str, calls: int) -> Callable[[], Figures]:
-    request = {"caller": caller, "site": attrs.asdict(site), "how": how, "calls": calls}
+def _measured(site: Site, caller: str, how: str, calls: int, uvloop: bool) -> Callable[[], Figures]:
+    request = {"caller": caller, "site": attrs.asdict(site), "how": how, "calls": calls, "uvloop": uvloop}
     return functools.partial(in_fresh_process, "benchmarks.calling", request)
 
 

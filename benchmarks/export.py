@@ -41,7 +41,7 @@ def findings() -> list[Finding]:
             name="P5",
             question="complete export",
             unit="µs CPU a message",
-            goal=0.8,
+            goal=0.7,
         )
     ]
 
@@ -125,7 +125,7 @@ def steady_memory() -> Finding:
         name="P11",
         question="memory of an export",
         unit="MiB at the peak",
-        goal=1.15,
+        goal=1.25,
     )
 
 
@@ -143,7 +143,7 @@ def many_rooms() -> Finding:
         name="P15",
         question=f"complete export, {ROOM_MESSAGES} messages a room",
         unit="µs CPU a message",
-        goal=1.1,
+        goal=1.0,
     )
 
 
