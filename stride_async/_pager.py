@@ -389,6 +389,5 @@ class _Ahead(Generic[T]):
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-            await asyncio.wait([task])
-            if not task.cancelled():
-                task.exception()  # Retrieve it, so that asyncio does not log it; the consumer is gone.
+            # If the consumer is cancelled once more, that is passed on to the task, which is waited for all the same.
+            await asyncio.gather(task, return_exceptions=True)

@@ -11,6 +11,7 @@ import pytest
 from stride_async import ClientClosed, ClientCredentials, ServerError, Settings, StrideClient
 from stride_async._events import AttemptEnded, AttemptStarted, PageFetched
 from tests.conftest import client_of
+from tests.net.cancelling import cancelled_often
 
 PREFETCH = pytest.mark.parametrize("prefetch", [0, 1, 3])
 
@@ -407,3 +408,22 @@ async def test_max_items_limits_what_is_fetched_ahead(client, server, room):
 
     assert 5 == len(returned)
     assert ["3", "2"] == [dict(call.query)["limit"] for call in server.calls.matching("GET", "*/message")]
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+async def test_a_stream_that_is_cancelled_often_ends_with_its_task(client, server, room, times):
+    """The prefetch does not outlive the `async with`, although the consumer is cancelled while it waits for that."""
+    arrived = asyncio.Event()
+    server.faults.add("GET", "*/message", stall="headers", do=lambda _: arrived.set())
+
+    async def consume() -> None:
+        async with client.conversation(room).history().stream(prefetch=1) as messages:
+            async for _ in messages:
+                pass
+
+    task = asyncio.create_task(consume())
+    await arrived.wait()
+    await cancelled_often(task, times)
+
+    assert task.cancelled()
+    assert [] == [other for other in asyncio.all_tasks() if other.get_name() == "stride_async prefetch"]

@@ -139,10 +139,12 @@ class Pool:
         for body in tuple(self._bodies):
             body.close()
         self.throttle.close()
-        if self.tokens is not None:
-            await self.tokens.close()
-        if self._owns_http and self._http is not None:
-            await self._http.close()
+        try:
+            if self.tokens is not None:
+                await self.tokens.close()
+        finally:  # Also if the caller is cancelled, perhaps on every turn of the event loop.
+            if self._owns_http and self._http is not None:
+                await self._http.close()
 
 
 def _secret_of(credentials: Credentials) -> str:

@@ -102,14 +102,16 @@ class Dispatcher:
             self._timer.cancel()
         if self._asking is not None:
             self._asking.cancel()
-            await asyncio.wait([self._asking])
+            await asyncio.gather(self._asking, return_exceptions=True)
         if self._tasks:
             limit = 0.0 if self._killed else self._settings.shutdown_timeout
-            _, late = await asyncio.wait(self._tasks, timeout=limit)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late)
+            tasks = tuple(self._tasks)
+            try:
+                await asyncio.wait(tasks, timeout=limit)
+            finally:  # Also if the caller is cancelled: no handler outlives the store.
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     def kill(self) -> None:
         """End the running handlers at once, as when the process is killed. `stop` must follow."""

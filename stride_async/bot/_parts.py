@@ -124,7 +124,7 @@ def _log_failure(task: asyncio.Task[None]) -> None:
 async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
-    await asyncio.wait(tasks)
+    await asyncio.gather(*tasks, return_exceptions=True)  # Waits however often the caller is cancelled.
 
 
 async def _forget_now_and_then(store: Store) -> None:

@@ -18,6 +18,7 @@ from stride_async._files import run_to_completion
 from stride_async._media import _WriteBehind
 from stride_async._wire.secrets import redacted
 from tests.conftest import client_of
+from tests.net.cancelling import cancelled_often
 
 BODY = Random(1).randbytes(300_000)
 
@@ -187,15 +188,6 @@ async def test_any_lifetime_of_a_token_is_accepted(server, expires_in):
     app = ClientCredentials(server.client_id, server.client_secret)
     async with StrideClient(app, cloud_id=server.cloud_id, settings=Settings(base_url=server.url)) as client:
         assert server.app_account_id == (await client.me()).account_id
-
-
-async def cancelled_often(task: asyncio.Task[object], times: int) -> None:
-    """Cancel a task on each turn of the event loop, as anyio does."""
-    while not task.done() and times:
-        task.cancel()
-        times -= 1
-        await asyncio.sleep(0)
-    await asyncio.wait([task])
 
 
 @pytest.mark.parametrize("times", [1, 2, 5, 1000])

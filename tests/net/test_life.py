@@ -16,6 +16,7 @@ from stride_async import ClientClosed, ClientCredentials, Settings, StaticToken,
 from stride_async.server import LocalServer
 from tests.conftest import client_of
 
+from .cancelling import cancelled_often
 from .peers import free_port
 
 # A megabyte: several blocks.
@@ -294,6 +295,26 @@ async def test_closing_a_client_ends_calls_of_all_kinds(server, tmp_path, own_se
     if theirs is not None:
         assert not theirs.closed
         await theirs.close()
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+async def test_a_client_whose_closing_is_cancelled_is_closed(server, times):
+    """Its connections are closed even if the caller is cancelled on every turn, while it waits for the token call."""
+    arrived = asyncio.Event()
+    server.faults.add("POST", "/oauth/token", stall="headers", do=lambda _: arrived.set())
+    client = client_of(server)
+    calling = asyncio.create_task(client.me())
+    await arrived.wait()
+
+    closing = asyncio.create_task(client.close())
+    await asyncio.sleep(0)
+    await cancelled_often(closing, times)
+    [error] = await asyncio.gather(calling, return_exceptions=True)
+    await quiet()
+
+    assert ClientClosed is type(error)
+    assert client._pool._http.closed
+    assert {} == left_behind(client)
 
 
 async def test_a_message_in_flight_when_the_client_closes_may_have_been_sent(server):
