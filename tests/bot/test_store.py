@@ -90,6 +90,28 @@ async def test_an_operation_is_done_even_if_its_caller_is_cancelled(store):
     assert 1 == len(await store.run(_rows.pending))
 
 
+async def test_what_follows_from_an_operation_follows_even_if_its_caller_is_cancelled(store):
+    """A delivery that is on disk is handled by this process, although its response was never sent."""
+    results: list[Any] = []
+    future = store.submit(_rows.keep(message(1), NOW, 120.0), then=results.append)
+    future.cancel()
+    await store.run(_rows.pending)
+
+    assert future.cancelled()
+    assert [1] == [kept.number for kept in results]
+
+
+async def test_what_follows_from_an_operation_sees_its_error(store):
+    """Then the caller gets the same error."""
+    results: list[Any] = []
+    await store.close()
+
+    with pytest.raises(StoreFailed):
+        await store.submit(_rows.keep(message(1), NOW, 120.0), then=results.append)
+
+    assert [StoreFailed] == [type(error) for error in results]
+
+
 async def test_an_equal_body_much_later_is_another_event(store):
     """The two minutes are counted from the first delivery, not from its last redelivery."""
     incoming = read_delivery("installed", "lifecycle", b'{"cloudId":"C","resourceId":"V","userId":"U"}')
