@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stride_async.document import doc, media, media_group, mention, paragraph, text
+from stride_async.document import Document, code, doc, hard_break, link, media, media_group, mention, paragraph, text
 from stride_async.export.formats import ConvertOptions, Report, convert
-from stride_async.export.formats._mattermost_text import split
+from stride_async.export.formats._mattermost_text import MattermostText, split
 from stride_async.server import LocalServer
 from tests.conftest import client_of
+from tests.documents import COMMONMARK, expressible
 from tests.export.exporting import exported
 from tests.formats.archives import fill_site
 from tests.formats.rules_mattermost import violations
@@ -113,33 +116,32 @@ async def test_text_is_markdown_with_user_names(server, mattermost):
         assert b"body" == zip_file.read(f"data/{file['path']}")
 
 
-async def test_lines_break_without_a_sign(server, mattermost):
-    """Mattermost breaks at every line feed, and would show the backslash of Markdown. Code keeps its own."""
-    room = server.add_conversation("general")
-    code = {"type": "codeBlock", "content": [{"type": "text", "text": "a\\\nb"}]}
-    server.add_message(
-        room,
-        {
-            "version": 1,
-            "type": "doc",
-            "content": [
-                {
-                    "type": "paragraph",
-                    "content": [
-                        {"type": "text", "text": "one\\"},
-                        {"type": "hardBreak"},
-                        {"type": "text", "text": "two"},
-                    ],
-                },
-                {"type": "bulletList", "content": [{"type": "listItem", "content": [code]}]},
-            ],
-        },
-    )
+WRITTEN = [
+    ([text("one\\"), hard_break(), text("two")], "one\\\\\ntwo"),
+    ([text("<b> & &amp; *")], r"&lt;b> & &amp;amp; \*"),
+    ([text("=")], "&#61;"),
+    ([text("ask"), mention("ann"), text("s (or "), mention("bob"), text(")")], "ask @ann s (or @bob)"),
+    ([code("\\<a"), text(" \\<")], "`\\<a` \\\\&lt;"),
+    ([link("w", "https://e.com/a_(b)?c=&copy;")], "[w](https://e.com/a_%28b%29?c=&amp;copy;)"),
+    ([link("](x(y", "https://e.com")], r"[\](x(y](https://e.com)"),
+]
 
-    content = await mattermost()
 
-    [post] = content.posts("general")
-    assert "one\\\\\ntwo\n\n- ```\n  a\\\n  b\n  ```" == post["message"]
+@pytest.mark.parametrize(("inline", "expected"), WRITTEN)
+def test_text_is_written_for_the_markdown_of_mattermost(inline, expected):
+    """It breaks at each line feed, escapes fewer characters than CommonMark does, and none in URLs."""
+    assert expected == MattermostText(str, str, str).of(doc(paragraph(*inline)))
+
+
+def test_code_is_left_as_it_is():
+    """Backslashes in it are its own, also below the markers of lists and quotes."""
+    code_block = {"type": "codeBlock", "content": [{"type": "text", "text": "a\\\n\\<b"}]}
+    items = [{"type": "listItem", "content": [code_block]}]
+    blocks = [{"type": "bulletList", "content": items}, {"type": "blockquote", "content": [code_block]}]
+
+    found = MattermostText(str, str, str).of(Document.from_json({"type": "doc", "version": 1, "content": blocks}))
+
+    assert "- ```\n  a\\\n  \\<b\n  ```\n\n> ```\n> a\\\n> \\<b\n> ```" == found
 
 
 async def test_the_original_of_a_post_is_in_its_props(server, mattermost):
@@ -259,6 +261,19 @@ def test_a_team_that_the_server_refuses_is_an_error(name):
     """The message says what a name may be."""
     with pytest.raises(ValueError, match="team: expected"):
         ConvertOptions(team=name)
+
+
+def shown(markdown: str) -> str:
+    """Return the text that a parser of CommonMark shows."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", COMMONMARK.render(markdown))).split())
+
+
+@given(expressible)
+def test_what_is_written_for_mattermost_is_commonmark_too(document):
+    """Apps that read CommonMark show the same text."""
+    found = MattermostText(str, str, str).of(document)
+
+    assert shown(document.to_markdown()) == shown(found), found
 
 
 @given(st.text(st.sampled_from(" \nab"), max_size=60), st.integers(1, 12))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -220,6 +221,20 @@ async def test_nothing_in_the_zip_depends_on_the_machine(server, slack):
             assert info.external_attr >> 16 == (0o40755 if info.is_dir() else 0o100644)
             if not info.is_dir():
                 assert (ZIP_STORED if info.filename.startswith("__") else ZIP_DEFLATED) == info.compress_type
+
+
+async def test_the_digest_is_over_names_and_contents(server, slack):
+    """It is the same whatever compresses them."""
+    await fill_site(server)
+
+    export = await slack()
+
+    digest = hashlib.sha256()
+    with ZipFile(export.path) as file:
+        for info in file.infolist():
+            content = "" if info.is_dir() else hashlib.sha256(file.read(info)).hexdigest()
+            digest.update(f"{info.filename}\0{content}\n".encode())
+    assert digest.hexdigest() == export.report.digest
 
 
 async def test_ids_are_listed_next_to_the_zip(server, slack, tmp_path):

@@ -19,6 +19,12 @@ _OTHER_MARKS = frozenset({"underline", "textColor", "subsup", "action"})
 # The first line of code, below the markers of quotes and lists.
 _FENCE = re.compile(r"(?:[ >]|[-*+] |[0-9]+[.)] )*(`{3,})[^`]*")
 _BREAK = re.compile(r"(?<!\\)(?:\\\\)*\\$")  # an odd number of backslashes
+_WORD = re.compile(r"[\w-]")
+_ESCAPED = re.compile(r"\\(.)")
+# A code span, in which nothing is escaped; the URL of a link; an escaped character.
+_ESCAPES = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)|\]\((?P<url>(?:\\.|[^\\\s)])*)|\\(?P<escaped>.)")
+_REFERENCES = {"<": "&lt;", "&": "&amp;", "=": "&#61;", ":": "&#58;"}
+_IN_URLS = {"(": "%28", ")": "%29", "&": "&amp;"}
 
 
 @attrs.frozen
@@ -43,11 +49,13 @@ class MattermostText:
                 continue
             siblings = parent["content"]
             assert isinstance(siblings, list)
+            if siblings:
+                _keep_apart(siblings[-1], written)
             siblings.append(written)
             if inner := children(node):
                 written["content"] = []
                 stack += [(child, written) for child in inner[::-1]]
-        return _with_plain_breaks(Document.from_json(root).to_markdown())
+        return _for_mattermost(Document.from_json(root).to_markdown())
 
     def _node(self, node: JsonObject, kind: str) -> JsonObject | None:
         """Return a node as Markdown should show it, without what it contains; None to omit it."""
@@ -71,9 +79,21 @@ class MattermostText:
                 self.lost("link left out")
 
 
-def _with_plain_breaks(markdown: str) -> str:
-    """Return Markdown whose lines break without a backslash, which Mattermost would show: any line feed is a break."""
-    if "\\\n" not in markdown:
+def _keep_apart(left: JsonObject, right: JsonObject) -> None:
+    """Put a blank between a mention and a word next to it, which would be read as a part of the user name."""
+    if kind_of(left) == "mention" and kind_of(right) == "text" and _WORD.match(text := str(right.get("text", ""))):
+        right["text"] = f" {text}"
+    elif kind_of(left) == "text" and kind_of(right) == "mention" and _WORD.match(str(left.get("text", ""))[-1:]):
+        left["text"] = f"{left['text']} "
+
+
+def _for_mattermost(markdown: str) -> str:
+    """Return CommonMark as Mattermost reads it.
+
+    It breaks a line at any line feed and has no backslash for that, escapes fewer characters than CommonMark, and none
+    in URLs.
+    """
+    if "\\" not in markdown:
         return markdown
     lines = markdown.split("\n")
     fence = ""
@@ -83,9 +103,16 @@ def _with_plain_breaks(markdown: str) -> str:
                 fence = ""
         elif found := _FENCE.fullmatch(line):
             fence = found[1]
-        elif _BREAK.search(line):
-            lines[number] = line[:-1]
+        elif "\\" in line:
+            lines[number] = _ESCAPES.sub(_unescaped, line[:-1] if _BREAK.search(line) else line)
     return "\n".join(lines)
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    """Return an escaped character, or a URL in a link, as Mattermost reads it."""
+    if found["url"] is not None:
+        return _ESCAPED.sub(lambda escaped: _IN_URLS.get(escaped[1], escaped[0]), found[0])
+    return _REFERENCES.get(found["escaped"], found[0])
 
 
 def split(text: str, longest: int) -> list[str]:
