@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,7 @@ from stride_async._cli.escape import printable
 from stride_async._cli.exits import CommandError, Exit, os_exit_code, os_message
 from stride_async._cli.export_input import read_selectors
 from stride_async._cli.options import PathParam, json_option, verbose_option
-from stride_async._files import run_to_completion
+from stride_async._files import completed
 from stride_async.export import Selection
 from stride_async.export.formats import ConvertOptions, ConvertProgress, OutInTheWay, Report, convert
 from stride_async.export.formats._convert import FORMATS
@@ -136,6 +137,10 @@ def converted(archive: Path, format: str, output: Path, options: ConvertOptions,
         raise CommandError(os_exit_code(error), f"Cannot write the output: {os_message(error)}") from error
 
 
+class _StoppedError(Exception):
+    """The command was interrupted."""
+
+
 @attrs.define
 class _Conversion:
     """A conversion in a thread, which ends at its next report of progress when the command is interrupted."""
@@ -150,14 +155,14 @@ class _Conversion:
     _stopped: threading.Event = attrs.field(factory=threading.Event, init=False)
 
     async def run(self) -> Report:
-        running = asyncio.create_task(run_to_completion(self._convert))
+        running = asyncio.get_running_loop().run_in_executor(None, self._convert)
         async with self._gauge.shown(transient=True):
             try:
                 return await asyncio.shield(running)
             except asyncio.CancelledError:
                 self._stopped.set()
-                await asyncio.wait([running])
-                running.exception()  # Retrieved so that asyncio does not log it.
+                with suppress(_StoppedError):
+                    await completed(running)
                 raise
 
     def _convert(self) -> Report:
@@ -165,7 +170,7 @@ class _Conversion:
 
     def _on_progress(self, now: ConvertProgress) -> None:
         if self._stopped.is_set():
-            raise KeyboardInterrupt
+            raise _StoppedError
         self._gauge.done, self._gauge.total = now.messages, now.total_messages
         if now.conversations != self._conversations and self.writes_json:
             self._conversations = now.conversations
@@ -189,5 +194,6 @@ def show_report(report: Report, output: Path, *, writes_json: bool) -> None:
         show.counted(report.conversations, "conversation"),
         show.counted(report.messages, "message"),
         show.counted(report.files, "file"),
+        "1 person" if report.people == 1 else f"{report.people:,} people",
     )
-    show.message(printable(f"Wrote {output}: {', '.join(counts)}, {report.people:,} people."))
+    show.message(printable(f"Wrote {output}: {', '.join(counts)}."))

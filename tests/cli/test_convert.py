@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 
+from tests.cli.conftest import on_terminal
+from tests.export.exporting import exported
 from tests.formats.archives import archive_of, snapshot
 
 
@@ -54,6 +57,35 @@ async def test_what_cannot_be_done_is_refused_in_one_sentence(
     assert code == result.exit_code
     assert message in result.stderr
     assert before == snapshot(tmp_path)
+
+
+async def test_an_interrupted_conversion_leaves_nothing(start, archive, tmp_path):
+    """Ctrl-C ends it with one line, unless it has just ended by itself."""
+    process = await start("convert", "parquet", str(archive), "-o", str(tmp_path / "out"))
+    await process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, messages = await process.communicate()
+
+    assert b"Traceback" not in messages
+    if process.returncode != 0:
+        assert 130 == process.returncode
+        assert messages.endswith(b"Interrupted.\n")
+        assert ["site"] == [path.name for path in tmp_path.iterdir()]
+
+
+async def test_losses_are_a_short_table_on_a_terminal(start, server, client, tmp_path):
+    """It has at most fifteen lines, with the kinds and an example."""
+    room = server.add_conversation("general")
+    server.fill(room, 3, sender_id="557058:who")
+    await exported(client, tmp_path / "site")
+
+    code, shown = await on_terminal(start, "convert", "sqlite", str(tmp_path / "site"), "-o", str(tmp_path / "out"))
+
+    lines = shown.splitlines()
+    assert 0 == code
+    assert any("person without a profile" in line and "557058:who" in line for line in lines)
+    assert "1 conversation, 3 messages, 0 files, 1 person." in " ".join(shown.split())
+    assert len(lines) <= 15
 
 
 async def test_a_damaged_archive_is_refused(run, archive, tmp_path):
