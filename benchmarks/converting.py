@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.exporting import peak_kib
+from benchmarks.searching import most_loaded
 from stride_async.export.formats import convert
 from stride_async.export.formats._convert import writer_of
 
@@ -25,9 +26,10 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
         "wall": wall,
         "messages": report.messages,
         "peak": peak_kib(),
-        "largest": max((size for name, size in sizes.items() if not name.startswith("m/")), default=0),
+        "largest": max((size for name, size in sizes.items() if name.endswith((".html", ".js", ".css"))), default=0),
         "index": sum(size for name, size in sizes.items() if name.startswith("search/w/")),
         "texts": sum(size for name, size in sizes.items() if name.startswith("search/t/")),
+        "searched": most_loaded(out) if request["search"] else None,
     }
 
 

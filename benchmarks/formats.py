@@ -1,4 +1,4 @@
-"""P21: measure how many messages a second of one core converts, and what a large archive costs."""
+"""P21, P22: measure how many messages a second of one core converts, and what a large archive and its search cost."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ MANY_ROOMS, MANY_MESSAGES = 100, 10_000
 LARGEST_PEAK_MB = 400
 LARGEST_PAGE_KB = 300
 INDEX_BYTES, TEXT_BYTES = 120, 300  # a message
+LARGEST_SEARCH_MB = 3
 PROCESS = "benchmarks.converting"
 LONGEST = 3600.0  # seconds that one conversion may take
 
@@ -34,11 +35,11 @@ def findings() -> list[Finding]:
 
 
 def long_findings() -> list[Finding]:
-    """P21 with 1 000 000 messages: the peak memory of each format, and the sizes of the files of the pages."""
+    """P21 and P22 with 1 000 000 messages: the peak memory of each format, the sizes of the pages, and a search."""
     found = []
     with archived(MANY_ROOMS, MANY_MESSAGES) as archive:
         for format in GOALS:
-            result = _converted(archive, format)
+            result = _converted(archive, format, search=format == "html")
             found.append(_against_goal(format, [result["messages"] / result["cpu"]]))
             found.append(_bounded(format, "peak memory", "MB", result["peak"] * 1024 / 1e6, LARGEST_PEAK_MB))
             if format == "html":
@@ -46,6 +47,9 @@ def long_findings() -> list[Finding]:
                 found.append(_bounded(format, "largest file", "kB", result["largest"] / 1e3, LARGEST_PAGE_KB))
                 found.append(_bounded(format, "index", "bytes a message", result["index"] / count, INDEX_BYTES))
                 found.append(_bounded(format, "texts", "bytes a message", result["texts"] / count, TEXT_BYTES))
+            if result["searched"] is not None:
+                loaded = result["searched"] / 1e6
+                found.append(_bounded(format, "two words in the search", "MB", loaded, LARGEST_SEARCH_MB, "P22"))
     return found
 
 
@@ -64,9 +68,9 @@ def _rate(archive: Path, format: str) -> float:
     return float(result["messages"] / result["cpu"])
 
 
-def _converted(archive: Path, format: str) -> dict[str, Any]:
+def _converted(archive: Path, format: str, *, search: bool = False) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        request = {"archive": str(archive), "format": format, "out": f"{folder}/out"}
+        request = {"archive": str(archive), "format": format, "out": f"{folder}/out", "search": search}
         result: dict[str, Any] = in_fresh_process(PROCESS, request, LONGEST)
     return result
 
@@ -84,12 +88,12 @@ def _against_goal(format: str, samples: list[float]) -> Finding:
     )
 
 
-def _bounded(format: str, what: str, unit: str, value: float, bound: float) -> Finding:
+def _bounded(format: str, what: str, unit: str, value: float, bound: float, name: str = "P21") -> Finding:
     return compared(
         {format: [value], "the bound": [float(bound)]},
         ours=format,
         peer="the bound",
-        name="P21",
+        name=name,
         question=f"{what} of {format}, {MANY_ROOMS * MANY_MESSAGES:,} messages",
         unit=unit,
         goal=1.0,
