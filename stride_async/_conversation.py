@@ -32,7 +32,8 @@ class ConversationClient:
         self.id = conversation_id
         """The id of the conversation."""
         self._session = session
-        self._messages = f"{conversations.conversation_path(cloud_id, conversation_id)}/message"
+        self._path = conversations.conversation_path(cloud_id, conversation_id)
+        self._messages = f"{self._path}/message"
         self._at = (cloud_id, conversation_id)
 
     def __repr__(self) -> str:
@@ -48,7 +49,7 @@ class ConversationClient:
 
     async def get(self) -> Conversation:
         """Return the conversation: name, topic, type and so on (protocol 5.4)."""
-        return await self._session.send(conversations.get_conversation(*self._at))
+        return await self._session.send(conversations.get_conversation(self._path, self.id))
 
     async def update(
         self, *, name: str | None = None, topic: str | None = None, privacy: Privacy | None = None

@@ -78,7 +78,9 @@ class Pool:
             ClientClosed: The client was closed.
             WrongLoop: The client was first used on another event loop.
         """
-        loop = asyncio.get_running_loop()
+        loop, http = asyncio.get_running_loop(), self._http
+        if http is not None and loop is self._loop and not (self.closed or http.closed):
+            return http
         if self.closed:
             raise ClientClosed("the client was closed; create another")
         if self._loop is None:

@@ -75,11 +75,9 @@ def create_conversation(cloud_id: str, *, name: str, privacy: Privacy, topic: st
     return json_call("POST", conversations_path(cloud_id), entity_id, body, repeatable=False)
 
 
-def get_conversation(cloud_id: str, conversation_id: str) -> Request[Conversation]:
-    """`GET {cv}` (protocol 5.4)."""
-    return Request(
-        method="GET", path=conversation_path(cloud_id, conversation_id), read=_conversation, limit_key=conversation_id
-    )
+def get_conversation(path: str, conversation_id: str) -> Request[Conversation]:
+    """`GET {cv}` (protocol 5.4), given the `conversation_path`."""
+    return Request(method="GET", path=path, read=_conversation, limit_key=conversation_id)
 
 
 def _conversation(response: Response) -> Conversation:
