@@ -116,7 +116,7 @@ async def test_a_file_system_may_lack_everything(server, client, rooms, tmp_path
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
-@pytest.mark.parametrize("call", ["link", "flock", "fsync"])
+@pytest.mark.parametrize("call", ["link", "flock", "fsync", "utime"])
 async def test_a_broken_or_full_disk_is_an_error(server, client, rooms, tmp_path, monkeypatch, call, number):
     """Nothing is renamed or skipped instead, nothing stays open, and the next export completes the archive."""
     with monkeypatch.context() as patched:

@@ -289,6 +289,14 @@ class Folder:
                     raise
                 self._refused.setdefault(_NO_LOCK, False)
         self._lease = file
+        try:
+            self._remove_strays()
+        except BaseException:
+            self._lease = None
+            file.close()
+            raise
+
+    def _remove_strays(self) -> None:
         now = self._now()
         for entry in self._everything():
             if os.path.basename(entry).startswith(_TEMPORARY):  # noqa: PTH119 -- a path of os.walk
