@@ -6,6 +6,7 @@ to pass: the bot skips the pauses of `TryAgain`, and its client retries at once.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import Callable, Mapping
@@ -21,6 +22,9 @@ from stride_async.bot import RUNNING, ActionAnswer, Bot, BotSettings, RunningBot
 from stride_async.bot._application import PARTS, application
 from stride_async.bot._reports import UnderTest
 from stride_async.server import Delivery, LocalServer
+
+# Steps of the event loop after which a connection that was just accepted has reached the web server, and some more.
+_STEPS_TO_ACCEPT = 10
 
 
 def settings_for(server: LocalServer, **options: Any) -> BotSettings:
@@ -130,13 +134,26 @@ class Rehearsal:
         await web.SockSite(self._runner, self._socket.dup()).start()
 
     async def _stop(self) -> None:
-        runner, self._runner = self._runner, None
-        if runner is not None:
+        if self._runner is not None:
+            await self._stop_accepting(self._runner)
+            runner, self._runner = self._runner, None
             await runner.cleanup()
+
+    @staticmethod
+    async def _stop_accepting(runner: web.AppRunner) -> None:
+        """Close the listening socket of the bot, and wait until it knows every connection that was accepted.
+
+        A connection that became known after the end of the bot would stay open, and its call without a response.
+        """
+        for site in list(runner.sites):
+            await site.stop()
+        for _ in range(_STEPS_TO_ACCEPT):
+            await asyncio.sleep(0)
 
     async def _kill(self) -> None:
         """Cut all connections, and end the bot without noting anything."""
         if self._runner is not None and self._runner.server is not None:
+            await self._stop_accepting(self._runner)
             with suppress(KeyError):  # Its start failed.
                 self._runner.app[PARTS].kill()
             for connection in self._runner.server.connections:

@@ -319,6 +319,32 @@ async def test_a_handler_that_takes_too_long_is_cancelled(bot, scene):
     assert "slow took longer than 0.05 s" in errors[0]
 
 
+async def test_a_middleware_counts_for_the_time_out(bot, scene):
+    """The limit is for the handler with everything around it."""
+    errors = []
+
+    @bot.middleware
+    async def slow(event: Event, call) -> None:
+        await call(event)
+        await asyncio.Event().wait()
+
+    @bot.mention()
+    async def handler(event: Mention) -> None:
+        await event.reply("done")
+
+    @bot.error(HandlerTimeout)
+    async def error(event: Event, error: Exception) -> None:
+        errors.append(str(error))
+
+    async with served(bot, scene, handler_timeout=0.3) as bot_app:
+        await bot_app.mention("hi")
+        await bot_app.running.idle()
+        assert ["done"] == await bot_app.texts()
+
+    [message] = errors
+    assert "handler took longer than 0.3 s" in message
+
+
 async def test_a_time_out_of_the_handlers_own_is_its_own_error(bot, scene):
     """A `TimeoutError` of the handler is not confused with its time limit."""
     errors = []
@@ -372,6 +398,30 @@ async def test_a_handler_may_ask_to_be_called_again(bot, scene):
 
         assert [] == await bot_app.running.failed()
     assert [("one", 1), ("one", 2), ("one", 3), ("two", 1)] == steps
+
+
+async def test_only_the_conversation_of_a_postponed_event_waits(bot, scene):
+    """Later events of it do not overtake, and other conversations go ahead. A middleware may postpone, too."""
+    handled = []
+
+    @bot.middleware
+    async def postpone(event: Mention, call) -> None:
+        if event.text == "later" and event.delivery.attempt == 1:
+            raise TryAgain(after=3600.0)
+        await call(event)
+
+    @bot.mention()
+    async def handler(event: Mention) -> None:
+        handled.append(event.text)
+
+    other = scene.server.add_conversation("other", roster=[scene.ann])
+    async with served(bot, scene) as bot_app:
+        await bot_app.mention("later")
+        await bot_app.mention("behind it")
+        await bot_app.mention("elsewhere", room=other)
+        await until(lambda: handled and not bot_app.under_way)
+
+        assert (["elsewhere"], 2) == (handled, bot_app.waiting)
 
 
 async def test_the_last_try_again_is_the_failure(bot, scene):

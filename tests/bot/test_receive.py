@@ -369,6 +369,39 @@ async def test_a_browser_may_ask_from_any_page(bot, scene):
     assert "Access-Control-Allow-Origin" not in delivery.headers
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "token", "status"),
+    [
+        ("/action/vote", {}, {"secret": "x" * 64}, 401),
+        ("/action/vote", {}, {"sub": "U", "exp": 1}, 401),
+        ("/action/vote", {"cloudId": "another"}, {"sub": "U"}, 403),
+        ("/action/vote", {}, {"sub": "U", "context": {}}, 403),
+        ("/action/unknown", {}, {"sub": "U"}, 404),
+        ("/action/vote", b"{", {"sub": "U"}, 400),
+        ("/action/vote", b"x" * (1024 * 1024 + 1), {"sub": "U"}, 413),
+        ("/action/broken", {}, {"sub": "U"}, 200),
+        ("/glance/unknown", None, {}, 404),
+        ("/glance/broken", None, {}, 500),
+        ("/configuration/broken", None, {}, 500),
+    ],
+)
+async def test_a_page_can_read_why_it_was_refused(bot, scene, path, body, token, status):
+    """Every refusal of a browser call is one sentence, with the header that lets a page read it."""
+
+    @bot.action("broken")
+    @bot.glance("broken", name="x", icon="https://example.com/v.png")
+    @bot.configuration("broken", page="dialog")
+    async def broken(event) -> None:
+        raise ZeroDivisionError
+
+    async with served(bot, scene) as bot_app:
+        method = "POST" if path.startswith("/action") else "GET"
+        answer = await bot_app.call(path, body, method=method, token=scene.token(**token))
+
+    assert (status, "*") == (answer.status, answer.headers["Access-Control-Allow-Origin"])
+    assert ["error"] == list(answer.json)
+
+
 async def test_a_press_gets_its_response_at_once(bot, scene):
     """Person and conversation come from the token; the message id is `mid`."""
     body = {"context": {"message": {"mid": "M", "body": None}, "x": 1}, "parameters": {"for": "tea"}, "source": "s"}

@@ -1,0 +1,105 @@
+"""A bot and a local server in one process: what a kill loses, and what a restart leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+
+from stride_async._rehearsal import Rehearsal, settings_for
+from stride_async.bot import Bot, HandlerTimeout, Mention, TryAgain
+from stride_async.server import Choices, LocalServer
+
+MESSAGES = [f"message {number}" for number in range(30)]
+
+
+async def steps(count: int) -> None:
+    """Let the event loop take some steps."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_kills_at_any_step_lose_nothing_and_double_nothing(tmp_path: Path, seed: int):
+    """Each message has one reply, in order, and no task, connection or thread is left."""
+    rng = random.Random(seed)
+    bot = Bot("killed")
+    errors: list[Exception] = []
+
+    @bot.mention()
+    async def reply(event: Mention) -> None:
+        await event.reply(event.text)
+
+    async with LocalServer(rate_limit=None, choices=Choices(redelivery_spans=(0.0, 0.0, 0.0))) as server:
+        ann = server.add_user("Ann Adler")
+        room = server.add_conversation("general", roster=[ann])
+
+        async def send_all() -> None:
+            for text in MESSAGES:
+                server.add_message(room, text, sender_id=ann, mention_app=True)
+                await steps(rng.randint(0, 60))
+
+        settings = settings_for(server, store=tmp_path / "bot.sqlite", attempts=1000)
+        async with Rehearsal(bot, server, settings, errors.append) as rehearsal:
+            sending = asyncio.create_task(send_all())
+            while not sending.done():
+                await steps(rng.randint(0, 300))
+                await rehearsal.restart(kill=rng.random() < 0.7)
+            await sending
+            await rehearsal.idle()
+            texts = [message.text for message in rehearsal.messages(room)]
+
+    assert MESSAGES == texts
+    assert [] == errors
+    assert {asyncio.current_task()} == asyncio.all_tasks()
+
+
+async def test_every_kind_of_error_is_passed_on(tmp_path: Path, server: LocalServer):
+    """Those of handlers, middlewares and error handlers, a time-out and a last `TryAgain`; also of browser calls."""
+    bot = Bot("failing")
+    errors: list[Exception] = []
+
+    @bot.middleware
+    async def check(event, call) -> None:
+        if event.user_id and getattr(event, "text", "") == "middleware":
+            raise PermissionError("middleware")
+        await call(event)
+
+    @bot.command("handler")
+    async def handler(event) -> None:
+        raise ZeroDivisionError
+
+    @bot.command("again")
+    async def again(event) -> None:
+        raise TryAgain(after=3600)
+
+    @bot.command("slow")
+    async def slow(event) -> None:
+        await asyncio.Event().wait()
+
+    @bot.mention()
+    async def other(event) -> None:
+        await event.reply("press")
+
+    @bot.action("press")
+    async def press(event) -> int:
+        return 7
+
+    @bot.error(ZeroDivisionError)
+    async def error(event, error) -> None:
+        raise LookupError("in the error handler")
+
+    ann = server.add_user("Ann Adler")
+    room = server.add_conversation("general", roster=[ann])
+    settings = settings_for(server, store=tmp_path / "bot.sqlite", handler_timeout=0.3)
+    async with Rehearsal(bot, server, settings, errors.append) as rehearsal:
+        for text in ("middleware", "handler", "again", "slow"):
+            assert [] == await rehearsal.say(room, text, by=ann, mention=True)
+        [message] = await rehearsal.say(room, "hello", by=ann, mention=True)
+        answer = await rehearsal.press("press", room, message.id, by=ann)
+
+    kinds = [PermissionError, ZeroDivisionError, LookupError, TryAgain, HandlerTimeout, TypeError]
+    assert kinds == [type(each) for each in errors]
+    assert "this did not work" == answer.error
