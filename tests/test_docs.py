@@ -257,7 +257,8 @@ async def served_bot(site: LocalServer, block: Block) -> AsyncIterator[Callable[
 
             yield until_handled
     finally:
-        process.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
         await process.communicate()
 
 

@@ -35,7 +35,7 @@ async def started(name: str, server: LocalServer, folder: Path, *options: str) -
     process = await asyncio.create_subprocess_exec(*command, cwd=folder, env=environment, stdout=PIPE)
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             line = (await process.stdout.readline()).decode()
         yield process, line
     finally:
@@ -89,7 +89,7 @@ async def test_the_bot_that_answers_keeps_tasks(server: LocalServer, tmp_path: P
         sent = await answer("file")
         other = await answer("good morning")
         process.terminate()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             ended = await process.wait()
 
     [file] = server.truth().conversations[room].media.values()
