@@ -23,8 +23,7 @@ from stride_async.export import Selection
 from stride_async.export.formats import ConvertOptions, ConvertProgress, OutInTheWay, Report, convert
 from stride_async.export.formats._convert import FORMATS
 
-_LOSSES_SHOWN = 12
-_EXAMPLES_SHOWN = 2
+_LOSSES_SHOWN = 11
 
 
 @click.command(name="convert")
@@ -186,10 +185,10 @@ def show_report(report: Report, output: Path, *, writes_json: bool) -> None:
             show.json_lines([{"event": "Summary", **fields}])
     elif report.lost:
         shown = report.lost[:_LOSSES_SHOWN]
-        rows = [(loss.kind, f"{loss.count:,}", ", ".join(loss.examples[:_EXAMPLES_SHOWN])) for loss in shown]
-        show.table(("NOT CARRIED OVER", "COUNT", "FOR EXAMPLE"), rows)
-        if len(report.lost) > len(shown):
-            show.message(f"... and {len(report.lost) - len(shown):,} more kinds, all in {output}.report.json")
+        show.table(("NOT CARRIED OVER", "COUNT"), [(loss.kind, f"{loss.count:,}") for loss in shown])
+        hidden = len(report.lost) - len(shown)
+        more = f"{hidden:,} more kinds, and examples," if hidden else "Examples"
+        show.message(printable(f"{more} are in {output}.report.json."))
     counts = (
         show.counted(report.conversations, "conversation"),
         show.counted(report.messages, "message"),

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 from stride_async.document import doc, paragraph, text
 from stride_async.export.formats import convert, seed_of
 from stride_async.server import LocalServer
-from tests.cli.conftest import STRIDE
 from tests.conftest import client_of
 from tests.export.exporting import exported, show_file
-from tests.formats.archives import archive_of, fill_site
+from tests.formats.archives import fill_site
 
 
 async def digest_of(server: LocalServer, folder) -> str:
@@ -65,20 +63,3 @@ async def test_what_a_seed_cannot_hold_is_counted(server, client, tmp_path):
     ]
     async with LocalServer(seed=tmp_path / "seed/site.jsonl") as restored:
         assert 3 == restored.truth().conversations[room].messages
-
-
-async def test_stride_restore_serves_the_archive(server, client, tmp_path):
-    """The command prints how to reach the site, and the archive stays as it was."""
-    archive = await archive_of(server, client, tmp_path / "site")
-    process = await asyncio.create_subprocess_exec(
-        *STRIDE, "restore", str(archive), "--rate-limit", "0", stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        assert process.stdout is not None
-        started = json.loads(await process.stdout.readline())
-    finally:
-        process.terminate()
-        await process.wait()
-
-    assert server.cloud_id == started["cloud_id"]
-    assert started["url"].startswith("http://127.0.0.1:")
