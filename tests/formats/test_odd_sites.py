@@ -58,6 +58,8 @@ class Sent:
     blocks: list[dict[str, Any]]
     mentioned: int | None
     files: list[str]
+    instead: dict[str, Any] | None
+    """A body that is not a document, or hardly one."""
 
 
 _MESSAGES = st.builds(
@@ -68,6 +70,7 @@ _MESSAGES = st.builds(
     blocks=expressible.map(lambda document: json.loads(_encodable(json.dumps(document.to_json()["content"])))),
     mentioned=st.none() | _PEOPLE,
     files=st.lists(_NAMES.filter(bool), max_size=7),
+    instead=st.sampled_from([None] * 5 + [{"type": "nothing"}, {"type": "doc", "content": None}, {"type": "doc"}]),
 )
 _ROOMS = st.tuples(
     _NAMES,
@@ -98,6 +101,8 @@ async def archive_of(people: list[str], rooms: list[Any], messages: list[Sent], 
 
 
 def body_of(message: Sent, room: str, server: LocalServer) -> dict[str, Any]:
+    if message.instead is not None:
+        return message.instead
     blocks = list(message.blocks)
     if message.mentioned is not None:
         mention = {"type": "mention", "attrs": {"id": id_of(message.mentioned), "text": "@x"}}

@@ -152,6 +152,28 @@ async def test_a_direct_conversation_has_two_people(server, slack):
     assert export.room("alone") in export.json("groups.json")
 
 
+async def test_a_room_without_anyone_has_a_member(server, slack):
+    """Slack has no channel without members, so someone unknown is in it."""
+    server.add_conversation("general")
+
+    export = await slack()
+
+    [someone] = export.json("users.json")
+    assert [someone["id"]] == export.room("general")["members"]
+    assert someone["deleted"]
+
+
+async def test_a_message_without_a_document_is_carried_as_its_text(server, slack, tmp_path):
+    """So is one of which only the text, the id and the time are readable."""
+    room = server.add_conversation("general")
+    server.add_message(room, {"type": "nothing"})
+    server.add_message(room, {"type": "doc", "version": 1, "content": None})
+
+    export = await slack()
+
+    assert 2 == len(export.messages("general"))
+
+
 async def test_an_app_is_a_bot(server, slack):
     """Its messages carry its name, and it is a user that is a bot."""
     room = server.add_conversation("general")

@@ -19,7 +19,7 @@ from stride_async._errors import DecodeError
 from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._models import Conversation, Message, User, new_message
 from stride_async._wire.convert import key_at, message_at, object_at, structure
-from stride_async.document import Document, doc, paragraph
+from stride_async.document import Document
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.commits import MediaStored
@@ -317,7 +317,9 @@ def document_of(message: Message) -> Document:
     try:
         return message.body
     except ValueError:
-        return doc(paragraph(message.text))
+        # Not built: what the service sent as text need not be valid in a document.
+        text = {"type": "text", "text": message.text}
+        return Document.from_json({"type": "doc", "content": [{"type": "paragraph", "content": [text]}]})
 
 
 def _sound_chain(archive: Archive, folder: str) -> Chain:
