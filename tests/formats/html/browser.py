@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-_SECONDS = 60  # after which a browser is taken to hang
+_SECONDS = 240  # after which a browser is taken to hang
 _BUDGET = "20000"  # milliseconds of the page's own time, which passes at once when nothing happens
 
 
