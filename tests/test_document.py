@@ -382,6 +382,27 @@ def test_builders_reject_violations_of_the_schema(build, message):
 
 
 @pytest.mark.parametrize(
+    "build",
+    [
+        lambda: paragraph(5),
+        lambda: doc({"type": "paragraph"}),
+        lambda: strong(None),
+        lambda: bullet_list(["a"]),
+        lambda: code_block(b"x"),
+        lambda: date("2018-06-01"),
+        lambda: media_group("m1"),
+        lambda: media_single(None),
+        lambda: table_cell("x", colwidth=5),
+        lambda: application_card("t", details=5),
+    ],
+)
+def test_builders_reject_arguments_of_another_type(build):
+    """In one sentence that says what was expected."""
+    with pytest.raises(TypeError, match=r"must be (a|of type) .*, not \w+: "):
+        build()
+
+
+@pytest.mark.parametrize(
     ("content", "problem"),
     [
         ({}, "$.content[0]: expected a type, not null"),

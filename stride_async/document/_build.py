@@ -1,7 +1,8 @@
 """Build a document from nested calls that read like the document.
 
 For example, `doc(paragraph("Hello ", mention("557058:aa", "@Ann"), "!"))`. Each node is checked against the schema
-(protocol 8) when it is built. What the service would refuse raises `ValueError`.
+(protocol 8) when it is built. What the service would refuse raises `ValueError`, and an argument of another type
+`TypeError`.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import datetime
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from stride_async.document._document import Document
 from stride_async.document._nodes import JsonObject, Node, NodeView, copied, json_of
 from stride_async.document._schema import INLINE, node_problems
+
+T = TypeVar("T")
 
 Inline: TypeAlias = str | Node
 """Text, or a node. Where blocks are expected, consecutive text and inline nodes become a paragraph."""
@@ -130,6 +133,7 @@ def date(day: datetime.date) -> Node:
     Raises:
         ValueError: The datetime has no time zone.
     """
+    _of_type(day, "the day", datetime.date)
     if isinstance(day, datetime.datetime):
         if day.tzinfo is None:
             raise ValueError(f"date: {day} has no time zone")
@@ -178,7 +182,8 @@ def panel(*content: Inline, type: str = "info") -> Node:
 def code_block(source: str, language: str | None = None) -> Node:
     """Build a block of code, which may be empty."""
     attrs: JsonObject = {} if language is None else {"attrs": {"language": language}}
-    return _built({"type": "codeBlock", **attrs, "content": _inline([source] if source else [])})
+    content = _inline([source]) if _of_type(source, "the source", str) else []
+    return _built({"type": "codeBlock", **attrs, "content": content})
 
 
 def blockquote(*paragraphs: Inline) -> Node:
@@ -312,8 +317,8 @@ def application_card(
         preview=None if preview is None else {"url": preview},
         collapsible=collapsible,
         context=context,
-        details=None if details is None else list(details),
-        actions=None if actions is None else list(actions),
+        details=None if details is None else list(_of_type(details, "details", Iterable)),
+        actions=None if actions is None else list(_of_type(actions, "actions", Iterable)),
     )
     return _built({"type": "applicationCard", "attrs": attrs})
 
@@ -356,7 +361,7 @@ def _built(json: JsonObject) -> Node:
 
 
 def _marked(content: Inline, kind: str, attrs: JsonObject | None = None) -> Node:
-    node = text(content) if isinstance(content, str) else content
+    [node] = _nodes([content])
     if node.type != "text":
         raise ValueError(f"{kind} can mark only text, not {node.type}")
     mark: JsonObject = {"type": kind} if attrs is None else {"type": kind, "attrs": attrs}
@@ -366,7 +371,14 @@ def _marked(content: Inline, kind: str, attrs: JsonObject | None = None) -> Node
 
 
 def _nodes(content: Iterable[Inline]) -> list[Node]:
-    return [text(part) if isinstance(part, str) else part for part in content]
+    return [text(part) if isinstance(part, str) else _of_type(part, "the content", str, Node) for part in content]
+
+
+def _of_type(value: T, what: str, *kinds: type) -> T:
+    if not isinstance(value, kinds):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise TypeError(f"{what} must be of type {names}, not {type(value).__name__}: {value!r:.100}")
+    return value
 
 
 def _inline(content: Iterable[Inline]) -> list[JsonObject]:
@@ -402,7 +414,11 @@ def _is(node: Node, *kinds: str) -> bool:
 
 
 def _media_node(file: UploadedMedia | Node) -> Node:
-    return file if isinstance(file, Node) else media(file.id, collection=file.conversation_id)
+    if isinstance(file, Node):
+        return file
+    if not (hasattr(file, "id") and hasattr(file, "conversation_id")):
+        raise TypeError(f"the file must be a Media or a Node, not {type(file).__name__}: {file!r:.100}")
+    return media(file.id, collection=file.conversation_id)
 
 
 def _cell(
@@ -413,7 +429,7 @@ def _cell(
     colwidth: Sequence[int] | None,
     background: str | None,
 ) -> Node:
-    widths = None if colwidth is None else list(colwidth)
+    widths = None if colwidth is None else list(_of_type(colwidth, "colwidth", Sequence))
     attrs = _given(colspan=colspan, rowspan=rowspan, colwidth=widths, background=background)
     return _built({"type": kind, "attrs": attrs, "content": _blocks(content) or [json_of(paragraph())]})
 

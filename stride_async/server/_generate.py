@@ -45,6 +45,8 @@ def _number(default: int, low: int, high: int) -> Any:
     """Return a field for a number within these limits."""
 
     def check(_: object, field: Attribute[int], value: int) -> None:
+        if not isinstance(value, int):
+            raise TypeError(f"{field.name} must be of type int, not {type(value).__name__}: {value!r:.100}")
         if not low <= value <= high:
             raise ValueError(f"{field.name}: expected a number from {low:,} to {high:,}, found {value:,}")
 
