@@ -152,6 +152,17 @@ async def test_a_direct_conversation_has_two_people(server, slack):
     assert export.room("alone") in export.json("groups.json")
 
 
+async def test_a_day_that_importers_would_refuse_is_counted(server, slack, monkeypatch):
+    """Slack has one file for each day of a conversation, however large."""
+    monkeypatch.setattr("stride_async.export.formats.slack._LARGEST_DAY", 2_000)
+    server.fill(server.add_conversation("quiet"), 3)
+    server.fill(server.add_conversation("loud"), 30)
+
+    export = await slack()
+
+    assert 1 == export.lost["day larger than importers read"]
+
+
 async def test_a_room_without_anyone_has_a_member(server, slack):
     """Slack has no channel without members, so someone unknown is in it."""
     server.add_conversation("general")

@@ -18,7 +18,13 @@ _KINDS = frozenset(
         *("time moved", "name changed", "name cut", "message split", "message merged with its files"),
         *("person without a profile", "file not held", "file not shown inline", "link left out", "creator unknown"),
         *("undecodable message", "message carried as its text", "earlier revision", "deleted message"),
-        *("empty message", "character left out", "conversation unfinished", "conversation no longer listed"),
+        *(
+            "empty message",
+            "character left out",
+            "day larger than importers read",
+            "conversation unfinished",
+            "conversation no longer listed",
+        ),
         *("undecodable conversation", "message with a repeated id", "message that a seed cannot hold"),
         *("file that a seed cannot hold", "person that a seed cannot hold", "conversation that a seed cannot hold"),
     }

@@ -33,6 +33,7 @@ _NOT_USERS = frozenset({"all", "channel", "everyone", "here", "slackbot"})
 _SECOND = 1_000_000  # microseconds
 _DAY = 86_400 * _SECOND
 _LAST_DAY = 2_932_896 * _DAY  # the beginning of 9999-12-31, so that there is room to move times after it
+_LARGEST_DAY = 70 * 1024 * 1024  # Mattermost reads no larger JSON file from an export of Slack
 _FLAGS = ("is_admin", "is_owner", "is_primary_owner", "is_restricted", "is_ultra_restricted")
 
 Item = dict[str, Any]
@@ -180,13 +181,16 @@ class _Messages:
     def write(self) -> None:
         for day, messages in groupby(self._with_times(), lambda timed: timed[0] // _DAY):
             date = (EPOCH + timedelta(days=day)).strftime("%Y-%m-%d")
+            size = 0
             with self._export.zip.entry(f"{self._folder}/{date}.json") as write:
-                start = b"["
                 for time, message in messages:
-                    write(start + json_bytes(self._item(time, message)))
-                    start = b",\n"
+                    line = (b",\n" if size else b"[") + json_bytes(self._item(time, message))
+                    size += len(line)
+                    write(line)
                     self._tally.message()
                 write(b"]")
+            if size > _LARGEST_DAY:
+                self._tally.lose("day larger than importers read", self._room.id)
         for id, medium in sorted(self._held.items()):
             with medium.open() as body:
                 self._export.zip.files(self._path(id, medium), [body], medium.size, is_stored=True)
