@@ -7,6 +7,7 @@ channel by channel and written person by person: a temporary database sorts it.
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from stride_async._models import Message
 from stride_async.document._nodes import JsonObject, attr
 from stride_async.export._archive.files import open_file
 from stride_async.export.formats._accounts import Account, Accounts
+from stride_async.export.formats._database import database_errors
 from stride_async.export.formats._mattermost_text import MattermostText, split
 from stride_async.export.formats._names import Slugs, digest_of, safe_name, slug
 from stride_async.export.formats._options import ConvertOptions
@@ -57,7 +59,7 @@ def write(source: Source, output: Output, options: ConvertOptions, tally: Tally,
     """Write the selected conversations with their people and files."""
     assert isinstance(output, OutputFile)
     folder = output.path.parent
-    with ExitStack() as stack:
+    with database_errors(output.path), ExitStack() as stack:
         lines: dict[str, IO[bytes]] = {type: stack.enter_context(TemporaryFile(dir=folder)) for type in _TYPES}
         scratch = stack.enter_context(closing(_Scratch()))
         export = _Export(source, output, lines, scratch, options, tally)
@@ -68,7 +70,7 @@ def write(source: Source, output: Output, options: ConvertOptions, tally: Tally,
         with ZipWriter(output.path, tally.step) as zip_file:
             zip_file.files("import.jsonl", list(lines.values()), size, is_stored=False)
             for path, file, length in scratch.bodies():
-                with open_file(Path(file), file) as body:
+                with open_file(file, str(file)) as body:
                     zip_file.files(f"data/{path}", [body], length, is_stored=True)
         output.digest = zip_file.digest
 
@@ -80,7 +82,7 @@ class _Scratch:
         self._db = sqlite3.connect("", isolation_level=None)  # a file without a name
         self._db.execute("PRAGMA journal_mode = OFF")
         self._db.execute("CREATE TABLE member (user TEXT, channel INTEGER, PRIMARY KEY (user, channel)) WITHOUT ROWID")
-        self._db.execute("CREATE TABLE body (path TEXT PRIMARY KEY, file TEXT, size INTEGER) WITHOUT ROWID")
+        self._db.execute("CREATE TABLE body (path TEXT PRIMARY KEY, file BLOB, size INTEGER) WITHOUT ROWID")
 
     def add_members(self, channel: int, user_names: Sequence[str]) -> None:
         self._db.executemany("INSERT INTO member VALUES (?, ?)", [(name, channel) for name in user_names])
@@ -91,11 +93,12 @@ class _Scratch:
 
     def add_body(self, path: str, file: Path, size: int) -> bool:
         """Note a body to write. Return whether it is new."""
-        added = self._db.execute("INSERT OR IGNORE INTO body VALUES (?, ?, ?)", (path, str(file), size))
+        added = self._db.execute("INSERT OR IGNORE INTO body VALUES (?, ?, ?)", (path, os.fsencode(file), size))
         return added.rowcount > 0
 
-    def bodies(self) -> Iterator[tuple[str, str, int]]:
-        return iter(self._db.execute("SELECT path, file, size FROM body ORDER BY path"))
+    def bodies(self) -> Iterator[tuple[str, Path, int]]:
+        rows = self._db.execute("SELECT path, file, size FROM body ORDER BY path")
+        return ((path, Path(os.fsdecode(file)), size) for path, file, size in rows)
 
     def close(self) -> None:
         self._db.close()

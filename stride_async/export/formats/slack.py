@@ -33,6 +33,7 @@ _NOT_USERS = frozenset({"all", "channel", "everyone", "here", "slackbot"})
 _SECOND = 1_000_000  # microseconds
 _DAY = 86_400 * _SECOND
 _LAST_DAY = 2_932_896 * _DAY  # the beginning of 9999-12-31, so that there is room to move times after it
+_LAST_SECOND = 9_999_999_999  # importers take more digits for milliseconds
 _LARGEST_DAY = 70 * 1024 * 1024  # Mattermost reads no larger JSON file from an export of Slack
 _FLAGS = ("is_admin", "is_owner", "is_primary_owner", "is_restricted", "is_ultra_restricted")
 
@@ -88,7 +89,7 @@ class _Export:
     def _conversation(self, room: Room) -> None:
         members = sorted(room.member_ids()) or [self._anyone()]
         about = room.conversation
-        created = max(0, int(about.created.timestamp())) if about.created is not None else 0
+        created = min(max(0, int(about.created.timestamp())), _LAST_SECOND) if about.created is not None else 0
         item: Item = {"created": created, "members": [self.user_id(id) for id in members]}
         is_direct = about.type == "direct" and len(members) == 2
         is_public = about.type != "direct" and about.privacy == "public"

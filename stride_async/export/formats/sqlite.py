@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -12,6 +11,7 @@ from itertools import islice
 import attrs
 
 from stride_async._moments import EPOCH
+from stride_async.export.formats._database import database_errors
 from stride_async.export.formats._options import ConvertOptions
 from stride_async.export.formats._output import Output, OutputFile
 from stride_async.export.formats._report import Tally
@@ -94,12 +94,8 @@ INSERT INTO messages_fts (messages_fts) VALUES ('optimize');
 def write(source: Source, output: Output, options: ConvertOptions, tally: Tally) -> None:
     """Write the database."""
     assert isinstance(output, OutputFile)
-    try:
-        with closing(sqlite3.connect(output.path, isolation_level=None)) as db:
-            _Database(db, source, tally).fill()
-    except sqlite3.OperationalError as error:
-        code = errno.ENOSPC if "full" in str(error) else errno.EIO
-        raise OSError(code, f"SQLite: {error}", str(output.path)) from error
+    with database_errors(output.path), closing(sqlite3.connect(output.path, isolation_level=None)) as db:
+        _Database(db, source, tally).fill()
 
 
 @attrs.define
