@@ -42,11 +42,12 @@ class FilesBegun:
         self._reporter = reporter
         self._begun: set[str] = set()
 
-    def pytest_runtest_logstart(self, location: tuple[str, int | None, str]) -> None:
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Take the beginning of a test."""
-        if location[0] not in self._begun:
-            self._begun.add(location[0])
-            self._reporter.write(f"\n{location[0]} ")
+        file = nodeid.partition("::")[0]
+        if file not in self._begun:
+            self._begun.add(file)
+            self._reporter.write(f"\n{file} ")
 
 
 @pytest.fixture
