@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -122,6 +123,46 @@ async def test_an_update_equals_new_pages_and_leaves_the_rest_alone(server, clie
     convert(archive, "html", out)
     assert fresh(archive, tmp_path / "b") == contents(out)
     assert "quite different" in text_of(out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+async def test_any_updates_equal_new_pages(server, client, tmp_path, small_segments, seed):
+    """Whatever changes on the site between two exports, in any order."""
+    random = Random(seed)
+    rooms = await fill_site(server)
+    messages = {room: server.fill(room, 25, ts="2018-06-10T10:00:00Z") for room in rooms}
+    archive, out = tmp_path / "site", tmp_path / "out"
+
+    def change() -> None:
+        room = random.choice(rooms)
+        match random.randrange(7):
+            case 0 | 1:
+                month = random.choice(["2018-05", "2018-08", "2018-09"])
+                messages[room] += server.fill(
+                    room, random.randrange(1, 60), ts=f"{month}-{random.randrange(1, 29):02}T10:00:00Z"
+                )
+            case 2 if messages[room]:
+                server.edit_message(room, random.choice(messages[room]), f"edited {random.random()}")
+            case 3 if messages[room]:
+                server.delete_message(room, messages[room].pop(random.randrange(len(messages[room]))))
+            case 4:
+                show_file(server, room, f"{random.random()}.png", PNG)
+            case 5:
+                someone = server.add_user("Ann Adler", email=f"ann{random.random()}@example.invalid")
+                messages[room].append(
+                    server.add_message(room, "my name is taken", sender_id=someone, ts="2018-06-15T10:00:00Z")
+                )
+            case _:
+                rooms.append(server.add_conversation(f"room {random.random()}"))
+                messages[rooms[-1]] = server.fill(rooms[-1], 7, ts="2018-07-03T10:00:00Z")
+
+    for number in range(6):
+        await exported(client, archive, rescan="all")
+        convert(archive, "html", out)
+        assert fresh(archive, tmp_path / f"fresh-{number}") == contents(out)
+        for _ in range(random.randrange(1, 5)):
+            change()
 
 
 async def test_an_update_without_changes_reads_no_messages(server, client, tmp_path, monkeypatch):
