@@ -49,6 +49,8 @@ class Rehearsal:
         self._under_test = UnderTest(on_error)
         # It listens from start to end, so calls that arrive during a restart wait for the bot.
         self._socket: socket.socket | None = None
+        # The same socket, as the web server closes it.
+        self._listening: socket.socket | None = None
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -131,29 +133,31 @@ class Rehearsal:
         # A handler of a browser call must end when the connection of a killed bot does.
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
         await self._runner.setup()
-        await web.SockSite(self._runner, self._socket.dup()).start()
+        self._listening = self._socket.dup()
+        await web.SockSite(self._runner, self._listening).start()
 
     async def _stop(self) -> None:
         if self._runner is not None:
-            await self._stop_accepting(self._runner)
+            await self._stop_accepting()
             runner, self._runner = self._runner, None
             await runner.cleanup()
+            self._listening = None
 
-    @staticmethod
-    async def _stop_accepting(runner: web.AppRunner) -> None:
-        """Close the listening socket of the bot, and wait until it knows every connection that was accepted.
+    async def _stop_accepting(self) -> None:
+        """Accept no further connection, and wait until the web server knows every one that was accepted.
 
-        A connection that became known after the end of the bot would stay open, and its call without a response.
+        asyncio loses a connection whose server is closed between the two: it stays open, and its call gets no response.
         """
-        for site in list(runner.sites):
-            await site.stop()
+        if self._listening is not None:
+            with suppress(NotImplementedError):  # Windows
+                asyncio.get_running_loop().remove_reader(self._listening)
         for _ in range(_STEPS_TO_ACCEPT):
             await asyncio.sleep(0)
 
     async def _kill(self) -> None:
         """Cut all connections, and end the bot without noting anything."""
         if self._runner is not None and self._runner.server is not None:
-            await self._stop_accepting(self._runner)
+            await self._stop_accepting()
             with suppress(KeyError):  # Its start failed.
                 self._runner.app[PARTS].kill()
             for connection in self._runner.server.connections:
