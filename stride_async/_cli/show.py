@@ -99,13 +99,22 @@ def _write(text: str, *, err: bool = False) -> None:
     # Not with click: it bypasses rich, which would erase the message together with the progress display.
     stream = sys.stderr if err else sys.stdout
     try:
-        stream.write(text)
-        stream.flush()
-    except OSError as error:
-        if err or not isinstance(error, BrokenPipeError):
-            discard(stream)  # Otherwise what is still buffered would fail again when the interpreter exits.
+        with _failing_once(stream):
+            stream.write(text)
+            stream.flush()
+    except OSError:
         if not err:  # As when stderr is closed from the start, only messages are lost.
             raise
+
+
+@contextmanager
+def _failing_once(stream: TextIO) -> Iterator[None]:
+    """Discard what a stream still buffers if it fails, which would fail again when the interpreter exits."""
+    try:
+        yield
+    except OSError:
+        discard(stream)
+        raise
 
 
 def wrap(text: str) -> str:
@@ -148,9 +157,10 @@ def json_lines(values: Iterable[Mapping[str, object] | bytes]) -> None:
     data = b"".join(map(_json_line, values))
     if sys.stdout.isatty():
         data = _for_terminal(data)
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    with _failing_once(sys.stdout):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
 
 
 def _for_terminal(lines: bytes) -> bytes:

@@ -14,6 +14,8 @@ import pytest
 from stride_async import StrideClient, __version__
 from stride_async.server import LocalServer
 from tests.cli.conftest import NOTHING_SET, Run, Started, on_terminal
+from tests.conftest import client_of
+from tests.export.exporting import exported
 
 
 @pytest.mark.parametrize(
@@ -259,7 +261,14 @@ async def test_help_on_a_full_disk_is_reported_in_one_line(environment: dict[str
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
 @pytest.mark.parametrize(
-    "args", [("list", "conversations"), ("history", "general"), ("send", "general", "hi"), ("export", "-o", "site")]
+    "args",
+    [
+        ("list", "conversations"),
+        ("history", "general"),
+        ("send", "general", "hi"),
+        ("status", "site"),
+        ("export", "-o", "new"),
+    ],
 )
 async def test_output_to_a_full_disk_is_reported_in_one_line(
     server: LocalServer, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args
@@ -267,6 +276,8 @@ async def test_output_to_a_full_disk_is_reported_in_one_line(
     """Nothing fails a second time when the interpreter exits. On a full stderr, only messages are lost."""
     monkeypatch.chdir(tmp_path)
     server.fill(server.add_conversation("general"), 3)
+    async with client_of(server) as client:
+        await exported(client, tmp_path / "site")
 
     full = await asyncio.to_thread(redirected, ">/dev/full", args, environment)
     silent = await asyncio.to_thread(redirected, "2>/dev/full", args, environment)
