@@ -234,8 +234,8 @@ class Source:
 
     def __init__(self, archive: Archive, selection: Selection, tally: Tally) -> None:
         self.archive_root: Path = archive.files.root
-        self.archive_id = archive.id
-        self.cloud_id = archive.cloud_id
+        self.archive_id: str = archive.id
+        self.cloud_id: str = archive.cloud_id
         self.verdicts: dict[str, str] = {}
         self._archive = archive
         self._tally = tally
@@ -257,13 +257,13 @@ class Source:
                 ids.update(self._look_at(details, chain))
         if not self._entries and (selection.selectors or selection.kinds):
             raise nothing_selected(selection, names)
-        self.content_digest = site_digest(digests)
+        self.content_digest: str = site_digest(digests)
         self._entries.sort()
         profiles = _profiles(archive)
         if not (selection.selectors or selection.kinds):
             ids.update(profiles)
         tally.total_conversations = len(self._entries)
-        self.people = People(profiles, ids - NOT_PEOPLE, tally)
+        self.people: People = People(profiles, ids - NOT_PEOPLE, tally)
 
     def rooms(self) -> Iterator[Room]:
         """Yield the selected conversations, oldest first. Each iteration reads them anew."""
