@@ -18,7 +18,8 @@ from typing import Self
 
 import attrs
 
-from stride_async.export.formats import convert
+from stride_async.export import Selection
+from stride_async.export.formats import ConvertOptions, convert
 from stride_async.export.formats._convert import FORMATS, writer_of
 
 # What changes something on disk; of `open`, only what can write.
@@ -58,9 +59,12 @@ class Converter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._process.communicate()
 
-    def convert(self, archive: Path, format: str, out: Path, *, kill_at: int = 0, largest_file: int = 0) -> Ended:
+    def convert(
+        self, archive: Path, format: str, out: Path, *, kill_at: int = 0, largest_file: int = 0, kind: str = ""
+    ) -> Ended:
         """Convert; kill the child before the nth change on disk, or let no file become larger than some bytes."""
-        job = {"archive": str(archive), "format": format, "out": str(out), "kill_at": kill_at, "largest": largest_file}
+        job: dict[str, object] = {"archive": str(archive), "format": format, "out": str(out), "kind": kind}
+        job |= {"kill_at": kill_at, "largest": largest_file}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{json.dumps(job)}\n")
@@ -105,7 +109,8 @@ def _convert(job: Mapping[str, object]) -> dict[str, object]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     error = digest = ""
     try:
-        digest = convert(str(job["archive"]), str(job["format"]), out).digest
+        options = ConvertOptions(selection=Selection(kinds=frozenset(filter(None, [str(job["kind"])]))))
+        digest = convert(str(job["archive"]), str(job["format"]), out, options=options).digest
     except Exception as caught:  # noqa: BLE001 -- the parent sees what it is
         error = repr(caught)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

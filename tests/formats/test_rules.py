@@ -119,6 +119,25 @@ async def test_an_update_that_is_killed_is_finished_by_the_next(
         assert not [path for path in place.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.parametrize("format", FOLDERS)
+async def test_a_killed_conversion_with_other_options_leaves_nothing_that_is_taken_for_current(
+    archive, tmp_path, converter, format
+):
+    """The next conversion with the first options equals the first one."""
+    place = tmp_path / "out"
+    place.mkdir()
+    out = place / "out"
+    converter.convert(archive, format, out)
+    expected = contents(place)
+    complete = converter.convert(archive, format, out, kind="private")
+
+    for moment in Random(format).sample(range(1, complete.touches + 1), KILLS):
+        converter.convert(archive, format, out)
+        assert converter.convert(archive, format, out, kill_at=moment, kind="private").killed
+        assert "" == converter.convert(archive, format, out).error
+        assert expected == contents(place)
+
+
 async def change(server):
     """Send, edit and delete messages, add a person, a conversation and a file, and change a roster."""
     rooms = list(server.truth().conversations)

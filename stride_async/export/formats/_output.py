@@ -71,8 +71,9 @@ class OutputFolder:
 
     root: Path
     before: Parts = attrs.field(factory=dict)
-    """The parts of the folder as it is."""
+    """The parts of the folder as it is, as far as they can be kept."""
     basis_before: str = ""
+    _on_disk: Parts = attrs.field(factory=dict)
     _on_change: Callable[[Parts], None] = attrs.field(default=lambda _: None)
     ids: Ids = attrs.field(factory=Ids, init=False)
     """The ids that the output uses, written to `OUT.ids.jsonl` if there are any."""
@@ -93,7 +94,7 @@ class OutputFolder:
             id: {month: digest for month, digest in months.items() if parts.get(id, {}).get(month) == digest}
             for id, months in usable.items()
         }
-        if same != self.before:
+        if same != self._on_disk:
             self._on_change({id: months for id, months in same.items() if months})
         self.before = same
 
@@ -239,6 +240,7 @@ class Place:
             self.out,
             before=previous.parts if same_options else {},
             basis_before=previous.basis if same_options else "",
+            on_disk=previous.parts,
             on_change=announce,
         )
         return output, lambda report: self._finish(output, report)
