@@ -382,6 +382,7 @@ class _Ahead(Generic[T]):
                     return
                 self._pages.put_nowait(page)
         finally:
+            page = None  # A traceback of the cancellation may keep this frame.
             self._pages.put_nowait(None)
 
     async def stop(self) -> None:
