@@ -113,6 +113,14 @@ def test_a_table_has_a_line_for_each_row():
     assert ("a b | c\nd", {"node without equivalent: table": 1}) == of(table)
 
 
+def test_code_in_a_cell_has_no_fences():
+    """Signs that are text, or the label of a link, stay."""
+    code, other = node("codeBlock", text("x = 1\ny = 2")), paragraph(text("a "), text("```", LINK))
+    table = node("table", node("tableRow", node("tableCell", code, other), node("tableCell", node("codeBlock"))))
+
+    assert "x = 1 y = 2 a <https://example.com/?a=1&amp;b=%3C%7C%3E|```> |" == of(table)[0]
+
+
 def test_lists_are_indented_and_numbered():
     """An item without text keeps its number, and lines below the first are indented."""
     inner = node("orderedList", item(paragraph(text("one")), paragraph(text("more"))), item(), order=2)

@@ -111,7 +111,17 @@ def _numbers(_: SlackLines, node: Node, inner: Sequence[Piece]) -> str:
 
 
 def _row(_: SlackLines, __: Node, inner: Sequence[Piece]) -> str:
-    return " | ".join([_on_one_line(piece.text) for piece in inner]) + "\n"
+    return " | ".join([" ".join(_stripped(_lines(piece.text))) for piece in inner]).rstrip() + "\n"
+
+
+def _cell(_: SlackLines, __: Node, inner: Sequence[Piece]) -> str:
+    """Write everything on one line. Code has no fences there."""
+    written: list[str] = []
+    for piece in inner:
+        lines = _lines(piece.text)
+        is_fenced = piece.kind == "codeBlock" and lines[0] == f"{_FENCE}\n"
+        written += _stripped(lines[1:-1] if is_fenced else lines)
+    return " ".join(written) + "\n"
 
 
 def _table(lines: SlackLines, _: Node, inner: Sequence[Piece]) -> str:
@@ -167,9 +177,9 @@ def _item(marker: str, text: str) -> str:
     return "".join(written)
 
 
-def _on_one_line(text: str) -> str:
-    parts: Iterable[str] = (line.strip().removeprefix(_QUOTE).replace(_FENCE, "") for line in _lines(text))
-    return " ".join(filter(None, parts))
+def _stripped(lines: Iterable[str]) -> list[str]:
+    """Return lines without blanks around them and signs of quotes, and no empty ones."""
+    return [found for line in lines if (found := line.removeprefix(_QUOTE).strip())]
 
 
 def _lines(text: str) -> list[str]:
@@ -180,7 +190,7 @@ def _lines(text: str) -> list[str]:
 # How each type of node is written.
 _WRITERS: dict[str, _Write] = {
     **dict.fromkeys(("mediaGroup", "mediaSingle", "taskList", "decisionList", "listItem"), _group),
-    **dict.fromkeys(("tableCell", "tableHeader"), _group),
+    **dict.fromkeys(("tableCell", "tableHeader"), _cell),
     **dict.fromkeys(INLINE, _bare),
     **dict.fromkeys(SHOWN_AS_TEXT, _shown_as_text),
     "paragraph": _paragraph,
