@@ -48,6 +48,7 @@ def item(*blocks: Any) -> Any:
     [
         ([text("a < b & c > d")], "a &lt; b &amp; c &gt; d"),
         ([text("see "), text("here", LINK)], "see <https://example.com/?a=1&amp;b=%3C%7C%3E|here>"),
+        ([text("a"), text(" b ", mark("link", href="https://e.com")), text("c")], "a <https://e.com|b> c"),
         ([text("a "), text("b", STRONG), text(" c")], "a *b* c"),
         ([text("a ", STRONG), text("b", STRONG, EM), text(" c", STRONG)], "*a _b_ c*"),
         ([text("a "), text(" b ", STRIKE), text("c")], "a  ~b~ c"),

@@ -155,11 +155,13 @@ def escaped(text: str) -> str:
 
 
 def link(href: str, text: str) -> str:
-    """Return a link. Its label cannot contain the bar that ends the URL."""
+    """Return a link, with blanks around its label outside. The label cannot contain the bar that ends the URL."""
     url = _UNSAFE_IN_URL.sub(lambda found: quote(found[0], safe=""), href)
     url = _SCHEME.sub(lambda found: found[0].lower(), url, count=1)
-    label = text.replace("|", "").strip() or url
-    return f"<{escaped(url)}|{escaped(label)}>"
+    label = text.replace("|", "")
+    core = label.strip()
+    before, _, after = label.partition(core) if core else ("", "", "")
+    return f"{before}<{escaped(url)}|{escaped(core or url)}>{after}"
 
 
 def shown(text: str) -> str:
