@@ -110,7 +110,7 @@ class _Database:
 
     def fill(self) -> None:
         # The file is temporary until it is complete, so SQLite need not be able to recover it.
-        for pragma in ("page_size = 4096", "journal_mode = off", "synchronous = off", "locking_mode = exclusive"):
+        for pragma in ("page_size = 16384", "journal_mode = off", "synchronous = off", "locking_mode = exclusive"):
             self.db.execute(f"PRAGMA {pragma}")
         self.db.execute("PRAGMA cache_size = -32768")  # KiB
         self.db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
