@@ -26,7 +26,7 @@ PHRASES = {
     r"sent again": "is retried",
     r"be had": "could not be fetched, is unavailable",
     r"whoever|somebody|anybody|everybody|nobody": "the caller, another process, anyone, everyone, no one",
-    r"beside": "next to, in addition to",
+    r"(?<![\"|])(?<!--files )beside": "next to, in addition to",
     r"lanes?": "slot",
     r"left undone": "unfinished",
     r"torso": "incomplete archive",

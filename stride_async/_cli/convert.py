@@ -46,10 +46,10 @@ _LOSSES_SHOWN = 11
 )
 @click.option(
     "--files",
-    type=click.Choice(["uploads", "attachments"]),
+    type=click.Choice(["uploads", "beside"]),
     default="uploads",
     show_default=True,
-    help="slack: where the files are, in __uploads or in the attachments of each conversation.",
+    help="slack: where the files are: in __uploads, or next to the messages in a folder attachments.",
 )
 @click.option(
     "--files-base-url",
@@ -69,7 +69,7 @@ def command(
     selectors: Sequence[str],
     output: Path,
     kinds: Sequence[str],
-    files: Literal["uploads", "attachments"],
+    files: Literal["uploads", "beside"],
     files_base_url: str,
     team: str | None,
     force: bool,
@@ -126,7 +126,7 @@ def converted(archive: Path, format: str, output: Path, options: ConvertOptions,
     try:
         return asyncio.run(conversion.run())
     except OutInTheWay as error:
-        hint = "" if options.force else " To replace it, use --force."
+        hint = " To replace it, use --force." if error.can_be_replaced else ""
         raise CommandError(Exit.USAGE, f"{error}.{hint}") from error
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("stride_async"):

@@ -67,6 +67,49 @@ async def test_nothing_is_written_if_the_archive_is_damaged(archive, tmp_path, f
     assert ["site"] == [path.name for path in tmp_path.iterdir()]
 
 
+@pytest.mark.parametrize("format", sorted({"html", "mattermost", "seed", "slack"}))
+async def test_a_body_that_differs_is_refused(archive, tmp_path, format):
+    """Every format that carries bodies compares them with their digests."""
+    [body] = [path for path in (archive / "media/sha256").rglob("*") if path.is_file()]
+    body.chmod(0o644)
+    body.write_bytes(b"BODY")
+
+    with pytest.raises(DamagedArchive, match=f"{body.name} is not what was committed"):
+        convert(archive, format, tmp_path / "out")
+
+    assert ["site"] == [path.name for path in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("format", EVERY_FORMAT)
+@pytest.mark.parametrize("name", [".", "..", "inner/.."])
+async def test_a_path_without_a_name_is_that_of_the_folder(archive, tmp_path, monkeypatch, name, format):
+    """The folder is in the way like any other that no conversion has written."""
+    (tmp_path / "work/inner/innermost").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / ("work/inner" if name == ".." else "work"))
+
+    with pytest.raises(OutInTheWay, match="exists and was not written by a conversion"):
+        convert(archive, format, name)
+
+    assert ["site", "work"] == sorted(path.name for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("format", ["html", "parquet", "seed"])
+async def test_strays_are_removed_from_a_folder(archive, tmp_path, format):
+    """A link among them is removed, and what it leads to stays."""
+    convert(archive, format, tmp_path / "out")
+    before = snapshot(tmp_path / "out")
+    (tmp_path / "out/new").mkdir()
+    (tmp_path / "out/new/file").write_text("stray")
+    (tmp_path / "out/link").symlink_to(archive)
+
+    convert(archive, format, tmp_path / "out")
+
+    assert before == snapshot(tmp_path / "out")
+    assert not (tmp_path / "out/new").exists()
+    assert not (tmp_path / "out/link").is_symlink()
+    assert archive.is_dir()
+
+
 @pytest.mark.parametrize("place", ["out", "derived", ""])
 async def test_the_archive_is_never_written_to(archive, place):
     """Only a place below its folder for what is derived is accepted."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
+import sqlite3
 from random import Random
 
 import pytest
@@ -179,6 +181,25 @@ async def test_a_full_disk_leaves_nothing_behind(archive, tmp_path, converter, f
 
     assert "OSError" in ended.error
     assert [] == list(place.iterdir())
+
+
+@pytest.mark.parametrize("format", ["html", "mattermost", "sqlite"])
+async def test_a_database_without_room_is_an_error_of_the_system(archive, tmp_path, monkeypatch, format):
+    """The formats that need a database, also a temporary one, raise the error that a full disk causes."""
+    connect = sqlite3.connect
+
+    def small(*args, **how):
+        database = connect(*args, **how)
+        database.execute("PRAGMA max_page_count = 2")
+        return database
+
+    monkeypatch.setattr(sqlite3, "connect", small)
+
+    with pytest.raises(OSError, match="full") as caught:
+        convert(archive, format, tmp_path / "out")
+
+    assert errno.ENOSPC == caught.value.errno
+    assert ["site"] == [path.name for path in tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("format", EVERY_FORMAT)

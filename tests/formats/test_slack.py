@@ -116,7 +116,7 @@ async def test_files_can_lie_next_to_the_messages(server, slack):
     """Viewers and the importer of Discord look for them there, and URLs can be those of a server."""
     await fill_site(server)
 
-    export = await slack(files="attachments", files_base_url="https://files.example.com/stride/")
+    export = await slack(files="beside", files_base_url="https://files.example.com/stride/")
 
     [file] = export.messages("general")[-1]["files"]
     folder = export.room("general")["name"]

@@ -41,7 +41,7 @@ async def archive(tmp_path: Path) -> Path:
 def folder(archive: Path, tmp_path: Path) -> Path:
     """Return a folder with the content of the zip file."""
     out = tmp_path / "site.zip"
-    convert(archive, "slack", out, options=ConvertOptions(files="attachments"))
+    convert(archive, "slack", out, options=ConvertOptions(files="beside"))
     with ZipFile(out) as file:
         file.extractall(tmp_path / "slack")
     return tmp_path / "slack"

@@ -88,6 +88,16 @@ class ArchivedMedia:
         return open_file(self.path, str(self.path))
 
 
+def check_body(path: Path, sha256: str, committed: str) -> None:
+    """Compare the digest of a body with that which was committed.
+
+    Raises:
+        DamagedArchive: They differ.
+    """
+    if sha256 != committed:
+        raise DamagedArchive(f"{path} is not what was committed: its digest differs")
+
+
 class ArchiveReader:
     """One site as an archive holds it. Nothing stays open, so nothing has to be closed.
 

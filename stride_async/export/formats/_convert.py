@@ -84,7 +84,7 @@ def convert(
     chosen = options.selection
     used |= {"selectors": list(chosen.selectors), "kinds": sorted(chosen.kinds)}
     opened = Archive.open(archive)
-    out = Path(out)
+    out = _with_name(Path(out))
     _check_apart(out, opened.files.root)
     tally = Tally(progress)
     with opened.kept_unchanged(), Place(out, format, FORMATS[format].is_folder, used, options.force).opened() as place:
@@ -130,6 +130,11 @@ def writer_of(format: str) -> Writer:
         raise ModuleNotFoundError(message, name=error.name) from error
     write: Writer = module.write
     return write
+
+
+def _with_name(out: Path) -> Path:
+    """Return a path with the name of its last part: `.` and `..` have none that other files can be named after."""
+    return out.resolve() if out.name in {"", ".."} else out
 
 
 def _check_apart(out: Path, archive: Path) -> None:

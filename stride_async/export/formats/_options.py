@@ -9,6 +9,7 @@ import attrs
 
 from stride_async.export._selection import Selection
 
+_FILES = ("uploads", "beside")
 _URL = re.compile(r"https?://[^\s<>|]+")
 _TEAM = re.compile(r"[a-z0-9][a-z0-9-]{0,62}[a-z0-9]")
 # Mattermost uses these as the beginnings of its own addresses.
@@ -39,8 +40,8 @@ class ConvertOptions:
     """The conversations to convert."""
     force: bool = False
     """Replace the output even if something else is there."""
-    files: Literal["uploads", "attachments"] = "uploads"
-    """Slack: where the files are: in `__uploads`, or in the `attachments` of the folder of each conversation."""
+    files: Literal["uploads", "beside"] = attrs.field(default="uploads", validator=attrs.validators.in_(_FILES))
+    """Slack: where the files are: in `__uploads`, or in the folder `attachments` of each conversation."""
     files_base_url: str = attrs.field(default="https://files.invalid/", validator=_is_url)
     """Slack: what the URLs of files begin with."""
     team: str | None = attrs.field(default=None, validator=attrs.validators.optional(_is_team))

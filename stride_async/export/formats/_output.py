@@ -25,6 +25,7 @@ from typing import BinaryIO
 import attrs
 
 from stride_async._files import is_not_offered, sync_content, sync_folder
+from stride_async.export._archive.reader import check_body
 from stride_async.export.formats._names import Ids
 from stride_async.export.formats._report import Parts, Previous, Report, encoded, previous_report, report_path
 
@@ -34,6 +35,11 @@ if sys.platform != "win32":
 
 class OutInTheWay(Exception):
     """The output exists and was not written by the same kind of conversion, or another conversion is writing it."""
+
+    def __init__(self, message: str, *, can_be_replaced: bool = False) -> None:
+        super().__init__(message)
+        self.can_be_replaced = can_be_replaced
+        """Whether the option `force` helps."""
 
 
 @attrs.define
@@ -128,9 +134,13 @@ class OutputFolder:
         """Give a file outside of the folder a name in it, as a hard link or as a copy where links are refused.
 
         A file that has the name and the size already is kept: use names that tell contents apart.
+
+        Raises:
+            DamagedArchive: The file has another content.
         """
         final = self._final(name)
         if not (final.is_file() and final.stat().st_size == source.stat().st_size):
+            check_body(source, file_sha256(source), sha256)
             temporary = final.with_name(f".tmp-{secrets.token_hex(8)}")
             try:
                 try:
@@ -158,9 +168,9 @@ class OutputFolder:
 
     def sync(self) -> None:
         """Remove what is not part of the result, and make the names survive a loss of power."""
-        for folder, _, files in os.walk(self.root, topdown=False):
+        for folder, folders, files in os.walk(self.root, topdown=False):
             here = Path(folder)
-            for name in files:
+            for name in (*files, *(name for name in folders if (here / name).is_symlink())):
                 if (here / name).relative_to(self.root).as_posix() not in self._digests:
                     (here / name).unlink()
             if here != self.root and not any(here.iterdir()):
@@ -223,10 +233,8 @@ class Place:
         if os.path.lexists(self.out) and not self.force:
             fits = self.out.is_dir() == self.is_folder and not self.out.is_symlink()
             if not (is_ours and fits):
-                raise OutInTheWay(
-                    f"{self.out} exists and was not written by a conversion to {self.format}: choose another name, "
-                    "or force its replacement"
-                )
+                message = f"{self.out} exists and was not written by a conversion to {self.format}"
+                raise OutInTheWay(message, can_be_replaced=True)
         return previous if is_ours and self.out.is_dir() and not self.out.is_symlink() else None
 
     def _update(self, previous: Previous) -> tuple[Output, Callable[[Report], None]]:

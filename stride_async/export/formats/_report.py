@@ -13,6 +13,8 @@ from pathlib import Path
 import attrs
 import msgspec
 
+from stride_async._json import NOT_DECODABLE
+
 _KINDS = frozenset(
     {
         *("time moved", "name changed", "name cut", "message split", "message merged with its files"),
@@ -178,5 +180,5 @@ def previous_report(out: Path) -> Previous | None:
     """Return what the report next to an output says, None if there is none that can be read."""
     try:
         return msgspec.json.decode(report_path(out).read_bytes(), type=Previous)
-    except (FileNotFoundError, IsADirectoryError, msgspec.DecodeError, UnicodeDecodeError):
+    except (FileNotFoundError, IsADirectoryError, *NOT_DECODABLE):
         return None

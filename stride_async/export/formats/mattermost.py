@@ -20,7 +20,7 @@ import attrs
 
 from stride_async._models import Message
 from stride_async.document._nodes import JsonObject, attr
-from stride_async.export._archive.files import open_file
+from stride_async.export._archive.reader import ArchivedMedia
 from stride_async.export.formats._accounts import Account, Accounts
 from stride_async.export.formats._database import database_errors
 from stride_async.export.formats._mattermost_text import MattermostText, split
@@ -69,9 +69,8 @@ def write(source: Source, output: Output, options: ConvertOptions, tally: Tally,
             each.seek(0)
         with ZipWriter(output.path, tally.step) as zip_file:
             zip_file.files("import.jsonl", list(lines.values()), size, is_stored=False)
-            for path, file, length in scratch.bodies():
-                with open_file(file, str(file)) as body:
-                    zip_file.files(f"data/{path}", [body], length, is_stored=True)
+            for path, file, length, sha256 in scratch.bodies():
+                zip_file.body(f"data/{path}", file, length, sha256)
         output.digest = zip_file.digest
 
 
@@ -82,7 +81,7 @@ class _Scratch:
         self._db = sqlite3.connect("", isolation_level=None)  # a file without a name
         self._db.execute("PRAGMA journal_mode = OFF")
         self._db.execute("CREATE TABLE member (user TEXT, channel INTEGER, PRIMARY KEY (user, channel)) WITHOUT ROWID")
-        self._db.execute("CREATE TABLE body (path TEXT PRIMARY KEY, file BLOB, size INTEGER) WITHOUT ROWID")
+        self._db.execute("CREATE TABLE body (path TEXT PRIMARY KEY, file BLOB, size, sha256) WITHOUT ROWID")
 
     def add_members(self, channel: int, user_names: Sequence[str]) -> None:
         self._db.executemany("INSERT INTO member VALUES (?, ?)", [(name, channel) for name in user_names])
@@ -91,14 +90,14 @@ class _Scratch:
         rows = self._db.execute("SELECT channel FROM member WHERE user = ? ORDER BY channel", (user_name,))
         return (channel for (channel,) in rows)
 
-    def add_body(self, path: str, file: Path, size: int) -> bool:
+    def add_body(self, path: str, medium: ArchivedMedia) -> bool:
         """Note a body to write. Return whether it is new."""
-        added = self._db.execute("INSERT OR IGNORE INTO body VALUES (?, ?, ?)", (path, os.fsencode(file), size))
-        return added.rowcount > 0
+        row = (path, os.fsencode(medium.path), medium.size, medium.sha256)
+        return self._db.execute("INSERT OR IGNORE INTO body VALUES (?, ?, ?, ?)", row).rowcount > 0
 
-    def bodies(self) -> Iterator[tuple[str, Path, int]]:
-        rows = self._db.execute("SELECT path, file, size FROM body ORDER BY path")
-        return ((path, Path(os.fsdecode(file)), size) for path, file, size in rows)
+    def bodies(self) -> Iterator[tuple[str, Path, int, str]]:
+        rows = self._db.execute("SELECT path, file, size, sha256 FROM body ORDER BY path")
+        return ((path, Path(os.fsdecode(file)), size, sha256) for path, file, size, sha256 in rows)
 
     def close(self) -> None:
         self._db.close()
@@ -149,12 +148,14 @@ class _Export:
             self._conversation(room)
             self.tally.conversation()
         people = list(self.accounts)
-        users = [account for account in people if not account.is_app] or people
+        apps = [account for account in people if account.is_app]
+        users = [account for account in people if not account.is_app]
+        if not users:  # A bot needs an owner, so apps that are alone are users.
+            users, apps = apps, []
         for account in users:
             self.line("user", self._user(account))
-        for account in people:
-            if account not in users:
-                self.line("bot", self._bot(account, owner=users[0]))
+        for account in apps:
+            self.line("bot", self._bot(account, owner=users[0]))
 
     def line(self, type: str, item: Item) -> None:
         self._lines[type].write(json_bytes({"type": type, type: item}) + b"\n")
@@ -309,7 +310,7 @@ class _Posts:
             return f"(file not held: {id})"
         original = f"{self._room.id}/{id}"
         path = f"{_BODIES}/{digest_of(original)[:26]}_{safe_name(medium.name or '')}"
-        if self._export.scratch.add_body(path, medium.path, medium.size):
+        if self._export.scratch.add_body(path, medium):
             self._export.ids.add("file", original, path)
             self._tally.file(medium.size)
         self._paths[path] = None

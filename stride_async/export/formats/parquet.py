@@ -16,6 +16,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stride_async._json import NOT_DECODABLE
 from stride_async.export.formats._options import ConvertOptions
 from stride_async.export.formats._output import Output, OutputFolder
 from stride_async.export.formats._report import Loss, Parts, Tally
@@ -113,7 +114,7 @@ def _kept(output: OutputFolder, month: str) -> _Made | None:
     try:
         metadata = pq.read_metadata(output.root / _name("messages", month)).metadata or {}
         return msgspec.json.decode(metadata.get(_METADATA, b""), type=_Made)
-    except (pa.ArrowInvalid, msgspec.DecodeError):
+    except (pa.ArrowInvalid, OSError, *NOT_DECODABLE):  # pyarrow raises OSError for a damaged footer
         return None
 
 

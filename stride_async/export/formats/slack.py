@@ -193,8 +193,7 @@ class _Messages:
             if size > _LARGEST_DAY:
                 self._tally.lose("day larger than importers read", self._room.id)
         for id, medium in sorted(self._held.items()):
-            with medium.open() as body:
-                self._export.zip.files(self._path(id, medium), [body], medium.size, is_stored=True)
+            self._export.zip.body(self._path(id, medium), medium.path, medium.size, medium.sha256)
             self._tally.file(medium.size)
 
     def _with_times(self) -> Iterator[tuple[int, Message]]:
@@ -269,7 +268,7 @@ class _Messages:
 
     def _path(self, id: str, medium: ArchivedMedia) -> str:
         name = safe_name(medium.name or "")
-        if self._export.options.files == "attachments":
+        if self._export.options.files == "beside":
             return f"{self._folder}/attachments/{self._file_id(id)}-{name}"
         return f"__uploads/{self._file_id(id)}/{name}"
 

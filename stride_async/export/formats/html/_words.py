@@ -1,7 +1,7 @@
 """The words of a text, as the search of the pages knows them. Pure.
 
 A word is a run of letters and digits, without accents and in lower case. Scripts that write words without spaces have
-no such runs, so each character and each pair of neighbors counts as a word. `assets/search.js` reads a query by the
+no such runs, so each character and each pair of neighbors counts as a word. `assets/pages.js` reads a query by the
 same rules; the two must agree.
 """
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 
 import attrs
 import msgspec
 
 from stride_async.export._archive.parts import UNSEALED, ArchivedMonth
+from stride_async.export.formats._database import database_errors
 from stride_async.export.formats._options import ConvertOptions
 from stride_async.export.formats._output import Output, OutputFolder
 from stride_async.export.formats._report import Tally
@@ -40,15 +42,12 @@ def write(source: Source, output: Output, _: ConvertOptions, tally: Tally) -> No
     digests = {id: {month.month: month.sha256 for month in months} for id, months in update.months.items()}
     output.begin(digests, basis=edition())
     update.put(NAME, records_json(update.left_alone()))
-    messages = Sorted()
-    try:
-        rooms = []
+    rooms = []
+    with database_errors(output.root), closing(Sorted()) as messages:
         for number, room in enumerate(source.rooms()):
             rooms.append(listed(room, update.write_room(number, room, messages)))
             tally.conversation()
         update.write_search(messages)
-    finally:
-        messages.close()
     for name, content in assets().items():
         update.put(name, content)
     update.put("index.html", index_page(rooms, sum(1 for _ in source.people)))
