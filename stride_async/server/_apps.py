@@ -43,6 +43,9 @@ _URLS = {
 }
 # These may be missing; the others may not, where the object that contains them exists.
 _OPTIONAL_URLS = frozenset({"queryUrl", "icon.url", "icon.url@2x", "page.url"})
+# The beginning of a pattern that fits anything. A search finds the same without it, in much less time: with it,
+# a search that fails has tried the rest at every later character, for every character.
+_FITS_ANYTHING = re.compile(r"\A(\(\?[a-zA-Z]+\))?(?:(?:\[\\s\\S\]|\.)\*(?![?+]))+")
 _NOT_IN_URLS = re.compile(r"[\s\x00-\x1f\x7f<>\"\\^`{|}]")
 _LONGEST_QUOTE = 60
 
@@ -63,7 +66,7 @@ class Module:
     @property
     def pattern(self) -> re.Pattern[str]:
         """The regular expression of a `chat:bot:messages` module, which may match anywhere in a text."""
-        return re.compile(str(self.content["pattern"]))
+        return re.compile(_FITS_ANYTHING.sub(r"\1", str(self.content["pattern"])))
 
 
 @frozen

@@ -7,9 +7,11 @@ import re
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stride_async.server import LocalServer
-from stride_async.server._apps import RegisteredApp, Registration, read_descriptor
+from stride_async.server._apps import BOT_MESSAGES, Module, RegisteredApp, Registration, read_descriptor
 from stride_async.server._limits import App
 
 from .app import DESCRIPTOR, running_app
@@ -182,3 +184,25 @@ async def test_an_app_that_does_not_run_is_a_connection_error(server: LocalServe
 
     with pytest.raises(ConnectionError, match=url):
         await server.register_app(url)
+
+
+@given(
+    start=st.sampled_from(["", "(?i)", "(?s)"]),
+    anything=st.sampled_from(["", ".*", r"[\s\S]*", r".*[\s\S]*", ".*?", r"[\s\S]*?", r"\[\s\S]*"]),
+    rest=st.sampled_from(["(?:b)", "a|b", "^b", "b$", r"(?:^/go (\d+))[\s\S]*", "", r"\n"]),
+    text=st.text("ab\n/go 1s[", max_size=12),
+)
+def test_a_pattern_matches_where_a_search_finds_it(start, anything, rest, text):
+    """Also where it begins with what fits anything."""
+    source = start + anything + rest
+    module = Module(BOT_MESSAGES, "key", {"pattern": source})
+
+    assert (re.search(source, text) is None) == (module.pattern.search(text) is None)
+
+
+def test_a_pattern_that_fits_anything_around_it_is_searched_for_in_a_long_text():
+    """The time is in proportion to the length: a square of it would be hours."""
+    pattern = Module(BOT_MESSAGES, "key", {"pattern": r"(?i)[\s\S]*(?:deploy)[\s\S]*"}).pattern
+
+    assert pattern.search("x" * 5_000_000) is None
+    assert pattern.search("x" * 5_000_000 + "Deploy") is not None
