@@ -16,6 +16,7 @@ from stride_async.server import AppCallError, Call
 
 _ROOM = "general"
 _FIRST_PERSON = "Ann Adler"
+_MOST_DIGITS = 9  # of the number of a message
 
 
 class Mistake(Exception):
@@ -97,7 +98,7 @@ class Talk:
     async def _press(self, text: str) -> None:
         key, *given = _given(text, "/press KEY [N]").split()
         numbers = {shown.number: id for id, shown in self._shown.items()}
-        if len(given) > 1 or not all(word.isascii() and word.isdigit() for word in given):
+        if len(given) > 1 or not all(word.isascii() and word.isdigit() and len(word) <= _MOST_DIGITS for word in given):
             raise Mistake("Expected /press KEY [N], where N is the number of a message.")
         number = int(given[0]) if given else max(numbers, default=0)
         if number not in numbers:

@@ -16,7 +16,7 @@ from stride_async._cli.input_lines import input_lines
 from stride_async._cli.logs import show_logs
 from stride_async._cli.options import json_option
 from stride_async._rehearsal import Rehearsal, settings_for
-from stride_async.bot import Bot
+from stride_async.bot import Bot, Refused
 from stride_async.server import Choices, LocalServer
 
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -71,7 +71,8 @@ async def _talk(bot: Bot, errors: list[Exception], *, as_json: bool) -> None:
     prompt = _Prompt(sys.stdin.isatty())
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(LocalServer(rate_limit=None, choices=choices))
-        rehearsal = Rehearsal(bot, server, settings_for(server, store=":memory:"), errors.append)
+        settings = settings_for(server, store=":memory:", on_event=prompt.report)
+        rehearsal = Rehearsal(bot, server, settings, errors.append)
         await stack.enter_async_context(rehearsal)
         talk = Talk(rehearsal, as_json=as_json, before_showing=prompt.leave)
         await talk.run("/install")
@@ -123,6 +124,12 @@ class _Prompt:
         if self._is_open:
             self._is_open = False
             show.message("")
+
+    def report(self, event: object) -> None:
+        """Say that the bot refused a call, which is otherwise not to be seen."""
+        if isinstance(event, Refused):
+            self.leave()
+            show.message(f"The bot refused a call with {event.status}: {event.why}.")
 
     def show_again(self) -> None:
         """Ask once more for the line that was asked for when something was shown."""

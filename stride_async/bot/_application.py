@@ -159,6 +159,8 @@ async def _ask(kind: AskedKind, parts: Parts, request: web.Request) -> web.Respo
 async def _describe(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     mount = request.rel_url.raw_path.removesuffix("/descriptor.json")
+    if parts.settings.public_url is None and not request.host.isprintable():  # bytes that are not text are surrogates
+        return refused(Refusal(400, "expected a Host header with the name of a host"))
     base_url = parts.settings.public_url or f"{request.scheme}://{request.host}{mount}"
     return json_response(descriptor(parts.key, base_url, parts.routes))
 

@@ -244,7 +244,7 @@ def compiled(pattern: str | re.Pattern[str], function: Function) -> re.Pattern[s
     """
     try:
         regex = re.compile(pattern)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"{name_of(function)}: the pattern {pattern!r} is broken: {error}") from None
     if not isinstance(regex.pattern, str):
         raise ValueError(f"{name_of(function)}: the pattern {pattern!r} is of bytes; expected text")  # noqa: TRY004 -- a broken pattern

@@ -87,7 +87,11 @@ class Bot:
         _must_be_called("message(pattern)", pattern)
 
         def register(function: F) -> F:
-            wire = wire_pattern(compiled(pattern, function))
+            regex = compiled(pattern, function)
+            try:
+                wire = wire_pattern(regex)
+            except ValueError as error:
+                raise ValueError(f"{name_of(function)}: {error}") from None
             self._routes.add_message(key or _key_of(function), function, pattern, wire)
             return function
 

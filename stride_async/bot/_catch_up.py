@@ -110,9 +110,8 @@ class CatchUp:
             incoming = [
                 each for message in page.items for each in self._incoming(place, conversation, message, account_id)
             ]
-            kept = await self._store.run(_rows.keep_page(incoming, time.time(), place=place, mark=start))
-            for each in kept:
-                self._dispatcher.add(each)
+            keep = _rows.keep_page(incoming, time.time(), place=place, mark=start)
+            kept = await self._store.submit(keep, then=self._dispatcher.add_all)
             new, moved = new + len(kept), True
         if mark is None or not mark.complete or moved:
             await self._store.run(_rows.set_mark(place, Mark(start.ts, start.message_id, complete=True)))

@@ -79,10 +79,20 @@ class Dispatcher:
             self._inbox.add(event.place, event.order, event.number, suspect=event.suspect, not_before=not_before)
         self._begin_next()
 
-    def add(self, kept: Kept) -> None:
-        """Queue a new event."""
-        self._inbox.add(kept.place, kept.order, kept.number)
-        self._begin_next()
+    def add(self, kept: Kept | Exception | None) -> None:
+        """Queue a new event.
+
+        It takes the result of the store as it is, so that the store can call it as soon as an event is on disk: what is
+        on disk must be handled even if the caller who stored it was cancelled meanwhile.
+        """
+        if isinstance(kept, Kept):
+            self._inbox.add(kept.place, kept.order, kept.number)
+            self._begin_next()
+
+    def add_all(self, kept: list[Kept] | Exception) -> None:
+        """Queue new events, as `add`."""
+        for each in () if isinstance(kept, Exception) else kept:
+            self.add(each)
 
     async def until_idle(self) -> None:
         """Wait until nothing waits and nothing is under way."""
@@ -216,13 +226,6 @@ class Dispatcher:
                 return "again", pause
             await self._fail(event, stored, error)
             return "failed", None
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # The handler awaited something that was cancelled; no one cancelled the handler.
-            await self._fail(event, stored, RuntimeError(f"the handler was cancelled from within: {error!r}"))
-            return "failed", None
         except Exception as error:  # noqa: BLE001 -- foreign code
             await self._fail(event, stored, error)
             return "failed", None
@@ -250,7 +253,7 @@ class Dispatcher:
         await self._note_failure(stored, error)
 
     async def _note_failure(self, stored: Stored, error: Exception) -> None:
-        text = redacted(str(error), (self._settings.credentials.client_secret,))
+        text = redacted(_text_of(error), (self._settings.credentials.client_secret,))
         await self._note(_rows.fail(stored.number, time.time(), type(error).__name__, text))
 
     async def _give_up(self, stored: Stored) -> None:
@@ -264,6 +267,15 @@ class Dispatcher:
     async def _note(self, job: Job[None]) -> None:
         """Note the end of an attempt. The conversation waits until the store has noted it."""
         await self._persistently(lambda: self._store.run(job), "the store")
+
+
+def _text_of(error: Exception) -> str:
+    """Return an error's own text. The store cannot hold unpaired surrogates, so they become escapes."""
+    try:
+        text = str(error)
+    except Exception as failure:  # noqa: BLE001 -- foreign code
+        return f"its text is unavailable: {type(failure).__name__}"
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _set_if(event: asyncio.Event, condition: bool) -> None:

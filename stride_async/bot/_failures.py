@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from stride_async.bot import _rows
@@ -45,14 +45,14 @@ async def failures_in(store: Store) -> list[Failure]:
     ]
 
 
-async def retry_in(store: Store, delivery_id: str) -> Kept:
-    """Put an event that failed among the waiting ones, as if it had never been begun.
+async def retry_in(
+    store: Store, delivery_id: str, then: Callable[[Kept | Exception | None], None] | None = None
+) -> None:
+    """Put an event that failed among the waiting ones, as if it had never been begun; `then` is that of `submit`.
 
     Raises:
         LookupError: There is no failed event of this id.
     """
     number = int(delivery_id) if delivery_id.isascii() and delivery_id.isdigit() and len(delivery_id) < 19 else 0
-    kept = await store.run(_rows.retry(number))
-    if kept is None:
+    if await store.submit(_rows.retry(number), then) is None:
         raise LookupError(f"there is no failed event {delivery_id!r}")
-    return kept

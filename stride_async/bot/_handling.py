@@ -30,7 +30,7 @@ async def call_handler(routes: Routes, chosen: Chosen, event: Event, limit: floa
     call: Callable[[Any], Awaitable[Any]] = innermost
     for middleware in reversed(routes.middlewares):
         call = _around(middleware, call)
-    await _within(limit, call(event), chosen)
+    await _within(limit, call(event), name_of(chosen.function))
     return returned
 
 
@@ -45,14 +45,36 @@ def _around(middleware: Middleware, call: Callable[[Any], Awaitable[Any]]) -> Ca
     return lambda event: middleware(event, call)
 
 
-async def _within(limit: float, work: Awaitable[Any], chosen: Chosen) -> None:
+async def _within(limit: float, work: Awaitable[Any], name: str) -> None:
+    """Run foreign code, whose every end is an end of its event: it returns, or it raises an `Exception`.
+
+    Raises:
+        CancelledError: The task that runs it was cancelled.
+        HandlerTimeout: It took longer than the limit, whatever it did when it was cancelled for that.
+        RuntimeError: It raised what is not an `Exception`, such as the `CancelledError` of a task that it awaits.
+        Exception: Whatever else it raises.
+    """
+    late = HandlerTimeout(f"{name} took longer than {limit:g} s")
     try:
         async with asyncio.timeout(limit) as scope:
             await work
-    except TimeoutError as error:
-        if scope.expired():
-            raise HandlerTimeout(f"{name_of(chosen.function)} took longer than {limit:g} s") from error
+    except (KeyboardInterrupt, SystemExit):
         raise
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            raise
+        if scope.expired():
+            raise late from error
+        if isinstance(error, Exception):
+            raise
+        raise RuntimeError(f"{name} raised {type(error).__name__}") from error
+    if scope.expired():
+        raise late
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 async def report_error(routes: Routes, report: Reporter, event: Event, error: Exception, limit: float) -> None:
@@ -70,8 +92,7 @@ async def report_error(routes: Routes, report: Reporter, event: Event, error: Ex
         )
         return
     try:
-        async with asyncio.timeout(limit):
-            await handler(event, error)
+        await _within(limit, handler(event, error), name_of(handler))
     except Exception as failure:  # noqa: BLE001 -- foreign code
         report.error(failure)
         LOG.error(

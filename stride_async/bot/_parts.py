@@ -55,15 +55,13 @@ class Parts:
             StoreFailed: It could not be kept.
         """
         self.being_kept += 1
-        # `then` and not after the await: what is on disk must be handled even if the caller was cancelled meanwhile.
         kept = await self.store.submit(_rows.keep(incoming, time.time(), TWIN_SECONDS), then=self._kept)
         self.report(Received(incoming.kind, incoming.module, kept is not None))
         return kept is not None
 
     def _kept(self, kept: Kept | Exception | None) -> None:
         self.being_kept -= 1
-        if isinstance(kept, Kept):
-            self.dispatcher.add(kept)
+        self.dispatcher.add(kept)
 
     def kill(self) -> None:
         """Lose what a killed process loses: nothing is written any more, and the running handlers end. Then close."""

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 from uuid import uuid4
 
+import msgspec
+
 from stride_async.bot._events import ActionAnswer, ActionCall, ConfigurationQuery, Event, GlanceQuery
 from stride_async.bot._handling import call_handler, report_error
 from stride_async.bot._make import moment
@@ -53,7 +55,7 @@ async def press(parts: Parts, key: str, caller: Caller, read_body: Callable[[], 
         target=pressed.target,
     )
     try:
-        return action_json(await _answer(parts, event, action_json))
+        return await _answer(parts, event, action_json)
     except HandlerFailed:
         return DID_NOT_WORK
 
@@ -67,7 +69,7 @@ async def ask(parts: Parts, kind: AskedKind, key: str, caller: Caller) -> object
     """
     event_class, to_json = _ASKED[kind]
     event = event_class(**_common(parts, kind, key, caller), raw=b"", key=key)
-    return to_json(await _answer(parts, event, to_json))
+    return await _answer(parts, event, to_json)
 
 
 def _common(parts: Parts, kind: QueryKind, key: str, caller: Caller) -> dict[str, Any]:
@@ -87,21 +89,22 @@ def _common(parts: Parts, kind: QueryKind, key: str, caller: Caller) -> dict[str
     }
 
 
-async def _answer(parts: Parts, event: Event, check: Callable[[object], object]) -> object:
-    """Return what the handler returns. A value of a wrong type counts as an error of the handler."""
+async def _answer(parts: Parts, event: Event, to_json: Callable[[object], object]) -> object:
+    """Return the JSON of what the handler returns. What cannot be sent as JSON counts as an error of the handler."""
     delivery, started = event.delivery, time.monotonic()
     chosen = parts.routes.choose(delivery.kind, delivery.module)
     assert chosen is not None
     parts.report(Begun(delivery))
     try:
         returned = await call_handler(parts.routes, chosen, event, parts.settings.answer_timeout)
-        check(returned)
+        value = to_json(returned)
+        answer = None if value is None else msgspec.Raw(msgspec.json.encode(value))
     except Exception as error:
         await report_error(parts.routes, parts.report, event, error, parts.settings.answer_timeout)
         parts.report(Ended(delivery, "failed", time.monotonic() - started))
         raise HandlerFailed from error
     parts.report(Ended(delivery, "done", time.monotonic() - started))
-    return returned
+    return answer
 
 
 def action_json(returned: object) -> object:
@@ -115,7 +118,7 @@ def action_json(returned: object) -> object:
     answer = ActionAnswer(message=returned) if isinstance(returned, str) else returned
     if not isinstance(answer, ActionAnswer):
         raise TypeError(f"an action returned {type(returned).__name__}; expected str, ActionAnswer or None")
-    next_action = None if answer.next_action is None else {"target": answer.next_action}
+    next_action = None if answer.next_action is None else {"target": dict(answer.next_action)}
     fields = {"message": answer.message, "error": answer.error, "nextAction": next_action}
     return {name: value for name, value in fields.items() if value is not None}
 

@@ -7,6 +7,7 @@ needs are required.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, TypeVar
 
@@ -244,8 +245,13 @@ def _digest(*parts: str) -> bytes:
 
 
 def _content(body: bytes) -> bytes:
-    """Return the digest of a body's JSON, which does not depend on the order of fields or on white space."""
-    return blake2b(msgspec.json.encode(msgspec.json.decode(body), order="sorted"), digest_size=16).digest()
+    """Return the digest of a body's JSON, which does not depend on the order of fields or on white space.
+
+    It is that of the bytes if a field that is not needed cannot be decoded, such as the number 1e999.
+    """
+    with suppress(*NOT_DECODABLE):
+        body = msgspec.json.encode(msgspec.json.decode(body), order="sorted")
+    return blake2b(body, digest_size=16).digest()
 
 
 @attrs.frozen(kw_only=True)

@@ -60,7 +60,7 @@ class RunningBot:
         Raises:
             LookupError: There is no failed event of this id.
         """
-        self._parts.dispatcher.add(await retry_in(self._parts.store, delivery_id))
+        await retry_in(self._parts.store, delivery_id, then=self._parts.dispatcher.add)
 
     async def catch_up(self, cloud_id: str, *, every: float | None = None) -> int:
         """Queue the new messages of every conversation of a site and return how many events they make.

@@ -43,6 +43,12 @@ def _complete(_: Any, __: Any, credentials: Any) -> None:
         raise ValueError("the client id or the client secret is empty")
 
 
+def _named(_: Any, __: Any, store: str | os.PathLike[str]) -> None:
+    # SQLite takes an empty name for a file that is deleted at the end.
+    if not os.fspath(store):
+        raise ValueError("store is empty; expected the path of a file")
+
+
 def _url(url: str | None) -> str | None:
     if url is None:
         return None
@@ -75,7 +81,7 @@ class BotSettings:
     """The app's id and secret: calls are verified with them, and the bot's own calls are made with them."""
     client: Settings
     """The options of the clients the bot uses; `base_url` is the service."""
-    store: str | os.PathLike[str] = "bot.sqlite"
+    store: str | os.PathLike[str] = attrs.field(default="bot.sqlite", validator=_named)
     """Path of the file that holds what was received and handled. `":memory:"` keeps it in memory, for tests."""
     public_url: str | None = attrs.field(default=None, converter=_url)
     """The `baseUrl` of the descriptor. `None` means where the request for the descriptor was sent to."""

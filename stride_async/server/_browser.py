@@ -78,7 +78,7 @@ async def fetch_descriptor(http: aiohttp.ClientSession, url: str) -> dict[str, o
     try:
         timeout = aiohttp.ClientTimeout(total=_SECONDS)
         async with http.get(url, timeout=timeout) as response:
-            status, content = response.status, await response.content.read(_RESPONSE_BYTES)
+            status, content = response.status, await _body_of(response)
     except aiohttp.InvalidURL as error:
         raise ValueError(f"expected the http or https URL of a descriptor, found {url!r}") from error
     except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError.
@@ -103,11 +103,19 @@ async def _request(
         async with http.request(
             method, url, data=data, headers=sent, allow_redirects=False, timeout=timeout
         ) as response:
-            return response.status, response.headers.copy(), await response.content.read(_RESPONSE_BYTES)
+            return response.status, response.headers.copy(), await _body_of(response)
     except TimeoutError:
         raise AppCallError(f"{method} {_bare(url)}: no response within {_SECONDS:g} s") from None
     except (aiohttp.ClientError, OSError) as error:
         raise AppCallError(f"{method} {_bare(url)}: {error!r}") from error
+
+
+async def _body_of(response: aiohttp.ClientResponse) -> bytes:
+    """Return the body, which may arrive in pieces, or its beginning if it is too large."""
+    body = bytearray()
+    while len(body) < _RESPONSE_BYTES and (piece := await response.content.read(_RESPONSE_BYTES - len(body))):
+        body += piece
+    return bytes(body)
 
 
 def _answer(method: str, url: str, status: int, headers: Mapping[str, str], content: bytes) -> Any:

@@ -96,7 +96,10 @@ class Deliveries:
 
     async def __aenter__(self) -> Self:
         self.http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+            connector=aiohttp.TCPConnector(limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            headers={"Accept-Encoding": "identity"},
         )
         return self
 
@@ -219,7 +222,8 @@ class Deliveries:
         return delivery
 
     async def _deliver(self, delivery: Delivery, registration: Registration, user_id: str) -> None:
-        data = compact_json(delivery.body).encode()
+        # In JSON, the escapes of Python are those of unpaired surrogates, which UTF-8 cannot express.
+        data = compact_json(delivery.body).encode(errors="backslashreplace")
 
         def headers() -> dict[str, str]:
             token = signed_token(registration.app, self._store.cloud_id, delivery.conversation_id, user_id)

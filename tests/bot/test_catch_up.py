@@ -146,6 +146,27 @@ async def test_an_interrupted_look_loses_nothing(bot, scene: Scene, handled):
     assert ["delivered", "missed"] == [text for _, text in handled]
 
 
+async def test_what_a_cancelled_look_has_stored_is_handled(bot, scene: Scene, handled):
+    """A caller who is cancelled while the store keeps a page loses nothing until the next start."""
+    scene.say_to_bot("one")
+    async with bot.running(scene.settings(catch_up=60.0)) as running:
+        store = running._parts.store
+        submit = store.submit
+
+        def submit_and_cancel(job, then=None):
+            if then is not None:
+                task.cancel()
+            return submit(job, then)
+
+        store.submit = submit_and_cancel
+        task = asyncio.create_task(running.catch_up(scene.server.cloud_id))
+        await asyncio.wait([task])
+        await until(lambda: handled)
+
+        assert task.cancelled()
+        assert [("mention", "one")] == handled
+
+
 async def test_the_message_of_a_mark_may_be_deleted(bot, scene, handled):
     """The next look reads from the time of that message."""
     last = scene.say_to_bot("one", ts=ago(20))

@@ -364,21 +364,76 @@ async def test_a_time_out_of_the_handlers_own_is_its_own_error(bot, scene):
     assert [TimeoutError] == errors
 
 
-async def test_a_handler_that_is_cancelled_from_within_has_failed(bot, scene):
-    """A cancelled task that it awaits is an error like any other."""
+@pytest.mark.parametrize("stubborn", ["returns", "raises"])
+async def test_a_late_handler_has_failed_whatever_it_does(bot, scene, stubborn):
+    """`HandlerTimeout` takes the place of the result, even if the handler catches its cancellation."""
 
     @bot.error()
     async def error(event: Event, error: Exception) -> None: ...
 
     @bot.mention()
     async def handler(event: Mention) -> None:
-        raise asyncio.CancelledError
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if stubborn == "raises":
+                raise TryAgain(after=0) from None
+
+    async with served(bot, scene, handler_timeout=0.05) as bot_app:
+        await bot_app.mention("hi")
+        await bot_app.running.idle()
+
+        assert ["HandlerTimeout"] == [failure.error for failure in await bot_app.running.failed()]
+
+
+class NotAnException(BaseException):
+    """What test frameworks and frameworks for coroutines raise."""
+
+
+@pytest.mark.parametrize("raised", [asyncio.CancelledError, NotAnException])
+async def test_whatever_a_handler_raises_is_a_failure(bot, scene, raised):
+    """Also a cancelled task that it awaits. The conversation goes on, and a browser gets its response."""
+
+    @bot.error()
+    async def error(event: Event, error: Exception) -> None:
+        raise raised
+
+    @bot.mention()
+    @bot.action("vote")
+    async def handler(event: Event) -> None:
+        raise raised
+
+    async with served(bot, scene) as bot_app:
+        await bot_app.mention("hi")
+        await bot_app.mention("hi again")
+        await bot_app.running.idle()
+        press = await bot_app.call("/action/vote", {}, token=scene.token(sub=scene.ann))
+
+        assert ["RuntimeError"] * 2 == [failure.error for failure in await bot_app.running.failed()]
+    assert (200, {"error": "this did not work"}) == (press.status, press.json)
+
+
+class WithoutText(Exception):
+    def __str__(self) -> str:
+        raise KeyError
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(ValueError("no file \udcff"), "no file \\udcff"), (WithoutText(), "its text is unavailable: KeyError")],
+)
+async def test_a_failure_is_kept_whatever_its_text_is(bot, scene, error, message):
+    """The text of an error may be no text that can be stored, or may itself fail."""
+
+    @bot.mention()
+    async def handler(event: Mention) -> None:
+        raise error
 
     async with served(bot, scene) as bot_app:
         await bot_app.mention("hi")
         await bot_app.running.idle()
 
-        assert ["RuntimeError"] == [failure.error for failure in await bot_app.running.failed()]
+        assert [message] == [failure.message for failure in await bot_app.running.failed()]
 
 
 async def test_a_handler_may_ask_to_be_called_again(bot, scene):
@@ -502,6 +557,29 @@ async def test_a_failed_event_can_be_begun_anew(bot, scene):
     assert [1, 1] == attempts
 
 
+async def test_an_event_that_is_begun_anew_is_handled_though_no_one_waits_for_it(bot, scene):
+    """A caller who is cancelled while the store notes the retry changes nothing."""
+    attempts = []
+
+    @bot.error()
+    async def error(event: Event, error: Exception) -> None: ...
+
+    @bot.mention()
+    async def handler(event: Mention) -> None:
+        attempts.append(event.delivery.attempt)
+        raise ValueError
+
+    async with served(bot, scene) as bot_app:
+        await bot_app.mention("hi")
+        await bot_app.running.idle()
+        [failure] = await bot_app.running.failed()
+        task = asyncio.create_task(bot_app.running.retry(failure.delivery.id))
+        await asyncio.sleep(0)
+        task.cancel()
+        await until(lambda: len(attempts) == 2)
+        await bot_app.running.idle()
+
+
 async def test_the_outcome_of_each_attempt_is_reported(bot, scene):
     """`Begun` and `Ended` come in pairs."""
     reports = []
@@ -531,7 +609,7 @@ async def test_the_outcome_of_each_attempt_is_reported(bot, scene):
 # Browser calls
 
 
-@pytest.mark.parametrize("failing", ["raises", "is late", "returns a number"])
+@pytest.mark.parametrize("failing", ["raises", "is late", "returns a number", "returns what is not text"])
 async def test_a_query_that_fails_says_so(bot, scene, failing):
     """An action responds 200 with an error, the others 500. The error handlers are called."""
     errors = []
@@ -541,7 +619,7 @@ async def test_a_query_that_fails_says_so(bot, scene, failing):
             raise ValueError
         if failing == "is late":
             await asyncio.Event().wait()
-        return 7
+        return 7 if failing == "returns a number" else "\udcff"
 
     bot.action("vote")(answer)
     bot.glance("votes", name="Votes", icon="https://example.com/v.png")(answer)

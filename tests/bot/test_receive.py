@@ -183,6 +183,37 @@ async def test_what_the_service_is_known_to_send_is_accepted(bot, scene):
     assert 204 == answer.status
 
 
+async def test_a_number_of_any_size_is_accepted_where_it_is_not_needed(bot, scene):
+    """It is a field like any other that is unknown, and the body is still told from others."""
+    body = {
+        "cloudId": scene.server.cloud_id,
+        "conversation": {"id": scene.room},
+        "user": {"id": scene.ann},
+        "action": "add",
+    }
+    raw = json.dumps(body).encode()
+    received: list[object] = []
+    async with served(bot, scene, on_event=received.append) as bot_app:
+        for number in (b"1e999", b"1e999", b"-1e999"):
+            answer = await bot_app.call("/roster", raw.replace(b"{", b'{"more":' + number + b",", 1))
+            assert 204 == answer.status
+
+    assert [True, False, True] == [report.new for report in received if isinstance(report, Received)]
+
+
+async def test_a_descriptor_needs_a_host_that_is_text(bot, scene):
+    """Unless the settings have the public URL."""
+    async with served(bot, scene) as bot_app:
+        host, _, port = bot_app.url.removeprefix("http://").partition("/")[0].partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /stride/descriptor.json HTTP/1.1\r\nHost: \xff\r\nConnection: close\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"expected a Host header" in answer
+
+
 async def test_a_body_that_is_too_large_is_refused(bot, scene):
     """The limit holds for the stated length, for chunks, and for decompressed data."""
     large = b'{"x":"' + b"y" * http.BODY_BYTES + b'"}'

@@ -36,6 +36,7 @@ CLIENT = Settings(base_url="http://127.0.0.1:9")
         ({"shutdown_timeout": -1}, "shutdown_timeout"),
         ({"store_wait": -1}, "store_wait"),
         ({"catch_up": 8 * 86_400}, "catch_up"),
+        ({"store": ""}, "store is empty"),
         ({"public_url": "bot.example.com"}, "public_url"),
         ({"public_url": "https://bot.example.com?x=1"}, "public_url"),
         ({"public_url": "https://[bot"}, "public_url"),

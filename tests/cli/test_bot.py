@@ -203,6 +203,14 @@ async def test_a_line_that_cannot_be_understood_ends_a_pipe(talk: Talk, line: st
     assert ["api 1 cancel"] == [one["text"] for one in said]
 
 
+async def test_a_message_that_the_bot_refuses_is_reported(talk: Talk):
+    """A message may fit the server, and be too large for the bot."""
+    code, said, err = await talk("deploy " + "x" * 600_000, "deploy web")
+
+    assert (0, ["web 1 cancel"]) == (code, [one["text"] for one in said])
+    assert "The bot refused a call with 413: expected a body of at most 1048576 bytes.\n" == err
+
+
 MISTAKES = {
     "/say": "Expected /say TEXT.",
     "/direct  ": "Expected /direct TEXT.",
@@ -213,6 +221,7 @@ MISTAKES = {
     "/press cancel 7": "There is no message 7; the bot has sent 2 messages.",
     "/press dance 1": "The bot has no action 'dance'.",
     "/press cancel 2": "Message 2 is deleted.",
+    f"/press cancel {'9' * 900}": "Expected /press KEY [N], where N is the number of a message.",
 }
 
 

@@ -72,6 +72,7 @@ class App:
     received: list[Received] = field(factory=list)
     responses: deque[web.Response] = field(factory=deque)
     preflight: web.Response | None = None
+    respond_to_descriptor: Callable[[web.Request], Any] | None = None
     respond: Callable[[Received], Any] = lambda _: web.Response(status=204, headers=CORS)
 
     def paths(self) -> list[str]:
@@ -79,6 +80,8 @@ class App:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if request.path == "/descriptor.json":
+            if self.respond_to_descriptor is not None:
+                return await self.respond_to_descriptor(request)
             return self.descriptor if isinstance(self.descriptor, web.Response) else web.json_response(self.descriptor)
         call = Received(request.method, request.path, dict(request.query), request.headers, await request.read())
         self.received.append(call)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 
@@ -145,6 +146,27 @@ async def test_a_registered_app_is_returned(server: LocalServer):
 
     assert (server.client_id, other) == (first.client_id, second.client_id)
     assert ("deployer", f"{app.url}/descriptor.json", DESCRIPTOR) == (first.key, first.url, first.descriptor)
+
+
+async def test_a_descriptor_may_arrive_in_pieces(server: LocalServer):
+    """And it is requested as it is, since the app could compress it."""
+    text = json.dumps({**DESCRIPTOR, "more": "x" * 100_000}).encode()
+    encodings = []
+
+    async def describe(request: web.Request) -> web.StreamResponse:
+        encodings.append(request.headers["Accept-Encoding"])
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for start in range(0, len(text), 10_000):
+            await response.write(text[start : start + 10_000])
+            await asyncio.sleep(0)
+        return response
+
+    async with running_app() as app:
+        app.respond_to_descriptor = describe
+        registered = await server.register_app(f"{app.url}/descriptor.json")
+
+    assert ("deployer", ["identity"]) == (registered.key, encodings)
 
 
 async def test_an_unknown_client_id_is_a_key_error(server: LocalServer):

@@ -293,6 +293,14 @@ async def test_an_uninstallation_ends_access_and_is_delivered(api, server, app, 
     assert 403 == (await api.get(api.room(room))).status
 
 
+async def test_a_delivery_may_contain_half_a_surrogate_pair(server, app, room, ann):
+    """It arrives as the escape that JSON has for it."""
+    await server.install(room, by=ann, relay_state="cut \ud83d")
+
+    (call,) = app.received
+    assert "cut \ud83d" == call.json["relayState"]
+
+
 async def test_an_app_without_lifecycle_is_installed_without_a_call(server, app, room, ann):
     """The same is true of an app that is not registered."""
     del app.descriptor["lifecycle"]
