@@ -7,9 +7,10 @@ import json
 
 import pytest
 
-from stride_async.export import ArchiveBusy, DamagedArchive, NothingSelected, Selection
+from stride_async.export import ArchiveBusy, DamagedArchive, NothingSelected, Selection, read
 from stride_async.export.formats import ConvertOptions, OutInTheWay, convert
 from stride_async.export.formats._convert import FORMATS
+from tests.export.exporting import exported
 from tests.formats.archives import archive_of, contents, snapshot
 
 EVERY_FORMAT = sorted(FORMATS)
@@ -65,6 +66,23 @@ async def test_nothing_is_written_if_the_archive_is_damaged(archive, tmp_path, f
         convert(archive, format, tmp_path / "out")
 
     assert ["site"] == [path.name for path in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("format", ["html", "parquet", "seed"])
+async def test_an_update_from_a_damaged_archive_changes_nothing(server, client, archive, tmp_path, format):
+    """That is so even if it would not read the damaged file again."""
+    convert(archive, format, tmp_path / "out")
+    before = snapshot(tmp_path / "out")
+    server.fill(next(iter(read(archive).conversations())).id, 2, ts="2018-09-01T00:00:00Z")
+    await exported(client, archive)
+    [segment] = archive.rglob("sealed/2018-05/r*.zst")
+    segment.chmod(0o644)
+    segment.write_bytes(segment.read_bytes() + b"\0")
+
+    with pytest.raises(DamagedArchive, match=f"{segment.name} is not what was committed"):
+        convert(archive, format, tmp_path / "out")
+
+    assert before == snapshot(tmp_path / "out")
 
 
 @pytest.mark.parametrize("format", sorted({"html", "mattermost", "seed", "slack"}))

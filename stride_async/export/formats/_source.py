@@ -227,8 +227,11 @@ class _Entry:
 class Source:
     """The selected part of an archive.
 
+    All its files, except the bodies, are compared with their commits at once: so a damaged archive is refused before
+    anything is written, also by an update that leaves most months alone.
+
     Raises:
-        DamagedArchive: The commits of a conversation are damaged.
+        DamagedArchive: The commits or files of a conversation are damaged.
         NothingSelected: No conversation matches the selection.
     """
 
@@ -283,6 +286,9 @@ class Source:
     def _look_at(self, details: Mapping[str, Any], chain: Chain) -> set[str]:
         """Take a selected conversation in, count what its state has lost, and return the people it references."""
         state = chain.state
+        for file in state.files():
+            self._archive.require_unaltered(file)
+        self._tally.step()
         room = self._room(state)
         if not _is_decodable(details):
             self._tally.lose("undecodable conversation", room.id)
