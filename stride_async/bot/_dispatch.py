@@ -208,7 +208,7 @@ class Dispatcher:
 
     async def _handle(self, stored: Stored) -> tuple[Outcome, float | None]:
         try:
-            event, chosen = self._routed(stored)
+            event, chosen, replies = self._routed(stored)
         except DecodeError as error:
             # It was checked when it was kept, by a release that read it otherwise.
             LOG.error("event %s cannot be read any more: %s", stored.number, error)
@@ -224,31 +224,33 @@ class Dispatcher:
                 pause = 0.0 if self._report.skips_pauses else error.after
                 await self._note(_rows.postpone(stored.number, time.time() + pause))
                 return "again", pause
-            await self._fail(event, stored, error)
+            await self._fail(event, replies, stored, error)
             return "failed", None
         except Exception as error:  # noqa: BLE001 -- foreign code
-            await self._fail(event, stored, error)
+            await self._fail(event, replies, stored, error)
             return "failed", None
         await self._note(_rows.end(stored.number, time.time()))
         return "done", None
 
-    def _routed(self, stored: Stored) -> tuple[Event, Chosen | None]:
-        """Return an event and its handler; no handler for the app's own messages, or if none fits."""
+    def _routed(self, stored: Stored) -> tuple[Event, Chosen | None, Replies]:
+        """Return an event, its handler and its replies; no handler for the app's own messages, or if none fits."""
         assert self._account_id is not None
         client = self._sites.client(stored.cloud_id)
         delivery, message = delivery_of(stored), message_of(stored)
-        reply = Replies(self._store, client, self._account_id, stored, message).send
+        replies = Replies(self._store, client, self._account_id, stored, message)
         if message is None:
-            return other_event(stored, delivery, client, reply), self._routes.choose(stored.kind, stored.module)
+            event = other_event(stored, delivery, client, replies.send)
+            return event, self._routes.choose(stored.kind, stored.module), replies
         text = text_for_bot(message, self._account_id)
-        event = message_event(stored, delivery, client, reply, message, text)
+        event = message_event(stored, delivery, client, replies.send, message, text)
         # A message that mentions the bot comes as a mention, too; handling both would send two replies.
         passed = message.sender_id == self._account_id or (stored.kind == "message" and text.mentions_bot)
-        return event, None if passed else self._routes.choose(stored.kind, stored.module, text.text)
+        return event, None if passed else self._routes.choose(stored.kind, stored.module, text.text), replies
 
-    async def _fail(self, event: Event, stored: Stored, error: Exception) -> None:
+    async def _fail(self, event: Event, replies: Replies, stored: Stored, error: Exception) -> None:
         if self._killed:
             raise StoreFailed("the bot was killed") from error
+        replies.begin_apology()
         await report_error(self._routes, self._report, event, error, self._settings.handler_timeout)
         await self._note_failure(stored, error)
 
@@ -260,7 +262,8 @@ class Dispatcher:
         """Fail an event that has no attempts left. Note it first: its error handler could kill the process, too."""
         error = GaveUp(f"begun {stored.attempts} times, and the process was killed each time before it ended")
         await self._note_failure(stored, error)
-        event, _ = self._routed(stored)
+        event, _, replies = self._routed(stored)
+        replies.begin_apology()
         await report_error(self._routes, self._report, event, error, self._settings.handler_timeout)
         self._report(Ended(event.delivery, "gave up", 0.0))
 

@@ -40,6 +40,7 @@ class Replies:
         self._event = event
         self._message = message
         self._asked = 0
+        self._step = 1
         self._one_at_a_time = asyncio.Lock()
 
     async def send(self, content: Content) -> str:
@@ -49,7 +50,7 @@ class Replies:
             StrideError: The service refused it, or gave no response and it is not there.
             StoreFailed: The store cannot be read or written.
         """
-        self._asked += 1
+        self._asked += self._step
         position = self._asked
         async with self._one_at_a_time:
             if position in self._event.replies:
@@ -59,6 +60,13 @@ class Replies:
                 message_id = await self._sent(content)
             await self._store.run(_rows.note_reply(self._event.number, position, message_id))
             return message_id
+
+    def begin_apology(self) -> None:
+        """Number the replies of the error handler apart, downwards from -1.
+
+        Attempts may fail after different numbers of replies, so a number would not stand for one reply otherwise.
+        """
+        self._asked, self._step = 0, -1
 
     async def _sent(self, content: Content) -> str:
         for sending in range(1, MOST_SENDINGS + 1):

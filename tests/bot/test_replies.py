@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from stride_async import Ambiguous, Markdown, ServerError
-from stride_async.bot import Bot, Mention, TryAgain
+from stride_async.bot import Bot, Event, Mention, TryAgain
 from stride_async.bot._replies import same_text
 from stride_async.document import doc, paragraph
 from tests.bot.delivering import Scene, Served, served, until
@@ -49,6 +49,38 @@ async def test_a_noted_reply_is_not_sent_again(bot, scene):
         assert ["working on it", "done"] == await bot_app.texts()
     assert 2 == len(set(ids))
     assert [ids[0]] * 3 == ids[:3]
+
+
+@pytest.mark.parametrize("end", ["fails", "is given up"])
+async def test_the_reply_of_an_error_handler_is_none_of_the_handlers(bot, scene, end):
+    """It is sent although the handler has replied in an earlier attempt, and not in this one."""
+    begun = asyncio.Event()
+
+    @bot.mention()
+    async def handler(event: Mention) -> None:
+        if event.delivery.attempt == 2:
+            raise ValueError
+        await event.reply("working on it")
+        begun.set()
+        if end == "fails":
+            raise TryAgain(after=0)
+        await asyncio.Event().wait()
+
+    @bot.error()
+    async def apologize(event: Event, error: Exception) -> None:
+        await event.reply(f"sorry: {type(error).__name__}")
+
+    attempts = 2 if end == "fails" else 1
+    async with served(bot, scene, attempts=attempts) as bot_app:
+        await bot_app.mention("it")
+        await begun.wait()
+        if end == "fails":
+            await bot_app.running.idle()
+    async with served(bot, scene, attempts=attempts) as bot_app:
+        await bot_app.running.idle()
+
+        expected = "sorry: ValueError" if end == "fails" else "sorry: GaveUp"
+        assert ["working on it", expected] == await bot_app.texts()
 
 
 @pytest.mark.parametrize(
