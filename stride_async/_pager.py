@@ -208,9 +208,9 @@ class _Fetch(Generic[T]):
     def __init__(self, plan: Plan[T], on_undecodable: Undecodable | None) -> None:
         self.stats = Stats()
         self._session = plan.session
-        self._walk: Walk[T] = plan.listing.walk(plan.page_size, plan.bookmark)
         self._wanted = plan.max_items
         self._bookmark = plan.start
+        self._walk: Walk[T] = plan.listing.walk(plan.page_size, plan.bookmark)
         self._callback = on_undecodable
         self._on_undecodable: Undecodable | None = None if on_undecodable is None else self._count_undecodable
 

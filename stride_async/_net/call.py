@@ -61,8 +61,8 @@ logger = logging.getLogger(__name__)
 
 # A shorter wait for the client's own rate limit is not logged.
 SHORTEST_LOGGED_WAIT = 1.0
-# A timer may run this many seconds early.
-_CLOCK_TICK = 1e-6
+# A timer may run this many seconds early; uvloop counts in milliseconds.
+_CLOCK_TICK = max(1e-3, time.get_clock_info("monotonic").resolution)
 _NO_WAIT = Wait(0.0, "", cost=0)
 
 
@@ -221,7 +221,6 @@ class Call(Generic[T, R]):
         self._seen = False
         try:
             async with scope:
-                self._bound(self._deadline)
                 if key is not None:
                     slot = self._free_limit_slot(key) or await self._limit_slot(key)
                 if self._deadline is None and self._mode.deadline is not None:
@@ -264,6 +263,7 @@ class Call(Generic[T, R]):
         Raises:
             RateLimited: The wait is longer than `longest_limit_wait`.
         """
+        self._bound(self._deadline)
         settings = self._settings
         try:
             return await self._pool.throttle.take(
@@ -301,17 +301,22 @@ class Call(Generic[T, R]):
     async def _send(self) -> R | TransportError:
         request, record, mode, number = self._request, self._record, self._mode, len(self._record.attempts) + 1
         token = (self._tokens.valid() or await self._token()) if request.authorized else None
+        remaining = self._remaining()
+        if remaining is not None and remaining <= _CLOCK_TICK:
+            raise self._late()  # Before the timer, which is late too if the event loop was busy.
+        end = self._deadline
+        if mode.attempt_timeout is not None:
+            longest = asyncio.get_running_loop().time() + mode.attempt_timeout
+            end = longest if end is None else min(longest, end)
+        self._bound(end)
         upload = None if mode.upload is None else mode.upload(number)
-        sending = Sending(self._pool.http(), token, self._remaining(), upload)
+        sending = Sending(self._pool.http(), token, remaining, upload)
         if self._report is not None:
             self._report.attempt_started()
         record.tally.requests += 1
         record.tally.retries += number > 1
         began = time.time(), time.perf_counter()
         self._seen = True
-        if mode.attempt_timeout is not None:
-            end = asyncio.get_running_loop().time() + mode.attempt_timeout
-            self._bound(end if self._deadline is None else min(end, self._deadline))
         try:
             response = await mode.exchange(request, sending)
         except TransportError as failure:

@@ -75,8 +75,8 @@ def _reader(
             raise TypeError(f"expected object, found {type(value).__name__}")
         present = value if None not in value.values() else {name: v for name, v in value.items() if v is not None}
         structured = structure()(present, model)
-        if has_extra and (unknown := value.keys() - known):
-            extra = {name: value[name] for name in sorted(unknown, key=list(value).index)}
+        if has_extra and not known.issuperset(value):
+            extra = {name: part for name, part in value.items() if name not in known}
             # The object was just created, so it may still be changed; `attrs.evolve` would create another.
             object.__setattr__(structured, "extra", extra)
         return structured

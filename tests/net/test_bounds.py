@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import re
 import sys
 import time
@@ -391,3 +392,16 @@ async def test_errors_return_their_connections(server, body, status):
 
         assert room_id == (await room.get()).id
         assert 0 == len(http.connector._acquired)
+
+
+async def test_many_unknown_fields_take_a_time_in_proportion(client, server):
+    """They are kept in the order of the service. A search for the place of each would take half a minute."""
+    room = server.add_conversation("r")
+    fields = {f"x{number}": number for number in range(50_000)}
+    server.faults.add("GET", "*/conversation/*", body=json.dumps({"id": room, **fields}).encode())
+    began = time.process_time()
+
+    conversation = await client.conversation(room).get()
+
+    assert list(fields.items()) == list(conversation.extra.items())
+    assert time.process_time() - began < 10

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stride_async import Settings
-from stride_async._net.budget import RESERVE, Budget
+from stride_async._net.pool import RESERVE, Budget
 from stride_async._net.retry import LONGEST_BACKOFF, Outcome, Wait, exhaustion, refusal, wait_after
 
 SETTINGS = Settings(base_url="http://stride.invalid", backoff=1.0, attempts=4, longest_wait=100.0)

@@ -1,13 +1,17 @@
-"""The shared timer: each scope ends at its own time, however the times follow each other."""
+"""The shared timer: each scope ends at its own time, however the times follow each other; and calls on odd clocks."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stride_async._net.timer import Timer
+from stride_async import ClientCredentials, DeadlineExceeded, Settings, StrideClient, Waiting
+from stride_async._net.pool import Timer
+from stride_async.server import LocalServer
 from tests.net.clock import run
 
 SECONDS = st.integers(1, 1000).map(float)
@@ -60,3 +64,69 @@ def test_closing_the_timer_ends_all_scopes_at_once():
         return await waiting
 
     assert [10.0, 10.0] == [round(seconds, 6) for seconds in run(closed())]
+
+
+class SkippingLoop(asyncio.SelectorEventLoop):
+    """A loop whose clock can skip ahead, as if a callback had blocked it."""
+
+    skipped = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.skipped
+
+
+def test_nothing_is_sent_after_the_deadline():
+    """If the event loop was busy until then, the timer and the end of a wait are both late."""
+
+    async def requests() -> int:
+        loop = asyncio.get_running_loop()
+
+        def skip(event: object) -> None:
+            if isinstance(event, Waiting):
+                loop.skipped += 100.0
+
+        async with LocalServer() as server:
+            room = server.add_conversation("r")
+            server.faults.add("POST", "*/message", status=429, times=1)
+            app = ClientCredentials(server.client_id, server.client_secret)
+            settings = Settings(base_url=server.url, deadline=60.0, backoff=0.01, on_event=skip)
+            async with StrideClient(app, cloud_id=server.cloud_id, settings=settings) as client:
+                with pytest.raises(DeadlineExceeded) as raised:
+                    await client.conversation(room).send("hello")
+        assert not raised.value.maybe_processed
+        assert [429] == [attempt.status for attempt in raised.value.attempts]
+        return sum(call.path.endswith("/message") for call in server.calls)
+
+    with asyncio.Runner(loop_factory=SkippingLoop) as runner:
+        assert 1 == runner.run(requests())
+
+
+class CoarseLoop(asyncio.SelectorEventLoop):
+    """A loop that counts in milliseconds, as uvloop does: a timer may run half a millisecond early."""
+
+    def time(self) -> float:
+        return math.floor(super().time() * 1000) / 1000
+
+    def call_at(self, when, callback, *args, context=None):
+        milliseconds = round((when - self.time()) * 1000)
+        return super().call_at(self.time() + milliseconds / 1000, callback, *args, context=context)
+
+
+@pytest.mark.parametrize("loop", [asyncio.SelectorEventLoop, CoarseLoop])
+def test_a_passed_deadline_is_named_on_every_clock(loop):
+    """Otherwise a call whose timer ran early would end as an attempt that timed out."""
+
+    async def errors() -> list[object]:
+        async with LocalServer() as server:
+            room = server.add_conversation("r")
+            server.faults.add("GET", "*", delay=30.0)
+            app = ClientCredentials(server.client_id, server.client_secret)
+            settings = Settings(base_url=server.url, deadline=0.2004)
+            async with StrideClient(app, cloud_id=server.cloud_id, settings=settings) as client:
+                await client.conversation(room).send("hello")
+                return await asyncio.gather(
+                    *(client.conversation(room).get() for _ in range(20)), return_exceptions=True
+                )
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        assert {DeadlineExceeded} == {type(error) for error in runner.run(errors())}
