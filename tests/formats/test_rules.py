@@ -6,12 +6,13 @@ import errno
 import json
 import shutil
 import sqlite3
+from contextlib import aclosing
 from random import Random
 
 import pytest
 
 from stride_async.document import doc, mention, paragraph, text
-from stride_async.export import ArchiveError, DamagedArchive, read
+from stride_async.export import ArchiveError, DamagedArchive, ExportOptions, PagesFetched, export, read
 from stride_async.export.formats import convert
 from stride_async.export.formats._convert import FORMATS
 from tests.export.archive.test_hostile import mutate, touched, values_for
@@ -287,6 +288,31 @@ async def test_a_missing_body_is_counted(archive, tmp_path, format):
     assert 127 == report.messages
     assert 0 == report.files
     assert ["file not held"] == [loss.kind for loss in report.lost if loss.kind.startswith("file")]
+
+
+@pytest.mark.parametrize("format", EVERY_FORMAT)
+async def test_malformed_messages_of_an_unfinished_export_are_converted_twice(server, client, tmp_path, format):
+    """Some have no time, or half a surrogate pair in an id. The second conversion changes nothing."""
+    room = server.add_conversation("general")
+    server.fill(room, 200)
+    page = await client.request("GET", f"/site/{client.cloud_id}/conversation/{room}/message")
+    first, second, third, fourth = page["messages"][:4]
+    first["ts"] = "yesterday"
+    second["id"] = "\ud800<"
+    third["sender"] = {"id": "\udc00"}
+    fourth["body"] = fourth["text"] = 7
+    server.faults.add("GET", f"*/{room}/message", body=json.dumps(page).encode(), times=1)
+    async with aclosing(export(client, tmp_path / "site", ExportOptions())) as events:
+        async for event in events:
+            if isinstance(event, PagesFetched):
+                break
+
+    report = convert(tmp_path / "site", format, tmp_path / "out")
+    before = contents(tmp_path)
+
+    assert report == convert(tmp_path / "site", format, tmp_path / "out")
+    assert before == contents(tmp_path)
+    assert ("conversation unfinished", 1) in [(loss.kind, loss.count) for loss in report.lost]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import attrs
 import msgspec
 
 from stride_async._json import NOT_DECODABLE
+from stride_async.document._text import without_surrogates
 
 _KINDS = frozenset(
     {
@@ -162,9 +163,9 @@ def report_path(out: Path) -> Path:
 
 
 def encoded(report: Report) -> bytes:
-    """Return a report as JSON with sorted keys."""
+    """Return a report as JSON with sorted keys. Half a surrogate pair in an id becomes U+FFFD."""
     text = json.dumps(attrs.asdict(report), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return text.encode("utf-8", "backslashreplace") + b"\n"
+    return without_surrogates(text).encode() + b"\n"
 
 
 class Previous(msgspec.Struct):

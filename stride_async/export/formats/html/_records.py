@@ -42,7 +42,7 @@ class PartRecord(msgspec.Struct):
     def add(self, page: Sequence[Piece]) -> None:
         """Add the messages of a page."""
         self.first_days.append(page[0].day)
-        self.last_day = max(self.last_day, page[-1].day)
+        self.last_day = max(self.last_day, *(piece.day for piece in page))
         self.people = sorted({*self.people, *(piece.sender_id for piece in page)})
         self.shown_files = sorted({*self.shown_files, *(id for piece in page for id in piece.shown_files)})
         for piece in page:
