@@ -17,6 +17,8 @@ from stride_async._cli.exits import DEBUG_VARIABLE, CommandError, Exit
 from stride_async._cli.options import TextParam
 from stride_async.bot import Bot
 
+_MISSING = object()
+
 bot_argument = click.argument("bot", metavar="MODULE:NAME", type=TextParam())
 
 
@@ -34,10 +36,10 @@ def load_bot(named: str) -> Bot:
         raise CommandError(Exit.USAGE, f"{named!r} is not of the form MODULE:NAME, such as mybot:bot.")
     module = _imported(module_name)
     bots = [known for known, value in vars(module).items() if isinstance(value, Bot)]
-    if not hasattr(module, name):
+    bot = _member(module, name)
+    if bot is _MISSING:
         close = difflib.get_close_matches(name, bots) or bots
         raise CommandError(Exit.USAGE, f"{module_name} contains no {name!r}.{show.did_you_mean(close)}")
-    bot = getattr(module, name)
     if not isinstance(bot, Bot):
         what = f"{named} is not a Bot, but of class {type(bot).__name__}."
         raise CommandError(Exit.USAGE, f"{what}{show.did_you_mean(bots)}")
@@ -54,10 +56,22 @@ def _imported(name: str) -> ModuleType:
             message = f"There is no module {error.name!r} in {folder}, and none is installed."
             raise CommandError(Exit.USAGE, message) from error
         raise _failed(name, error, folder) from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # foreign code, which may also exit
         if os.environ.get(DEBUG_VARIABLE):
             raise
         raise _failed(name, error, folder) from error
+
+
+def _member(module: ModuleType, name: str) -> object:
+    """Return what a module has under a name; it may be made when it is asked for."""
+    try:
+        return getattr(module, name, _MISSING)
+    except Exception as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        raise _failed(f"{name} from {module.__name__}", error, os.getcwd()) from error  # noqa: PTH109 -- as text
 
 
 def _failed(name: str, error: BaseException, folder: str) -> CommandError:

@@ -153,11 +153,13 @@ class Routes:
         """Register a module of the descriptor.
 
         Raises:
-            ValueError: The key is empty, or another module of this type has it.
+            ValueError: The key is empty or cannot be a part of a URL, or another module of this type has it.
         """
         where = "" if source is None else f"{name_of(source)}: "
         if not key or not key.isprintable():
             raise ValueError(f"{where}the key {key!r} of a {type} module is empty or not printable")
+        if key in (".", ".."):
+            raise ValueError(f"{where}the key {key!r} of a {type} module cannot be a part of a URL")
         if any((type, key) == (known.type, known.key) for known in self.modules):
             raise ValueError(f"{where}another {type} module has the key {key!r}; give this one a key of its own")
         self.modules.append(Module(type, key, fields))

@@ -248,6 +248,7 @@ async def with_number_tail(event, *, one: int): ...
         (lambda bot: bot.installed(), sync, TypeError, ["sync"]),
         (lambda bot: bot.action("a"), with_what, TypeError, ["with_what", "'what'"]),
         (lambda bot: bot.action(""), plain, ValueError, ["plain", "key"]),
+        (lambda bot: bot.action(".."), plain, ValueError, ["plain", "'..'", "URL"]),
         (lambda bot: bot.error(), plain, TypeError, ["plain", "2"]),
         (lambda bot: bot.middleware, plain, TypeError, ["plain", "2"]),
     ],

@@ -413,6 +413,28 @@ async def test_whatever_a_handler_raises_is_a_failure(bot, scene, raised):
     assert (200, {"error": "this did not work"}) == (press.status, press.json)
 
 
+async def test_a_handler_that_cancels_its_own_task_has_failed(bot, scene):
+    """The conversation goes on."""
+
+    @bot.error()
+    async def error(event: Event, error: Exception) -> None:
+        await event.reply(type(error).__name__)
+
+    @bot.mention()
+    async def handler(event: Mention) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.Event().wait()
+
+    async with served(bot, scene) as bot_app:
+        await bot_app.mention("hi")
+        await bot_app.mention("hi again")
+        await bot_app.running.idle()
+
+        assert ["RuntimeError"] * 2 == await bot_app.texts()
+
+
 class WithoutText(Exception):
     def __str__(self) -> str:
         raise KeyError

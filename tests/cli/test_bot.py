@@ -296,12 +296,14 @@ def test_a_bot_that_is_not_there_is_explained(folder: Path, command: str, named:
         ("def f(:\n", "Importing broken failed: SyntaxError: "),
         ("import absent_package\n", "in broken.py, line 1: ModuleNotFoundError: No module named 'absent_package'."),
         ("raise SystemExit\n", "Importing broken failed in broken.py, line 1: SystemExit."),
+        ("raise GeneratorExit\n", "Importing broken failed in broken.py, line 1: GeneratorExit."),
+        ("def __getattr__(name): raise OSError(name)\n", "bot from broken failed in broken.py, line 1: OSError: bot."),
         (
             "from stride_async.bot import Bot\nbot = Bot('b')\n@bot.mention()\ndef f(event): ...\n",
             "in broken.py, line 3: TypeError: ",
         ),
     ],
-    ids=["raises", "syntax", "import", "exit", "registration"],
+    ids=["raises", "syntax", "import", "exit", "not an exception", "made when asked for", "registration"],
 )
 def test_a_module_that_cannot_be_imported_is_explained(folder: Path, text: str, message: str):
     """The message names the line; STRIDE_DEBUG=1 shows the traceback."""
