@@ -86,7 +86,8 @@ def command(
         parquet     a folder of tables for DuckDB, Polars, pandas and others
         seed        a folder for `stride server --seed`, to run the site again
 
-    SELECTORS choose conversations of the archive, as for `stride export`. Without them, everything is converted.
+    SELECTORS choose conversations of the archive, as for `stride export`. One that matches nothing is an error. Without
+    them, everything is converted.
 
     The output is complete or absent at every moment, and the same archive gives the same bytes. What could not be
     carried over is listed, and is in the report next to the output. A folder that an earlier conversion wrote is

@@ -41,6 +41,7 @@ async def test_json_lines_report_the_progress_and_end_with_the_report(run, archi
         (("seed", "site", "-o", "site/new"), 2, "is in the archive, which a conversion does not change.\n"),
         (("seed", "site", "-o", "."), 2, "contains the archive.\n"),
         (("seed", "site", "nothing*", "-o", "new"), 3, "no conversation matches 'nothing*'"),
+        (("seed", "site", "general", "genral", "-o", "new"), 3, "no conversation matches 'genral' (3 available)."),
         (("seed", "site", "--type", "direct", "-o", "new"), 3, "no conversation matches of type direct"),
         (("seed", "other", "-o", "new"), 8, "is not an archive"),
         (("seed", "missing", "-o", "new"), 8, "is not an archive"),

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import aclosing
 
 import pytest
 
-from stride_async.export import ExportOptions, PagesFetched, export
+from stride_async.export import ExportOptions, NothingSelected, PagesFetched, export
 from stride_async.export._archive.archive import Archive
 from stride_async.export._selection import Selection
 from stride_async.export.formats._report import Tally
 from stride_async.export.formats._source import Source
 from tests.export.exporting import exported
 
+EVERYTHING = Selection()
+
 
 @pytest.fixture
 def source_of(tmp_path):
     """Return a function that opens the archive, with its tally."""
 
-    def open_source():
+    def open_source(selection=EVERYTHING):
         tally = Tally()
-        return Source(Archive.open(tmp_path / "site"), Selection(), tally), tally
+        return Source(Archive.open(tmp_path / "site"), selection, tally), tally
 
     return open_source
 
@@ -74,6 +77,41 @@ async def test_a_malformed_conversation_keeps_what_can_be_read(server, client, t
     assert ("general", "", None) == (found.conversation.name, found.conversation.topic, found.conversation.created)
     assert 2 == len(list(found.messages()))
     assert "undecodable conversation" in {loss.kind for loss in tally.losses()}
+
+
+@pytest.mark.parametrize(
+    ("selectors", "found"),
+    [
+        (("gen*",), ["general"]),
+        (("gen*", "^nothing"), ["general"]),
+        (("gen*", "^general"), "no conversation matches 'gen.' '.general'"),
+        (("gen*", "nothing"), "no conversation matches 'nothing' .2 available"),
+    ],
+)
+async def test_every_selector_means_something(server, client, tmp_path, source_of, selectors, found):
+    """One that matches no conversation may be misspelled. An exclusion may match nothing."""
+    server.add_conversation("general")
+    server.add_conversation("other")
+    await exported(client, tmp_path / "site")
+
+    if isinstance(found, str):
+        with pytest.raises(NothingSelected, match=found):
+            source_of(Selection(selectors))
+    else:
+        source, _ = source_of(Selection(selectors))
+        assert found == [room.conversation.name for room in source.rooms()]
+
+
+async def test_an_archive_without_conversations_has_none_to_select(server, client, tmp_path, source_of):
+    """Without a selection, it is a site without conversations."""
+    server.add_conversation("general")
+    await exported(client, tmp_path / "site")
+    shutil.rmtree(tmp_path / "site/data/conversations")
+
+    with pytest.raises(NothingSelected, match="the archive has no conversations"):
+        source_of(Selection(("general",)))
+    source, _ = source_of()
+    assert [] == list(source.rooms())
 
 
 async def test_an_unfinished_archive_is_carried_over(server, client, tmp_path, source_of):

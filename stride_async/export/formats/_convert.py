@@ -72,7 +72,7 @@ def convert(
 
     Raises:
         NotAnArchive, NewerArchive, ArchiveBusy, DamagedArchive: The archive cannot be converted; nothing is written.
-        NothingSelected: No conversation matches the selection.
+        NothingSelected: No conversation matches the selection, or one of its selectors.
         OutInTheWay: `out` exists and was not written by a conversion to this format.
         ModuleNotFoundError: The format requires a package that is not installed. The message names the extra.
         OSError: The output cannot be written.

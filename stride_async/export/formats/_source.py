@@ -29,7 +29,7 @@ from stride_async.export._archive.parts import UNSEALED, ArchivedMonth, lines_of
 from stride_async.export._archive.reader import ArchivedMedia, roster_in
 from stride_async.export._archive.state import NOT_PEOPLE, State, content_digest, site_digest
 from stride_async.export._archive.verdict import VerdictKind, verdict_of
-from stride_async.export._selection import Selection, kinds_of, name_of, nothing_selected
+from stride_async.export._selection import NothingSelected, Selection, kinds_of, name_of, nothing_selected
 from stride_async.export.formats._names import digest_of
 from stride_async.export.formats._report import Tally
 
@@ -232,7 +232,7 @@ class Source:
 
     Raises:
         DamagedArchive: The commits or files of a conversation are damaged.
-        NothingSelected: No conversation matches the selection.
+        NothingSelected: No conversation matches the selection, or one of its selectors.
     """
 
     def __init__(self, archive: Archive, selection: Selection, tally: Tally) -> None:
@@ -258,8 +258,8 @@ class Source:
             names[id] = name_of(details)
             if selection.picks(id, names[id], kinds_of(details)):
                 ids.update(self._look_at(details, chain))
-        if not self._entries and (selection.selectors or selection.kinds):
-            raise nothing_selected(selection, names)
+        if selection.selectors or selection.kinds:
+            _require_matches(selection, names, is_empty=not self._entries)
         self.content_digest: str = site_digest(digests)
         self._entries.sort()
         profiles = _profiles(archive)
@@ -326,6 +326,17 @@ def document_of(message: Message) -> Document:
         # Not built: what the service sent as text need not be valid in a document.
         text = {"type": "text", "text": message.text}
         return Document.from_json({"type": "doc", "content": [{"type": "paragraph", "content": [text]}]})
+
+
+def _require_matches(selection: Selection, names: Mapping[str, str], *, is_empty: bool) -> None:
+    """Refuse a selection that selects nothing, and a misspelled selector. An exclusion may match nothing."""
+    if not names:
+        raise NothingSelected("the archive has no conversations", [])
+    if is_empty:
+        raise nothing_selected(selection, names)
+    unmatched = tuple(selector for selector in selection.unmatched(names) if not selector.startswith("^"))
+    if unmatched:
+        raise nothing_selected(Selection(unmatched), names)
 
 
 def _sound_chain(archive: Archive, folder: str) -> Chain:
