@@ -60,8 +60,11 @@ def decoder(type: type[T]) -> Callable[[bytes | msgspec.Raw], T]:
     return decode
 
 
-def members(raw: bytes) -> dict[bytes, bytes]:
-    """Return the undecoded value of each member of an object, by its undecoded name without quotes; the last one wins.
+_text = decoder(str)
+
+
+def members(raw: bytes) -> dict[str, bytes]:
+    """Return the undecoded value of each member of an object, by its name; the last one wins.
 
     Raises:
         ValueError: The bytes are not an object with balanced brackets.
@@ -72,8 +75,15 @@ def members(raw: bytes) -> dict[bytes, bytes]:
         colon = _TOKEN.search(part, name.end()) if name else None
         if name is None or colon is None or colon[0] != b":" or not name[0].startswith(b'"'):
             raise ValueError("expected the name of a member and a colon")
-        found[name[0][1:-1]] = part[colon.end() :].strip()
+        found[_name(name[0])] = part[colon.end() :].strip()
     return found
+
+
+def _name(quoted: bytes) -> str:
+    try:
+        return _text(quoted)
+    except NOT_DECODABLE:  # An invalid escape.
+        return quoted[1:-1].decode("utf-8", "replace")
 
 
 def elements(raw: bytes) -> list[bytes]:

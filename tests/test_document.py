@@ -628,6 +628,16 @@ def test_walk_is_depth_first_in_reading_order():
     ]
 
 
+def test_marks_are_values():
+    """They can be put into sets, pickled and copied, and stay read-only."""
+    marks = paragraph(strong("a"), link("b", "https://example.com")).content[1].marks
+    mark = marks[0]
+
+    assert {mark} == {*marks} == {pickle.loads(pickle.dumps(mark)), copy.copy(mark), copy.deepcopy(mark)}
+    with pytest.raises(TypeError):
+        copy.deepcopy(mark).attrs["href"] = "x"
+
+
 def test_node_has_text_marks_and_children():
     """The attributes of a node have the names and values of its JSON."""
     (block,) = doc(paragraph(link(strong("x"), "https://example.com"))).content

@@ -46,12 +46,16 @@ def test_an_array_is_split_into_the_exact_bytes_of_its_elements(values: list[obj
     assert parts == elements(gap + b"[" + (gap + b"," + gap).join(parts) + b"]" + gap)
 
 
-@given(st.dictionaries(st.text("abc", max_size=3), VALUES, max_size=4), SPACES)
-def test_an_object_is_split_into_its_members(values: dict[str, object], space: str):
-    """Each name has the exact bytes of its value."""
-    parts = {name.encode(): written(value, raw=False) for name, value in values.items()}
+@given(st.dictionaries(st.text('aé"\\', max_size=3), VALUES, max_size=4), SPACES, st.booleans())
+def test_an_object_is_split_into_its_members(values: dict[str, object], space: str, escaped: bool):
+    """Each name, however it is escaped, has the exact bytes of its value."""
+    parts = {name: written(value, raw=False) for name, value in values.items()}
     gap = space.encode()
-    body = b",".join(gap + b'"' + name + b'"' + gap + b":" + gap + part for name, part in parts.items())
+    names = {
+        name: ('"' + "".join(f"\\u{ord(c):04x}" for c in name) + '"' if escaped else json.dumps(name)).encode()
+        for name in parts
+    }
+    body = b",".join(gap + names[name] + gap + b":" + gap + part for name, part in parts.items())
 
     assert parts == members(b"{" + body + b"}")
 

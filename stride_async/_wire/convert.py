@@ -232,7 +232,7 @@ def key_at(raw: bytes) -> Key | None:
             key = _key(raw)
         except RecursionError:
             parts = members(raw)
-            key = _key(b'{"id":%b,"ts":%b}' % (parts.get(b"id", b""), parts.get(b"ts", b"")))
+            key = _key(b'{"id":%b,"ts":%b}' % (parts.get("id", b""), parts.get("ts", b"")))
         return parse_nanoseconds(key.ts), key.id
     except (*NOT_DECODABLE, ValueError):
         return None

@@ -327,7 +327,7 @@ class _Window:
         within = not self.edges and self.holds(key_of(messages[0])) and self.holds(key_of(messages[-1]))
         if within and len({message.id for message in messages}) == len(messages):
             return messages
-        return list({message.id: message for message in messages if self.holds(key_of(message))}.values())
+        return list({key: message for message in messages if self.holds(key := key_of(message))}.values())
 
 
 class _WalkBack:
@@ -667,7 +667,7 @@ class OldestFirstWalk(Generic[M]):
         return self._page(span, [m for m in page.messages if window.holds(key_of(m))], body)
 
     def _page(self, span: _Span, messages: list[M], body: bytes) -> Page[M]:
-        items = sorted({m.id: m for m in messages}.values(), key=key_of)
+        items = sorted({key_of(m): m for m in messages}.values(), key=key_of)
         page = Page(items, body, self._listing.bookmarks(items, self._last))
         if items:
             self._last = key_of(items[-1])

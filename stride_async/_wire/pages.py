@@ -179,12 +179,12 @@ def _split_by_brackets(body: bytes, name: str, other: str) -> _Split | None:
     """Split a page of which some part is not JSON; None if its strings and brackets do not allow it."""
     try:
         found = members(body)
-        key = next(key for key in (name, other) if key.encode() in found)
-        values = found[key.encode()]
+        key = next(key for key in (name, other) if key in found)
+        values = found[key]
         split = [] if values == b"null" else elements(values)
     except (ValueError, StopIteration):
         return None
-    return _Split(split, f"$.{key}", _readable(found.get(b"cursor")), _readable(found.get(b"limit")))
+    return _Split(split, f"$.{key}", _readable(found.get("cursor")), _readable(found.get("limit")))
 
 
 def _readable(raw: bytes | None) -> object:

@@ -303,7 +303,7 @@ def application_card(
     details: Iterable[Mapping[str, object]] | None = None,
     actions: Iterable[Mapping[str, object]] | None = None,
 ) -> Node:
-    """A card of an app. `user`, `context`, `details` and `actions` have the form of protocol 8.4.
+    """Build a card of an app. `user`, `context`, `details` and `actions` have the form of protocol 8.4.
 
     The fallback `text` defaults to the title. The link is also the URL of the fallback text.
     """
@@ -344,7 +344,7 @@ def bodied_extension(
     parameters: Mapping[str, object] | None = None,
     text: str | None = None,
 ) -> Node:
-    """An extension around blocks."""
+    """Build an extension around blocks."""
     attrs = _extension_attrs(key, type, parameters, text)
     return _built({"type": "bodiedExtension", "attrs": attrs, "content": _blocks(content)})
 

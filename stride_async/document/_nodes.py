@@ -25,6 +25,16 @@ class Mark:
     type: str
     attrs: Mapping[str, object]
 
+    def __hash__(self) -> int:
+        return hash(self.type)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _mark, (self.type, dict(self.attrs))
+
+
+def _mark(type: str, attrs: dict[str, object]) -> Mark:
+    return Mark(type, MappingProxyType(attrs))
+
 
 class Node:
     """A node of a document, read-only (protocol 8.1 and 8.2).

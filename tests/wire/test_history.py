@@ -451,6 +451,18 @@ def test_a_message_that_occurs_twice_in_a_page_is_returned_once():
     assert [(NOON + 2, "0002"), (NOON + 1, "0001")] == returned
 
 
+@pytest.mark.parametrize("oldest_first", [False, True])
+def test_one_id_at_two_times_is_two_messages_in_order(oldest_first):
+    """A listing that is resumed after any of them continues with the next one."""
+    sent = [(NOON + 3, "a"), (NOON + 2, "b"), (NOON + 1, "a")]
+    page = {"messages": [HistoryService().element(key) for key in sent]}
+    service = Scripted([page, {"messages": []}])
+
+    found = items_of(walked(listing(oldest_first=oldest_first).walk(5, None), service))
+
+    assert (sent[::-1] if oldest_first else sent) == [message.key for message in found]
+
+
 @pytest.mark.parametrize(
     ("after", "before", "message"),
     [

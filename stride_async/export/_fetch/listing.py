@@ -23,7 +23,7 @@ from stride_async.export._events import Failure
 from stride_async.export._fetch.nesting import is_too_nested
 from stride_async.export._selection import Selection, kinds_of, name_of, nothing_selected
 
-_decode_name, _decode_value = decoder(str), decoder(Any)
+_decode_value = decoder(Any)
 
 
 @attrs.define
@@ -108,6 +108,6 @@ def _details_of(raw: bytes) -> dict[str, Any] | None:
     with suppress(ValueError):  # It is not an object.
         for name, value in members(raw).items():
             with suppress(*NOT_DECODABLE):
-                details[_decode_name(b'"%b"' % name)] = _decode_value(value)
+                details[name] = _decode_value(value)
     storable = {name: value for name, value in details.items() if not is_too_nested(value)}
     return storable if isinstance(id := storable.get("id"), str) and id else None
