@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import errno
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Self
 
 import aiohttp
 import attrs
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
-from stride_async.bot._application import application
+from stride_async.bot._application import PARTS, application
 from stride_async.bot._reports import LOG
 from stride_async.bot._router import Routes
 from stride_async.bot._settings import BotSettings
@@ -58,44 +60,71 @@ async def serve(
     """
     app = application(key, routes, settings)
     runner = web.AppRunner(app, access_log_class=_PathLogger, access_log=LOG.getChild("access"))
-    try:
-        async with _until_signal():
-            await runner.setup()
-            await _listen(runner, host, port)
-            url = _url_of(runner, host)
-            announce(Served(url, f"{settings.public_url or url}/descriptor.json"))
-            if settings.public_url is not None:
-                await _check_public_url(settings.public_url, key, warn)
-            await asyncio.Event().wait()
-    finally:
-        await runner.cleanup()
+    with _Signals(partial(_end_handlers, app)) as signals:
+        try:
+            with signals.awaited():
+                await runner.setup()
+                await _listen(runner, host, port)
+                url = _url_of(runner, host)
+                announce(Served(url, f"{settings.public_url or url}/descriptor.json"))
+                if settings.public_url is not None:
+                    await _check_public_url(settings.public_url, key, warn)
+                await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
 
 
-@asynccontextmanager
-async def _until_signal() -> AsyncIterator[None]:
-    """Leave the context when the first SIGINT or SIGTERM arrives. The next one has its usual effect."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    received = False
+class _Signals:
+    """SIGINT and SIGTERM: the first one ends the bot, and the second one does so without waiting for its handlers.
 
-    def leave() -> None:
-        nonlocal received
-        received = True
-        task.cancel()
+    Leaving the context after the second one raises KeyboardInterrupt. A third one has its usual effect.
+    """
 
-    for number in _SIGNALS:
-        # On Windows, Ctrl-C is a KeyboardInterrupt. In another thread than the main one, no signal arrives.
-        with suppress(NotImplementedError, RuntimeError):
-            loop.add_signal_handler(number, leave)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not received or task.uncancel() > 0:
-            raise
-    finally:
+    def __init__(self, end_handlers: Callable[[], None]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._loop, self._task = asyncio.get_running_loop(), task
+        self._end_handlers = end_handlers
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        for number in _SIGNALS:
+            # On Windows, Ctrl-C is a KeyboardInterrupt. In another thread than the main one, no signal arrives.
+            with suppress(NotImplementedError, RuntimeError):
+                self._loop.add_signal_handler(number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._forget()
+        if self._count > 1:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def awaited(self) -> Iterator[None]:
+        """Leave the context when the first one arrives."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self._count or self._task.uncancel() > 0:
+                raise
+
+    def _receive(self) -> None:
+        self._count += 1
+        if self._count == 1:
+            self._task.cancel()
+        else:
+            self._forget()
+            self._end_handlers()
+
+    def _forget(self) -> None:
         for number in _SIGNALS:
             with suppress(NotImplementedError, RuntimeError):
-                loop.remove_signal_handler(number)
+                self._loop.remove_signal_handler(number)
+
+
+def _end_handlers(app: web.Application) -> None:
+    if (parts := app.get(PARTS)) is not None:  # There are none before the store is open.
+        parts.dispatcher.kill()
 
 
 async def _listen(runner: web.AppRunner, host: str, port: int) -> None:

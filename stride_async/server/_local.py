@@ -142,7 +142,7 @@ class LocalServer:
             self._faults_file = None  # A restarted server keeps its faults and does not load them twice.
         async with AsyncExitStack() as stack:
             loading = Loading(self._on_loading)
-            store = await loading.run(partial(Store.open, self._db, self._origin, loading), discard=Store.close)
+            store = await loading.run(partial(Store.open, self._db, self._origin, loading), discard=Store.discard)
             stack.callback(store.close)
             deliveries = Deliveries(
                 store,

@@ -278,7 +278,7 @@ async def test_no_message_is_duplicated_or_silently_lost(server, room_id):
 
     # On a busy machine, an attempt may time out before the server reads it.
     assert len(server.calls) <= sum(isinstance(event, AttemptStarted) for event in events)
-    assert 1_000 < hits < 1_100
+    assert 900 < hits < 1_100
     wrong = []
     for text, error in errors.items():
         allowed = {1} if error is None else {0, 1} if error.maybe_processed else {0}

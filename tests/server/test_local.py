@@ -13,6 +13,8 @@ import attrs
 import pytest
 
 from stride_async.server import Choices, LocalServer, SeedError
+from stride_async.server._loading import Loading
+from stride_async.server._store.store import Store
 
 from .calling import ended, ids, log_in, seen
 
@@ -216,6 +218,20 @@ async def test_loading_ends_when_the_start_is_cancelled(tmp_path, plan, cancella
     assert [] == list(tmp_path.iterdir())
     with pytest.raises(RuntimeError, match="not running"):
         _ = server.url
+
+
+@pytest.mark.parametrize("existed", [False, True])
+async def test_a_site_that_is_loaded_too_late_is_discarded(tmp_path, existed):
+    """The start may be cancelled when the thread has just ended. A database that existed before stays."""
+    database = tmp_path / "site.db"
+    if existed:
+        async with LocalServer(db=database):
+            pass
+    before = list(tmp_path.iterdir())
+
+    Store.open(database, None, Loading()).discard()
+
+    assert before == list(tmp_path.iterdir())
 
 
 async def test_the_loop_is_free_while_a_site_is_loaded(tmp_path):

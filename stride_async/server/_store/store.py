@@ -27,8 +27,10 @@ _BATCH = 5_000
 class Store:
     """The conversations, messages, people, files and modules of one site; `Store.open` opens it."""
 
-    def __init__(self, db: sqlite3.Connection, bodies: Bodies) -> None:
+    def __init__(self, db: sqlite3.Connection, bodies: Bodies, new_file: Path | None) -> None:
         self._db = db
+        self._bodies = bodies
+        self._new_file = new_file
         self.people = People(db)
         self.conversations = Conversations(db)
         self.messages = Messages(db)
@@ -54,14 +56,15 @@ class Store:
             LoadingStopped: `loading` was stopped.
         """
         bodies = Bodies(None if path is None else _media_folder(path))
-        with _deleted_on_failure(path if path is not None and not path.exists() else None):
+        new_file = path if path is not None and not path.exists() else None
+        with _deleted_on_failure(new_file):
             db = connect(path)
             try:
                 if is_empty(db):
                     _fill(db, path, bodies, origin, loading)
                 elif origin is not None:
                     _check_origin(db, path, origin, loading)
-                return cls(db, bodies)
+                return cls(db, bodies, new_file)
             except BaseException:
                 if is_empty(db):
                     bodies.delete_all()
@@ -94,6 +97,13 @@ class Store:
     def close(self) -> None:
         """Close the database."""
         self._db.close()
+
+    def discard(self) -> None:
+        """Close the database, and delete it if it did not exist before."""
+        self._db.close()
+        if self._new_file is not None:
+            self._bodies.delete_all()
+            self._new_file.unlink(missing_ok=True)
 
 
 def _media_folder(path: Path) -> Path:
