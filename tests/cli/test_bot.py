@@ -203,6 +203,15 @@ async def test_a_line_that_cannot_be_understood_ends_a_pipe(talk: Talk, line: st
     assert ["api 1 cancel"] == [one["text"] for one in said]
 
 
+async def test_a_stdin_that_cannot_be_read_is_reported(start: Started, folder: Path):
+    """Such as one that was opened for writing."""
+    with (folder / "out").open("wb") as out:
+        process = await start("bot", "try", "deployer:bot", cwd=folder, stdin=out)
+        _, err = await process.communicate()
+
+    assert (2, "Error: Cannot read stdin: Bad file descriptor.\n") == (process.returncode, err.decode())
+
+
 async def test_a_message_that_the_bot_refuses_is_reported(talk: Talk):
     """A message may fit the server, and be too large for the bot."""
     code, said, err = await talk("deploy " + "x" * 600_000, "deploy web")
