@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Mapping
 from types import NoneType, TracebackType
 from typing import Self
@@ -21,10 +23,12 @@ from stride_async._wire.endpoints import conversations, modules, people
 from stride_async._wire.endpoints.conversations import Privacy, Sort
 from stride_async._wire.endpoints.reading import decoded, json_call
 from stride_async._wire.request import Request, of_type, text
-from stride_async._wire.token import ClientCredentials, Credentials, StaticToken
+from stride_async._wire.token import ClientCredentials, Credentials, StaticToken, check_credentials
 from stride_async.document import Document
 
 _REPEATABLE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+_METHOD = re.compile("[A-Z]+(-[A-Z]+)*")
+_PATH = re.compile(r"/(?!/)[!-~]*")
 
 
 class StrideClient:
@@ -52,6 +56,7 @@ class StrideClient:
         settings: Settings,
         session: aiohttp.ClientSession | None = None,
     ) -> None:
+        check_credentials(credentials)
         conversations.conversations_path(cloud_id)
         of_type(settings, "settings", Settings)
         of_type(session, "session", aiohttp.ClientSession, NoneType)
@@ -199,8 +204,13 @@ class StrideClient:
         """Count a call that an earlier process made less than a minute ago.
 
         The rate limit of the conversation then holds across a restart.
+
+        Raises:
+            ValueError: `seconds_ago` is negative or not finite.
         """
         of_type(seconds_ago, "seconds_ago", int, float)
+        if not (math.isfinite(seconds_ago) and seconds_ago >= 0):
+            raise ValueError(f"seconds_ago is {seconds_ago}; expected 0 or more")
         self._pool.throttle.recall(text(conversation_id, "conversation id"), seconds_ago)
 
     async def me(self) -> Account:
@@ -258,22 +268,30 @@ class StrideClient:
         PATCH may not.
 
         Raises:
-            ValueError: The path does not begin with one slash, is not ASCII, or has a query.
+            ValueError: The path does not begin with one slash, is not percent-encoded, or has a query; or the method is
+                not a word.
         """
         of_type(params, "params", Mapping, NoneType)
         text(path, "path")
-        if not path.startswith("/") or path.startswith("//") or not path.isascii() or set(path) & set(" ?#\\"):
+        if not _PATH.fullmatch(path) or set(path) & set("?#\\"):
             raise ValueError(
                 f"the path {path!r} must begin with one slash and be percent-encoded; a query belongs in params"
             )
         verb = text(method, "method").upper()
+        if not _METHOD.fullmatch(verb):
+            raise ValueError(f"the method {method!r:.100} is not the name of an HTTP method")
         repeatable = verb in _REPEATABLE_METHODS
-        query = tuple((name, str(value)) for name, value in (params or {}).items())
+        query = tuple(_parameter(name, value) for name, value in (params or {}).items())
         if json is not None:
             return await self._session.send(json_call(verb, path, decoded, json, query=query, repeatable=repeatable))
         return await self._session.send(
             Request(method=verb, path=path, read=decoded, query=query, repeatable=repeatable)
         )
+
+
+def _parameter(name: str, value: str | int) -> tuple[str, str]:
+    what = f"the parameter {text(name, 'name of a parameter')!r:.100}"
+    return name, text(str(of_type(value, what, str, int)), what.removeprefix("the "))
 
 
 def _credentials_from_env() -> Credentials:

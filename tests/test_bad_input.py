@@ -1,12 +1,14 @@
 """Invalid arguments: a `ValueError` before anything is sent, or `NotFound` with the id."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 
 from stride_async import (
+    AccessToken,
     Body,
     ClientCredentials,
     ConversationClient,
@@ -106,6 +108,19 @@ async def result_of(value):
         (lambda c, r: r.upload(Body.from_bytes(b"x"), name=""), "the upload has no name; pass name="),
         (lambda c, r: r.upload(b"x", name="\ud800"), "cannot be encoded as UTF-8"),
         (lambda c, r: c.conversation("\ud800"), "cannot be encoded as UTF-8"),
+        (lambda c, r: c.recall_call("r", -1), "seconds_ago is -1; expected 0 or more"),
+        (lambda c, r: c.recall_call("r", math.nan), "seconds_ago is nan; expected 0 or more"),
+        (lambda c, r: c.recall_call("r", math.inf), "seconds_ago is inf; expected 0 or more"),
+        (lambda c, r: c.request("", "/me"), "the method '' is not the name of an HTTP method"),
+        (lambda c, r: c.request("GET /x", "/me"), "the method 'GET /x' is not the name of an HTTP method"),
+        (lambda c, r: c.request("G\u00c9T", "/me"), "is not the name of an HTTP method"),
+        (lambda c, r: c.request("GET", "//host/me"), "must begin with one slash and be percent-encoded"),
+        (lambda c, r: c.request("GET", "/me\r\nX: y"), "must begin with one slash and be percent-encoded"),
+        (lambda c, r: c.request("GET", "/m\0e"), "must begin with one slash and be percent-encoded"),
+        (lambda c, r: c.request("GET", "/m\u00e9"), "must begin with one slash and be percent-encoded"),
+        (lambda c, r: c.request("GET", "/me?a=1"), "a query belongs in params"),
+        (lambda c, r: c.request("GET", "/me", params={"q": "\ud800"}), "the parameter 'q' .* cannot be encoded"),
+        (lambda c, r: c.request("GET", "/me", params={"\ud800": "q"}), "the name of a parameter .* cannot be encoded"),
         (lambda c, r: doc(paragraph("")), "text"),
     ],
 )
@@ -233,6 +248,9 @@ WRONG_TYPES: dict[str, Callable[[StrideClient, ConversationClient], object]] = {
     "an int as a method": lambda client, room: client.request(5, "/me"),
     "no path": lambda client, room: client.request("GET", None),
     "text as parameters": lambda client, room: client.request("GET", "/me", params="a=1"),
+    "None as a parameter": lambda client, room: client.request("GET", "/me", params={"a": None}),
+    "bytes as a parameter": lambda client, room: client.request("GET", "/me", params={"a": b"b"}),
+    "an int as the name of a parameter": lambda client, room: client.request("GET", "/me", params={1: "a"}),
     "an int as metadata": lambda client, room: room.set_glance("k", label="l", metadata=5),
     "an int as the metadata of a site": lambda client, room: client.update_glance("k", label="l", metadata=5),
     "an int as a label": lambda client, room: room.set_glance("k", label=5),
@@ -263,6 +281,50 @@ async def test_an_argument_of_the_wrong_type_is_one_sentence_at_once(client, ser
 
     assert "\n" not in str(caught.value)
     assert 0 == len(server.calls)
+
+
+@pytest.mark.parametrize("credentials", ["a-secret", b"a-secret", ("id", "a-secret"), None, ClientCredentials])
+def test_credentials_of_another_type_are_refused_without_being_quoted(credentials):
+    """They may be the secret itself."""
+    with pytest.raises(TypeError, match=r"credentials must be .*, not \w+$") as caught:
+        StrideClient(credentials, cloud_id="c", settings=Settings(base_url="http://127.0.0.1"))
+
+    assert "a-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda secret: ClientCredentials("id", secret),
+        lambda secret: ClientCredentials(secret, "secret"),
+        StaticToken,
+        AccessToken,
+    ],
+)
+@pytest.mark.parametrize(
+    ("secret", "error"), [(b"a-secret", TypeError), (None, TypeError), ("a-secret\udcff", ValueError)]
+)
+def test_parts_of_credentials_must_be_text(make, secret, error):
+    """The message does not quote them, nor does what led to it."""
+    with pytest.raises(error, match=r"must be a str|cannot be encoded|cannot carry") as caught:
+        make(secret)
+
+    assert error is type(caught.value)
+    assert "a-secret" not in f"{caught.value!r} {caught.value.__context__!r}"
+
+
+async def test_a_provider_that_returns_text_is_named(server):
+    """What it returned is not quoted."""
+
+    class Provider:
+        async def token(self):
+            return "a-secret"
+
+    async with StrideClient(Provider(), cloud_id=server.cloud_id, settings=Settings(base_url=server.url)) as client:
+        with pytest.raises(TypeError, match="the token provider must return an AccessToken, not str") as caught:
+            await client.me()
+
+    assert "a-secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

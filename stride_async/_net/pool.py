@@ -84,7 +84,8 @@ class Timer:
         self._expire(math.inf)
 
     def _run(self) -> None:
-        self._expire(self._runs_at)
+        # Also what became due since then: after an outage, thousands of ends may lie within a millisecond.
+        self._expire(max(self._runs_at, asyncio.get_running_loop().time()))
         self._set_timer(min(self._ends.values(), default=math.inf))
 
     def _expire(self, until: float) -> None:

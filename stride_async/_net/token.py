@@ -183,8 +183,11 @@ async def _asked(
 async def _provided(provider: TokenProvider, deadline: float | None) -> AccessToken:
     async with asyncio.timeout(deadline) as scope:
         try:
-            return await provider.token()
+            token = await provider.token()
         except asyncio.CancelledError:
             if not scope.expired():
                 raise
             raise DeadlineExceeded(f"the token provider returned no token within deadline={deadline:g} s") from None
+    if not isinstance(token, AccessToken):  # What it returned instead may be a token, so it is not quoted.
+        raise TypeError(f"the token provider must return an AccessToken, not {type(token).__name__}")
+    return token

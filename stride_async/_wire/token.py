@@ -18,6 +18,7 @@ AHEAD = 60.0
 # What the older token host requires and the newer one accepts (protocol 2.1).
 AUDIENCE = "api.atlassian.com"
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SENDABLE = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
@@ -43,6 +44,12 @@ class ClientCredentials:
     client_id: str
     client_secret: str = attrs.field(repr=_hidden)
 
+    def __attrs_post_init__(self) -> None:
+        for name in ("client_id", "client_secret"):
+            _must_be_text(self, name)
+            if _SURROGATE.search(getattr(self, name)):
+                raise ValueError(f"{name} of ClientCredentials cannot be encoded as UTF-8")
+
 
 @attrs.frozen
 class StaticToken:
@@ -54,8 +61,16 @@ class StaticToken:
         _must_fit_a_header(self)
 
 
+def _must_be_text(credentials: AccessToken | StaticToken | ClientCredentials, name: str) -> None:
+    # The value is not quoted, and not a local here or below, because a traceback can show locals.
+    if not isinstance(getattr(credentials, name), str):
+        raise TypeError(
+            f"{name} of {type(credentials).__name__} must be a str, not {type(getattr(credentials, name)).__name__}"
+        )
+
+
 def _must_fit_a_header(token: AccessToken | StaticToken) -> None:
-    # The value is not a local here, because a traceback can show locals.
+    _must_be_text(token, "value")
     if not _SENDABLE.fullmatch(token.value):
         raise ValueError(
             "the token is empty, contains a line break or another character that a header cannot carry, "
@@ -72,6 +87,20 @@ class TokenProvider(Protocol):
 
 
 Credentials = ClientCredentials | StaticToken | TokenProvider
+
+
+def check_credentials(credentials: Credentials) -> None:
+    """Refuse what is of another type. It is not quoted: it may be the secret itself.
+
+    Raises:
+        TypeError: It is.
+    """
+    if isinstance(credentials, type) or not (
+        isinstance(credentials, ClientCredentials | StaticToken) or callable(getattr(credentials, "token", None))
+    ):
+        raise TypeError(
+            f"credentials must be ClientCredentials, StaticToken or a TokenProvider, not {type(credentials).__name__}"
+        )
 
 
 class _TokenFields(msgspec.Struct):

@@ -66,6 +66,23 @@ def test_closing_the_timer_ends_all_scopes_at_once():
     assert [10.0, 10.0] == [round(seconds, 6) for seconds in run(closed())]
 
 
+def test_a_late_timer_ends_all_scopes_that_are_due():
+    """One run of the timer serves them, so that thousands of timeouts at once stay cheap."""
+
+    async def turns() -> int:
+        timer, loop = Timer(), asyncio.get_running_loop()
+        waiting = asyncio.gather(*(ended_after(timer, 10 + number / 1000) for number in range(100)))
+        await asyncio.sleep(9)
+        loop.now += 5
+        turns = 0
+        while not waiting.done():
+            await asyncio.sleep(0)
+            turns += 1
+        return turns
+
+    assert run(turns()) < 10
+
+
 class SkippingLoop(asyncio.SelectorEventLoop):
     """A loop whose clock can skip ahead, as if a callback had blocked it."""
 
