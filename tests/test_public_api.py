@@ -21,6 +21,7 @@ import stride_async.contrib.opentelemetry
 import stride_async.document
 import stride_async.export
 import stride_async.export.formats
+import stride_async.export.matrix
 import stride_async.server
 import stride_async.testing
 from stride_async import (
@@ -38,7 +39,8 @@ PROTOCOL = (ROOT / "docs/protocol.md").read_text()
 
 MODULES = [
     *(stride_async, stride_async.bot, stride_async.contrib.opentelemetry, stride_async.document),
-    *(stride_async.export, stride_async.export.formats, stride_async.server, stride_async.testing),
+    *(stride_async.export, stride_async.export.formats, stride_async.export.matrix),
+    *(stride_async.server, stride_async.testing),
 ]
 IMPORTABLE = {module.__name__: module for module in MODULES}
 ERRORS = [name for name, public in vars(stride_async).items() if isinstance(public, type)

@@ -185,15 +185,26 @@ def show_report(report: Report, output: Path, *, writes_json: bool) -> None:
             fields = json_fields(report) | {"lost": [json_fields(loss) for loss in report.lost]}
             show.json_lines([{"event": "Summary", **fields}])
     elif report.lost:
-        shown = report.lost[:_LOSSES_SHOWN]
-        show.table(("NOT CARRIED OVER", "COUNT"), [(loss.kind, f"{loss.count:,}") for loss in shown])
-        hidden = len(report.lost) - len(shown)
-        more = f"{hidden:,} more kinds, and examples," if hidden else "Examples"
-        show.message(printable(f"{more} are in {output}.report.json."))
+        show_losses(report, f"{output}.report.json")
+    show.message(printable(f"Wrote {output}: {counted_parts(report)}."))
+
+
+def show_losses(report: Report, report_file: str = "") -> None:
+    """Show what is lost as a table, and where the examples are, if they are in a file."""
+    shown = report.lost[:_LOSSES_SHOWN]
+    show.table(("NOT CARRIED OVER", "COUNT"), [(loss.kind, f"{loss.count:,}") for loss in shown])
+    hidden = len(report.lost) - len(shown)
+    more = f"{hidden:,} more kinds, and examples," if hidden else "Examples"
+    if report_file:
+        show.message(printable(f"{more} are in {report_file}."))
+
+
+def counted_parts(report: Report) -> str:
+    """Return what a report counts, such as `1 conversation, 3 messages, 0 files, 1 person`."""
     counts = (
         show.counted(report.conversations, "conversation"),
         show.counted(report.messages, "message"),
         show.counted(report.files, "file"),
         "1 person" if report.people == 1 else f"{report.people:,} people",
     )
-    show.message(printable(f"Wrote {output}: {', '.join(counts)}."))
+    return ", ".join(counts)

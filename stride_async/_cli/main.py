@@ -37,6 +37,7 @@ _MODULES = {
     "status": "status",
     "verify": "verify",
     "convert": "convert",
+    "migrate": "migrate",
     "view": "view",
     "restore": "restore",
 }

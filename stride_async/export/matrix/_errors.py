@@ -1,0 +1,37 @@
+"""What can be wrong with a migration."""
+
+from __future__ import annotations
+
+
+class MatrixError(Exception):
+    """A migration cannot start, or cannot continue. What was moved stays; the next migration continues from there."""
+
+
+class BadRegistration(MatrixError):
+    """The registration cannot be used, or is that of another homeserver."""
+
+
+class HomeserverRefusal(MatrixError):
+    """The homeserver does not accept the token of the registration."""
+
+
+class HomeserverUnavailable(MatrixError):
+    """The homeserver cannot be reached, keeps failing, keeps throttling, or does not answer as Matrix prescribes."""
+
+
+class Refused(Exception):
+    """The homeserver answered a call with a status from 400 to 499."""
+
+    def __init__(self, call: str, status: int, errcode: str, reason: str) -> None:
+        super().__init__(f"{call} answered {status} {errcode}: {reason}".rstrip(": "))
+        self.status = status
+        self.errcode = errcode
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether what was sent is larger than the homeserver accepts."""
+        return self.status == 413 or self.errcode == "M_TOO_LARGE"
+
+
+class Foreign(Exception):
+    """A room has the alias of a conversation but was not created by a migration."""

@@ -1,0 +1,87 @@
+"""What a room holds already: its marks, read back from the homeserver."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import attrs
+import msgspec
+
+from stride_async._models import Key
+from stride_async.export.matrix._content import Mark, is_ours
+from stride_async.export.matrix._homeserver import Event, Homeserver
+
+
+class _Content(msgspec.Struct):
+    mark: Mark = msgspec.field(name="com.atlassian.stride")
+    url: str | None = None
+
+
+_content_of = msgspec.json.Decoder(_Content).decode
+
+
+@attrs.define
+class HeldMessage:
+    """A message of which at least one event is in the room."""
+
+    key: Key
+    digest: str
+    """The digest of the message when it was sent."""
+    pieces: set[tuple[int | None, str | None]]
+    """Which parts and files are there."""
+
+
+@attrs.define
+class History:
+    """The history of a room, as far as a migration has sent it."""
+
+    homeserver: Homeserver
+    room_id: str
+    urls: dict[str, str]
+    """The URLs of uploaded bodies by digest. Those that are found are added."""
+
+    async def messages(self) -> AsyncIterator[HeldMessage]:
+        """Yield the messages in the room, oldest first. They were sent in the order of their keys."""
+        message: HeldMessage | None = None
+        start: str | None = None
+        while True:
+            page = await self.homeserver.messages(self.room_id, start)
+            for event in page.chunk:
+                mark = self._mark_of(event)
+                if mark is None or (message is not None and mark.key < message.key):
+                    continue
+                if message is None or mark.key > message.key:
+                    if message is not None:
+                        yield message
+                    message = HeldMessage(mark.key, mark.digest, set())
+                message.pieces.add(mark.piece)
+            if page.end is None or page.end == start or not page.chunk:
+                break
+            start = page.end
+        if message is not None:
+            yield message
+
+    async def last(self) -> Mark | None:
+        """Return the mark that was sent last, None if there is none."""
+        start: str | None = None
+        while True:
+            page = await self.homeserver.messages(self.room_id, start, backwards=True)
+            for event in page.chunk:
+                if (mark := self._mark_of(event)) is not None:
+                    return mark
+            if page.end is None or page.end == start or not page.chunk:
+                return None
+            start = page.end
+
+    def _mark_of(self, event: Event) -> Mark | None:
+        """Return the mark of an event that a migration has sent; others may write what looks like one."""
+        if event.type != "m.room.message" or not is_ours(event.sender, self.homeserver.registration.server_name):
+            return None
+        try:
+            content = _content_of(event.content)
+            _ = content.mark.key
+        except (msgspec.DecodeError, ValueError):
+            return None
+        if content.url is not None and content.mark.sha256 is not None:
+            self.urls.setdefault(content.mark.sha256, content.url)
+        return content.mark

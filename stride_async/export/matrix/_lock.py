@@ -1,0 +1,48 @@
+"""The folder `derived` of an archive, in which a migration keeps its lock and its report, and nothing else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stride_async._files import is_not_offered
+from stride_async.export._archive.archive import Archive
+from stride_async.export._archive.errors import ArchiveBusy
+from stride_async.export.formats._report import Report, encoded
+
+if sys.platform != "win32":
+    import fcntl
+
+_LOCK = "derived/matrix.lock"
+_REPORT = "derived/matrix.report.json"
+
+
+@contextmanager
+def only_migration_of(archive: Archive) -> Iterator[None]:
+    """Keep other migrations of this archive out until the context ends.
+
+    Raises:
+        ArchiveBusy: There is one already.
+        DamagedArchive: A symbolic link leads out of the archive.
+        OSError: The folder cannot be written.
+    """
+    with archive.files.local_path(_LOCK).open("ab") as file:
+        if sys.platform != "win32":
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ArchiveBusy(f"another migration of {archive.files.root} is running") from None
+            except OSError as error:
+                if not is_not_offered(error):
+                    raise
+        yield
+
+
+def write_report(archive: Archive, report: Report) -> Path:
+    """Write the report into the archive, replacing that of an earlier migration, and return its path."""
+    path = archive.files.local_path(_REPORT)
+    temporary = archive.files.gather(_REPORT, [encoded(report)])
+    temporary.replace(path)
+    return path

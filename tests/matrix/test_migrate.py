@@ -1,0 +1,355 @@
+"""A migration brings everything to the homeserver once, whatever happens to either of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from contextlib import aclosing
+
+import pytest
+
+from stride_async.document import doc, paragraph, text
+from stride_async.export import ArchiveBusy, DamagedArchive, read
+from stride_async.export.matrix import (
+    BadRegistration,
+    HomeserverRefusal,
+    HomeserverUnavailable,
+    RoomDone,
+    RoomFailed,
+    Summary,
+    migrate,
+    new_registration,
+    preview,
+)
+from tests.export.exporting import exported, show_file
+from tests.matrix.fake import LARGEST_UPLOAD, SERVER, FakeHomeserver, Fault
+from tests.matrix.moving import events_of, expected, fill_site, losses, moved, there, user_of
+
+
+async def test_senders_times_texts_files_and_order_are_those_of_the_archive(archive, homeserver, registration):
+    """A long message is sent in parts; a body that several messages show is uploaded once."""
+    summary = await moved(archive, homeserver, registration)
+
+    assert expected(archive) == there(homeserver)
+    assert [("plan.txt", b"body")] == [(name, body) for body, name in homeserver.media.values()]
+    assert (5, 16, 2, 0) == (
+        summary.report.conversations, summary.report.messages, summary.report.files, summary.failed
+    )  # fmt: skip
+    assert {"message split": 1, "formatting left out": 1} == losses(summary)
+
+
+async def test_rooms_have_the_names_rules_and_members_of_conversations(archive, homeserver, registration):
+    """An archived conversation is closed. Someone who wrote but is not a member has left."""
+    await events_of(archive, homeserver, registration, invite=[f"@admin:{SERVER}"])
+
+    general, old = homeserver.room_named("general"), homeserver.room_named("old")
+    rules = {room.name: room.content("m.room.join_rules")["join_rule"] for room in homeserver.rooms.values()}
+    assert {"general": "public", "empty": "public", "private": "invite", "old": "invite", None: "invite"} == rules
+    assert [False] * 5 == [room.content("m.room.create")["m.federate"] for room in homeserver.rooms.values()]
+    joined = {name for user, name in homeserver.users.items() if general.membership(user) == "join"}
+    assert {"Ann Adler", "Bob Brown", "Stride archive"} == joined
+    assert ["leave"] == [general.membership(user) for user, name in homeserver.users.items() if name == "Eve Ende"]
+    assert (0, 50) == (general.required("events_default", 0), old.required("events_default", 0))
+    assert {"invite"} == {room.membership(f"@admin:{SERVER}") for room in homeserver.rooms.values()}
+
+
+async def test_mentions_and_formatting_are_what_clients_show(archive, homeserver, registration):
+    """A mention links to the user, and wakes no one."""
+    await moved(archive, homeserver, registration)
+
+    [content] = [
+        event["content"] for event in homeserver.room_named("general").messages() if "reads" in event["content"]["body"]
+    ]
+    [bob] = [user for user, name in homeserver.users.items() if name == "Bob Brown"]
+    assert (
+        f'<a href="https://matrix.to/#/{bob}" rel="noopener noreferrer">@Bob Brown</a> reads'
+        in (content["formatted_body"])
+    )
+    assert '<a href="https://a.invalid/" rel="noopener noreferrer">the page</a>' in content["formatted_body"]
+    assert {} == content["m.mentions"]
+
+
+async def test_a_second_migration_sends_nothing(archive, homeserver, registration):
+    """It reads back what the rooms hold, even if the homeserver has forgotten its transactions."""
+    first = await moved(archive, homeserver, registration)
+    homeserver.restart()
+    before = [len(room.messages()) for room in homeserver.rooms.values()]
+
+    second = await moved(archive, homeserver, registration)
+
+    assert 0 == second.sent
+    assert first.report == second.report
+    assert before == [len(room.messages()) for room in homeserver.rooms.values()]
+
+
+async def _stopped_at(archive, homeserver, registration, number: int, *, acted: bool) -> bool:
+    """Stop a migration at a call, before or after the homeserver acts. Return whether it came that far."""
+    task = asyncio.create_task(events_of(archive, homeserver, registration))
+    start = len(homeserver.calls)
+
+    def stop(count: int) -> None:
+        if count - start == number:
+            task.cancel()
+
+    setattr(homeserver, "after_call" if acted else "on_call", stop)
+    await asyncio.wait([task])
+    homeserver.on_call = homeserver.after_call = lambda _: None
+    return task.cancelled()
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_a_migration_that_is_stopped_anywhere_continues(archive, registration, seed):
+    """Nothing is doubled, nothing is missing, and the order is kept, although the homeserver restarts in between."""
+    chance = random.Random(seed)
+    stops = 0
+    async with FakeHomeserver(registration.token) as homeserver:
+        for _ in range(4):
+            acted = chance.random() < 0.5
+            stops += await _stopped_at(archive, homeserver, registration, chance.randint(1, 90), acted=acted)
+            homeserver.restart()
+
+        summary = await moved(archive, homeserver, registration)
+
+        assert expected(archive) == there(homeserver)
+        assert (0, 16) == (summary.failed, summary.report.messages)
+        assert stops > 0
+
+
+@pytest.mark.parametrize("call", ["PUT .*/send/", "POST .*/createRoom", "PUT .*/state/", "POST .*/register", "upload"])
+@pytest.mark.parametrize("acts", [True, False])
+@pytest.mark.parametrize("status", [0, 502])
+async def test_an_answer_that_is_lost_doubles_nothing(archive, homeserver, registration, call, acts, status):
+    """The homeserver restarts after every third call of a kind, and may have acted."""
+    homeserver.faults += [
+        Fault(call, status=status, acts=acts, restarts=call != "POST .*/createRoom", first=number)
+        for number in range(1, 60, 3)
+    ]
+
+    summary = await moved(archive, homeserver, registration)
+
+    assert expected(archive) == there(homeserver)
+    assert 0 == summary.failed
+    assert len(homeserver.rooms) == 5
+
+
+async def test_a_room_that_was_created_in_part_is_put_right(archive, homeserver, registration):
+    """A restart in the middle leaves a room with an alias and without name, rules and levels."""
+    homeserver.faults.append(Fault("createRoom", acts=True, restarts=True, times=5))
+
+    await moved(archive, homeserver, registration)
+
+    assert expected(archive) == there(homeserver)
+    assert {"general", "private", "old", "empty", None} == {room.name for room in homeserver.rooms.values()}
+    assert all(room.content("m.room.join_rules") for room in homeserver.rooms.values())
+    assert {0, 50} == {room.content("m.room.power_levels")["events_default"] for room in homeserver.rooms.values()}
+
+
+async def test_throttling_and_passing_errors_are_survived(archive, homeserver, registration):
+    """A wait that the homeserver asks for is kept."""
+    homeserver.faults += [
+        Fault("PUT", 429, b'{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":1}', first=number) for number in (2, 9, 30)
+    ] + [Fault("GET", 503, b"<html>busy</html>", first=number) for number in (2, 5)]
+
+    await moved(archive, homeserver, registration)
+
+    assert expected(archive) == there(homeserver)
+
+
+async def test_an_update_appends_what_is_new_and_counts_the_rest(server, client, homeserver, registration, tmp_path):
+    """Changed, deleted and older messages cannot be put into a history. Renamed rooms and people are."""
+    rooms = await fill_site(server)
+    general = rooms["general"]
+    await exported(client, tmp_path / "site")
+    await moved(tmp_path / "site", homeserver, registration)
+    before = there(homeserver)
+    first, second = [message.id for message in read(tmp_path / "site").messages(general)][:2]
+    server.edit_message(general, first, doc(paragraph(text("changed"))).to_json())
+    server.delete_message(general, second)
+    server.add_message(general, doc(paragraph(text("older"))).to_json(), ts="2018-06-01T08:00:00.5Z")
+    server.add_message(general, doc(paragraph(text("new"))).to_json())
+    await exported(client, tmp_path / "site", rescan="all")
+
+    summary = await moved(tmp_path / "site", homeserver, registration)
+
+    alias = f"#{user_of(general)[1:]}"
+    assert before[alias] == there(homeserver)[alias][:-1]
+    assert "new" == there(homeserver)[alias][-1][2]
+    assert 1 == summary.sent
+    kinds = ("changed after it was moved", "deleted after it was moved", "older than those moved before")
+    assert [1, 1, 1] == [losses(summary)[f"message {kind}"] for kind in kinds]
+
+
+async def test_what_people_write_later_stays_and_disturbs_nothing(server, client, homeserver, registration, tmp_path):
+    """Their messages are not ours, even if one looks so; what they changed in the levels stays."""
+    rooms = await fill_site(server)
+    await exported(client, tmp_path / "site")
+    await moved(tmp_path / "site", homeserver, registration)
+    general = homeserver.room_named("general")
+    forged = general.messages()[-1]["content"] | {"body": "forged"}
+    for content in ({"msgtype": "m.text", "body": "hello"}, forged, {"com.atlassian.stride": 7}):
+        event = {"type": "m.room.message", "sender": f"@kim:{SERVER}", "content": content, "event_id": "$x"}
+        general.events.append(event | {"origin_server_ts": 1})
+    general.content("m.room.power_levels")["users"][f"@kim:{SERVER}"] = 100
+    server.add_message(rooms["general"], doc(paragraph(text("new"))).to_json())
+    await exported(client, tmp_path / "site")
+
+    summary = await moved(tmp_path / "site", homeserver, registration)
+
+    assert 1 == summary.sent
+    assert "new" == general.messages()[-1]["content"]["body"]
+    assert 100 == general.level(f"@kim:{SERVER}")
+
+
+async def test_what_is_too_large_or_not_held_is_counted_and_said_in_place(
+    server, client, homeserver, registration, tmp_path
+):
+    """A later migration does not try again."""
+    room = server.add_conversation("general")
+    show_file(server, room, "huge.bin", b"x" * (LARGEST_UPLOAD + 1))
+    lost = show_file(server, room, "lost.bin", b"gone")
+    await exported(client, tmp_path / "site")
+    for body in (tmp_path / "site/media").rglob("*"):
+        if body.is_file() and body.stat().st_size == 4:
+            body.unlink()
+
+    summary = await moved(tmp_path / "site", homeserver, registration)
+    again = await moved(tmp_path / "site", homeserver, registration)
+
+    said = [event["content"]["body"] for event in homeserver.room_named("general").messages()]
+    assert ["(file not carried over: huge.bin)", f"(file not held: {lost})"] == said
+    assert {"file too large": 1, "file not held": 1} == losses(summary)
+    assert (2, 0, 0) == (summary.sent, summary.report.files, again.sent)
+
+
+async def test_a_room_that_is_not_ours_is_left_alone(archive, homeserver, registration):
+    """The other conversations are moved, and the reason is reported."""
+    await moved(archive, homeserver, registration)
+    room = homeserver.room_named("general")
+    room.state["m.room.create", ""]["sender"] = f"@kim:{SERVER}"
+    before = list(room.events)
+
+    events = await events_of(archive, homeserver, registration)
+
+    [failed] = [event for event in events if isinstance(event, RoomFailed)]
+    assert "did not create it). Delete the alias on the homeserver" in failed.reason
+    assert before == room.events
+    assert 4 == sum(isinstance(event, RoomDone) for event in events)
+    assert isinstance(events[-1], Summary)
+    assert 1 == events[-1].failed
+
+
+async def test_a_second_migration_at_the_same_time_is_refused(archive, homeserver, registration):
+    """The archive has one lock for all migrations."""
+    async with aclosing(migrate(archive, homeserver.url, registration)) as running:
+        await anext(running)
+
+        with pytest.raises(ArchiveBusy, match="another migration of"):
+            await moved(archive, homeserver, registration)
+
+    await moved(archive, homeserver, registration)
+    assert expected(archive) == there(homeserver)
+
+
+UNKNOWN = b'{"errcode":"M_UNKNOWN_TOKEN","error":"Unrecognised access token"}'
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "message"),
+    [
+        (Fault("whoami", 401, UNKNOWN), HomeserverRefusal, "app_service_config_files"),
+        (Fault("whoami", 403, b"{}"), HomeserverRefusal, "app_service_config_files"),
+        (Fault("/send/", 401, UNKNOWN), HomeserverRefusal, "app_service_config_files"),
+        (Fault("whoami", 200, b"<html>"), HomeserverUnavailable, "answered nonsense"),
+        (Fault("whoami", 404, b"<html>"), HomeserverUnavailable, "does not answer as a Matrix homeserver"),
+        (Fault("whoami", 302, b""), HomeserverUnavailable, "answered 302"),
+        (Fault("/messages", 200, b'{"chunk":{}}'), HomeserverUnavailable, "answered nonsense"),
+        (Fault("/send/", 500, b"{}", times=99), HomeserverUnavailable, r"answered 500.* \(4 attempts\)"),
+        (Fault("/send/", 0, times=99), HomeserverUnavailable, r"failed: .* \(4 attempts\)"),
+        (
+            Fault("/send/", 429, b'{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":9e6}'),
+            HomeserverUnavailable,
+            "asks for a wait of 9,000 s",
+        ),
+        (Fault("/send/", 429, headers={"Retry-After": "9000"}), HomeserverUnavailable, "asks for a wait of 9,000 s"),
+        (
+            Fault("register", 400, b'{"errcode":"M_EXCLUSIVE","error":"not yours"}', first=2),
+            BadRegistration,
+            "does not reserve the user",
+        ),
+        (Fault("whoami", 200, b'{"user_id":"@bot:test.invalid"}'), BadRegistration, "its token belongs to @bot"),
+    ],
+)
+async def test_trouble_with_the_homeserver_is_one_sentence(archive, homeserver, registration, fault, error, message):
+    """What was moved stays, and the next migration continues."""
+    homeserver.faults.append(fault)
+
+    with pytest.raises(error, match=message) as raised:
+        await moved(archive, homeserver, registration)
+
+    homeserver.faults.clear()
+    await moved(archive, homeserver, registration)
+    assert expected(archive) == there(homeserver)
+    assert registration.token not in str(raised.value)
+
+
+async def test_a_homeserver_that_is_not_there_is_reported(archive, registration):
+    """Nothing listens at the address."""
+    async with FakeHomeserver(registration.token) as closed:
+        pass
+
+    with pytest.raises(HomeserverUnavailable, match="whoami failed"):
+        await moved(archive, closed, registration)
+
+
+@pytest.mark.parametrize("url", ["", "matrix.org", "ftp://a", "http://", "http://a/?b=c", "http://[::"])
+async def test_an_address_that_is_not_a_url_is_refused(archive, registration, url):
+    with pytest.raises(ValueError, match="is not an http or https URL"):
+        await anext(migrate(archive, url, registration))
+
+
+async def test_only_users_of_the_homeserver_are_invited(archive, homeserver, registration):
+    """Rooms are not federated, so no one else could come."""
+    with pytest.raises(ValueError, match=r"'@ann:other\.invalid' is not a user of this homeserver"):
+        await events_of(archive, homeserver, registration, invite=["@ann:other.invalid"])
+
+
+async def test_a_damaged_body_ends_the_migration(archive, homeserver, registration):
+    """It is noticed before it is uploaded."""
+    [body] = [path for path in (archive / "media").rglob("*") if path.is_file()]
+    body.chmod(0o644)
+    body.write_bytes(b"BODY")
+
+    with pytest.raises(DamagedArchive, match="its digest differs"):
+        await moved(archive, homeserver, registration)
+    assert {} == homeserver.media
+
+
+async def test_the_preview_has_the_report_of_the_migration(archive, homeserver, registration):
+    """It needs no homeserver."""
+    seen = preview(archive)
+
+    summary = await moved(archive, homeserver, registration)
+
+    assert seen == summary.report
+    assert json.loads((archive / "derived/matrix.report.json").read_bytes())["messages"] == seen.messages
+
+
+async def test_a_history_of_many_pages_is_read_back(server, client, homeserver, registration, tmp_path):
+    """Nothing of it is sent twice."""
+    room = server.add_conversation("general")
+    server.fill(room, 400)
+    await exported(client, tmp_path / "site")
+
+    await moved(tmp_path / "site", homeserver, registration)
+    summary = await moved(tmp_path / "site", homeserver, registration)
+
+    assert (400, 0) == (summary.report.messages, summary.sent)
+
+
+async def test_registrations_of_two_servers_differ(tmp_path):
+    """Their tokens are random."""
+    first, second = (new_registration(tmp_path / name, f"{name}.example") for name in "ab")
+
+    assert first.token != second.token
+    assert "@stride_archive:a.example" == first.owner
