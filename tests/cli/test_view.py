@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -97,6 +98,19 @@ async def test_a_link_out_of_the_archive_is_not_followed(run, archive, tmp_path)
     assert 6 == result.exit_code
     assert "derived" in result.stderr
     assert [] == list((tmp_path / "precious").iterdir())
+
+
+async def test_pipes_in_an_archive_do_not_block(run, archive):
+    """They are replaced, wherever they are among the pages."""
+    pages(archive).mkdir(parents=True)
+    for name in ("html/index.html", "html.mark", "html.report.json", "html.ids.jsonl"):
+        os.mkfifo(archive / "derived" / name)
+
+    result = await run("view", str(archive), "--print")
+
+    assert 0 == result.exit_code, result.stderr
+    assert all(path.is_file() for path in (archive / "derived").iterdir() if path != pages(archive))
+    assert (pages(archive) / "index.html").is_file()
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,12 @@ from os import PathLike
 from pathlib import Path
 
 from stride_async.export._archive.archive import Archive
+from stride_async.export._archive.errors import DamagedArchive
+from stride_async.export._archive.files import Folder
 from stride_async.export.formats._report import report_path
 
 _PAGES = "derived/html"
+_MARK = f"{_PAGES}.mark"
 
 
 @contextmanager
@@ -27,24 +30,25 @@ def pages_of(archive: str | PathLike[str]) -> Iterator[Path]:
         DamagedArchive: A symbolic link leads out of it.
         OSError: The folder cannot be written.
     """
-    place = Archive.open(archive).files.local_path(_PAGES)
-    report, mark = report_path(place), place.with_name(f"{place.name}.mark")
-    if _marked(report) != _content(mark):
+    files = Archive.open(archive).files
+    place = files.local_path(_PAGES)
+    report = report_path(place)
+    if _marked(report) != _content(files):
         report.unlink(missing_ok=True)
     yield place
-    mark.write_text(_marked(report))
+    files.replace(_MARK, files.gather(_MARK, [_marked(report)]))
 
 
-def _marked(report: Path) -> str:
+def _marked(report: Path) -> bytes:
     try:
         found = report.stat()
     except FileNotFoundError:
-        return ""
-    return f"{found.st_ino} {found.st_ctime_ns}\n"
+        return b""
+    return f"{found.st_ino} {found.st_ctime_ns}\n".encode()
 
 
-def _content(mark: Path) -> str:
+def _content(files: Folder) -> bytes:
     try:
-        return mark.read_text(errors="replace")
-    except FileNotFoundError:
-        return ""
+        return files.read(_MARK)
+    except DamagedArchive:  # It is missing, or something that only a hostile archive has, such as a pipe.
+        return b""
