@@ -82,6 +82,10 @@ class Message(UnfrozenMessage):
     The body is decoded when `body` is first accessed, so reading many messages does not pay for it.
     """
 
+    def __attrs_post_init__(self) -> None:
+        # `attrs.evolve` hands over a reference to the page, which the copy must not keep. Listings do not come here.
+        _ = self.raw
+
     @property
     def raw(self) -> bytes:
         """The exact bytes of this message, as the service sent them."""
@@ -170,9 +174,12 @@ class HasKey(Protocol):
     """A message in any form."""
 
     @property
-    def ts(self) -> int: ...
+    def ts(self) -> int:
+        """Nanoseconds since the epoch."""
+
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """The message id."""
 
 
 # `message.key` without the property call, for loops over many messages.

@@ -36,24 +36,29 @@ class DecodedNode(Node, msgspec.Struct, gc=False, frozen=True, eq=False, forbid_
 
     @property
     def attrs(self) -> Mapping[str, object]:
+        """The decoded attributes, read-only."""
         return NOTHING if self.own_attrs is UNSET else MappingProxyType(self.own_attrs)
 
     @property
     def text(self) -> str | None:
+        """The decoded text, None if the object has none."""
         return None if self.own_text is UNSET else self.own_text
 
     @property
     def content(self) -> tuple[Node, ...]:
+        """The decoded children as a tuple."""
         return tuple(self.children or ())
 
     @property
     def marks(self) -> tuple[Mark, ...]:
+        """The decoded marks, as the marks of any node."""
         return tuple(
             Mark(mark.type, NOTHING if mark.attrs is UNSET else MappingProxyType(mark.attrs))
             for mark in self.own_marks or ()
         )
 
     def walk(self) -> Iterator[Node]:
+        """Iterate over the decoded nodes themselves, so that none is created."""
         yield self
         # Most nodes have no children, so going through each list in a loop is faster than a stack of nodes.
         unfinished: list[Iterator[DecodedNode]] = []

@@ -107,20 +107,24 @@ class NodeView(Node):
 
     @property
     def attrs(self) -> Mapping[str, object]:
+        """The `attrs` if they are an object, else empty."""
         found = self._json.get("attrs")
         return MappingProxyType(found) if isinstance(found, dict) else NOTHING
 
     @property
     def text(self) -> str | None:
+        """The `text` if it is a string."""
         found = self._json.get("text")
         return found if isinstance(found, str) else None
 
     @property
     def content(self) -> tuple[Node, ...]:
+        """Views of the objects in `content`; anything else in it is skipped."""
         return tuple(map(NodeView, children(self._json)))
 
     @property
     def marks(self) -> tuple[Mark, ...]:
+        """The objects in `marks` that have a type."""
         return tuple(
             Mark(kind, MappingProxyType(found) if isinstance(found := mark.get("attrs"), dict) else NOTHING)
             for mark in objects(self._json.get("marks"))
@@ -128,6 +132,7 @@ class NodeView(Node):
         )
 
     def walk(self) -> Iterator[Node]:
+        """Iterate over views of all objects, each created when it is reached."""
         stack: list[object] = [self._json]
         pop = stack.pop
         # The fields are set here because calling the constructor would take a third of the time.

@@ -1,8 +1,11 @@
 """A page of a history is read in one pass, or with care; both ways read the same."""
 
+import copy
 import json
 import pickle
+import weakref
 
+import attrs
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -128,6 +131,25 @@ def test_what_is_read_in_one_pass_is_what_is_read_with_care(page, raw_first):
     assert careful.items == fast
     again = messages_in(page, SharedPage(page).element)
     assert list(map(shown, careful.items)) == list(map(shown, pickle.loads(pickle.dumps(again))))
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda message: attrs.evolve(message, text="y")],
+    ids=["copy", "deepcopy", "evolve"],
+)
+def test_a_copy_of_a_message_does_not_keep_its_page(copied):
+    """The listing gives only the message itself its own bytes later."""
+    element = "{" + ",".join(f'"{name}":{value}' for name, value in USUAL.items()) + "}"
+    body = f'{{"messages":[{element}]}}'.encode()
+    page = SharedPage(body)
+    weak = weakref.ref(page)
+
+    again = copied(messages_in(body, page.element)[0])
+    del page
+
+    assert weak() is None
+    assert (element.encode(), "x") == (again.raw, again.body.to_text())
 
 
 @pytest.mark.parametrize("count", [0, 1, 75])
