@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 
+from stride_async.document import doc, link, paragraph
 from stride_async.export._archive.archive import Archive
 from stride_async.export.formats import convert
 from stride_async.export.formats.html import _search, _write
@@ -268,6 +269,19 @@ async def test_names_and_texts_of_a_hostile_site_stay_text(server, client, tmp_p
     texts = (tmp_path / "out/search/t/0.js").read_text()
     row = json.loads(texts[texts.index(",") + 1 : -3])["rows"][0]
     assert re.fullmatch(r"m-[0-9a-f]{16}", row[3])
+
+
+async def test_links_that_are_not_safe_are_counted(server, client, tmp_path):
+    """The page shows them as text."""
+    room = server.add_conversation("general")
+    targets = ("javascript:alert(1)", "data:text/html,x", "https://example.invalid/")
+    server.add_message(room, doc(paragraph(*(link("here", target) for target in targets))).to_json())
+    await exported(client, tmp_path / "site")
+
+    report = convert(tmp_path / "site", "html", tmp_path / "out")
+
+    assert [("link left out", 2)] == [(loss.kind, loss.count) for loss in report.lost if "link" in loss.kind]
+    assert 1 == text_of(tmp_path / "out").count(">here</a>")
 
 
 async def test_elements_that_cannot_be_decoded_are_pages_too(server, client, tmp_path):

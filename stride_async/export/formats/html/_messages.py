@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 import attrs
@@ -13,6 +14,9 @@ from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._models import Key
 from stride_async._moments import NANOSECONDS, to_datetime
 from stride_async._wire.convert import key_at, message_at
+from stride_async.document import Document
+from stride_async.document._nodes import attr, json_of, kind_of, objects
+from stride_async.document._shown import safe_href
 from stride_async.export.formats._names import digest_of
 from stride_async.export.formats._source import document_of
 from stride_async.export.formats.html._markup import body_html
@@ -27,6 +31,9 @@ _BEGINNING = 4_000  # characters of such a message that the page shows
 _MINUTE = 60 * NANOSECONDS
 _PAUSE = 5 * _MINUTE  # after which the name of a person who goes on speaking appears again
 _WITHOUT_KEY = 2**63 - 1  # nanoseconds: messages without a time come last
+
+# An escaped letter may hide the type of a mark.
+_MAY_HAVE_LINKS = re.compile(rb'"link"|\\u00[67]')
 
 Losses = list[tuple[str, str]]
 """Kinds of loss, each with the id of what was lost."""
@@ -109,6 +116,8 @@ class MessageWriter:
         except ValueError:
             lost.append(("message carried as its text", message.id))
             document = document_of(message)
+        if _MAY_HAVE_LINKS.search(line):
+            lost += [("link left out", message.id)] * _unsafe_links(document)
         body = Markup(body_html(document.to_html(), file))  # noqa: S704 -- all text in it is escaped
         return _Content(message.key, message.sender_id, message.text or document.to_text(), body, shown_files, lost)
 
@@ -150,6 +159,12 @@ class MessageWriter:
         return render(
             "message.html", anchor=anchor_of(content.key[1]), same=is_same, person=person, moment=moment, body=body
         )
+
+
+def _unsafe_links(document: Document) -> int:
+    """Return the number of links that the page shows as text."""
+    marks = (mark for node in document.walk() for mark in objects(json_of(node).get("marks")))
+    return sum(kind_of(mark) == "link" and safe_href(attr(mark, "href")) is None for mark in marks)
 
 
 def _undecodable(line: bytes) -> _Content:
