@@ -101,6 +101,22 @@ def pages(draw) -> bytes:
     return page.replace("PAGE", array).encode("utf-8", "surrogateescape")
 
 
+ELEMENT = "{" + ",".join(f'"{name}":{value}' for name, value in USUAL.items()) + "}"
+WHOLE = f'{{"messages":[{ELEMENT} , {ELEMENT}],"cursor":"c"}}'.encode()
+PIECES = [*b'"\\{}[],:0- \x00\xff', b"\xed\xa0\xbd", b"\\ud83d", b"\\u0000", b"1e999", b'"id":"z",', b'"messages":[],']
+
+
+@st.composite
+def damaged_pages(draw) -> bytes:
+    """Return a usual page with a few bytes replaced."""
+    page = WHOLE
+    for _ in range(draw(st.integers(1, 2))):
+        at, length = draw(st.integers(0, len(page))), draw(st.sampled_from([0, 0, 1, 2]))
+        piece = draw(st.sampled_from(PIECES))
+        page = page[:at] + (bytes([piece]) if isinstance(piece, int) else piece) + page[at + length :]
+    return page
+
+
 def shown(message: Message) -> tuple[object, ...]:
     """Return everything that a message shows."""
     read = [message.id, message.sender_id, message.ts, message.text]
@@ -112,7 +128,7 @@ def shown(message: Message) -> tuple[object, ...]:
     return *read, hash(message), repr(message)
 
 
-@given(pages(), st.booleans())
+@given(st.one_of(pages(), damaged_pages()), st.booleans())
 @settings(max_examples=300)
 @example(b'{"messages":[]}', False)
 def test_what_is_read_in_one_pass_is_what_is_read_with_care(page, raw_first):
@@ -140,16 +156,14 @@ def test_what_is_read_in_one_pass_is_what_is_read_with_care(page, raw_first):
 )
 def test_a_copy_of_a_message_does_not_keep_its_page(copied):
     """The listing gives only the message itself its own bytes later."""
-    element = "{" + ",".join(f'"{name}":{value}' for name, value in USUAL.items()) + "}"
-    body = f'{{"messages":[{element}]}}'.encode()
-    page = SharedPage(body)
+    page = SharedPage(WHOLE)
     weak = weakref.ref(page)
 
-    again = copied(messages_in(body, page.element)[0])
+    again = copied(messages_in(WHOLE, page.element)[0])
     del page
 
     assert weak() is None
-    assert (element.encode(), "x") == (again.raw, again.body.to_text())
+    assert (ELEMENT.encode(), "x") == (again.raw, again.body.to_text())
 
 
 @pytest.mark.parametrize("count", [0, 1, 75])
@@ -187,7 +201,7 @@ def test_times_are_read_together_as_one_by_one(texts):
     assert outcome(lambda: [parse_nanoseconds(text) for text in texts]) == outcome(lambda: parse_all_nanoseconds(texts))
 
 
-@given(pages())
+@given(st.one_of(pages(), damaged_pages()))
 @settings(max_examples=150)
 def test_what_an_export_reads_of_a_page_is_what_its_messages_have(page):
     """An export needs the bytes of each message, and makes no `Message`; what it cannot decode is the same."""
