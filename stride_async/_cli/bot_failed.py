@@ -31,7 +31,9 @@ def command(*, store: Path, as_json: bool) -> None:
     """
     with store_errors(if_busy=STOP_FIRST):
         failures = asyncio.run(_failures(store))
-    if show.for_people(as_json=as_json):
+    if not failures and show.for_people(as_json=as_json):
+        show.message("No events have failed.")
+    elif show.for_people(as_json=as_json):
         show.table(("ID", "FAILED AT", "KIND", "CONVERSATION", "ERROR"), map(_row, failures))
     else:
         show.json_lines(map(_line, failures))

@@ -25,7 +25,7 @@ Type a message: the bot is mentioned in it. Other lines begin with a slash:
 
   /say TEXT        without mentioning the bot
   /direct TEXT     in the direct conversation with the bot
-  /press KEY [N]   press the action KEY of the bot's message N, by default its last one
+  /press KEY [N]   press the action KEY of message N (default: the last)
   /install         install the bot in the room again; /uninstall removes it
   /as NAME         speak as another person
 
@@ -40,8 +40,9 @@ def command(*, bot: str, as_json: bool) -> None:
     """Talk to a bot in the terminal.
 
     A local server stands in for the service, in the same process and with an empty store. It needs no credentials, and
-    nothing remains at the end. The bot is installed in a room with one person, Ann Adler. Each line of stdin is sent as
-    a message of that person that mentions the bot; what the bot sends is printed, with a number.
+    nothing remains at the end but what the bot itself writes. The bot is installed in a room with one person, Ann
+    Adler. Each line of stdin is sent as a message of that person that mentions the bot; what the bot sends is printed,
+    with a number.
 
     Lines that begin with a slash do something else: /say TEXT does not mention the bot, /direct TEXT writes to it
     directly, /press KEY N presses the action KEY of its message N (by default the last one), /install and /uninstall

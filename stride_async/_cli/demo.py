@@ -7,6 +7,7 @@ import json
 import random
 import shlex
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -294,11 +295,11 @@ They and the archive stay in {archive.parent} until you delete it.
 
 To try the commands yourself, start a server in one terminal:
 
-  stride server --generate conversations={plan.conversations},messages={plan.messages},seed={plan.seed}
+{_activation()}  stride server --generate conversations={plan.conversations},messages={plan.messages},seed={plan.seed}
 
 Paste the four lines that it prints into another terminal, and then try:
 
-  stride list conversations --archived
+{_activation()}  stride list conversations --archived
   stride history {room} --limit 20
   stride history {room} --oldest-first | head -1
   stride send {room} 'Hello!'
@@ -307,5 +308,11 @@ Paste the four lines that it prints into another terminal, and then try:
 
 To open the pages in your browser now:
 
-  stride view {shlex.quote(str(archive))}
+{_activation()}  stride view {shlex.quote(str(archive))}
 """
+
+
+def _activation() -> str:
+    """Return the line that lets a shell find the command, empty if it finds it anyway."""
+    script = Path(sys.prefix, "bin", "activate")
+    return "" if shutil.which("stride") or not script.is_file() else f"  . {shlex.quote(str(script))}\n"

@@ -121,7 +121,12 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command(name="server")
-@click.option("--seed", type=_FILE, metavar="FILE", help="Start with the site in this file of JSON lines.")
+@click.option(
+    "--seed",
+    type=_FILE,
+    metavar="FILE",
+    help="Start with the site in FILE, or in the site.jsonl of a folder.",
+)
 @click.option("--generate", metavar="PLAN", help="Start with a generated site; the same PLAN gives the same site.")
 @server_options
 def command(seed: Path | None, generate: str | None, **options: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -311,13 +312,14 @@ class Bot:
         """Serve the bot alone, with settings from the environment unless given; for `python mybot.py`.
 
         Print one line of JSON, `{"url": …, "descriptor": …}`, as soon as the bot is reachable. SIGTERM and Ctrl-C
-        end it.
+        end it. Unless the program has set up logging, warnings and the errors of handlers are written to stderr.
 
         Raises:
             ValueError: A variable of the environment is missing.
             BotError: The store cannot be used.
             OSError: The port is taken.
         """
+        logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
         asyncio.run(self.serve(settings or BotSettings.from_env(), host=host, port=port))
 
 

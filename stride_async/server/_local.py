@@ -32,7 +32,7 @@ from stride_async.server._limits import ALL_SCOPES, PARTICIPATE, App, RateLimit
 from stride_async.server._loading import Loaded, Loading, Origin
 from stride_async.server._mentions import Document, with_mention
 from stride_async.server._routes import handle, handle_media
-from stride_async.server._seed import SeedFile, SeedLines
+from stride_async.server._seed import FILE_IN_FOLDER, SeedFile, SeedLines
 from stride_async.server._store import Store, StoredConversation, Truth
 from stride_async.server._times import SECOND, parse_ts
 from stride_async.server._visits import ask, press
@@ -54,14 +54,14 @@ _HIGHEST_PORT = 65_535
 class LocalServer:
     """A local stand-in for the Stride service, as an async context manager.
 
-    The site comes from a `seed`, which is a file or its lines, from the generator (`generate`, a `Plan` or its text),
-    or from the `db` file of an earlier run; without any of them it is empty. With a `media_root`, the paths of media in
-    the seed are relative to this folder, and bodies stay in it; otherwise they are copied. Without `db`, everything
-    else is kept in memory. `rate_limit` is the number of calls that an app may make to one conversation in each
-    `window` of seconds; None means no limit. Every response is delayed by `latency` seconds. With `media_redirect`,
-    media calls redirect to a second origin. `faults` is a file of faults for `Faults.load`. `calls` and `deliveries`
-    remember the last `calls_kept`. `on_loading` is called about ten times per second while a new site is loaded, with
-    what is loaded so far.
+    The site comes from a `seed`, which is a file, a folder with a `site.jsonl`, or lines, from the generator
+    (`generate`, a `Plan` or its text), or from the `db` file of an earlier run; without any of them it is empty. With a
+    `media_root`, the paths of media in the seed are relative to this folder, and bodies stay in it; otherwise they are
+    copied. Without `db`, everything else is kept in memory. `rate_limit` is the number of calls that an app may make to
+    one conversation in each `window` of seconds; None means no limit. Every response is delayed by `latency` seconds.
+    With `media_redirect`, media calls redirect to a second origin. `faults` is a file of faults for `Faults.load`.
+    `calls` and `deliveries` remember the last `calls_kept`. `on_loading` is called about ten times per second while a
+    new site is loaded, with what is loaded so far.
 
     A `db` file that already contains a site is used as it is. If `seed` or `generate` is given too, it must be the one
     that the file was filled from.
@@ -613,7 +613,8 @@ def _origin(
 ) -> Origin | None:
     folder = None if media_root is None else Path(media_root)
     if isinstance(seed, (str, PathLike)):
-        return SeedFile(Path(seed), folder)
+        path = Path(seed)
+        return SeedFile(path / FILE_IN_FOLDER if path.is_dir() else path, folder)
     if seed is not None:
         return SeedLines(seed, folder)
     return None if plan is None else GeneratedSite(plan)

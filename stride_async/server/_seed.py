@@ -21,6 +21,9 @@ from stride_async.server._loading import Checkpoint
 from stride_async.server._records import Conversation, Media, Message, Record, Site, User
 from stride_async.server._times import parse_ts
 
+FILE_IN_FOLDER = "site.jsonl"
+"""The name of the seed in a folder with its media."""
+
 _LONGEST_QUOTE = 60  # characters of a value that an error quotes
 _SHA256_DIGITS = 64
 _BLANKS = " \t\n\r"

@@ -220,6 +220,14 @@ async def test_loading_ends_when_the_start_is_cancelled(tmp_path, plan, cancella
         _ = server.url
 
 
+async def test_a_seed_may_be_a_folder(tmp_path):
+    """It contains the lines as `site.jsonl`, as the conversion of an archive to a seed writes them."""
+    seed_file(tmp_path, SITE, ROOM)
+
+    async with LocalServer(seed=tmp_path) as server:
+        assert ["r"] == list(server.truth().conversations)
+
+
 @pytest.mark.parametrize("existed", [False, True])
 async def test_a_site_that_is_loaded_too_late_is_discarded(tmp_path, existed):
     """The start may be cancelled when the thread has just ended. A database that existed before stays."""
