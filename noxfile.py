@@ -12,6 +12,11 @@ nox.options.sessions = ["lint", "types", "imports", "tests"]
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
 
+# The last version under the Apache license, with what was current then.
+SYNAPSE = (
+    *("matrix-synapse==1.98.0", "twisted==23.10.0", "prometheus-client<0.20", "pydantic<2.6", "treq<25"),
+    "setuptools<81",  # Synapse imports pkg_resources
+)
 CODE = ("stride_async", "tests", "benchmarks", "examples", "noxfile.py")
 
 
@@ -96,6 +101,17 @@ def soak(session: nox.Session) -> None:
     """Make 100 000 calls through random faults; nothing is lost or duplicated, memory stays flat (`-- --calls N`)."""
     session.install("-e", ".[dev]")
     session.run("python", "-m", "tests.soak", *session.posargs)
+
+
+@nox.session
+def matrix(session: nox.Session) -> None:
+    """Move a real chat history into Synapse through kills and restarts, if the history is next to the checkout."""
+    session.install("-e", ".[dev]")
+    home = Path(session.create_tmp()) / "synapse"
+    session.run("python", "-m", "venv", str(home))
+    python = str(home / ("Scripts" if sys.platform == "win32" else "bin") / "python")
+    session.run(python, "-m", "pip", "install", "--quiet", *SYNAPSE, external=True)
+    session.run("pytest", "--capture=no", "tests/matrix/test_synapse.py", env={"STRIDE_SYNAPSE": python})
 
 
 @nox.session

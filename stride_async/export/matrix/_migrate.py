@@ -118,7 +118,7 @@ def preview(archive: str | PathLike[str], *, selection: Selection | None = None)
                     if event.medium is not None:
                         tally.file(event.medium.size)
             tally.conversation()
-        return _report(source, chosen, tally, tally)
+        return _report(source, chosen, tally)
 
 
 def _converted(source: Source, room: Room, server_name: str, tally: Tally) -> Iterator[Converted]:
@@ -146,37 +146,48 @@ def _count_losses(room: Room, tally: Tally) -> None:
         tally.lose("name cut", room.id)
 
 
-def _report(source: Source, selection: Selection, read: Tally, moved: Tally) -> Report:
-    if read is not moved:
-        read.add_losses(moved.losses())
+def _report(source: Source, selection: Selection, tally: Tally) -> Report:
     return Report(
         format="matrix",
         archive={"id": source.archive_id, "digest": source.content_digest},
         options={"selectors": list(selection.selectors), "kinds": sorted(selection.kinds)},
-        conversations=moved.conversations,
-        messages=moved.messages,
-        people=read.people,
-        files=moved.files,
-        file_bytes=moved.file_bytes,
+        conversations=tally.conversations,
+        messages=tally.messages,
+        people=tally.people,
+        files=tally.files,
+        file_bytes=tally.file_bytes,
         digest="",
         parts={},
         basis="",
         verdicts=source.verdicts,
-        lost=read.losses(),
+        lost=tally.losses(),
     )
+
+
+def _add(total: Tally, part: Tally) -> None:
+    """Add what was counted of one conversation."""
+    total.conversations += part.conversations
+    total.messages += part.messages
+    total.files += part.files
+    total.file_bytes += part.file_bytes
+    total.add_losses(part.losses())
 
 
 @attrs.define
 class _Migration:
-    """A migration under way. Its archive is read in one thread, so that the tally of reading needs no lock."""
+    """A migration under way.
+
+    The archive is read in one thread, and its losses are counted there, apart from what the event loop counts. Each
+    conversation has tallies of its own, which are added up in the order of the archive, whichever is done first.
+    """
 
     archive: Archive
     selection: Selection
     registration: Registration
     invite: tuple[str, ...]
     emit: Callable[[MigrationEvent], None]
-    _read: Tally = attrs.field(factory=Tally, init=False)
-    _moved: Tally = attrs.field(factory=Tally, init=False)
+    _total: Tally = attrs.field(factory=Tally, init=False)
+    _parts: dict[int, tuple[Tally, Tally]] = attrs.field(factory=dict, init=False)
     _urls: dict[str, str] = attrs.field(factory=dict, init=False)
     _sent: int = attrs.field(default=0, init=False)
     _failed: int = attrs.field(default=0, init=False)
@@ -187,27 +198,32 @@ class _Migration:
         try:
             async with Homeserver(url, self.registration) as homeserver:
                 await homeserver.check()
-                source = await self._in_thread(lambda: Source(self.archive, self.selection, self._read))
+                source = await self._in_thread(lambda: Source(self.archive, self.selection, self._total))
                 self.emit(
                     MigrationStarted(
-                        self.registration.server_name, self._read.total_conversations, self._read.total_messages
+                        self.registration.server_name, self._total.total_conversations, self._total.total_messages
                     )
                 )
                 puppets = Puppets(homeserver)
                 await puppets.ensure_owner()
                 await self._move_all(source, homeserver, puppets)
-            report = _report(source, self.selection, self._read, self._moved)
+            for number in sorted(self._parts):
+                for part in self._parts[number]:
+                    _add(self._total, part)
+            report = _report(source, self.selection, self._total)
             write_report(self.archive, report)
             self.emit(Summary(report=report, sent=self._sent, failed=self._failed))
         finally:
             self._thread.shutdown(wait=False)
 
     async def _move_all(self, source: Source, homeserver: Homeserver, puppets: Puppets) -> None:
-        rooms = source.rooms()
+        rooms = enumerate(source.rooms())
 
         async def work() -> None:
-            while (room := await self._in_thread(lambda: next(rooms, None))) is not None:
-                await self._move(source, room, homeserver, puppets)
+            while (numbered := await self._in_thread(lambda: next(rooms, None))) is not None:
+                number, room = numbered
+                read, moved = self._parts[number] = Tally(), Tally()
+                await self._move(source, attrs.evolve(room, tally=read), homeserver, puppets, read, moved)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -216,9 +232,11 @@ class _Migration:
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from errors
 
-    async def _move(self, source: Source, room: Room, homeserver: Homeserver, puppets: Puppets) -> None:
+    async def _move(
+        self, source: Source, room: Room, homeserver: Homeserver, puppets: Puppets, read: Tally, moved: Tally
+    ) -> None:
         def members() -> tuple[Person, ...]:
-            _count_losses(room, self._read)
+            _count_losses(room, read)
             return tuple(source.people[id] for id in room.user_ids)
 
         counts = _Counts(room.id, self.emit)
@@ -227,12 +245,12 @@ class _Migration:
             puppets=puppets,
             urls=self._urls,
             invite=self.invite,
-            tally=self._moved,
+            tally=moved,
             moved=counts.add,
             room=room,
             members=await self._in_thread(members),
         )
-        messages = _converted(source, room, self.registration.server_name, self._read)
+        messages = _converted(source, room, self.registration.server_name, read)
         try:
             async with aclosing(self._in_batches(messages)) as batches:
                 room_id = await move.run(batches)
@@ -242,7 +260,7 @@ class _Migration:
             self.emit(RoomFailed(room.id, str(error)))
         else:
             counts.flush()
-            self._moved.conversation()
+            moved.conversation()
             self.emit(RoomDone(room.id, room_id, move.sent))
         finally:
             self._sent += move.sent
