@@ -201,6 +201,21 @@ async def test_what_people_write_later_stays_and_disturbs_nothing(server, client
     assert 100 == general.level(f"@kim:{SERVER}")
 
 
+@pytest.mark.parametrize("number", [0, 1, -1])
+async def test_what_moderators_remove_stays_removed(archive, homeserver, registration, number):
+    """Even the last message of a room is not sent a second time."""
+    await moved(archive, homeserver, registration)
+    for name in ("general", "private", "old"):
+        homeserver.room_named(name).messages()[number]["content"] = {}
+    before = [len(room.messages()) for room in homeserver.rooms.values()]
+
+    again = await moved(archive, homeserver, registration)
+
+    assert 0 == again.sent
+    assert before == [len(room.messages()) for room in homeserver.rooms.values()]
+    assert 3 == losses(again)["message removed at the homeserver"]
+
+
 async def test_what_is_too_large_or_not_held_is_counted_and_said_in_place(
     server, client, homeserver, registration, tmp_path
 ):

@@ -30,6 +30,7 @@ _KINDS = frozenset(
         ),
         *("file too large", "message too large", "formatting left out", "message older than those moved before"),
         *("message changed after it was moved", "message deleted after it was moved"),
+        "message removed at the homeserver",
         *("undecodable conversation", "message with a repeated id", "message that a seed cannot hold"),
         *("file that a seed cannot hold", "person that a seed cannot hold", "conversation that a seed cannot hold"),
     }

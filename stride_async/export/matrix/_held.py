@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import attrs
@@ -39,6 +40,17 @@ class History:
     room_id: str
     urls: dict[str, str]
     """The URLs of uploaded bodies by digest. Those that are found are added."""
+    _removed: Counter[tuple[str, int]] = attrs.field(factory=Counter, init=False)
+
+    def take_removed(self, sender: str, sent: int) -> bool:
+        """Return whether an event with this sender and time was removed from the room; each is taken once.
+
+        Only what `messages` has passed is known. Removing an event takes its mark, and leaves these two.
+        """
+        if not self._removed[sender, sent]:
+            return False
+        self._removed[sender, sent] -= 1
+        return True
 
     async def messages(self) -> AsyncIterator[HeldMessage]:
         """Yield the messages in the room, oldest first. They were sent in the order of their keys."""
@@ -48,6 +60,8 @@ class History:
             page = await self.homeserver.messages(self.room_id, start)
             for event in page.chunk:
                 mark = self._mark_of(event)
+                if mark is None and self._is_message_of_ours(event):
+                    self._removed[event.sender, event.origin_server_ts] += 1
                 if mark is None or (message is not None and mark.key < message.key):
                     continue
                 if message is None or mark.key > message.key:
@@ -75,7 +89,7 @@ class History:
 
     def _mark_of(self, event: Event) -> Mark | None:
         """Return the mark of an event that a migration has sent; others may write what looks like one."""
-        if event.type != "m.room.message" or not is_ours(event.sender, self.homeserver.registration.server_name):
+        if not self._is_message_of_ours(event):
             return None
         try:
             content = _content_of(event.content)
@@ -85,3 +99,6 @@ class History:
         if content.url is not None and content.mark.sha256 is not None:
             self.urls.setdefault(content.mark.sha256, content.url)
         return content.mark
+
+    def _is_message_of_ours(self, event: Event) -> bool:
+        return event.type == "m.room.message" and is_ours(event.sender, self.homeserver.registration.server_name)

@@ -60,6 +60,7 @@ class Event(msgspec.Struct):
     sender: str
     content: msgspec.Raw
     state_key: str | None = None
+    origin_server_ts: int = 0
 
 
 class Chunk(msgspec.Struct):

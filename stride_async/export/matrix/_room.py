@@ -198,6 +198,8 @@ class RoomMove:
                 found = there
                 last, there = there.key, await anext(held, None)
                 await self._compare(history, message, found, is_last=there is None)
+            elif history.take_removed(self.puppets.id_of(message.sender), message.sent):
+                self.tally.lose("message removed at the homeserver", message.key[1])
             elif there is not None or (last is not None and message.key <= last):
                 self.tally.lose("message older than those moved before", message.key[1])
             else:
@@ -211,7 +213,7 @@ class RoomMove:
         """Count a message that is in the room. Only the last one can lack events, if it was under way."""
         if found.digest != message.digest:
             self.tally.lose("message changed after it was moved", message.key[1])
-        elif is_last and (missing := [each for each in message.events if each.mark.piece not in found.pieces]):
+        elif is_last and (missing := self._missing(history, message, found)):
             await self._send(history, message, missing)
             return
         for event in message.events:
@@ -219,6 +221,12 @@ class RoomMove:
                 self.tally.file(event.medium.size)
         self.tally.message()
         self.moved(1, 0)
+
+    def _missing(self, history: History, message: Converted, found: HeldMessage) -> list[Outgoing]:
+        """Return the events of a message that were not sent yet."""
+        sender = self.puppets.id_of(message.sender)
+        absent = [event for event in message.events if event.mark.piece not in found.pieces]
+        return [event for event in absent if not history.take_removed(sender, message.sent)]
 
     async def _send(self, history: History, message: Converted, events: tuple[Outgoing, ...] | list[Outgoing]) -> None:
         await self._set_levels(0)
