@@ -1,4 +1,4 @@
-"""A small Matrix homeserver for tests: the eleven calls of a migration, checked as a real one checks them.
+"""A small Matrix homeserver for tests: the ten calls of a migration, checked as a real one checks them.
 
 Like Synapse 1.98, it forgets transaction ids when it restarts, so that the same call sends a second event, and creating
 a room is not atomic: a restart in the middle keeps the room with its alias, and without everything else.
