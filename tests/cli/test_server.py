@@ -78,7 +78,7 @@ def test_a_port_in_use_is_reported():
         (["--faults", "faults.json"], "entry 1: unknown option 'sleep'"),
         (["--db", "site.jsonl"], "site.jsonl"),
         (["--generate", "users=999999999999"], "users: expected a number from 1 to 100,000"),
-        (["--seed", "."], "Cannot read .: Is a directory"),
+        (["--seed", "."], "site.jsonl, line 2: expected an object as user, found None"),
         (["--seed", "loop"], "loop: Too many levels of symbolic links"),
         (["--db", "loop"], "loop: Too many levels of symbolic links"),
         (["--faults", "loop"], "loop: Too many levels of symbolic links"),
