@@ -6,7 +6,7 @@ import json
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stride_async import Conversation
@@ -104,13 +104,14 @@ def test_what_clients_do_not_show_is_counted():
 
 
 @given(st.text(min_size=1, max_size=30).filter(str.strip), st.integers(1, 5_000))
+@example("\x1f" * 20 + "\U00010000", 1_100)
 def test_a_long_message_is_cut_into_events_that_fit(words, times):
     """No character is lost but blanks, and every event is smaller than a homeserver accepts."""
     shown, _ = converted(doc(paragraph("x")), text=f"{words} " * times)
 
     bodies = "".join(str(event.content["body"]) for event in shown.events)
     assert "".join(words.split()) * times == "".join(bodies.split())
-    assert all(len(json.dumps(event.content)) < LARGEST_EVENT for event in shown.events)
+    assert all(len(json.dumps(event.content, ensure_ascii=False).encode()) < LARGEST_EVENT for event in shown.events)
     assert list(range(len(shown.events))) == [event.mark.part for event in shown.events]
 
 

@@ -36,8 +36,8 @@ _HEX_DIGITS = 20
 _LONGEST_NAME = 255
 _LONGEST_TOPIC = 4_096
 # An event has at most 65,536 bytes, and a character at most 6 in JSON.
-_LONGEST_BODY = 24_000  # bytes
-_LONGEST_HTML = 24_000  # bytes
+_LONGEST_BODY = 24_000  # bytes in JSON
+_LONGEST_HTML = 24_000  # bytes in JSON
 _LONGEST_PART = 4_000  # characters
 _LAST_MILLISECOND = 253_402_300_799_999  # the end of the year 9999
 _EMPTY = "(empty message)"
@@ -159,10 +159,10 @@ class Converter:
     def _texts(self, plain: str, html: str, mark: Mark, lose: Callable[[str], None]) -> list[Outgoing]:
         if html == f"<p>{escape(plain)}</p>":
             html = ""
-        if len(plain.encode()) <= _LONGEST_BODY:
+        if _size(plain) <= _LONGEST_BODY:
             first = msgspec.structs.replace(mark, part=0)
             content = _text_content(plain, first)
-            if html and len(html.encode()) <= _LONGEST_HTML:
+            if html and _size(html) <= _LONGEST_HTML:
                 content |= {"format": "org.matrix.custom.html", "formatted_body": html}
             elif html:
                 lose("formatting left out")
@@ -244,6 +244,11 @@ def wanted_state(conversation: Conversation) -> dict[str, Content]:
         "m.room.name": {"name": without_surrogates(conversation.name)[:_LONGEST_NAME]},
         "m.room.topic": {"topic": without_surrogates(conversation.topic)[:_LONGEST_TOPIC]},
     }
+
+
+def _size(text: str) -> int:
+    """Return the number of bytes of a text in JSON, where a control character takes six."""
+    return len(msgspec.json.encode(text))
 
 
 def is_cut(conversation: Conversation) -> bool:

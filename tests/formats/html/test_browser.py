@@ -14,6 +14,8 @@ from stride_async.export.formats.html._words import words_in
 from tests.export.exporting import exported, show_file
 from tests.formats.html.browser import open_page
 
+pytestmark = pytest.mark.slow
+
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108020000009077"
     "53de0000000c49444154789c63f8cfc000000301010018dd8db00000000049454e44ae426082"
