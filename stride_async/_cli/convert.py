@@ -17,7 +17,7 @@ from stride_async._cli.archives import archive_argument, archive_errors, json_fi
 from stride_async._cli.escape import printable
 from stride_async._cli.exits import CommandError, Exit, os_exit_code, os_message
 from stride_async._cli.export_input import read_selectors
-from stride_async._cli.options import PathParam, json_option, verbose_option
+from stride_async._cli.options import PathParam, json_option, kinds_option, verbose_option
 from stride_async._files import completed
 from stride_async.export import Selection
 from stride_async.export.formats import ConvertOptions, ConvertProgress, OutInTheWay, Report, convert
@@ -37,13 +37,7 @@ _LOSSES_SHOWN = 11
     required=True,
     help="File or folder to write.",
 )
-@click.option(
-    "--type",
-    "kinds",
-    type=click.Choice(["public", "private", "direct", "group"]),
-    multiple=True,
-    help="Only conversations of this type; can be repeated.",
-)
+@kinds_option
 @click.option(
     "--files",
     type=click.Choice(["uploads", "beside"]),

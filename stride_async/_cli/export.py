@@ -24,7 +24,7 @@ from stride_async._cli.exits import CommandError, Exit, os_exit_code, os_message
 from stride_async._cli.export_input import parse_media, parse_rescan, parse_time, parse_zone, read_selectors
 from stride_async._cli.export_progress import ExportProgress
 from stride_async._cli.export_summary import RunReport, stopped_message
-from stride_async._cli.options import PathParam, WholeNumber, json_option, verbose_option
+from stride_async._cli.options import PathParam, WholeNumber, json_option, kinds_option, verbose_option
 from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async.export import Estimate, ExportEvent, ExportOptions, Selection, estimate, export, room_in_address
 
@@ -38,13 +38,7 @@ from stride_async.export import Estimate, ExportEvent, ExportOptions, Selection,
     required=True,
     help="Folder of the archive.",
 )
-@click.option(
-    "--type",
-    "kinds",
-    type=click.Choice(["public", "private", "direct", "group"]),
-    multiple=True,
-    help="Only conversations of this type; can be repeated.",
-)
+@kinds_option
 @click.option("--since", metavar="TIME", help="Only messages sent at or after this time.")
 @click.option("--until", metavar="TIME", help="Only messages sent before this time.")
 @click.option("--tz", "zone", metavar="ZONE", callback=parse_zone, help="Time zone of a TIME that has none.")

@@ -17,7 +17,7 @@ from stride_async._cli.escape import printable
 from stride_async._cli.exits import CommandError, Exit, os_exit_code, os_message
 from stride_async._cli.export_input import read_selectors
 from stride_async._cli.loop import run
-from stride_async._cli.options import PathParam, json_option, verbose_option
+from stride_async._cli.options import PathParam, json_option, kinds_option, verbose_option
 from stride_async.export import Selection
 from stride_async.export.formats import Report
 from stride_async.export.matrix import (
@@ -51,13 +51,7 @@ _EXITS: dict[type[MatrixError], Exit] = {
 @click.argument("selectors", nargs=-1)
 @click.option("--homeserver", metavar="URL", help="URL of the homeserver.")
 @click.option("--registration", type=PathParam(path_type=Path), metavar="FILE", help="Registration that it has read.")
-@click.option(
-    "--type",
-    "kinds",
-    type=click.Choice(["public", "private", "direct", "group"]),
-    multiple=True,
-    help="Only conversations of this type; can be repeated.",
-)
+@kinds_option
 @click.option(
     "--invite", metavar="@USER:SERVER", multiple=True, help="Invite this user into every room; can be repeated."
 )

@@ -144,3 +144,11 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON lines on a terminal too; elsewhere they are the default."
 )
 conversation_argument = click.argument("conversation", type=TextParam(), callback=not_empty)
+
+kinds_option = click.option(
+    "--type",
+    "kinds",
+    type=click.Choice(["public", "private", "direct", "group"]),
+    multiple=True,
+    help="Only conversations of this type; can be repeated.",
+)

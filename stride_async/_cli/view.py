@@ -13,7 +13,7 @@ from stride_async._cli.archives import archive_argument, archive_errors
 from stride_async._cli.convert import converted, show_report
 from stride_async._cli.exits import CommandError, os_exit_code, os_message
 from stride_async._cli.export_input import read_selectors
-from stride_async._cli.options import json_option, verbose_option
+from stride_async._cli.options import json_option, kinds_option, verbose_option
 from stride_async.export import Selection
 from stride_async.export.formats import ConvertOptions
 from stride_async.export.formats._derived import pages_of
@@ -22,13 +22,7 @@ from stride_async.export.formats._derived import pages_of
 @click.command(name="view")
 @archive_argument
 @click.argument("selectors", nargs=-1)
-@click.option(
-    "--type",
-    "kinds",
-    type=click.Choice(["public", "private", "direct", "group"]),
-    multiple=True,
-    help="Only conversations of this type; can be repeated.",
-)
+@kinds_option
 @click.option("--print", "only_print", is_flag=True, help="Print the address of the pages instead of opening them.")
 @json_option
 @verbose_option
