@@ -60,7 +60,8 @@ class Process:
         moment, ended = asyncio.ensure_future(when), asyncio.ensure_future(self.process.wait())
         await asyncio.wait([moment, ended], return_when=asyncio.FIRST_COMPLETED)
         with suppress(ProcessLookupError):
-            self.process.kill()
+            # Process.kill() may collect the exit status of a process that has just ended, and asyncio then lacks it.
+            os.kill(self.process.pid, signal.SIGKILL)
         code = await ended
         self.up.clear()
         assert -signal.SIGKILL == code

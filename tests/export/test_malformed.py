@@ -65,6 +65,11 @@ class Change:
     value: str
     header: str | None = None
 
+    @property
+    def empties_a_list(self) -> bool:
+        """Whether the response becomes a page without elements: the service writes an empty list as null, too."""
+        return self.path in (("messages",), ("values",)) and self.value in ("null", "[]")
+
     def of(self, response: object) -> bytes:
         """Return the response with the change in it."""
         return json.dumps(replaced(response, self.path)).replace(f'"{MARK}"', self.value).encode()
@@ -184,7 +189,8 @@ async def test_one_malformed_value_costs_only_what_it_stands_in(tmp_path, first)
             assert not any(missing.values()), (seed, change, missing)
             assert unchanged != site.messages or media_of(folder) == all_media, (seed, change)
             listed = failures(events)
-            assert sum(map(len, held.values())) == 15 or listed, (seed, change)
+            # A message whose id was replaced may come a second time, with its own id.
+            assert sum(map(len, held.values())) >= 15 or listed or change.empties_a_list, (seed, change)
             assert (await verify(folder)).ok or listed, (seed, change)
 
 
