@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -70,7 +71,13 @@ class RunningBot:
 
         Raises:
             StrideError: The service cannot be asked (only without `every`), or the bot was closed.
+            ValueError: The bot does not serve the site, or `every` is not a number of seconds above 0.
         """
+        sites = self._parts.settings.sites
+        if sites is not None and cloud_id not in sites:
+            raise ValueError(f"catch_up() of site {cloud_id!r}: BotSettings.sites does not name this site")
+        if every is not None and not 0 < every < math.inf:
+            raise ValueError(f"catch_up(every={every!r}): this must be a number of seconds above 0")
         if every is not None:
             await self._parts.catching_up.look_for_ever(cloud_id, every)
         return await self._parts.catching_up.look(cloud_id)

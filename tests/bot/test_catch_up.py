@@ -184,7 +184,7 @@ async def test_looking_for_ever_ends_with_the_bot(bot, scene: Scene, handled, mo
     """It survives an outage of the service, and raises `ClientClosed` when the bot is closed."""
     monkeypatch.setattr("stride_async.bot._catch_up.wait_before", lambda tries: 0.0)
     async with bot.running(scene.settings(catch_up=60.0)) as running:
-        task = asyncio.create_task(running.catch_up(scene.server.cloud_id, every=0.0))
+        task = asyncio.create_task(running.catch_up(scene.server.cloud_id, every=0.001))
         scene.say_to_bot("one")
         await until(lambda: handled)
         fault = scene.server.faults.add("GET", "*/conversation", status=503, times=6)
@@ -194,6 +194,20 @@ async def test_looking_for_ever_ends_with_the_bot(bot, scene: Scene, handled, mo
         await asyncio.wait_for(task, 10)
 
     assert (["one", "two"], 6) == ([text for _, text in handled], fault.hits)
+
+
+async def test_a_look_at_a_site_that_is_not_served_is_refused(bot, scene):
+    async with bot.running(scene.settings(catch_up=0.0, sites=[scene.server.cloud_id])) as running:
+        assert 0 == await running.catch_up(scene.server.cloud_id)
+        with pytest.raises(ValueError, match=r"'another': BotSettings\.sites does not name this site"):
+            await running.catch_up("another")
+
+
+@pytest.mark.parametrize("every", [0, -1.0, float("nan"), float("inf")])
+async def test_an_interval_that_is_not_above_zero_is_refused(bot, scene, every):
+    async with bot.running(scene.settings(catch_up=0.0)) as running:
+        with pytest.raises(ValueError, match=r"every=.*above 0"):
+            await running.catch_up(scene.server.cloud_id, every=every)
 
 
 async def test_a_look_raises_errors(bot, scene):
