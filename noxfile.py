@@ -17,7 +17,7 @@ SYNAPSE = (
     *("matrix-synapse==1.98.0", "twisted==23.10.0", "prometheus-client<0.20", "pydantic<2.6", "treq<25"),
     "setuptools<81",  # Synapse imports pkg_resources
 )
-CODE = ("stride_async", "tests", "benchmarks", "examples", "noxfile.py")
+CODE = ("stride_async", "tests", "benchmarks", "examples", "docs/conf.py", "noxfile.py")
 
 
 @nox.session
@@ -80,6 +80,13 @@ def imports(session: nox.Session) -> None:
     """Check which module may import which."""
     session.install("-e", ".[all,imports]")
     session.run("lint-imports")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site in docs/_build/html; a warning, such as a link that leads nowhere, is an error."""
+    session.install("-e", ".[all,docs]")
+    session.run("sphinx-build", "--fail-on-warning", "--keep-going", "--fresh-env", "docs", "docs/_build/html")
 
 
 @nox.session
