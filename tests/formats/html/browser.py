@@ -13,6 +13,10 @@ import pytest
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _SECONDS = 240  # after which a browser is taken to hang
+QUIETLY = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+    *("--no-first-run", "--disable-extensions", "--disable-background-networking"),
+)
 _BUDGET = "20000"  # milliseconds of the page's own time, which passes at once when nothing happens
 
 
@@ -40,15 +44,19 @@ class Page:
         return re.findall(r'<script src="((?:search|\.\./|c/)[^"]*)"', self.html)
 
 
+def installed_browser() -> str | None:
+    """Return the path of a Chromium, or None if there is none."""
+    return next(filter(None, map(shutil.which, _NAMES)), None)
+
+
 def open_page(profile: Path, path: Path, fragment: str = "") -> Page:
     """Return a page as it is after all that it does by itself. Skips the test if no Chromium is installed."""
-    browser = next(filter(None, map(shutil.which, _NAMES)), None)
+    browser = installed_browser()
     if browser is None:
         pytest.skip("no Chromium is installed: see CONTRIBUTING.md")
     done = subprocess.run(
         [
-            *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
-            *("--no-first-run", "--disable-extensions", "--disable-background-networking"),
+            *(browser, *QUIETLY),
             *("--enable-logging=stderr", f"--user-data-dir={profile}", f"--virtual-time-budget={_BUDGET}"),
             *("--dump-dom", path.absolute().as_uri() + fragment),
         ],
