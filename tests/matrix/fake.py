@@ -153,7 +153,8 @@ class FakeHomeserver:
             result = self._act(request, body)
         except Error as error:
             return web.json_response(error.body, status=error.status)
-        self.after_call(number)
+        finally:
+            self.after_call(number)
         return web.json_response(result)
 
     @staticmethod

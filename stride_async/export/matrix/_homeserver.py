@@ -26,7 +26,13 @@ from yarl import URL
 
 from stride_async.export._archive.files import open_file
 from stride_async.export.matrix._content import Content
-from stride_async.export.matrix._errors import BadRegistration, HomeserverRefusal, HomeserverUnavailable, Refused
+from stride_async.export.matrix._errors import (
+    BadRegistration,
+    HomeserverRefusal,
+    HomeserverUnavailable,
+    MatrixError,
+    Refused,
+)
 from stride_async.export.matrix._registration import Registration
 
 T = TypeVar("T")
@@ -43,6 +49,8 @@ class Patience:
     """How often, and for how long, a call is repeated."""
 
     attempts: int = 12
+    first_attempts: int = 4
+    """How often the first call of a migration is made: a wrong URL is likelier than a homeserver that restarts."""
     backoff: float = 0.5
     """Seconds before the first repetition; doubled each time, up to `longest_backoff`."""
     longest_backoff: float = 30.0
@@ -157,17 +165,22 @@ class Homeserver:
             BadRegistration: It is another homeserver.
             HomeserverUnavailable: It does not answer as Matrix prescribes.
         """
+        patience = attrs.evolve(PATIENCE, attempts=PATIENCE.first_attempts)
         try:
-            found = await self._call(_Call("GET", f"{_CLIENT}/account/whoami"), _WhoAmI)
+            found = await self._call(_Call("GET", f"{_CLIENT}/account/whoami"), _WhoAmI, patience=patience)
         except Refused as refused:
-            if refused.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-                raise self._refusal(str(refused)) from None
-            raise HomeserverUnavailable(f"{self._url} does not answer as a Matrix homeserver: {refused}") from None
+            raise self.not_let_in(refused) from None
         if found.user_id != self.registration.owner:
             raise BadRegistration(
                 f"{self.registration.path} is for {self.registration.owner}, but at {self._url} its token belongs to "
                 f"{found.user_id}: use the registration of this homeserver"
             )
+
+    def not_let_in(self, refused: Refused) -> MatrixError:
+        """Return the error of a migration that cannot start because the homeserver refuses one of its first calls."""
+        if refused.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            return self._refusal(str(refused))
+        return HomeserverUnavailable(f"{self._url} does not answer as a Matrix homeserver: {refused}")
 
     async def register(self, local: str) -> None:
         """Create a user. Nothing happens if the user exists.
@@ -256,9 +269,11 @@ class Homeserver:
         call = _Call("POST", _UPLOAD, query={"filename": name}, file=file, mime_type=mime_type)
         return (await self._call(call, _Uploaded)).content_uri
 
-    async def _call(self, call: _Call, reply: type[T], *, look: Look[T] | None = None) -> T:
+    async def _call(
+        self, call: _Call, reply: type[T], *, look: Look[T] | None = None, patience: Patience | None = None
+    ) -> T:
         """Make a call, repeat it as long as that may help, and return what was answered."""
-        patience = PATIENCE
+        patience = patience or PATIENCE
         attempts = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(_Trouble),
             stop=tenacity.stop_after_attempt(patience.attempts),
@@ -294,12 +309,23 @@ class Homeserver:
             async with self._http.request(
                 call.method, url, data=data, headers=headers, allow_redirects=False
             ) as response:
-                body = await response.content.read(_LONGEST_REPLY)
-                while block := await response.content.read(_LONGEST_REPLY):
-                    body += block
+                body = await self._body_of(call, response)
+        except aiohttp.ClientSSLError as error:
+            raise HomeserverUnavailable(f"{self._url}: {call} failed: {error}") from error
+        except aiohttp.ClientResponseError as error:
+            # It quotes the headers of the request, which contain the token: it does not become a cause.
+            raise _Trouble(f"{call} answered what is not valid HTTP: {' '.join(error.message.split())}") from None
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            raise _Trouble(f"{call} failed: {error!r}") from error
+            raise _broken_off(str(call), error) from error
         return self._read(call, response, body, reply, patience)
+
+    async def _body_of(self, call: _Call, response: aiohttp.ClientResponse) -> bytes:
+        body = bytearray()
+        async for block in response.content.iter_any():
+            body += block
+            if len(body) > _LONGEST_REPLY:
+                raise HomeserverUnavailable(f"{self._url}: {call} answered more than {_LONGEST_REPLY:,} bytes")
+        return bytes(body)
 
     def _read(
         self, call: _Call, response: aiohttp.ClientResponse, body: bytes, reply: type[T], patience: Patience
@@ -336,8 +362,15 @@ async def _sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
     """Keep aiohttp from repeating a call by itself, which it does with PUT: the homeserver may have acted."""
     try:
         return await handler(request)
+    except aiohttp.ClientSSLError:
+        raise
     except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-        raise _Trouble(f"{request.method} {request.url.path} failed: {error!r}") from error
+        raise _broken_off(f"{request.method} {request.url.raw_path}", error) from error
+
+
+def _broken_off(call: str, error: Exception) -> _Trouble:
+    """Return the trouble of a call that got no complete answer."""
+    return _Trouble(f"{call} failed: {'no answer in time' if isinstance(error, TimeoutError) else error or repr(error)}")
 
 
 def _throttled(

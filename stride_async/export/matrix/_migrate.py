@@ -205,7 +205,10 @@ class _Migration:
                     )
                 )
                 puppets = Puppets(homeserver)
-                await puppets.ensure_owner()
+                try:
+                    await puppets.ensure_owner()
+                except Refused as refused:
+                    raise homeserver.not_let_in(refused) from None
                 await self._move_all(source, homeserver, puppets)
             for number in sorted(self._parts):
                 for part in self._parts[number]:
@@ -304,6 +307,8 @@ def _check_url(homeserver: str) -> None:
         url = URL()
     if url.scheme not in {"http", "https"} or not url.host or url.query_string or url.fragment:
         raise ValueError(f"homeserver: {homeserver!r} is not an http or https URL")
+    if url.raw_user is not None or url.raw_password is not None:
+        raise ValueError("homeserver: the URL contains a user or password, which a migration does not need")
 
 
 def _check_users(users: Sequence[str], server_name: str) -> None:
