@@ -370,7 +370,8 @@ async def _sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
 
 def _broken_off(call: str, error: Exception) -> _Trouble:
     """Return the trouble of a call that got no complete answer."""
-    return _Trouble(f"{call} failed: {'no answer in time' if isinstance(error, TimeoutError) else error or repr(error)}")
+    why = "no answer in time" if isinstance(error, TimeoutError) else str(error) or repr(error)
+    return _Trouble(f"{call} failed: {why}")
 
 
 def _throttled(
