@@ -91,14 +91,14 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Run the benchmarks that finish within six minutes; `-- --record` writes the results into README.md."""
+    """Run the benchmarks that finish within six minutes, or only named rows (`-- P1 P16 --record`)."""
     session.install("-e", ".[bench]")
     session.run("python", "-m", "benchmarks.run", *session.posargs)
 
 
 @nox.session(name="bench-long")
 def bench_long(session: nox.Session) -> None:
-    """Run the benchmarks that take longer; `-- --record` as for `bench`."""
+    """Run the benchmarks that take longer; the options are those of `bench`."""
     session.install("-e", ".[bench]")
     session.run("python", "-m", "benchmarks.run", "--long", *session.posargs)
 

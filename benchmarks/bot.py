@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks.sides import Finding, compared, in_fresh_process, taking_turns
+from benchmarks.sides import Benchmark, Finding, compared, in_fresh_process, taking_turns
 
 CLIENT_ID, SECRET = "client", "a-secret-of-more-than-32-characters-for-hs256"
 ALONE, TOGETHER = 500, 2_000  # deliveries of one measurement, one at a time and 50 at once
@@ -20,27 +20,26 @@ WAITING, MOST_MEBIBYTES = 100_000, 32.0
 AT_ONCE = 50
 
 
-def findings() -> list[Finding]:
+def acknowledged() -> Iterator[Finding]:
+    """P20: compare the CPU of acknowledging deliveries, one at a time and many at once, and the rate."""
     sides = ("stride", "bare")
-    alone = taking_turns({side: _cpu(side, ALONE, 1) for side in sides})
     rates: dict[str, list[float]] = {side: [] for side in sides}
+    alone = taking_turns({side: _cpu(side, ALONE, 1) for side in sides})
+    cpu = {"ours": "stride", "peer": "bare", "name": "P20", "unit": "µs CPU"}
+    yield compared(alone, question="acknowledge deliveries one at a time", goal=1.5, **cpu)
     together = taking_turns({side: _cpu(side, TOGETHER, AT_ONCE, rates[side]) for side in sides})
     rates = {side: figures[1:] for side, figures in rates.items()}
-    cpu = {"ours": "stride", "peer": "bare", "name": "P20", "unit": "µs CPU"}
-    return [
-        compared(alone, question="acknowledge deliveries one at a time", goal=1.5, **cpu),
-        compared(together, question=f"acknowledge deliveries, {AT_ONCE} at once", goal=0.8, **cpu),
-        compared(
-            rates,
-            ours="stride",
-            peer="bare",
-            name="P20",
-            question=f"deliveries a second, {AT_ONCE} at once",
-            unit="a second",
-            goal=2.0,
-            at_least=True,
-        ),
-    ]
+    yield compared(together, question=f"acknowledge deliveries, {AT_ONCE} at once", goal=0.8, **cpu)
+    yield compared(
+        rates,
+        ours="stride",
+        peer="bare",
+        name="P20",
+        question=f"deliveries a second, {AT_ONCE} at once",
+        unit="a second",
+        goal=2.0,
+        at_least=True,
+    )
 
 
 def _cpu(side: str, count: int, together: int, rates: list[float] | None = None) -> Callable[[], float]:
@@ -58,26 +57,24 @@ def _cpu(side: str, count: int, together: int, rates: list[float] | None = None)
     return measure
 
 
-def long_findings() -> list[Finding]:
-    """Measure the memory of waiting events, once."""
+def waiting_memory() -> Iterator[Finding]:
+    """P20: measure the memory of waiting events, once."""
     with receiving("stride") as receiver:
         receiver.deliver(200, AT_ONCE)
         before = receiver.used().mebibytes
         if not before:
-            return []  # The system does not report the memory of a process in the way of Linux.
+            return  # The system does not report the memory of a process in the way of Linux.
         receiver.deliver(WAITING, AT_ONCE)
         held = receiver.used().mebibytes - before
-    return [
-        compared(
-            {"stride": [held], "at most": [MOST_MEBIBYTES]},
-            ours="stride",
-            peer="at most",
-            name="P20",
-            question=f"memory of {WAITING} waiting events",
-            unit="MiB",
-            goal=1.0,
-        )
-    ]
+    yield compared(
+        {"stride": [held], "at most": [MOST_MEBIBYTES]},
+        ours="stride",
+        peer="at most",
+        name="P20",
+        question=f"memory of {WAITING} waiting events",
+        unit="MiB",
+        goal=1.0,
+    )
 
 
 @attrs.frozen
@@ -114,7 +111,9 @@ def receiving(side: str) -> Iterator[Receiver]:
     command = [sys.executable, "-m", "benchmarks.receive"]
     with (
         tempfile.TemporaryDirectory(prefix="stride-bench-") as folder,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        ) as process,
     ):
         assert process.stdin is not None
         assert process.stdout is not None
@@ -126,3 +125,9 @@ def receiving(side: str) -> Iterator[Receiver]:
             yield Receiver(process, int(process.stdout.readline()))
         finally:
             process.stdin.close()
+
+
+BENCHMARKS = (
+    Benchmark(("P20",), acknowledged),
+    Benchmark(("P20",), waiting_memory, long=True),
+)

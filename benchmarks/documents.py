@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from benchmarks.sides import Finding, compared, taking_turns
+from benchmarks.sides import Benchmark, Finding, compared, taking_turns
 from stride_async.document import (
     Document,
     application_card,
@@ -108,3 +108,6 @@ def _cpu(write: Callable[[Document], str], documents: list[Document]) -> Callabl
         return (time.process_time() - began) / ROUNDS / len(documents) * 1e6
 
     return measure
+
+
+BENCHMARKS = (Benchmark(("P23",), findings),)

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from benchmarks.sides import Finding, compared, in_fresh_process, taking_turns
+from benchmarks.sides import Benchmark, Finding, compared, in_fresh_process, taking_turns
 from benchmarks.site import served
 
 # For each format, the messages that one second of one core should convert.
@@ -27,30 +27,30 @@ PROCESS = "benchmarks.converting"
 LONGEST = 3600.0  # seconds that one conversion may take
 
 
-def findings() -> list[Finding]:
+def rates() -> Iterator[Finding]:
     """P21: convert the same archive to each format."""
     with archived(ROOMS, MESSAGES) as archive:
-        rates = taking_turns({format: partial(_rate, archive, format) for format in GOALS}, REPETITIONS)
-    return [_against_goal(format, samples) for format, samples in rates.items()]
+        samples = taking_turns({format: partial(_rate, archive, format) for format in GOALS}, REPETITIONS)
+    for format, figures in samples.items():
+        yield _against_goal(format, f"conversion to {format}", figures)
 
 
-def long_findings() -> list[Finding]:
+def large() -> Iterator[Finding]:
     """P21 and P22 with 1 000 000 messages: the peak memory of each format, the sizes of the pages, and a search."""
-    found = []
     with archived(MANY_ROOMS, MANY_MESSAGES) as archive:
         for format in GOALS:
             result = _converted(archive, format, search=format == "html")
-            found.append(_against_goal(format, [result["messages"] / result["cpu"]]))
-            found.append(_bounded(format, "peak memory", "MB", result["peak"] * 1024 / 1e6, LARGEST_PEAK_MB))
+            question = f"conversion to {format}, {MANY_ROOMS * MANY_MESSAGES:,} messages"
+            yield _against_goal(format, question, [result["messages"] / result["cpu"]])
+            yield _bounded(format, "peak memory", "MB", result["peak"] * 1024 / 1e6, LARGEST_PEAK_MB)
             if format == "html":
                 count = result["messages"]
-                found.append(_bounded(format, "largest file", "kB", result["largest"] / 1e3, LARGEST_PAGE_KB))
-                found.append(_bounded(format, "index", "bytes a message", result["index"] / count, INDEX_BYTES))
-                found.append(_bounded(format, "texts", "bytes a message", result["texts"] / count, TEXT_BYTES))
+                yield _bounded(format, "largest file", "kB", result["largest"] / 1e3, LARGEST_PAGE_KB)
+                yield _bounded(format, "index", "bytes a message", result["index"] / count, INDEX_BYTES)
+                yield _bounded(format, "texts", "bytes a message", result["texts"] / count, TEXT_BYTES)
             if result["searched"] is not None:
                 loaded = result["searched"] / 1e6
-                found.append(_bounded(format, "two words in the search", "MB", loaded, LARGEST_SEARCH_MB, "P22"))
-    return found
+                yield _bounded(format, "two words in the search", "MB", loaded, LARGEST_SEARCH_MB, "P22")
 
 
 @contextmanager
@@ -75,13 +75,13 @@ def _converted(archive: Path, format: str, *, search: bool = False) -> dict[str,
     return result
 
 
-def _against_goal(format: str, samples: list[float]) -> Finding:
+def _against_goal(format: str, question: str, samples: list[float]) -> Finding:
     return compared(
         {format: samples, "the goal": [float(GOALS[format])]},
         ours=format,
         peer="the goal",
         name="P21",
-        question=f"conversion to {format}",
+        question=question,
         unit="messages a second of CPU",
         goal=1.0,
         at_least=True,
@@ -98,3 +98,9 @@ def _bounded(format: str, what: str, unit: str, value: float, bound: float, name
         unit=unit,
         goal=1.0,
     )
+
+
+BENCHMARKS = (
+    Benchmark(("P21",), rates, long=True),
+    Benchmark(("P21", "P22"), large, long=True),
+)

@@ -7,17 +7,18 @@ import cProfile
 import functools
 import pstats
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import attrs
 
 from benchmarks.loops import stride
-from benchmarks.sides import Finding, compared, in_fresh_process, taking_turns
+from benchmarks.sides import REPETITIONS, Benchmark, Finding, compared, in_fresh_process, taking_turns
 from benchmarks.site import Site, served
 from stride_async import ClientCredentials, Message, Pager, Settings, StrideClient
 
-ROOMS, MESSAGES = 6, 6_000
+ROOMS, MESSAGES = 6, 4_000
 LATENCY = 0.05
 SLOW_MESSAGES = 3_000
 PAGE = 75
@@ -33,34 +34,50 @@ _NAMES = {
 }
 
 
-def findings() -> list[Finding]:
-    """Measure the CPU figures with one server, and P12 with a slow one."""
+_per_message = functools.partial(compared, ours="stride_async", unit="µs CPU a message")
+
+
+def fields() -> Iterator[Finding]:
+    """P1 to P3: compare the CPU of reading the fields of each message with that of other loops."""
     with served(conversations=ROOMS, messages=MESSAGES) as site:
-        fields = taking_turns({_NAMES[loop]: _cpu(site, loop) for loop in _NAMES})
-        bodies = taking_turns({_NAMES[loop]: _cpu(site, loop, bodies=True) for loop in ("stride", "bare_orjson")})
-        in_app = taking_turns({_NAMES[loop]: _cpu(site, loop, heap=HEAP) for loop in ("stride", "bare_orjson")})
-        on_uvloop = taking_turns({_NAMES[loop]: _cpu(site, loop, uvloop=True) for loop in ("stride", "bare_orjson")}, 1)
-    per_message = functools.partial(compared, ours="stride_async", unit="µs CPU a message")
-    return [
-        per_message(fields, peer="aiohttp + orjson", name="P1", question="history, fields", goal=0.7),
-        per_message(
-            in_app, peer="aiohttp + orjson", name="P1 heap", question="as P1, next to 1 000 000 objects", goal=0.5
-        ),
-        per_message(fields, peer="aiohttp + json", name="P2", question="history, fields", goal=0.5),
-        per_message(fields, peer="httpx + pydantic", name="P3", question="history, fields", goal=0.2),
-        per_message(bodies, peer="aiohttp + orjson", name="P4", question="history, every node", goal=1.2),
-        compared(
-            fields,
-            ours="aiohttp, bytes only",
-            peer="aiohttp + orjson",
-            name="P1 floor",
-            question="reading the bytes alone",
-            unit="µs CPU a message",
-            goal=None,
-        ),
-        per_message(on_uvloop, peer="aiohttp + orjson", name="P1 uvloop", question="as P1, on uvloop, once", goal=None),
-        slow_consumer(),
-    ]
+        samples = taking_turns({_NAMES[loop]: _cpu(site, loop) for loop in _NAMES})
+    of_fields = functools.partial(_per_message, samples, question="history, fields")
+    yield of_fields(peer="aiohttp + orjson", name="P1", goal=0.7)
+    yield of_fields(peer="aiohttp + json", name="P2", goal=0.5)
+    yield of_fields(peer="httpx + pydantic", name="P3", goal=0.2)
+    yield compared(
+        samples,
+        ours="aiohttp, bytes only",
+        peer="aiohttp + orjson",
+        name="P1 floor",
+        question="reading the bytes alone",
+        unit="µs CPU a message",
+        goal=None,
+    )
+
+
+def next_to_a_heap() -> Iterator[Finding]:
+    """P1 in a process that holds many other objects."""
+    yield from _against_orjson("P1 heap", "as P1, next to 1 000 000 objects", 0.5, heap=HEAP)
+
+
+def on_uvloop() -> Iterator[Finding]:
+    """P1 on uvloop."""
+    yield from _against_orjson("P1 uvloop", "as P1, on uvloop, once", None, repetitions=1, uvloop=True)
+
+
+def bodies() -> Iterator[Finding]:
+    """P4: compare the CPU of reading the fields and every node of each message."""
+    yield from _against_orjson("P4", "history, every node", 1.2, bodies=True)
+
+
+def _against_orjson(
+    name: str, question: str, goal: float | None, *, repetitions: int = REPETITIONS, **options: Any
+) -> Iterator[Finding]:
+    with served(conversations=ROOMS, messages=MESSAGES) as site:
+        loops = ("stride", "bare_orjson")
+        samples = taking_turns({_NAMES[loop]: _cpu(site, loop, **options) for loop in loops}, repetitions)
+    yield _per_message(samples, peer="aiohttp + orjson", name=name, question=question, goal=goal)
 
 
 def _cpu(site: Site, loop: str, *, bodies: bool = False, uvloop: bool = False, heap: int = 0) -> Callable[[], float]:
@@ -86,12 +103,12 @@ def _check_seen(loop: str, bodies: bool, seen: dict[str, int]) -> None:
         raise AssertionError(f"{loop} saw {seen}, another loop {first}")
 
 
-def slow_consumer() -> Finding:
+def slow_consumer() -> Iterator[Finding]:
     """P12: compare the wall time with `prefetch=1` with the longer of fetching alone and consuming alone."""
     with served(conversations=1, messages=SLOW_MESSAGES, latency=LATENCY) as site:
         samples = asyncio.run(_overlapped(site))
     samples["max(fetch, consume)"] = [max(pair) for pair in zip(samples["fetch"], samples["consume"], strict=True)]
-    return compared(
+    yield compared(
         samples,
         ours="prefetch=1",
         peer="max(fetch, consume)",
@@ -108,7 +125,7 @@ async def _overlapped(site: Site) -> dict[str, list[float]]:
         history = client.conversation(site.rooms[0]).history()
         pages = -(-SLOW_MESSAGES // PAGE)
         await _fetched(history)
-        for _ in range(5):
+        for _ in range(3):
             samples["fetch"].append(await _fetched(history))
             pause = samples["fetch"][-1] / pages
             samples["consume"].append(await _consumed(pages, pause))
@@ -160,3 +177,15 @@ def profile() -> str:
     rows = sorted(stats.stats.items(), key=lambda item: -item[1][2])[:PROFILED]  # type: ignore[attr-defined]  # as above
     lines = [f"{row[2] / spent:6.1%}  {row[1]:>8}  {name} ({file}:{line})" for (file, line, name), row in rows]
     return "\n".join([" share     calls  function", *lines])
+
+
+BENCHMARKS = (
+    Benchmark(("P1", "P2", "P3", "P1 floor"), fields),
+    Benchmark(("P1 heap",), next_to_a_heap),
+    Benchmark(("P1 uvloop",), on_uvloop),
+    Benchmark(("P4",), bodies),
+    Benchmark(("P12",), slow_consumer),
+)
+
+if __name__ == "__main__":
+    print(profile())

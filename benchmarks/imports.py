@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 
-from benchmarks.sides import Finding, compared, taking_turns
+from benchmarks.sides import Benchmark, Finding, compared, taking_turns
 
 REPETITIONS = 15
 _TIMED = "import time; began = time.process_time(); {statement}; print(time.process_time() - began)"
@@ -43,3 +43,6 @@ def _cpu(statement: str, compiled: str) -> Callable[[], float]:
         return float(done.stdout) * 1e3
 
     return measure
+
+
+BENCHMARKS = (Benchmark(("P14",), findings),)

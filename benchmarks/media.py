@@ -7,12 +7,12 @@ import hashlib
 import random
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import attrs
 
-from benchmarks.sides import Finding, compared, in_fresh_process, taking_turns
+from benchmarks.sides import Benchmark, Finding, compared, in_fresh_process, taking_turns
 from benchmarks.site import Site, served
 from stride_async import ClientCredentials, Settings, StrideClient
 from stride_async.server import Choices, LocalServer
@@ -23,8 +23,12 @@ REPETITIONS = 3
 CUTS = 20
 
 
-def findings() -> list[Finding]:
-    """Run all media benchmarks. They need free disk of about four times the size of the body."""
+def findings() -> Iterator[Finding]:
+    """Measure a download, an upload, the memory of both, and an interrupted download.
+
+    They need free disk of about four times the size of the body.
+    """
+    rate = {"ours": "stride_async", "peer": "aiohttp", "unit": "MiB/s", "at_least": True}
     with tempfile.TemporaryDirectory(prefix="stride-bench-") as folder:
         source = Path(folder) / "source.bin"
         digest = _written(source)
@@ -38,6 +42,7 @@ def findings() -> list[Finding]:
                 },
                 REPETITIONS,
             )
+            yield compared(down, name="P8", question="download 1 GiB to a file", goal=1.2, **rate)
             up = taking_turns(
                 {
                     "stride_async": _rate("stride_up", site, source, "", extra),
@@ -45,15 +50,11 @@ def findings() -> list[Finding]:
                 },
                 REPETITIONS,
             )
+            yield compared(up, name="P9", question="upload 1 GiB from a file", goal=1.1, **rate)
+        ours = [max(pair) for pair in zip(extra["stride_down"], extra["stride_up"], strict=True)]
+        yield _against("P10", "extra peak memory, 1 GiB up and down", "MiB", ours, 8.0)
         lost = asyncio.run(_healed(source, digest, Path(folder)))
-    ours = [max(pair) for pair in zip(extra["stride_down"], extra["stride_up"], strict=True)]
-    rate = {"ours": "stride_async", "peer": "aiohttp", "unit": "MiB/s", "at_least": True}
-    return [
-        compared(down, name="P8", question="download 1 GiB to a file", goal=1.2, **rate),
-        compared(up, name="P9", question="upload 1 GiB from a file", goal=1.1, **rate),
-        _against("P10", "extra peak memory, 1 GiB up and down", "MiB", ours, 8.0),
-        _against("healing", f"1 GiB cut at {CUTS} places: fetched twice", "MiB", [lost / MEBIBYTE], float(CUTS)),
-    ]
+    yield _against("healing", f"1 GiB cut at {CUTS} places: fetched twice", "MiB", [lost / MEBIBYTE], float(CUTS))
 
 
 def _against(name: str, question: str, unit: str, figures: list[float], most: float) -> Finding:
@@ -128,3 +129,6 @@ async def _healed(source: Path, digest: str, folder: Path) -> int:
     if got.sha256 != digest or len(starts) != CUTS + 1:
         raise AssertionError("the resumed body differs, or was not cut as often as intended")
     return sum(cut - (after - before) for cut, before, after in zip(cuts, starts, starts[1:], strict=False))
+
+
+BENCHMARKS = (Benchmark(("P8", "P9", "P10", "healing"), findings),)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks.sides import Finding, compared, in_fresh_process, taking_turns
+from benchmarks.sides import Benchmark, Finding, compared, in_fresh_process, taking_turns
 from benchmarks.site import Site, served
 
 ROOMS, MESSAGES = 6, 3_000
@@ -51,3 +51,6 @@ def _cpu_seconds(pid: int) -> float:
     """Return the user and system time of a process (proc(5), fields 14 and 15)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+BENCHMARKS = (Benchmark(("server",), findings),)

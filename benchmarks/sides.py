@@ -6,7 +6,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import attrs
@@ -45,6 +45,17 @@ class Finding:
         return self.ratio >= self.goal if self.at_least else self.ratio <= self.goal
 
 
+@attrs.frozen
+class Benchmark:
+    """Rows of the table that are measured together."""
+
+    names: tuple[str, ...]
+    """The names of the rows, by which they can be chosen."""
+    measure: Callable[[], Iterable[Finding]]
+    long: bool = False
+    """Whether it is left to `--long`."""
+
+
 def taking_turns(sides: Mapping[K, Callable[[], F]], repetitions: int = REPETITIONS) -> dict[K, list[F]]:
     """Return the figures of each side. Every round measures each side once, and the first round is discarded."""
     rounds = [{name: measure() for name, measure in sides.items()} for _ in range(repetitions + 1)]
@@ -66,6 +77,12 @@ def in_fresh_process(module: str, request: object, longest: float = _LONGEST_RUN
     """Run `python -m module` with `request` as JSON on stdin and return the JSON that it prints."""
     command = [sys.executable, "-m", module]
     done = subprocess.run(
-        command, input=json.dumps(request), stdout=subprocess.PIPE, text=True, check=True, timeout=longest
+        command,
+        input=json.dumps(request),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=longest,
+        start_new_session=True,  # Ctrl-C interrupts the run, which ends this process.
     )
     return json.loads(done.stdout)

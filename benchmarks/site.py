@@ -42,7 +42,9 @@ def served(
     command = [sys.executable, "-m", "benchmarks.serve", "--generate", plan, "--latency", str(latency)]
     command += ["--db", str(db)] if db else []
     command += ["--upload-bytes", str(upload_bytes)] if upload_bytes else []
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
