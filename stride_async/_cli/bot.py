@@ -15,7 +15,7 @@ from stride_async._cli.lazy import LazyGroup
     otherwise="bot",
 )
 def command() -> None:
-    """Run a bot, talk to it without a service, and see what failed.
+    """Run a bot, try it without a service, and see failures.
 
     MODULE:NAME is where the bot is: `mybot:bot` is the variable `bot` of `mybot.py` in the current folder, or of an
     installed module.

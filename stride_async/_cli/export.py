@@ -72,7 +72,7 @@ def command(
     fail_fast: bool,
     as_json: bool,
 ) -> None:
-    """Export a site to a folder, or bring the folder up to date.
+    """Export a site to a folder, or update the folder.
 
     However an export ends, the same command resumes it. Run later, the command fetches what is new or has changed.
 

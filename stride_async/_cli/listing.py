@@ -21,7 +21,7 @@ from stride_async._cli.people import People
 
 @click.group(name="list")
 def command() -> None:
-    """List conversations, users, or the members of a conversation.
+    """List conversations, users, or a conversation's members.
 
     \b
     Examples:

@@ -23,29 +23,44 @@ from stride_async._cli.exits import (
 from stride_async._cli.lazy import LazyGroup
 from stride_async._cli.options import VERBOSE, verbose_option
 
-# Commands in the order of the help, each with its module.
-_MODULES = {
-    "demo": "demo",
-    "server": "server",
-    "bot": "bot",
-    "list": "listing",
-    "history": "history",
-    "send": "send",
-    "upload": "upload",
-    "download": "download",
-    "export": "export",
-    "status": "status",
-    "verify": "verify",
-    "convert": "convert",
-    "migrate": "migrate",
-    "view": "view",
-    "restore": "restore",
+# Commands with their modules, by what they are about, in the order of the help.
+_COMMANDS = {
+    "Begin": {"demo": "demo", "server": "server", "completion": "completion"},
+    "Site": {"list": "listing", "history": "history", "send": "send", "upload": "upload", "download": "download"},
+    "Archive": {
+        "export": "export",
+        "status": "status",
+        "verify": "verify",
+        "view": "view",
+        "convert": "convert",
+        "migrate": "migrate",
+        "restore": "restore",
+    },
+    "Bots": {"bot": "bot"},
 }
+_MODULES = {name: module for modules in _COMMANDS.values() for name, module in modules.items()}
 _EXTRAS = {"demo": "server,export,view", "restore": "server,export", "server": "server", "view": "view"}
 
 
 class CommandGroup(LazyGroup):
-    """The commands."""
+    """The commands, which the help lists by what they are about."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands. The few options are in the first line, so that the help fits a screen of 24 lines."""
+        self.format_commands(ctx, formatter)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a line for each command, with the heading of its group in front of the first."""
+        width = 2 + max(map(len, _COMMANDS))
+        rows = []
+        for heading, modules in _COMMANDS.items():
+            for number, name in enumerate(modules):
+                command = self.get_command(ctx, name)
+                assert command is not None
+                summary = command.get_short_help_str(limit=formatter.width)
+                rows.append((f"{'' if number else heading:<{width}}{name}", summary))
+        formatter.write_paragraph()
+        formatter.write_dl(rows)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Parse the command line. The help is printed here, which imports all commands."""
@@ -118,33 +133,15 @@ def _escaped(error: click.ClickException) -> click.ClickException:
     modules=_MODULES,
     extras=_EXTRAS,
     otherwise="export",
+    options_metavar="[-h] [-v] [--version]",
+    epilog="More about a command, with examples: stride COMMAND --help. Environment variables and exit codes: "
+    "`man stride`, or the documentation.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="stride", message="%(prog)s %(version)s")
 @verbose_option
 def stride() -> None:
-    """Work with a Stride site, or with a local server that stands in for one.
-
-    Data goes to stdout: tables on a terminal, JSON lines elsewhere. Everything else goes to stderr. The site and the
-    credentials come from environment variables: STRIDE_BASE_URL, STRIDE_CLOUD_ID, and either STRIDE_TOKEN or
-    STRIDE_CLIENT_ID and STRIDE_CLIENT_SECRET. On a terminal, you are asked for a client id or secret that is not set.
-
-    \b
-    Exit codes:
-        0  success                  5  partial: what is missing is listed
-        1  unexpected error         6  verification failed
-        2  usage error              7  service unavailable or rate limited
-        3  nothing found            8  not an archive or store, in use, or too new
-        4  authentication failed  130  interrupted
-
-    \b
-    Examples:
-        stride demo
-        stride server --generate conversations=20,messages=250,seed=7
-        stride list conversations
-        stride history general --limit 20
-        stride export -o site
-    """
+    """Work with a Stride site, or with a local server that stands in for one."""
 
 
 def run_command() -> None:

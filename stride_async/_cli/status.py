@@ -23,7 +23,7 @@ _FAILURES_SHOWN = 10
 @json_option
 @verbose_option
 def command(*, archive: Path, as_json: bool) -> None:
-    """Show what an archive holds, and how complete and old it is.
+    """Show what an archive holds and how complete it is.
 
     Also shows what could not be fetched and is still missing. Reads only the commits of ARCHIVE;
     `stride verify` checks the content.

@@ -40,7 +40,7 @@ _REMEDIES = {
 @click.option("--against", is_flag=True, help="Also fetch a sample of the messages from the service, and compare.")
 @click.option("--sample", type=WholeNumber(1), default=20, show_default=True, help="Pages in that sample.")
 @click.option(
-    "--seed", type=WholeNumber(), default=0, show_default=True, help="A different seed gives a different sample."
+    "--seed", type=WholeNumber(0), default=0, show_default=True, help="A different seed gives a different sample."
 )
 @json_option
 @verbose_option

@@ -27,7 +27,7 @@ from stride_async.export.formats._derived import pages_of
 @json_option
 @verbose_option
 def command(*, archive: Path, selectors: Sequence[str], kinds: Sequence[str], only_print: bool, as_json: bool) -> None:
-    """Make pages from an archive and open them in the browser.
+    """Open an archive as pages in the browser.
 
     The pages are in the folder derived/html of ARCHIVE and work without a server, also from a USB stick. They show
     every message, with a search. After an export, only what is new is made. SELECTORS choose conversations, as for

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+
 import click
 import pytest
 from click.testing import CliRunner
 
 from stride_async import __version__
+from stride_async._cli.exits import Exit
 from stride_async._cli.main import stride
+from tests import cli_page, man_page
 
 
 def commands(group: click.Group = stride, name: str = "stride") -> list[tuple[str, ...]]:
@@ -41,6 +46,32 @@ def test_help_fits_80_columns(args: tuple[str, ...]):
 
     assert wide.stdout.split() == narrow.stdout.split()
     assert max(map(len, narrow.stdout.splitlines())) <= 80
+
+
+def test_help_of_all_commands_fits_a_screen():
+    """A terminal of 80 by 24 shows it with the next prompt; each command is in it once, in its group."""
+    lines = CliRunner().invoke(stride, ["--help"], terminal_width=80).stdout.splitlines()
+
+    assert len(lines) < 24
+    commands = [line[9:].split()[0] for line in lines[4:20]]
+    assert stride.list_commands(click.Context(stride)) == commands
+    assert ["Begin", "Site", "Archive", "Bots"] == [line.split()[0] for line in lines[4:20] if line[0] != " "]
+
+
+def test_man_page_is_current():
+    """`docs/stride.1` has the same help, and every exit code; `python -m tests.man_page` updates it."""
+    assert man_page.rendered() == man_page.PAGE.read_text()
+    assert set(cli_page.EXIT_CODES) == set(Exit)
+
+
+@pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
+def test_man_page_has_no_mistakes():
+    """The formatter of man warns of nothing."""
+    formatting = ["groff", "-man", "-ww", "-Tutf8", "-z", man_page.PAGE]
+
+    done = subprocess.run(formatting, capture_output=True, text=True, check=False)
+
+    assert (0, "") == (done.returncode, done.stderr)
 
 
 def test_version_is_that_of_the_package():

@@ -1,0 +1,29 @@
+"""`stride completion`: print the script that completes `stride` in a shell."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+from stride_async._cli import show
+
+
+@click.command(name="completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def command(context: click.Context, *, shell: str) -> None:
+    """Print a script that completes commands in a shell.
+
+    It completes the names of commands and options, their values, and paths.
+
+    \b
+    Examples:
+        stride completion bash > ~/.local/share/bash-completion/completions/stride
+        echo 'eval "$(stride completion zsh)"' >> ~/.zshrc
+        stride completion fish > ~/.config/fish/completions/stride.fish
+    """
+    completion = get_completion_class(shell)
+    assert completion is not None
+    root = context.find_root()
+    for line in completion(root.command, {}, "stride", "_STRIDE_COMPLETE").source().splitlines():
+        show.line(line)
