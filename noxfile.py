@@ -60,10 +60,11 @@ def _run_installed_tests(session: nox.Session, *options: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check the rules and the format with Ruff, and the prose with a test."""
+    """Check the rules and the format with Ruff, the spelling with codespell, and the prose with a test."""
     session.install(".[lint,testing]")
     session.run("ruff", "check", *CODE)
     session.run("ruff", "format", "--check", *CODE)
+    session.run("codespell", *CODE, "docs", *map(str, sorted(Path().glob("*.md"))))
     session.run("pytest", "--noconftest", "tests/test_prose.py")
 
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 # The files and folders that are checked. The sample sentences of the local server are data, and part of its sites.
 CHECKED = (
-    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "noxfile.py"),
+    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "noxfile.py"),
     *("docs", "benchmarks", "examples", "stride_async", "tests"),
 )
 SAMPLES = ROOT / "stride_async/server/_sample_text.py"
