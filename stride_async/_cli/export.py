@@ -21,12 +21,28 @@ from stride_async._cli import show
 from stride_async._cli.archives import archive_errors, json_fields
 from stride_async._cli.connect import with_client
 from stride_async._cli.exits import CommandError, Exit, os_exit_code, os_message
-from stride_async._cli.export_input import parse_media, parse_rescan, parse_time, parse_zone, read_selectors
+from stride_async._cli.export_input import (
+    parse_media,
+    parse_rescan,
+    parse_shard,
+    parse_time,
+    parse_zone,
+    read_selectors,
+)
 from stride_async._cli.export_progress import ExportProgress
 from stride_async._cli.export_summary import RunReport, stopped_message
 from stride_async._cli.options import PathParam, WholeNumber, json_option, kinds_option, verbose_option
 from stride_async._settings import MOST_ITEMS_A_PAGE
-from stride_async.export import Estimate, ExportEvent, ExportOptions, Selection, estimate, export, room_in_address
+from stride_async.export import (
+    Estimate,
+    ExportEvent,
+    ExportOptions,
+    Selection,
+    Shard,
+    estimate,
+    export,
+    room_in_address,
+)
 
 
 @click.command(name="export")
@@ -42,6 +58,7 @@ from stride_async.export import Estimate, ExportEvent, ExportOptions, Selection,
 @click.option("--since", metavar="TIME", help="Only messages sent at or after this time.")
 @click.option("--until", metavar="TIME", help="Only messages sent before this time.")
 @click.option("--tz", "zone", metavar="ZONE", callback=parse_zone, help="Time zone of a TIME that has none.")
+@click.option("--shard", metavar="I/N", callback=parse_shard, help="Only part I of N, counted from 0, such as 0/4.")
 @click.option("--media", default="all", show_default=True, callback=parse_media, help="Files: all, none, or '<SIZE'.")
 @click.option("--concurrency", type=WholeNumber(1), default=32, show_default=True, help="Conversations at once.")
 @click.option(
@@ -64,6 +81,7 @@ def command(
     since: str | None,
     until: str | None,
     zone: ZoneInfo | None,
+    shard: Shard | None,
     media: Literal["all", "none"] | int,
     concurrency: int,
     rescan: timedelta | Literal["all"] | None,
@@ -80,6 +98,9 @@ def command(
     front, it excludes what it matches. @FILE stands for the selectors in FILE, one per line, and ^@FILE excludes what
     they match. If a name begins with ^ or @, write ? instead. Without selectors, all conversations are exported.
 
+    With --shard, N exports share the work, each with another I: at the same time or not, on one machine or several that
+    reach the same folder. Each conversation is in one shard.
+
     TIME is ISO 8601, such as 2018-06-01T08:00:00Z, or 2018-06-01 with --tz.
 
     On a terminal, the export ends with a summary on stderr. JSON lines report each event as it happens. What could not
@@ -92,11 +113,13 @@ def command(
         stride export 'team-*' ^team-test -o teams --media '<10MB'
         stride export @rooms.txt -o rooms --since 2018-06-01 --tz Europe/Berlin
         stride export -o site --rescan 30d
+        seq 0 3 | xargs -P 4 -I{} stride export -o site --shard {}/4
         stride export -o site --retry-failed
     """
     try:
         options = ExportOptions(
             selection=Selection(tuple(read_selectors(selectors)), frozenset(kinds)),
+            shard=shard,
             since=parse_time("--since", since, zone),
             until=parse_time("--until", until, zone),
             media=media,

@@ -13,6 +13,7 @@ import click
 
 from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.options import check_path, read_text
+from stride_async.export import Shard
 
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _SPAN = re.compile(r"(\d{1,9})([dhm])")
@@ -43,6 +44,14 @@ def parse_rescan(_: click.Context, __: click.Parameter, value: str | None) -> ti
     if match is None:
         raise click.BadParameter(f"{value!r} is not all or a time span such as 30d, 12h or 90m.")
     return int(match[1]) * _SPAN_UNITS[match[2]]
+
+
+def parse_shard(_: click.Context, __: click.Parameter, value: str | None) -> Shard | None:
+    """Parse `--shard`: `INDEX/COUNT`."""
+    try:
+        return None if value is None else Shard.parse(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from error
 
 
 def parse_zone(_: click.Context, __: click.Parameter, value: str | None) -> ZoneInfo | None:

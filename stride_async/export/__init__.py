@@ -26,6 +26,7 @@ from stride_async.export._events import (
 )
 from stride_async.export._options import ExportOptions
 from stride_async.export._selection import NothingSelected, Selection
+from stride_async.export._shard import Shard
 from stride_async.export._status import Status, status
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "Rows",
     "RunStarted",
     "Selection",
+    "Shard",
     "Status",
     "Summary",
     "Unprotected",

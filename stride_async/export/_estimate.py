@@ -57,7 +57,7 @@ async def estimate(
     of_type(client, "client", StrideClient)
     options = of_type(options or ExportOptions(), "options", ExportOptions)
     opened = await run_to_completion(partial(Archive.find, archive, client.cloud_id))
-    selected = select(await list_site(client), options.selection)
+    selected = select(await list_site(client), options.selection, options.shard)
     return await run_to_completion(lambda: [_estimated(opened, listed, options) for listed in selected])
 
 

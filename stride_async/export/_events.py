@@ -104,7 +104,7 @@ class Summary:
     """Conversations that the service used to list and no longer does. What is held of them stays."""
     seconds: float
     content_digest: str
-    """Digest of all conversations that the archive holds and the service lists."""
+    """Digest of all conversations that the archive holds and the service lists; of a shard, if the run is for one."""
 
 
 ExportEvent = (

@@ -10,6 +10,7 @@ import attrs
 
 from stride_async._wire.request import number, of_type
 from stride_async.export._selection import Selection
+from stride_async.export._shard import Shard
 
 LONGEST_RESCAN = timedelta(days=36_525)
 """A hundred years. To read more than that again, read everything."""
@@ -26,6 +27,8 @@ class ExportOptions:
 
     selection: Selection = attrs.field(factory=Selection)
     """The conversations to export."""
+    shard: Shard | None = None
+    """The part of them that this export is for. Exports of the other shards can run at the same time, anywhere."""
     since: datetime | None = None
     """Only messages sent at or after this moment, an aware datetime."""
     until: datetime | None = None
@@ -45,6 +48,7 @@ class ExportOptions:
 
     def __attrs_post_init__(self) -> None:
         of_type(self.selection, "selection", Selection)
+        of_type(self.shard, "shard", Shard, NoneType)
         for name in ("since", "until"):
             moment = of_type(getattr(self, name), name, datetime, NoneType)
             if moment is not None and moment.tzinfo is None:

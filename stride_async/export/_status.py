@@ -11,7 +11,7 @@ import attrs
 
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.chain import Chain
-from stride_async.export._archive.layout import CONVERSATIONS, FINISHED, PEOPLE, run_file
+from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE
 from stride_async.export._archive.run_record import failures_in, failures_of
 from stride_async.export._archive.runs import Runs
 from stride_async.export._archive.verdict import VerdictKind, verdict_of
@@ -43,7 +43,7 @@ class Status:
     run: str | None
     """The last run."""
     finished: bool
-    """Whether that run completed."""
+    """Whether that run completed; if it was for a shard, whether the last runs of all shards did."""
     failures: tuple[Failure, ...]
     """What could not be fetched by any run and is still missing."""
 
@@ -72,14 +72,13 @@ def status(archive: str | PathLike[str]) -> Status:
         unlisted += not state.listed
         media += len(state.media)
         media_bytes += sum(body.size for body in state.media.values())
-        failures += failures_in(str((state.details or {}).get("id") or name), state)
+        failures += failures_in(state.conversation_id or name, state)
     people = Chain(opened, PEOPLE).state
     failures += failures_in("", people)
     runs = Runs.of(opened)
     kinds["unknown"] += len(runs.pending - names)
-    run = runs.last
-    if run is not None:
-        failures += [failure for failure in failures_of(opened, run) if failure.what in _OF_RUNS]
+    of_runs = [failure for run in runs.round for failure in failures_of(opened, run) if failure.what in _OF_RUNS]
+    failures += dict.fromkeys(of_runs)  # Several shards may have met the same one.
     return Status(
         cloud_id=opened.cloud_id,
         conversations=kinds.total(),
@@ -92,7 +91,7 @@ def status(archive: str | PathLike[str]) -> Status:
         verdicts=dict(+kinds),
         oldest_update=datetime.fromtimestamp(min(updates), UTC) if updates else None,
         newest_update=datetime.fromtimestamp(max(updates), UTC) if updates else None,
-        run=run,
-        finished=run is not None and opened.files.exists(run_file(run, FINISHED)),
+        run=runs.last,
+        finished=runs.finished,
         failures=tuple(failures),
     )

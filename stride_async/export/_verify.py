@@ -249,7 +249,7 @@ class _Check:
             (run, {name for name in run.conversations if not self._was_done(run, name)})
             for run in self._runs.unfinished
         ]
-        return [(run, pending) for run, pending in runs if pending or run.run == self._runs.last]
+        return [(run, pending) for run, pending in runs if pending or run.run in self._runs.round]
 
     def not_known(self) -> list[str]:
         """Return what the archive cannot show, as noun clauses."""

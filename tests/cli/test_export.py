@@ -16,7 +16,7 @@ import pytest
 
 from stride_async import AttemptStarted
 from stride_async._cli import export_progress
-from stride_async.export import ConversationDone, ConversationsFound, ConversationStarted, read
+from stride_async.export import ConversationDone, ConversationsFound, ConversationStarted, Shard, read
 from stride_async.export._archive.archive import Archive
 from stride_async.server import LocalServer
 from tests.cli.conftest import Run, Started
@@ -131,6 +131,11 @@ async def test_selectors_select_by_id_url_name_or_pattern(
         (["--media", f"<{'9' * 400}"], 2, "not all, none or a size"),
         (["--concurrency", "0"], 2, "--concurrency"),
         (["--type", "secret"], 2, "--type"),
+        (["--shard", "4/4"], 2, "shard 4/4 does not exist: the shards of 4 are 0/4 to 3/4."),
+        (["--shard", "1/1"], 2, "shard 1/1 does not exist: the shards of 1 are 0/1 only."),
+        (["--shard", "1"], 2, "'1' is not a shard such as 0/4, the first of four."),
+        (["--shard", "0/0"], 2, "count is 0; expected 1 or more."),
+        (["--shard", "0/4", "genral"], 3, ". Did you mean 'general'"),
     ],
     ids=str,
 )
@@ -500,6 +505,25 @@ async def test_an_archive_that_is_in_use_or_too_new_is_exit_8(run: Run, rooms: d
     assert (8, 8) == (busy.exit_code, newer.exit_code)
     assert "another export or a conversion is working on" in busy.stderr
     assert "format 99" in newer.stderr
+
+
+async def test_shards_export_the_site_together(run: Run, rooms: dict[str, str], tmp_path: Path):
+    """One without conversations is complete, and one that would share conversations with another is exit 8."""
+    folder = str(tmp_path / "site")
+
+    results = [await run("export", "-o", folder, "--shard", f"{index}/8") for index in range(8)]
+    whole = await run("export", "-o", folder)
+    other = Archive.open(folder)
+    other.acquire_lease(Shard(0, 8))
+    busy = await run("export", "-o", folder, "--shard", "0/7")
+    other.release()
+
+    assert {0} == {result.exit_code for result in (*results, whole)}, [result.stderr for result in results]
+    counts = [lines(result.stdout)[-1]["conversations"] for result in results]
+    assert (4, True) == (sum(counts), 0 in counts)
+    assert 0 == lines(whole.stdout)[-1]["new"]
+    assert (8, "") == (busy.exit_code, busy.stdout)
+    assert "an export of shard 0/8 is working on" in busy.stderr
 
 
 async def test_a_full_disk_is_reported_in_one_line(

@@ -161,7 +161,7 @@ async def test_two_writers_without_a_lease_produce_one_correct_archive(
     server: LocalServer, rooms, tmp_path, monkeypatch, rescan
 ):
     """Some file systems have no locks. The loser of a commit reads what the other wrote and continues from there."""
-    monkeypatch.setattr(Archive, "acquire_lease", lambda _: None)
+    monkeypatch.setattr(Archive, "acquire_lease", lambda _, __: None)
     for room in rooms:
         server.fill(room, 600, ts="2018-09-01T08:00:00Z")
     async with client_of(server, page_size=20) as one, client_of(server, page_size=20) as other:

@@ -26,19 +26,23 @@ import msgspec
 
 from stride_async.export._archive.commits import Stored
 from stride_async.export._archive.compression import compress, in_blocks, lines_in
-from stride_async.export._archive.errors import DamagedArchive, NewerArchive, NotAnArchive
-from stride_async.export._archive.files import Folder
+from stride_async.export._archive.errors import ArchiveBusy, ArchiveError, DamagedArchive, NewerArchive, NotAnArchive
+from stride_async.export._archive.files import Folder, Lease
 from stride_async.export._archive.layout import (
     ARCHIVE_JSON,
     LEASE,
+    RUNS,
     commit_folder,
     commit_path,
     is_compressed,
+    lease_path,
     lines_path,
     media_part,
     media_path,
+    shard_of_lease,
 )
 from stride_async.export._archive.months import Line, with_keys
+from stride_async.export._shard import Shard
 
 FORMAT = 1
 """The format that this version writes, and the latest that it reads."""
@@ -117,13 +121,39 @@ class Archive:
             raise NotAnArchive(f"{root} is not empty and is not an archive: choose a new folder; nothing was changed")
         return _of_site(cls.open(root), cloud_id)
 
-    def acquire_lease(self) -> None:
+    def acquire_lease(self, shard: Shard | None = None) -> None:
         """Keep other exports out until `release`, because they would share the service's limit.
 
+        Exports of other shards of the same number are not kept out: they call other conversations.
+
         Raises:
-            ArchiveBusy: Another export has the lease.
+            ArchiveBusy: Another export has a lease that excludes this one.
+            ArchiveError: The file system offers no locks, so other shards would not be safe.
         """
-        self.files.acquire_lease(LEASE)
+
+        def kind(name: str) -> Lease:
+            other = shard_of_lease(name)
+            if other is None:
+                return "excluding" if name == LEASE else "none"
+            return "compatible" if shard is not None and other.count == shard.count else "excluding"
+
+        if shard is not None:
+            self.files.make_lock(lease_path(None))  # A conversion locks the leases that exist.
+        held = self.files.acquire_lease(lease_path(shard), kind)
+        if held is not None:
+            raise ArchiveBusy(self._why_busy(shard, shard_of_lease(held)))
+        if shard is not None and not self.files.has_locks:
+            self.files.release_lease()
+            raise ArchiveError(f"{self.files.root} cannot be exported in shards: its file system offers no locks")
+
+    def _why_busy(self, wanted: Shard | None, held: Shard | None) -> str:
+        root = self.files.root
+        if held is None:
+            return f"another export or a conversion is working on {root}"
+        if wanted == held:
+            return f"another export of shard {held}, or a conversion, is working on {root}"
+        waits = "an export of all shards" if wanted is None else f"shard {wanted}"
+        return f"an export of shard {held} is working on {root}, and {waits} cannot run at the same time"
 
     @contextmanager
     def kept_unchanged(self) -> Iterator[None]:
@@ -132,8 +162,17 @@ class Archive:
         Raises:
             ArchiveBusy: An export has the lease.
         """
-        with self.files.shared_lease(LEASE):
+        with self.files.shared_leases(self._leases()) as held:
+            if held is not None:
+                raise ArchiveBusy(f"an export is working on {self.files.root}")
             yield
+
+    def _leases(self) -> Iterator[str]:
+        """Yield the paths of the leases that exist. A shard takes its own first and looks at the first one then."""
+        yield lease_path(None)
+        for name in self.files.list(RUNS).files:
+            if shard_of_lease(name) is not None:
+                yield f"{RUNS}/{name}"
 
     def release(self) -> None:
         """Remove files that no commit named, and let other exports in. Everything committed is durable then."""

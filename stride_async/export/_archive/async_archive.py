@@ -13,6 +13,7 @@ from stride_async._files import run_to_completion
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.commits import Op, Stored
+from stride_async.export._shard import Shard
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,19 +34,19 @@ class AsyncArchive:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="stride_async export")
 
     @classmethod
-    async def open_or_create(cls, root: str | PathLike[str], cloud_id: str) -> AsyncArchive:
-        """Open the archive of a site, or create it, and take its lease.
+    async def open_or_create(cls, root: str | PathLike[str], cloud_id: str, shard: Shard | None = None) -> AsyncArchive:
+        """Open the archive of a site, or create it, and take its lease, or that of a shard.
 
         Raises:
             NotAnArchive: The folder holds something else, or another site.
             NewerArchive: Its format is later than this version reads.
-            ArchiveBusy: Another export has the lease.
+            ArchiveBusy: Another export has a lease that excludes this one.
             OSError: The folder cannot be written.
         """
 
         def open_with_lease() -> Archive:
             archive = Archive.open_or_create(root, cloud_id)
-            archive.acquire_lease()
+            archive.acquire_lease(shard)
             return archive
 
         return cls(await run_to_completion(open_with_lease, discard=Archive.release))

@@ -6,8 +6,8 @@ if the name is taken: of several writers one wins, and a kill leaves at most a s
 The content of a file is durable before it gets its name. The name itself is durable after `sync`.
 
 Some file systems (FAT, exFAT, SMB, many FUSE ones) do not offer all of this. Without hard links, a file is renamed to
-its name if that is free, which the lease makes safe. Without locks or syncing, the work goes on, and `take_refused`
-returns what is not protected. A full or broken disk is always an error.
+its name if that is free, under a lock. Without locks or syncing, the work goes on, and `take_refused` returns what is
+not protected. A full or broken disk is always an error.
 
 An archive may come from someone else, so nothing in it leads outside: below the root, no symbolic link is followed, to
 read, list, write or remove, and only regular files are opened.
@@ -23,21 +23,23 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedReader, FileIO
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, Literal, Self
 
 import attrs
 
 from stride_async._files import is_not_offered, sync_content, sync_folder
-from stride_async.export._archive.errors import ArchiveBusy, DamagedArchive
+from stride_async.export._archive.errors import DamagedArchive
 
 if sys.platform != "win32":
     import fcntl
 
 _TEMPORARY = ".tmp-"
+# Locked while a process compares what others hold with what it is about to take, so that only one at a time does.
+_GATE = ".lock"
 # A temporary file that was not written to for this long was left by a process that was killed.
 _STRAY_SECONDS = 3600.0
 _READ_BYTES = 16_384
@@ -47,6 +49,10 @@ _NO_LOCK = (
 _NO_SYNC = "The file system does not sync files or folders: a loss of power may damage what was fetched last"
 LONGEST_READ = 64 * 1024 * 1024
 """The largest file that is read at once, in bytes: commits and the records of runs."""
+
+
+Lease = Literal["excluding", "compatible", "none"]
+"""What a file is to a lease: one that must not be held at the same time, one that may be, or no lease."""
 
 
 @attrs.frozen
@@ -91,7 +97,7 @@ class Folder:
         """
         if not self.root.exists():
             return True
-        return all(entry.name.startswith(_TEMPORARY) for entry in self.root.iterdir())
+        return all(entry.name.startswith(_TEMPORARY) or entry.name == _GATE for entry in self.root.iterdir())
 
     def create(self, path: str, data: bytes) -> bool:
         """Create a file, durable with its name. Return False, and do nothing, if the name is taken."""
@@ -112,9 +118,10 @@ class Folder:
         except OSError as error:
             if not (is_not_offered(error) or error.errno == errno.EXDEV):
                 raise
-            if os.path.lexists(final):
-                return False
-            file.rename(final)
+            with self._gate():
+                if os.path.lexists(final):
+                    return False
+                file.rename(final)
         finally:
             with suppress(FileNotFoundError):
                 file.unlink()
@@ -270,31 +277,75 @@ class Folder:
             log.write(b"\n")
         return log
 
-    def acquire_lease(self, path: str) -> None:
-        """Take the lease and remove stray temporary files. The system releases it at the latest with the process.
+    def acquire_lease(self, path: str, others: Callable[[str], Lease]) -> str | None:
+        """Take a lease, and remove stray temporary files if no other lease is held.
 
-        Raises:
-            ArchiveBusy: Another process has it.
+        The system releases it at the latest with the process.
+
+        Args:
+            path: The lease.
+            others: Says of the name of any other file in its folder what kind of lease that is.
+
+        Returns:
+            None, or the name of the lease that another process holds: this one, or one that excludes it.
         """
-        file = _open(self._in_made_folder(path), path, os.O_RDWR | os.O_CREAT, "r+b")
-        if sys.platform != "win32":
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.close()
-                raise ArchiveBusy(f"another export or a conversion is working on {self.root}") from None
-            except OSError as error:
-                if not is_not_offered(error):
-                    file.close()
-                    raise
-                self._refused.setdefault(_NO_LOCK, False)
-        self._lease = file
+        folder, _, own = path.rpartition("/")
+        file = self._open_lock(path)
         try:
-            self._remove_strays()
+            with self._gate():
+                if not self._lock(file):
+                    file.close()
+                    return own
+                kinds = {name: others(name) for name in self.list(folder).files if name != own}
+                held = [name for name, kind in kinds.items() if kind != "none" and self._is_locked(f"{folder}/{name}")]
+                if excluding := [name for name in held if kinds[name] == "excluding"]:
+                    file.close()
+                    return excluding[0]
+            self._lease = file
+            if not held:
+                self._remove_strays()
         except BaseException:
             self._lease = None
             file.close()
             raise
+        return None
+
+    @property
+    def has_locks(self) -> bool:
+        """Whether the file system offered every lock that was asked for."""
+        return _NO_LOCK not in self._refused
+
+    @contextmanager
+    def _gate(self) -> Iterator[None]:
+        """Wait until no other process is in this context."""
+        with self._open_lock(_GATE) as file:
+            self._lock(file, wait=True)
+            yield
+
+    def make_lock(self, path: str) -> None:
+        """Make a file that can be locked, if it does not exist."""
+        self._open_lock(path).close()
+
+    def _open_lock(self, path: str) -> FileIO:
+        return _open(self._in_made_folder(path), path, os.O_RDWR | os.O_CREAT, "r+b")
+
+    def _is_locked(self, path: str) -> bool:
+        with self._open_lock(path) as file:
+            return not self._lock(file)
+
+    def _lock(self, file: FileIO, *, wait: bool = False) -> bool:
+        """Lock a file. Return False if another process has locked it."""
+        if sys.platform == "win32":
+            return True
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if not is_not_offered(error):
+                raise
+            self._refused.setdefault(_NO_LOCK, False)
+        return True
 
     def _remove_strays(self) -> None:
         now = self._now()
@@ -305,26 +356,28 @@ class Folder:
                         os.unlink(entry)  # noqa: PTH108 -- as above
 
     @contextmanager
-    def shared_lease(self, path: str) -> Iterator[None]:
-        """Keep other processes from taking the lease until the context ends. Nothing is written.
+    def shared_leases(self, paths: Iterable[str]) -> Iterator[str | None]:
+        """Keep other processes from taking leases until the context ends. Nothing is written.
 
         Without a lease file there was no export yet, or the archive is a copy; then there is nothing to keep out.
-
-        Raises:
-            ArchiveBusy: Another process has it.
+        Yields None, or the path of the lease that another process holds.
         """
+        with ExitStack() as files:
+            yield next((path for path in paths if not self._share(path, files)), None)
+
+    def _share(self, path: str, files: ExitStack) -> bool:
+        """Lock a file, if it exists, so that others can do the same. Return False if another process has locked it."""
         if sys.platform == "win32" or not self.exists(path):
-            yield
-            return
-        with self.open(path) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ArchiveBusy(f"an export is working on {self.root}") from None
-            except OSError as error:
-                if not is_not_offered(error):
-                    raise
-            yield
+            return True
+        file = files.enter_context(self.open(path))
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if not is_not_offered(error):
+                raise
+        return True
 
     def release_lease(self) -> None:
         """Give the lease back, if this process has it. All names are durable then."""

@@ -15,7 +15,7 @@ extension that its content adds.
         sealed/r000001-<digest>.jsonl.zst           profiles_stem
     media/sha256/ab/cd/<digest>                     media_path
     media/part/<name>/<name>                        media_part
-    runs/lease                                      LEASE
+    runs/lease, runs/lease-0-4                      lease_path
     runs/<run>/settings.json …                      run_file
     derived/                                        DERIVED
 """
@@ -26,6 +26,8 @@ import hashlib
 import re
 from typing import Literal
 
+from stride_async.export._shard import Shard
+
 ARCHIVE_JSON = "archive.json"
 CONVERSATIONS = "data/conversations"
 """The folder that has a folder for each conversation."""
@@ -33,7 +35,8 @@ PEOPLE = "data/users"
 """The folder of profiles and of their commits."""
 RUNS = "runs"
 """The folder that has a folder for each run."""
-LEASE = f"{RUNS}/lease"
+LEASE = "lease"
+"""The lease of an export that is not for a shard only."""
 DERIVED = "derived/"
 """Where the beginning of a path says that the file is made from the archive and can be deleted."""
 
@@ -59,6 +62,7 @@ _DIGEST_DIGITS = 12
 _MEDIA = "media/sha256"
 _MEDIA_PARTS = "media/part"
 _COMMIT = re.compile(r"(\d{8})\.json", re.ASCII)
+_SHARD = re.compile(r"-(\d{1,9})-(\d{1,9})$", re.ASCII)
 
 
 def folder_name(id: str) -> str:
@@ -148,6 +152,34 @@ def media_part(conversation_id: str, media_id: str) -> str:
     return f"{_MEDIA_PARTS}/{folder_name(conversation_id)}/{folder_name(media_id)}"
 
 
+def lease_path(shard: Shard | None) -> str:
+    """Return the path of the lease that an export takes."""
+    return f"{RUNS}/{LEASE}" if shard is None else f"{RUNS}/{LEASE}-{shard.index}-{shard.count}"
+
+
+def shard_of_lease(name: str) -> Shard | None:
+    """Return the shard in the name of a lease, None if there is none."""
+    return _shard(name) if name.startswith(f"{LEASE}-") else None
+
+
+def run_name(stem: str, shard: Shard | None) -> str:
+    """Return the name of a run. The stem is unique, and the stems of later runs are greater."""
+    return stem if shard is None else f"{stem}-{shard.index}-{shard.count}"
+
+
+def shard_of_run(run: str) -> Shard | None:
+    """Return the shard in the name of a run, None if there is none."""
+    return _shard(run)
+
+
+def _shard(name: str) -> Shard | None:
+    match = _SHARD.search(name)
+    if match is None:
+        return None
+    index, count = int(match[1]), int(match[2])
+    return Shard(index, count) if index < count else None
+
+
 def run_file(run: str, name: RunFile) -> str:
     """Return the path of a file of a run."""
     return f"{RUNS}/{run}/{name}"
@@ -174,6 +206,6 @@ _KNOWN = re.compile(
     | ({_ROOM} | {PEOPLE})/commit/{_COMMIT.pattern}
     | {_LINES.pattern}
     | {_MEDIA}/[0-9a-f]{{2}}/[0-9a-f]{{2}}/[0-9a-f]{{64}} | {_MEDIA_PARTS}/.+
-    | {LEASE} | {RUNS}/[^/]+/({"|".join(map(re.escape, sorted(RUN_FILES)))})""",
+    | {RUNS}/{LEASE}(-\d+-\d+)? | {RUNS}/[^/]+/({"|".join(map(re.escape, sorted(RUN_FILES)))})""",
     re.ASCII | re.VERBOSE,
 )

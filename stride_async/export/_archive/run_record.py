@@ -23,6 +23,8 @@ from stride_async.export._archive.layout import (
     SETTINGS,
     RunFile,
     run_file,
+    run_name,
+    shard_of_run,
 )
 from stride_async.export._archive.state import State
 from stride_async.export._events import Failure, Summary
@@ -44,6 +46,7 @@ class RunSettings(msgspec.Struct):
     cloud_id: str
     selectors: tuple[str, ...]
     kinds: tuple[str, ...]
+    shard: str | None
     since: str | None
     until: str | None
     media: str | int
@@ -73,15 +76,16 @@ class RunRecord:
 
     @classmethod
     def start(cls, archive: Archive, options: ExportOptions, picked: Mapping[str, str]) -> RunRecord:
-        """Start a run over conversations, id to name; or continue the last one.
+        """Start a run over conversations, id to name; or continue the last one, of this shard if there is one.
 
         The last run is continued if it was interrupted just now and was asked for the same.
         """
         settings = msgspec.json.encode(_settings_of(archive, options))
-        last = next(reversed(started_runs(archive)), None)
+        last = next((run for run in reversed(started_runs(archive)) if shard_of_run(run) == options.shard), None)
         if last is not None and _can_be_continued(archive, last, settings):
             return cls(archive, last, continued=True)
-        run = f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%S.%f')}-{secrets.token_hex(3)}"
+        stem = f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%S.%f')}-{secrets.token_hex(3)}"
+        run = run_name(stem, options.shard)
         archive.files.create(run_file(run, SETTINGS), settings)
         archive.files.create(run_file(run, PICKED), msgspec.json.encode(picked))
         return cls(archive, run, continued=False)
@@ -164,6 +168,7 @@ def _settings_of(archive: Archive, options: ExportOptions) -> RunSettings:
         cloud_id=archive.cloud_id,
         selectors=options.selection.selectors,
         kinds=tuple(sorted(options.selection.kinds)),
+        shard=None if options.shard is None else str(options.shard),
         since=options.since.isoformat() if options.since else None,
         until=options.until.isoformat() if options.until else None,
         media=options.media,

@@ -24,9 +24,11 @@ from stride_async.export._archive.layout import (
     RunFile,
     folder_name,
     run_file,
+    shard_of_run,
 )
 from stride_async.export._archive.run_record import Finished, has_valid_signature
 from stride_async.export._events import Failure
+from stride_async.export._shard import Shard
 
 T = TypeVar("T")
 Remedy = Literal["none", "run again", "rescan", "move away", "set aside", "put right"]
@@ -76,6 +78,11 @@ class Runs:
 
     last: str | None = None
     """The newest run."""
+    round: tuple[str, ...] = ()
+    """The newest run; if that is of a shard, the newest ones of all shards of the same number since a run of another
+    number or of all. Newest first."""
+    finished: bool = False
+    """Whether all runs of the round completed, and there was one of each shard."""
     unfinished: list[Unfinished] = attrs.field(factory=list)
     """Oldest first."""
     pending: set[str] = attrs.field(factory=set)
@@ -88,6 +95,7 @@ class Runs:
     notes: list[str] = attrs.field(factory=list)
     """What cannot be known because of a missing record, as noun clauses."""
     _heads: dict[str, list[Head]] = attrs.field(factory=dict)
+    _all: list[str] = attrs.field(factory=list)
 
     @classmethod
     def of(cls, archive: Archive) -> Runs:
@@ -97,7 +105,8 @@ class Runs:
             names = RUN_FILES.intersection(archive.files.list(f"{RUNS}/{run}").files)
             if not names <= {SETTINGS}:  # Otherwise it never began to work.
                 runs._add(_RunFiles(archive, run, names))
-        ended = [each.run for each in runs.unfinished if each.run != runs.last]
+        ended = [each.run for each in runs.unfinished if each.run not in runs.round]
+        runs._find_round()
         runs.notes += [
             f"whether a run was killed as it finished, or {run_file(run, FINISHED)} was removed"
             for run in ended
@@ -114,8 +123,24 @@ class Runs:
         """Yield the folders in which runs saw commits."""
         yield from self._heads
 
+    def _find_round(self) -> None:
+        if self.last is None:
+            return
+        last = shard_of_run(self.last)
+        newest: dict[Shard, str] = {}
+        for run in reversed(self._all):
+            shard = shard_of_run(run)
+            if last is None or shard is None or shard.count != last.count:
+                break
+            newest.setdefault(shard, run)
+        self.round = tuple(newest.values()) or (self.last,)
+        unfinished = {each.run for each in self.unfinished}
+        is_whole = len(self.round) == (1 if last is None else last.count)
+        self.finished = is_whole and not unfinished.intersection(self.round)
+
     def _add(self, files: _RunFiles) -> None:
         run = self.last = files.run
+        self._all.append(run)
         has_ended = files.has(FINISHED)
         finished = files.finished() if has_ended else None
         settings = files.decoded(SETTINGS, _RunSettings)
@@ -131,7 +156,13 @@ class Runs:
             self.unfinished.append(Unfinished(run, frozenset(picked)))
             self.pending |= picked.keys()
         elif settings is not None and names is not None and not settings.selectors and not settings.kinds:
-            self.pending &= picked.keys()
+            # What the run was for and the service does not list any more is not pending.
+            shard = shard_of_run(run)
+            self.pending -= {
+                name
+                for name in self.pending - picked.keys()
+                if shard is None or shard.includes(self.names.get(name, (name,))[0])
+            }
         if finished is None:
             return
         if listed < finished.failures:

@@ -133,6 +133,11 @@ class State:
     updated_at: float = 0.0
 
     @property
+    def conversation_id(self) -> str:
+        """The id in the details, empty if there is none."""
+        return str((self.details or {}).get("id") or "")
+
+    @property
     def sealed_messages(self) -> int:
         """The number of messages in sealed months."""
         return sum(sealed.file.rows for sealed in self.months.values() if sealed.file)

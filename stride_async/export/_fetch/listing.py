@@ -22,6 +22,7 @@ from stride_async._wire.pages import split_values
 from stride_async.export._events import Failure
 from stride_async.export._fetch.nesting import is_too_nested
 from stride_async.export._selection import Selection, kinds_of, name_of, nothing_selected
+from stride_async.export._shard import Shard
 
 _decode_value = decoder(Any)
 
@@ -89,8 +90,10 @@ async def list_site(client: StrideClient, *, fail_fast: bool = False) -> Listing
     return listing
 
 
-def select(listing: Listing, selection: Selection) -> list[dict[str, Any]]:
-    """Return the conversations that are selected.
+def select(listing: Listing, selection: Selection, shard: Shard | None = None) -> list[dict[str, Any]]:
+    """Return the conversations that are selected, of a shard if there is one.
+
+    There may be none in the shard.
 
     Raises:
         NothingSelected: There are none, although the list is not malformed.
@@ -99,7 +102,7 @@ def select(listing: Listing, selection: Selection) -> list[dict[str, Any]]:
     selected = [each for each in listed.values() if selection.picks(each["id"], name_of(each), kinds_of(each))]
     if not selected and listing.complete:
         raise nothing_selected(selection, {id: name_of(each) for id, each in listed.items()})
-    return selected
+    return selected if shard is None else [each for each in selected if shard.includes(each["id"])]
 
 
 def _details_of(raw: bytes) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from stride_async._models import User
 from stride_async._wire.convert import object_at, undecodable
 from stride_async._wire.endpoints.people import profile_path
 from stride_async.export._archive.archive import Archive
-from stride_async.export._archive.chain import Chain
+from stride_async.export._archive.chain import Chain, CommitConflict
 from stride_async.export._archive.commits import Failed, Op, Profiles, Resolved
 from stride_async.export._archive.errors import DamagedArchive
 from stride_async.export._archive.layout import PEOPLE, profiles_stem
@@ -28,7 +28,11 @@ _GROUP = 200
 
 
 class PeopleExport:
-    """Fetches the profiles of people as they are found: those not held yet, or all of them with `rescan="all"`."""
+    """Fetches the profiles of people as they are found: those not held yet, or all of them with `rescan="all"`.
+
+    Profiles are committed in large groups, because exports of other shards commit to the same chain. The one that loses
+    keeps what it has fetched, reads what the other has committed, and commits the rest.
+    """
 
     def __init__(self, job: Job) -> None:
         self.found: set[str] = set()
@@ -36,7 +40,9 @@ class PeopleExport:
         self._job = job
         self._archive = job.archive
         self._rescan = job.options.rescan == "all"
-        self._handled: set[str] = set()  # fetched by this run, or failed
+        self._fetched: dict[str, bytes] = {}  # Not committed yet.
+        self._failed: dict[str, Failed] = {}  # Not committed yet.
+        self._handled: set[str] = set()  # fetched by this run, or failed, and committed
         self._refused: set[str] = set()  # failed for good in an earlier run
         self._held: dict[str, bytes] = {}  # digests of profiles, to tell which have changed
         self._changed = asyncio.Event()
@@ -62,54 +68,73 @@ class PeopleExport:
             DamagedArchive: The profiles cannot be updated because a file is damaged.
             StrideError: The run ends with this error.
         """
-        archive, run = self._archive, self._job.run
+        archive = self._archive
         chain = await archive.open_chain(PEOPLE)
         if self._rescan:
             self._held = await archive.run(_held_profiles, archive.archive, chain.state)
         elif not self._job.options.retry_failed:
             self._refused = {id for (_, id), failed in chain.state.failed.items() if failed.final}
-        while True:
-            self._changed.clear()
-            if group := self._next_group(chain.state):
-                if ops := await self._fetch(group, chain.state):
-                    await archive.commit(chain, run, ops)
-                self._handled.update(group)
-            elif self._closed:
-                break
-            else:
-                await self._changed.wait()
+        try:
+            await self._fetch_all(chain)
+        except (CommitConflict, DamagedArchive):
+            raise
+        except BaseException:
+            # Whatever stops the run, even a cancellation: what was received is not fetched again.
+            with suppress(CommitConflict):
+                self._commit(chain)
+            raise
         if self._rescan and (lost := await archive.run(chain.lost_files)):
-            await archive.commit(chain, run, lost)
+            await archive.commit(chain, self._job.run, lost)
         return chain
 
+    async def _fetch_all(self, chain: Chain) -> None:
+        while True:
+            self._changed.clear()
+            group = self._next_group(chain.state)
+            await for_each(group, self._fetch, self._job.options.concurrency)
+            has_all = self._closed and not group
+            if has_all or len(self._fetched) >= _GROUP:
+                await self._archive.run(self._commit, chain)
+            if has_all:
+                return
+            if not group:
+                await self._changed.wait()
+
     def _next_group(self, state: State) -> list[str]:
-        missing = self.found - NOT_PEOPLE - self._refused - self._handled
-        held = set() if self._rescan else state.profile_ids - {id for what, id in state.failed if what == "user"}
-        return sorted(missing - held)[:_GROUP]
+        missing = self.found - NOT_PEOPLE - self._refused - self._handled - self._fetched.keys() - self._failed.keys()
+        return sorted(missing - self._held_by(state))[:_GROUP]
 
-    async def _fetch(self, ids: list[str], state: State) -> list[Op]:
-        profiles: dict[str, bytes] = {}
-        failures: list[Failed] = []
+    def _held_by(self, state: State) -> set[str]:
+        """Return the people whose profiles are held and not wanted again."""
+        return set() if self._rescan else state.profile_ids - {id for what, id in state.failed if what == "user"}
 
-        async def fetch_one(id: str) -> None:
-            try:
-                profile = await self._job.client.request("GET", profile_path(self._archive.archive.cloud_id, id))
-                if is_too_nested(profile):
-                    raise undecodable("$", b"", "the profile is nested too deeply to be stored")
-                profiles[id] = msgspec.json.encode(profile)
-                object_at(profiles[id], User)  # One that cannot be decoded is a failure, and stored as received.
-            except StrideError as error:
-                failures.append(await self._job.failure("", "user", id, error))
+    async def _fetch(self, id: str) -> None:
+        try:
+            profile = await self._job.client.request("GET", profile_path(self._archive.archive.cloud_id, id))
+            if is_too_nested(profile):
+                raise undecodable("$", b"", "the profile is nested too deeply to be stored")
+            self._fetched[id] = msgspec.json.encode(profile)
+            object_at(self._fetched[id], User)  # One that cannot be decoded is a failure, and stored as received.
+        except StrideError as error:
+            self._failed[id] = await self._job.failure("", "user", id, error)
 
-        await for_each(ids, fetch_one, self._job.options.concurrency)
-        unchanged = [id for id in ids if id in profiles and self._held.get(id) == line_digest(profiles[id])]
-        new = [id for id in ids if id in profiles and id not in unchanged]
-        resolved = {id for id in unchanged if ("user", id) in state.failed} - {failed.id for failed in failures}
-        ops: list[Op] = [*failures, *(Resolved("user", id) for id in sorted(resolved))]
-        if not new:
-            return ops
-        stored = await self._archive.stage_lines(profiles_stem(len(state.profiles) + 1), [profiles[id] for id in new])
-        return [Profiles(stored, tuple(new)), *ops]
+    def _commit(self, chain: Chain) -> None:
+        """Commit what was fetched and is not held meanwhile."""
+        held = self._held_by(chain.state)
+        fetched = {id: self._fetched[id] for id in sorted(self._fetched.keys() - held)}
+        failed = {id: self._failed[id] for id in sorted(self._failed.keys() - held)}
+        unchanged = [id for id in fetched if self._held.get(id) == line_digest(fetched[id])]
+        new = [id for id in fetched if id not in unchanged]
+        resolved = {id for id in unchanged if ("user", id) in chain.state.failed} - failed.keys()
+        ops: list[Op] = [*failed.values(), *(Resolved("user", id) for id in sorted(resolved))]
+        if new:
+            stem = profiles_stem(len(chain.state.profiles) + 1)
+            stored = self._archive.archive.stage_lines(stem, [fetched[id] for id in new])
+            ops.insert(0, Profiles(stored, tuple(new)))
+        if ops:
+            chain.commit(self._job.run, ops)
+        self._handled.update(self._fetched, self._failed)
+        self._fetched, self._failed = {}, {}
 
 
 def _held_profiles(archive: Archive, state: State) -> dict[str, bytes]:

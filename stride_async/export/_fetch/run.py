@@ -73,9 +73,9 @@ async def export(
     root = Path(archive)
     await run_to_completion(partial(Archive.find, root, client.cloud_id))  # Refused before the service is called.
     listing = await list_site(client, fail_fast=options.fail_fast)
-    selected = select(listing, options.selection)
+    selected = select(listing, options.selection, options.shard)
     names = {listed["id"]: name_of(listed) for listed in selected}
-    opened = await AsyncArchive.open_or_create(root, client.cloud_id)
+    opened = await AsyncArchive.open_or_create(root, client.cloud_id, options.shard)
     try:
         record = await opened.run(RunRecord.start, opened.archive, options, names)
         health = ServiceHealth(client)
@@ -153,7 +153,7 @@ class Run:
         if self._record.continued:
             self._recorded.update(await self._archive.run(self._record.failures))
         recall_calls(archive, job.client, await self._archive.run(started_runs, archive))
-        await self._report_failures(self._listing.failures)
+        await self._report_failures(self._failures_in_list())
         await self._report_unmatched_selectors()
         await self._report(ConversationsFound(len(self._selected)))
         await run_all([self._export_conversations(), self._export_people()])
@@ -181,9 +181,7 @@ class Run:
     async def _export_conversations(self) -> None:
         waiting = deque(self._selected)
         await run_all(self._worker(waiting) for _ in range(self._job.at_once))
-        others = await self._archive.run(
-            _check_others, self._archive.archive, self._job.run, self._listing, {*self._heads}
-        )
+        others = await self._archive.run(_check_others, self._archive.archive, self._job, self._listing, {*self._heads})
         self._heads |= others.heads
         self._digests |= others.digests
         self._counts.update(no_longer_listed=others.unlisted)
@@ -209,7 +207,8 @@ class Run:
             try:
                 people = await self._people.run()
             except CommitConflict as error:
-                self._count_conflict("", error)
+                if self._job.options.shard is None:
+                    self._count_conflict("", error)
             except DamagedArchive as error:
                 await self._report_damage("", error)
                 return
@@ -252,6 +251,11 @@ class Run:
         for failure in failures:
             await self._report(failure)
 
+    def _failures_in_list(self) -> list[Failure]:
+        """Return what is malformed in the list, except in the conversations of other shards."""
+        shard, failures = self._job.options.shard, self._listing.failures
+        return [each for each in failures if shard is None or not (id := each.conversation_id) or shard.includes(id)]
+
     async def _report_unmatched_selectors(self) -> None:
         """Report selectors without a match, which may be misspelled. To exclude nothing is not a failure."""
         names = {id: name_of(listed) for id, listed in self._listing.conversations.items()}
@@ -289,16 +293,16 @@ class _Others:
     unlisted: int = 0
 
 
-def _check_others(archive: Archive, run: str, listing: Listing, exported: Collection[str]) -> _Others:
+def _check_others(archive: Archive, job: Job, listing: Listing, exported: Collection[str]) -> _Others:
     """Read the conversations that this run did not export, and mark those that the service no longer lists.
 
-    `exported` has folders.
+    `exported` has folders. With a shard, only the conversations in it are read.
     """
     others = _Others()
-    listed = {*map(folder_name, listing.conversations)}
+    shard, listed = job.options.shard, {folder_name(id): id for id in listing.conversations}
     for name in archive.files.list(CONVERSATIONS).folders:
         folder = f"{CONVERSATIONS}/{name}"
-        if folder in exported:
+        if folder in exported or (shard is not None and not shard.includes(listed.get(name) or _id(archive, folder))):
             continue
         chain = Chain(archive, folder)
         if name not in listed and (listing.complete or not chain.state.listed):
@@ -306,8 +310,12 @@ def _check_others(archive: Archive, run: str, listing: Listing, exported: Collec
             others.people |= chain.state.referenced_users
             if chain.state.listed and not chain.broken and chain.head[0]:
                 with suppress(CommitConflict):  # The other writer knows better.
-                    chain.commit(run, [Unlisted()])
+                    chain.commit(job.run, [Unlisted()])
         elif chain.state.listed and chain.head[0]:
             others.digests[name] = content_digest(chain.state)
         others.heads[folder] = chain.head
     return others
+
+
+def _id(archive: Archive, folder: str) -> str:
+    return Chain(archive, folder).state.conversation_id

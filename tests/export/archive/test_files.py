@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stride_async.export import ArchiveBusy, DamagedArchive
+from stride_async.export import DamagedArchive
 from stride_async.export._archive.files import Folder
 
 
@@ -100,15 +100,17 @@ def test_a_write_that_fails_leaves_nothing(folder: Folder):
 
 
 def test_the_lease_keeps_others_out_until_it_is_released(folder: Folder):
-    """Then the next one can take it."""
-    other = Folder(folder.root)
-    folder.acquire_lease("lease")
+    """Then the next one can take it. Another lease is kept out as it says itself."""
+    first, second = Folder(folder.root), Folder(folder.root)
+    first.acquire_lease("runs/lease", lambda _: "none")
 
-    with pytest.raises(ArchiveBusy):
-        other.acquire_lease("lease")
-    folder.release_lease()
-    other.acquire_lease("lease")
-    other.release_lease()
+    assert "lease" == second.acquire_lease("runs/lease", lambda _: "none")
+    assert "lease" == second.acquire_lease("runs/other", lambda _: "excluding")
+    assert None is second.acquire_lease("runs/other", lambda _: "compatible")
+    first.release_lease()
+    assert None is first.acquire_lease("runs/lease", lambda _: "compatible")
+    first.release_lease()
+    second.release_lease()
 
 
 def test_a_line_that_a_kill_cut_off_is_ended_before_the_next_is_written(folder: Folder):

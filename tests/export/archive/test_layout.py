@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stride_async.export._archive import layout
+from stride_async.export._shard import Shard
 
 DIGEST = "0123456789abcdef" * 4
 ROOM = layout.conversation_folder("General/1")
@@ -29,7 +30,8 @@ def test_no_two_ids_have_the_same_folder_name_on_any_file_system(ids):
     "path",
     [
         layout.ARCHIVE_JSON,
-        layout.LEASE,
+        layout.lease_path(None),
+        layout.lease_path(Shard(0, 4)),
         layout.commit_path(ROOM, 42),
         layout.commit_path(layout.PEOPLE, 1),
         layout.lines_path(layout.month_stem(ROOM, "2018-03", 2), DIGEST, compressed=True),
@@ -47,6 +49,18 @@ def test_every_path_of_an_archive_is_known(path):
     assert layout.is_known(path)
     assert not layout.is_known(f"{path}/x".replace("media/part", "media/parts"))
     assert not layout.is_known(f"x{path}")
+
+
+@given(st.integers(1, 999), st.data())
+def test_shards_are_read_back_from_names(count, data):
+    """Other leases and runs have none, whatever digits are in them."""
+    shard = Shard(data.draw(st.integers(0, count - 1)), count)
+    stem = data.draw(st.from_regex(r"\A2018\d{4}T\d{6}\.\d{6}-[0-9a-f]{6}\Z"))
+
+    assert shard == layout.shard_of_lease(layout.lease_path(shard).rpartition("/")[2])
+    assert shard == layout.shard_of_run(layout.run_name(stem, shard))
+    assert stem < layout.run_name(stem, shard)
+    assert [None] * 3 == [layout.shard_of_run(stem), *map(layout.shard_of_lease, ("lease", f"lease-{count}-{count}"))]
 
 
 def test_numbers_are_read_back_from_names():
