@@ -708,6 +708,16 @@ def test_html_of_malformed_documents_is_safe(json):
     assert [] == [name for _, attrs in page.elements for name in attrs if name.startswith("on")]
 
 
+@given(malformed_documents)
+def test_notebook_shows_a_document_as_html(json):
+    """A notebook gets the safe HTML of any document, in one element in which it looks for no formulas."""
+    document = Document.from_json(json)
+
+    shown = document._repr_html_()
+
+    assert f'<div class="tex2jax_ignore mathjax_ignore">{document.to_html()}</div>' == shown
+
+
 @pytest.mark.parametrize(
     ("name", "fragment"),
     [

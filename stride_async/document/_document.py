@@ -96,6 +96,13 @@ class Document:
         """
         return to_html(self._root)
 
+    def _repr_html_(self) -> str:
+        """Return `to_html()` for a notebook, which shows the document instead of its repr.
+
+        The classes keep the notebook from reading text between two dollar signs as a formula.
+        """
+        return f'<div class="tex2jax_ignore mathjax_ignore">{self.to_html()}</div>'
+
     def mentions(self) -> tuple[str, ...]:
         """Return the ids of the mentioned people, in reading order, each once. They include `all` and `here`."""
         return self._ids("mention")
