@@ -5,34 +5,42 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from stride_async.server import LocalServer
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 LONGEST = 120  # lines
+URL = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
-@asynccontextmanager
-async def started(name: str, server: LocalServer, folder: Path, *options: str) -> AsyncIterator[tuple[Process, str]]:
-    """Start a program in an empty folder; yield the process and the first line that it prints."""
-    environment = {
+def environment(server: LocalServer, **more: str) -> dict[str, str]:
+    """Return the environment of a program that finds the server and lets the kernel pick a port."""
+    return {
         **os.environ,
         "STRIDE_BASE_URL": server.url,
         "STRIDE_CLOUD_ID": server.cloud_id,
         "STRIDE_CLIENT_ID": server.client_id,
         "STRIDE_CLIENT_SECRET": server.client_secret,
         "PORT": "0",
+        **more,
     }
+
+
+@asynccontextmanager
+async def started(name: str, server: LocalServer, folder: Path, *options: str) -> AsyncIterator[tuple[Process, str]]:
+    """Start a program in an empty folder; yield the process and the first line that it prints."""
     command = [sys.executable, str(EXAMPLES / name), *options]
-    process = await asyncio.create_subprocess_exec(*command, cwd=folder, env=environment, stdout=PIPE)
+    process = await asyncio.create_subprocess_exec(*command, cwd=folder, env=environment(server), stdout=PIPE)
     assert process.stdout is not None
     try:
         async with asyncio.timeout(60):
@@ -114,3 +122,131 @@ async def test_the_bot_behind_a_firewall_reminds(server: LocalServer, tmp_path: 
         await until(lambda: len(texts(server, room)) > len(once))
 
     assert [*once, "Usage: remind <minutes: float> <text: str>"] == texts(server, room)
+
+
+@asynccontextmanager
+async def served(name: str, server: LocalServer, folder: Path) -> AsyncIterator[tuple[aiohttp.ClientSession, Process]]:
+    """Start a web app that looks for messages often; yield a session at its URL, and the process."""
+    command, variables = [sys.executable, str(EXAMPLES / name)], environment(server, LOOK_SECONDS="0.3")
+    process = await asyncio.create_subprocess_exec(*command, cwd=folder, env=variables, stdout=PIPE, stderr=STDOUT)
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(60):
+            while (url := URL.search((await process.stdout.readline()).decode())) is None:
+                assert not process.stdout.at_eof(), f"{name} ended"
+        async with aiohttp.ClientSession(url[0]) as http:
+            yield http, process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+async def read_events(response: aiohttp.ClientResponse, count: int) -> tuple[list[str], str]:
+    """Return the texts of the next events of a response, and the id of the last one."""
+    texts: list[str] = []
+    fields: dict[str, str] = {}
+    async with asyncio.timeout(60):
+        while len(texts) < count:
+            line = await response.content.readline()
+            assert line, "the response ended"
+            field, _, value = line.decode().strip().partition(": ")
+            fields[field] = value
+            if not field and "data" in fields:
+                texts.append(json.loads(fields.pop("data"))["text"])
+    return texts, fields["id"]
+
+
+@pytest.fixture(params=["web_app.py", "fastapi_app.py"])
+async def web_app(
+    request: pytest.FixtureRequest, server: LocalServer, tmp_path: Path
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """A session at the URL of each web app in turn."""
+    async with served(request.param, server, tmp_path) as (http, _):
+        yield http
+
+
+async def test_a_web_app_turns_errors_into_statuses(server: LocalServer, web_app: aiohttp.ClientSession):
+    """It lists conversations and sends a message, and what the service refuses or leaves open becomes a status."""
+    room = server.add_conversation("general")
+
+    async def post(id: str, text: str) -> tuple[int, Any]:
+        async with web_app.post(f"/conversations/{id}/messages", data=text) as response:
+            return response.status, await response.json() if response.content_type == "application/json" else None
+
+    async with web_app.get("/conversations") as response:
+        listed = await response.json()
+    sent, unknown, empty = await post(room, "Hello"), await post("no-such-room", "Hello"), await post(room, " ")
+    server.faults.add("POST", "*/message", status=503)
+    failed = await post(room, "Hello again")
+
+    assert [{"id": room, "name": "general"}] == listed
+    assert (201, "Hello") == (sent[0], by_app(server, room)[0]["text"])
+    assert (404, {"error": "NotFound", "maybe_processed": False}) == unknown
+    assert empty[0] in {400, 422}
+    assert (502, {"error": "ServerError", "maybe_processed": True}) == failed
+    assert [201, 503] == [call.status for call in server.calls.matching("POST", f"*/{room}/message")]
+
+
+async def test_a_web_app_passes_files_through(server: LocalServer, web_app: aiohttp.ClientSession):
+    """A visitor gets the bytes as a download, a status for an unknown file, and an error if a file breaks off."""
+    room = server.add_conversation("general")
+    data = os.urandom(300_000)
+    media_id = server.add_media(room, "plan & budget.html", data, mime_type="text/html")
+    path = f"/conversations/{room}/files/"
+
+    async with web_app.get(path + media_id) as response:
+        body, headers = await response.read(), response.headers
+    async with web_app.get(path + "unknown") as response:
+        unknown = response.status
+    server.faults.add("GET", "*/media/*", cut_after=200_000, times=1)
+    server.faults.add("GET", "*/media/*", status=404)
+
+    assert data == body
+    assert "attachment; filename*=UTF-8''plan%20%26%20budget.html" == headers["Content-Disposition"]
+    assert ("application/octet-stream", "300000") == (headers["Content-Type"], headers["Content-Length"])
+    assert 404 == unknown
+    with pytest.raises(aiohttp.ClientPayloadError):
+        async with web_app.get(path + media_id) as response:
+            await response.read()
+
+
+async def test_events_of_a_web_app_resume_after_the_last_one(server: LocalServer, web_app: aiohttp.ClientSession):
+    """A visitor gets the latest messages and new ones; after a break, all that came since, and each of them once."""
+    room, other = server.add_conversation("general"), server.add_conversation("support")
+    server.fill(room, messages=30)
+    path = f"/conversations/{room}/events"
+
+    async with web_app.get(path) as response:
+        latest, _ = await read_events(response, 20)
+        server.add_message(room, "one")
+        new, last = await read_events(response, 1)
+    server.add_message(room, "two")
+    server.add_message(room, "three")
+    async with web_app.get(path, headers={"Last-Event-ID": last}) as response:
+        missed, _ = await read_events(response, 2)
+    async with web_app.get(f"/conversations/{other}/events", headers={"Last-Event-ID": last}) as response:
+        of_another = response.status
+    async with web_app.get(path, headers={"Last-Event-ID": "7"}) as response:
+        malformed = response.status
+    async with web_app.get("/conversations/unknown/events") as response:
+        unknown = response.status
+
+    assert [message["text"] for message in server.messages(room)][10:30] == latest
+    assert (["one"], ["two", "three"]) == (new, missed)
+    assert (400, 400, 404) == (of_another, malformed, unknown)
+
+
+@pytest.mark.parametrize("name", ["web_app.py", "fastapi_app.py"])
+async def test_a_web_app_ends_although_visitors_wait(name: str, server: LocalServer, tmp_path: Path):
+    """A signal ends the streams of events, and then the program."""
+    room = server.add_conversation("general")
+    server.add_message(room, "one")
+
+    async with served(name, server, tmp_path) as (http, process), http.get(f"/conversations/{room}/events") as response:
+        shown, _ = await read_events(response, 1)
+        process.terminate()
+        async with asyncio.timeout(60):
+            await process.wait()
+
+    assert ["one"] == shown
