@@ -2,7 +2,7 @@
 
 Names are the service's own, in snake_case. Fields that the service sends in addition to these are in `extra`.
 """
-# No `from __future__ import annotations`: cattrs reads the types of these classes.
+# No `from __future__ import annotations`: msgspec reads the types of these classes.
 
 from collections.abc import Callable, Mapping
 from datetime import datetime

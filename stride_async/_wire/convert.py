@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count, repeat
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from stride_async import _wire
 from stride_async._errors import DecodeError
 from stride_async._json import NOT_DECODABLE, decoder, members
 from stride_async._models import (
@@ -21,6 +20,7 @@ from stride_async._models import (
     new_message,
 )
 from stride_async._moments import parse_all_nanoseconds, parse_nanoseconds
+from stride_async._wire.structuring import Id, structured
 from stride_async.document import Document
 
 M = TypeVar("M")
@@ -45,13 +45,13 @@ def structure(value: object, model: type[M], raw: bytes, path: str = "$") -> M:
     """Return a decoded JSON value as one of the models.
 
     Raises:
-        DecodeError: The value does not match the model. The message names the first mismatch and counts the others.
+        DecodeError: The value does not match the model. The message names the first mismatch.
     """
     try:
-        return _wire.structuring.structured(value, model)
-    except (TypeError, ValueError, KeyError) as error:
-        where, why = _wire.structuring.mismatch(value, model, path)
-        raise undecodable(where, raw, why) from error
+        return structured(value, model)
+    except msgspec.ValidationError as error:
+        message, _, where = str(error).partition(" - at `$")
+        raise undecodable(path + where.rstrip("`"), raw, message) from error
 
 
 def undecodable(path: str, raw: bytes, why: str) -> DecodeError:
@@ -95,10 +95,6 @@ def id_at(raw: bytes | msgspec.Raw, path: str) -> str:
     if not isinstance(value, str) or not value:
         raise undecodable(path, bytes(raw), f"expected the id of a user, found {value!r:.100}")
     return value
-
-
-Id = Annotated[str, msgspec.Meta(min_length=1)]
-"""An id names something: an empty one cannot be used in any call."""
 
 
 # The structs for a message contain only strings, so the garbage collector need not track them.

@@ -16,7 +16,8 @@ import msgspec
 
 from stride_async._errors import DecodeError
 from stride_async._json import NOT_DECODABLE, repaired
-from stride_async._wire.convert import Id, message_at
+from stride_async._wire.convert import message_at
+from stride_async._wire.structuring import Id
 from stride_async.bot._refusal import Refusal
 from stride_async.bot._router import LIFECYCLE, MESSAGE_KINDS, Kind
 

@@ -9,8 +9,9 @@ import msgspec
 
 from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._models import Json
-from stride_async._wire.convert import Id, json_of, undecodable
+from stride_async._wire.convert import json_of, undecodable
 from stride_async._wire.request import Query, Request, Response
+from stride_async._wire.structuring import Id
 
 T = TypeVar("T")
 
