@@ -162,7 +162,7 @@ __all__ = [
 ]
 
 for _name in __all__:
-    # Reprs, tracebacks and pickles then show the path that users import.
-    if isinstance(_public := globals()[_name], type) and _public is not Document:
+    # Reprs, tracebacks and pickles then show the path that users import. `Json` is a class of Python, as `Any` is.
+    if isinstance(_public := globals()[_name], type) and _public not in {Document, Json}:
         _public.__module__ = __package__
 del _name, _public

@@ -35,7 +35,7 @@ from tests import cli_page
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```([\w{}-]*).*?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 PLAIN_PROMPT = {"PYTHON_BASIC_REPL": "1", "PYTHONUTF8": "1"}  # reads lines on every Python, and no escape sequences
 END = "[end of block]"
@@ -376,9 +376,10 @@ def test_page_of_command_matches_its_help():
     assert cli_page.rendered() == cli_page.PAGE.read_text()
 
 
-async def test_samples_in_reference_are_accepted(tmp_path: Path):
-    """The server accepts the message, the seed and the faults exactly as the reference shows them."""
-    speech, seed, faults = [block.text for block in blocks(ROOT / "docs/reference.md") if block.language == "json"]
+async def test_samples_of_the_local_server_are_accepted(tmp_path: Path):
+    """The server accepts the message, the seed and the faults exactly as its pages show them."""
+    pages = (ROOT / "docs/api/server.md", ROOT / "docs/api/faults.md")
+    speech, seed, faults = [block.text for page in pages for block in blocks(page) if block.language == "json"]
     (tmp_path / "media").mkdir()
     (tmp_path / "media/plan.txt").write_bytes(b"plan")
     (tmp_path / "site.jsonl").write_text(seed)

@@ -87,6 +87,7 @@ class TokenProvider(Protocol):
 
 
 Credentials = ClientCredentials | StaticToken | TokenProvider
+"""How an app identifies itself."""
 
 
 def check_credentials(credentials: Credentials) -> None:

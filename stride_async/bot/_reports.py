@@ -18,8 +18,8 @@ from stride_async.bot._router import Kind
 LOG = logging.getLogger("stride_async.bot")
 LOG.addHandler(logging.NullHandler())
 
-# How an attempt ended: `again` after `TryAgain`, `gave up` with `GaveUp`.
 Outcome = Literal["done", "failed", "again", "gave up"]
+"""How an attempt at an event ended: `again` after `TryAgain`, `gave up` with `GaveUp`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -72,6 +72,7 @@ class Ended:
 
 
 Report = Received | Refused | Begun | Ended
+"""Any report of a bot."""
 
 
 @attrs.frozen

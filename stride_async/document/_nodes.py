@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 JsonObject: TypeAlias = dict[str, object]
+"""A decoded JSON object."""
 
 NOTHING: Mapping[str, object] = MappingProxyType({})
 

@@ -118,3 +118,4 @@ ExportEvent = (
     | Failure
     | Summary
 )
+"""Any event of an export."""

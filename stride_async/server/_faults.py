@@ -19,6 +19,7 @@ from attrs.validators import ge, in_, instance_of, le, optional
 
 # The argument is the LocalServer. Its class is not named here because its module imports this one.
 FaultAction = Callable[[Any], object]
+"""A function of a `LocalServer` that a fault calls. An awaitable result is awaited."""
 
 # The method of faults that apply to deliveries, and the options of only one of the two sorts.
 DELIVER = "DELIVER"

@@ -12,7 +12,10 @@ from stride_async._wire.pages import CursorListing, OffsetListing
 from stride_async._wire.request import Request, Response, segment, text
 
 Sort = Literal["asc", "desc"]
+"""The order of a list of conversations."""
+
 Privacy = Literal["public", "private"]
+"""Who may find and join a conversation: everyone on the site, or only those who are invited."""
 
 
 def conversations_path(cloud_id: str) -> str:

@@ -32,6 +32,7 @@ from stride_async.export._shard import Shard
 
 T = TypeVar("T")
 Remedy = Literal["none", "run again", "rescan", "move away", "set aside", "put right"]
+"""What helps against a finding."""
 
 
 @attrs.frozen

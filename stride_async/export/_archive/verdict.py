@@ -10,6 +10,7 @@ from stride_async.export._archive.commits import BEGINNING
 from stride_async.export._archive.state import Span, State, join, touches
 
 VerdictKind = Literal["complete", "complete up to", "gap", "unknown"]
+"""What an archive proves about the history of a conversation."""
 
 
 def verdict_of(state: State) -> tuple[VerdictKind, str]:

@@ -58,3 +58,4 @@ class Summary:
 
 
 MigrationEvent = MigrationStarted | MessagesMoved | RoomDone | RoomFailed | Summary
+"""Any event of a migration."""
