@@ -24,8 +24,6 @@ from tests.export.exporting import exported, media_of, show_file, state_of
 
 LIMIT, WINDOW = 40, 2.0
 WAYS = ("touch", "event", "body")
-# Conversations with messages, all exported at the same time.
-IN_FLIGHT = 6
 MEGABYTE = 1_000_000
 
 
@@ -147,7 +145,6 @@ async def test_a_killed_export_ends_like_an_undisturbed_one(tmp_path, least):
     async with LocalServer(rate_limit=LIMIT, window=WINDOW, latency=0.01) as server:
         furnish(server)
         rounds: list[Round] = []
-        lost = 0
         for number in count(1):
             site = Site(server, tmp_path / f"archive {number}")
             asked: set[tuple[str, str | None]] = set()
@@ -158,7 +155,6 @@ async def test_a_killed_export_ends_like_an_undisturbed_one(tmp_path, least):
                 _check_calls(each.calls, committed)
                 again = Counter(room for room, before in each.calls if (room, before) in asked)
                 assert max(again.values(), default=0) <= GROUP_PAGES + 1
-                lost += again.total()
                 asked |= set(each.calls)
                 if not each.killed:
                     break
@@ -169,7 +165,6 @@ async def test_a_killed_export_ends_like_an_undisturbed_one(tmp_path, least):
 
     assert digest == rounds[-1].digest
     assert media_of(tmp_path / "undisturbed") == media_of(site.archive)
-    assert sum(each.killed for each in rounds) * IN_FLIGHT * 2 >= lost
 
 
 def _ways(rng: random.Random, rounds: list[Round], least: int) -> Iterator[str]:
