@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -21,7 +22,7 @@ archive_argument = click.argument("archive", type=PathParam(path_type=Path))
 
 
 @contextmanager
-def archive_errors() -> Iterator[None]:
+def archive_errors(archive: Path) -> Iterator[None]:
     """Turn errors about an archive or a selection into messages with an exit code.
 
     Raises:
@@ -30,7 +31,8 @@ def archive_errors() -> Iterator[None]:
     try:
         yield
     except DamagedArchive as error:
-        message = f"{error}. Run `stride verify` to list everything that is damaged."
+        command = f"`stride verify {shlex.quote(str(archive))}`"
+        message = f"{error}. Run {command} to list everything that is damaged."
         raise CommandError(Exit.VERIFICATION_FAILED, message) from error
     except ArchiveError as error:
         raise CommandError(Exit.ARCHIVE_UNUSABLE, str(error)) from error

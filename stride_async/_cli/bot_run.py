@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import attrs
@@ -20,6 +21,7 @@ from stride_async._cli.options import PathParam, WholeNumber
 from stride_async.bot import BotSettings
 
 _VARIABLES = ("STRIDE_BASE_URL", "STRIDE_CLIENT_ID", "STRIDE_CLIENT_SECRET", "STRIDE_BOT_URL")
+_HINT = ". A local server writes them to a file: `stride server --env-file .env`. `stride bot try` needs none."
 
 
 @click.command(name="run")
@@ -82,7 +84,8 @@ def _settings(store: Path | None, public_url: str | None) -> BotSettings:
         if public_url is not None:
             settings = attrs.evolve(settings, public_url=public_url)
     except ValueError as error:
-        raise CommandError(Exit.USAGE, str(error)) from error
+        hint = "" if os.environ.get("STRIDE_CLIENT_ID") else _HINT
+        raise CommandError(Exit.USAGE, f"{error}{hint}") from error
     return settings
 
 

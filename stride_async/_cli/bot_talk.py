@@ -16,6 +16,18 @@ from stride_async.server import AppCallError, Call
 
 _ROOM = "general"
 _FIRST_PERSON = "Ann Adler"
+HOW_TO = """\
+Type a message: the bot is mentioned in it. Other lines begin with a slash:
+
+  /say TEXT        without mentioning the bot
+  /direct TEXT     in the direct conversation with the bot
+  /press KEY [N]   press the action KEY of message N (default: the last)
+  /install         install the bot in the room again; /uninstall removes it
+  /as NAME         speak as another person
+  /help            show this again
+
+Press Ctrl-D on an empty line to end.
+"""
 _MOST_DIGITS = 9  # of the number of a message
 
 
@@ -86,6 +98,7 @@ class Talk:
             "/install": self._install,
             "/uninstall": self._uninstall,
             "/as": self._speak_as,
+            "/help": self._help,
         }
 
     async def _say_without_mention(self, text: str) -> None:
@@ -125,6 +138,10 @@ class Talk:
 
     async def _speak_as(self, text: str) -> None:
         self._person = self._found_or_added(_given(text, "/as NAME"))
+
+    async def _help(self, text: str) -> None:
+        _nothing(text, "/help")
+        show.message(HOW_TO)
 
     def _say(self, text: str, *, room: str | None = None, mention_app: bool = False) -> None:
         self._server.add_message(room or self._room, text, sender_id=self._person, mention_app=mention_app)

@@ -10,7 +10,7 @@ import click
 
 from stride_async._cli import progress, show
 from stride_async._cli.bot_module import bot_argument, load_bot
-from stride_async._cli.bot_talk import Mistake, Talk
+from stride_async._cli.bot_talk import HOW_TO, Mistake, Talk
 from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.input_lines import input_lines
 from stride_async._cli.logs import show_logs
@@ -20,17 +20,6 @@ from stride_async.bot import Bot, Refused
 from stride_async.server import Choices, LocalServer
 
 _SECONDS_BETWEEN_LOOKS = 0.2
-_HOW_TO = """\
-Type a message: the bot is mentioned in it. Other lines begin with a slash:
-
-  /say TEXT        without mentioning the bot
-  /direct TEXT     in the direct conversation with the bot
-  /press KEY [N]   press the action KEY of message N (default: the last)
-  /install         install the bot in the room again; /uninstall removes it
-  /as NAME         speak as another person
-
-Press Ctrl-D on an empty line to end.
-"""
 
 
 @click.command(name="try")
@@ -46,7 +35,8 @@ def command(*, bot: str, as_json: bool) -> None:
 
     Lines that begin with a slash do something else: /say TEXT does not mention the bot, /direct TEXT writes to it
     directly, /press KEY N presses the action KEY of its message N (by default the last one), /install and /uninstall
-    install and remove it, and /as NAME lets another person speak. A second slash, as in //say, sends the line as text.
+    install and remove it, /as NAME lets another person speak, and /help lists all of this. A second slash, as in //say,
+    sends the line as text.
 
     JSON lines have number, conversation, id, text and body, and edited or deleted if that is what the bot did; those
     for an action have action, message, error and next_action. If a handler fails, its traceback is on stderr and the
@@ -78,7 +68,7 @@ async def _talk(bot: Bot, errors: list[Exception], *, as_json: bool) -> None:
         talk = Talk(rehearsal, as_json=as_json, before_showing=prompt.leave)
         await talk.run("/install")
         if prompt.is_used:
-            show.message(_HOW_TO)
+            show.message(HOW_TO)
 
             def look() -> None:
                 talk.show_news()

@@ -11,6 +11,7 @@ from typing import Literal
 
 import attrs
 import click
+from click.core import ParameterSource
 
 from stride_async._cli import progress, show
 from stride_async._cli.archives import archive_argument, archive_errors, json_fields
@@ -24,6 +25,9 @@ from stride_async.export.formats import ConvertOptions, ConvertProgress, OutInTh
 from stride_async.export.formats._convert import FORMATS
 
 _LOSSES_SHOWN = 11
+_LINES_OF_PROGRESS = 100  # about as many, however many messages there are
+# The format of each option that only one has.
+_ONLY_FOR = {"files": "slack", "files_base_url": "slack", "team": "mattermost"}
 
 
 @click.command(name="convert")
@@ -56,7 +60,9 @@ _LOSSES_SHOWN = 11
 @click.option("--force", is_flag=True, help="Replace what is there, even if no conversion to this format wrote it.")
 @json_option
 @verbose_option
+@click.pass_context
 def command(
+    context: click.Context,
     *,
     format: str,
     archive: Path,
@@ -95,6 +101,7 @@ def command(
         stride convert slack site -o slack.zip --type public
         stride convert seed site 'team-*' ^team-test -o teams
     """
+    _check_options(context, format)
     try:
         options = ConvertOptions(
             selection=Selection(tuple(read_selectors(selectors)), frozenset(kinds)),
@@ -106,9 +113,15 @@ def command(
     except ValueError as error:
         raise CommandError(Exit.USAGE, f"{error}.") from error
     writes_json = not show.for_people(as_json=as_json)
-    with archive_errors():
+    with archive_errors(archive):
         report = converted(archive, format, output, options, writes_json=writes_json)
     show_report(report, output, writes_json=writes_json)
+
+
+def _check_options(context: click.Context, format: str) -> None:
+    for name, its_format in _ONLY_FOR.items():
+        if format != its_format and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} is an option of the format {its_format}.")
 
 
 def converted(archive: Path, format: str, output: Path, options: ConvertOptions, *, writes_json: bool) -> Report:
@@ -145,7 +158,7 @@ class _Conversion:
     options: ConvertOptions
     writes_json: bool = attrs.field(kw_only=True)
     _gauge: progress.Gauge = attrs.field(factory=lambda: progress.Gauge("messages"), init=False)
-    _conversations: int = attrs.field(default=-1, init=False)
+    _written: ConvertProgress | None = attrs.field(default=None, init=False)
     _stopped: threading.Event = attrs.field(factory=threading.Event, init=False)
 
     async def run(self) -> Report:
@@ -166,10 +179,16 @@ class _Conversion:
         if self._stopped.is_set():
             raise _StoppedError
         self._gauge.done, self._gauge.total = now.messages, now.total_messages
-        if now.conversations != self._conversations and self.writes_json:
-            self._conversations = now.conversations
+        if self.writes_json and now.total_conversations and self._is_news(now):
+            self._written = now
             with show.closed_stdout_ignored():
                 show.json_lines([{"event": "ConvertProgress", **json_fields(now)}])
+
+    def _is_news(self, now: ConvertProgress) -> bool:
+        """Return whether a conversation was completed since the last line, or a good part of the messages converted."""
+        if self._written is None or now.conversations != self._written.conversations:
+            return True
+        return now.messages - self._written.messages >= max(1, now.total_messages / _LINES_OF_PROGRESS)
 
 
 def show_report(report: Report, output: Path, *, writes_json: bool) -> None:

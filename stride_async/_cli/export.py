@@ -138,7 +138,7 @@ def command(
             return Exit.DONE
         return await _export(client, output, options, as_json=as_json)
 
-    with archive_errors():
+    with archive_errors(output):
         code = with_client(work)
     if code != Exit.DONE:
         raise click.exceptions.Exit(code)

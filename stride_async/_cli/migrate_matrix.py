@@ -110,14 +110,14 @@ def command(
     selection = Selection(tuple(read_selectors(selectors)), frozenset(kinds))
     writes_json = not show.for_people(as_json=as_json)
     if dry_run:
-        with archive_errors():
+        with archive_errors(archive):
             _show_preview(preview(archive, selection=selection), writes_json=writes_json)
         return
     if homeserver is None or registration is None:
         missing = "--homeserver" if homeserver is None else "--registration"
         raise click.UsageError(f"Missing option '{missing}'.")
     move = _Move(archive, homeserver, _read(registration), selection, tuple(invite), writes_json=writes_json)
-    with archive_errors():
+    with archive_errors(archive):
         summary = _run(move)
     _show_summary(summary, archive, homeserver, writes_json=writes_json)
     if summary.failed:

@@ -44,7 +44,7 @@ def command(archive: Path, **options: Any) -> None:
                 examples = ", ".join(loss.examples)
                 show.message(printable(f"Not restored: {show.counted(loss.count, NOT_HELD[loss.kind])} ({examples})"))
 
-    with archive_errors():
+    with archive_errors(archive):
         try:
             run_server(ServerOptions(**options), Loading(f"Loading {archive}."), seed=lines(), media_root=archive)
         except ValueError as error:

@@ -34,7 +34,7 @@ async def speak(
         message = f"--as requires a local server (`stride server`), and {client.settings.base_url} is not one."
         raise CommandError(Exit.USAGE, message) from error
     except (BadRequest, Forbidden) as error:
-        raise CommandError(Exit.USAGE, f"Nothing was sent: {error.message}") from error
+        raise CommandError(Exit.USAGE, f"Nothing was sent: {error.message.removeprefix('as: ')}.") from error
     if not isinstance(added, dict):
         raise CommandError(Exit.UNEXPECTED, f"{client.settings.base_url} returned no id of the message.")
     return str(added["id"])

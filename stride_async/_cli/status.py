@@ -33,7 +33,7 @@ def command(*, archive: Path, as_json: bool) -> None:
         stride status site
         stride status site --json | jq .messages
     """
-    with archive_errors():
+    with archive_errors(archive):
         found = status(archive)
     if not show.for_people(as_json=as_json):
         with show.closed_stdout_ignored():

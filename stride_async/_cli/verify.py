@@ -73,7 +73,7 @@ def command(*, archive: Path, against: bool, sample: int, seed: int, as_json: bo
         async with checked.shown(transient=True):
             return await verify(archive, against=client, sample=sample, seed=seed, on_verdict=report_verdict)
 
-    with archive_errors():
+    with archive_errors(archive):
         try:
             report = with_client(work) if against else asyncio.run(work())
         except ValueError as error:
@@ -101,6 +101,12 @@ def _show(report: Report, archive: Path, *, as_json: bool) -> None:
         show.message(printable(f"- {unknown}"))
     if not report.ok:
         raise CommandError(Exit.VERIFICATION_FAILED, _failed(report.findings, shlex.quote(str(archive))))
+    counts = (
+        show.counted(len(report.verdicts), "conversation"),
+        show.counted(sum(one.messages for one in report.verdicts), "message"),
+        show.counted(sum(one.media for one in report.verdicts), "file"),
+    )
+    show.message("Everything in the archive is intact: {}, {} and {}.".format(*counts))
 
 
 def _show_findings(path: str, what: str, findings: Iterable[Finding]) -> None:

@@ -45,7 +45,7 @@ def command(*, archive: Path, selectors: Sequence[str], kinds: Sequence[str], on
     writes_json = as_json or not (only_print or show.for_people(as_json=as_json))
     options = ConvertOptions(selection=selection, force=True)
     try:
-        with archive_errors(), pages_of(archive) as place:
+        with archive_errors(archive), pages_of(archive) as place:
             report = converted(archive, "html", place, options, writes_json=writes_json)
     except OSError as error:
         message = f"Cannot write the pages into the archive: {os_message(error)}. Use `stride convert html`."

@@ -106,6 +106,16 @@ async def test_status_shows_what_no_run_has_mended(run: Run, server: LocalServer
     assert [] == mended
 
 
+async def test_verify_ends_with_what_is_intact(run: Run, archive: Path):
+    """The last line is the result, with what was checked."""
+    result = await run("verify", str(archive))
+
+    held = json.loads((await run("status", str(archive))).stdout)
+    counts = f"{held['conversations']} conversation, {held['messages']} messages and {held['media']} file"
+    assert 0 == result.exit_code
+    assert f"Everything in the archive is intact: {counts}" in result.stderr.splitlines()[-1]
+
+
 async def test_foreign_files_are_named_but_are_not_damage(run: Run, archive: Path):
     """Neither command fails because of them."""
     [commits] = files(archive, "data/conversations/*/commit")

@@ -190,7 +190,7 @@ async def test_a_handler_that_fails_is_shown_and_makes_the_exit_code_5(talk: Tal
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("/dance", "/dance is not one of /say, /direct, /press, /install, /uninstall, /as."),
+        ("/dance", "/dance is not one of /say, /direct, /press, /install, /uninstall, /as, /help."),
         (b"deploy \xff", "It is not UTF-8 text: byte 8 is 0xff."),
     ],
     ids=["command", "encoding"],
@@ -225,6 +225,7 @@ MISTAKES = {
     "/direct  ": "Expected /direct TEXT.",
     "/as": "Expected /as NAME.",
     "/install now": "Expected /install and nothing else.",
+    "/help me": "Expected /help and nothing else.",
     "/press": "Expected /press KEY [N].",
     "/press cancel one": "Expected /press KEY [N], where N is the number of a message.",
     "/press cancel 7": "There is no message 7; the bot has sent 2 messages.",
@@ -232,6 +233,14 @@ MISTAKES = {
     "/press cancel 2": "Message 2 is deleted.",
     f"/press cancel {'9' * 900}": "Expected /press KEY [N], where N is the number of a message.",
 }
+
+
+async def test_help_lists_what_can_be_typed(talk: Talk):
+    """It goes to stderr, and nothing is sent."""
+    code, said, err = await talk("/help")
+
+    assert (0, []) == (code, said)
+    assert all(command in err for command in ("/say TEXT", "/direct TEXT", "/press KEY [N]", "/as NAME", "/help"))
 
 
 async def test_a_mistake_on_a_terminal_is_explained(start: Started, folder: Path):
@@ -496,7 +505,7 @@ async def test_a_bot_waits_for_its_store_and_says_so(start: Started, folder: Pat
 @pytest.mark.parametrize(
     ("args", "variables", "code", "message"),
     [
-        ([], {"STRIDE_CLIENT_ID": ""}, 2, "no credentials given: set STRIDE_CLIENT_ID"),
+        ([], {"STRIDE_CLIENT_ID": ""}, 2, "no credentials given: set STRIDE_CLIENT_ID. A local server writes them"),
         ([], {"STRIDE_BASE_URL": ""}, 2, "no server given: start `stride server` and set STRIDE_BASE_URL"),
         ([], {"STRIDE_BASE_URL": "stride"}, 2, "base_url 'stride' is not a valid http(s) URL"),
         (["--public-url", "bot.example.com"], {}, 2, "public_url 'bot.example.com' is not a valid http(s) URL"),

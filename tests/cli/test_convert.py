@@ -37,6 +37,8 @@ async def test_json_lines_report_the_progress_and_end_with_the_report(run, archi
         (("pdf", "site", "-o", "new"), 2, "Invalid value for 'FORMAT': 'pdf' is not"),
         (("seed", "site"), 2, "Missing option '-o'"),
         (("mattermost", "site", "-o", "new", "--team", "Our Team"), 2, "team: expected 2 to 64 lower-case letters"),
+        (("slack", "site", "-o", "new", "--team", "us"), 2, "--team is an option of the format mattermost."),
+        (("seed", "site", "-o", "new", "--files-base-url", "http://x/"), 2, "is an option of the format slack."),
         (("seed", "site", "-o", "other"), 2, "not written by a conversion to seed. To replace it, use --force."),
         (("seed", "site", "-o", "site/new"), 2, "is in the archive, which a conversion does not change.\n"),
         (("seed", "site", "-o", "."), 2, "contains the archive.\n"),
@@ -60,6 +62,17 @@ async def test_what_cannot_be_done_is_refused_in_one_sentence(
     assert code == result.exit_code
     assert message in result.stderr
     assert before == snapshot(tmp_path)
+
+
+async def test_progress_is_also_reported_within_a_conversation(run, archive, tmp_path):
+    """A conversion by month completes all conversations at its end; its messages are reported before."""
+    result = await run("convert", "parquet", str(archive), "-o", str(tmp_path / "out"))
+
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    counts = [(line["conversations"], line["messages"]) for line in lines if line["event"] == "ConvertProgress"]
+    assert any(0 < messages < 127 for _, messages in counts)
+    assert (3, 127) == counts[-1]
+    assert sorted(set(counts)) == counts
 
 
 async def test_an_interrupted_conversion_leaves_nothing(start, archive, tmp_path):
@@ -100,5 +113,5 @@ async def test_a_damaged_archive_is_refused(run, archive, tmp_path):
     result = await run("convert", "seed", str(archive), "-o", str(tmp_path / "out"))
 
     assert 6 == result.exit_code
-    assert f"{segment.name} is missing. Run `stride verify`" in result.stderr
+    assert f"{segment.name} is missing. Run `stride verify {archive}`" in result.stderr
     assert not (tmp_path / "out").exists()

@@ -54,7 +54,7 @@ async def test_a_damaged_archive_is_refused(start, archive):
     _, messages = await process.communicate()
 
     assert 6 == process.returncode
-    assert f"{segment.name} is missing. Run `stride verify`".encode() in messages
+    assert f"{segment.name} is missing. Run `stride verify {archive}`".encode() in messages
 
 
 async def test_a_folder_that_is_not_an_archive_is_refused(start, tmp_path):

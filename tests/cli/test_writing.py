@@ -203,7 +203,10 @@ async def test_only_a_local_server_lets_a_person_speak(run: Run, server: LocalSe
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--as", "unknown"], "Nothing was sent: as: no person of this site"),
+        (
+            ["--as", "unknown"],
+            "Nothing was sent: no person of this site has the id, email address or name 'unknown'.\n",
+        ),
         (["--as", ""], "no person of this site"),
         (["--as", "ann", "--user"], "--as cannot be combined with --user"),
         (["--mention"], "--mention requires --as"),

@@ -91,6 +91,7 @@ def write(source: Source, output: Output, options: ConvertOptions, tally: Tally)
         is_current = months[month] == before.get(month) and all(output.is_current(id, month) for id in months[month])
         made = _kept(output, month) if is_current else None
         _count(made or _write_month(source, output, month, sorted(months[month])), source, tally)
+        tally.step()
     _write_small(source, output, tally)
 
 
