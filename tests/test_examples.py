@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import re
 import sys
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pyarrow.parquet
 import pytest
 
 from stride_async.server import LocalServer
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 LONGEST = 120  # lines
+MONTH = re.compile(r"^\d{4}-\d\d +\d+$", re.MULTILINE)
 URL = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
@@ -250,3 +253,79 @@ async def test_a_web_app_ends_although_visitors_wait(name: str, server: LocalSer
             await process.wait()
 
     assert ["one"] == shown
+
+
+def env_file(path: Path, server: LocalServer) -> str:
+    """Write what `stride server --env-file` writes for a server, and return the name of the file."""
+    variables = environment(server).items()
+    path.write_text("".join(f"{name}={value}\n" for name, value in variables if name.startswith("STRIDE_")))
+    return path.name
+
+
+def shown(server: LocalServer, room: str) -> list[str]:
+    return [message["text"] for message in server.messages(room)]
+
+
+async def test_a_copy_of_a_site_has_each_message_once(tmp_path: Path):
+    """A lost response ends it and a kill interrupts it; started again, it completes the copy and adds what is new."""
+    plan = "conversations=5,messages=20,media=4,media_max=20000,users=5,seed=7"
+    async with LocalServer(generate=plan) as source, LocalServer(rate_limit=None) as target:
+        files = [env_file(tmp_path / "from.env", source), env_file(tmp_path / "to.env", target)]
+
+        async def copy(until_calls: float = math.inf) -> tuple[int | None, str]:
+            command = [sys.executable, str(EXAMPLES / "copy_site.py"), *files]
+            process = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, stdout=PIPE, stderr=STDOUT)
+            ended = asyncio.create_task(process.communicate())
+            await until(lambda: ended.done() or len(target.calls.matching("POST", "*/message")) >= until_calls)
+            with suppress(ProcessLookupError):
+                process.kill()
+            return process.returncode, (await ended)[0].decode()
+
+        target.faults.add("POST", "*/message", drop="after", times=1, after=10)
+        lost, reason = await copy()
+        killed, _ = await copy(until_calls=40)
+        completed, _ = await copy()
+        longest = max(source.truth().conversations.values(), key=lambda room: room.messages)
+        source.add_message(longest.id, "This is new")
+        again, news = await copy()
+
+        before, after = source.truth().conversations.values(), target.truth().conversations.values()
+        texts = {room.name: [message["text"] for message in source.messages(room.id)] for room in before}
+        copies = {
+            room.name: [message["text"].partition("\n")[2] for message in target.messages(room.id)] for room in after
+        }
+        assert (1, None, 0, 0) == (lost, killed, completed, again)
+        assert "Start the program again to resume." in reason
+        assert texts == copies
+        assert f"{longest.name}: 1 messages\n" == news
+        assert {file.sha256 for room in before for file in room.media.values()} == {
+            file.sha256 for room in after for file in room.media.values()
+        }
+        assert {room.name: room.archived for room in before} == {room.name: room.archived for room in after}
+
+
+async def test_an_export_to_parquet_writes_what_is_new(tmp_path: Path):
+    """It says what each month holds, what could not be fetched, and at the next run what was added."""
+    async with LocalServer(generate="conversations=3,messages=20,media=0,users=5,seed=7", rate_limit=None) as server:
+
+        async def run() -> tuple[int | None, dict[str, int], str]:
+            command = [sys.executable, str(EXAMPLES / "export_to_parquet.py"), "site", "tables"]
+            process = await asyncio.create_subprocess_exec(
+                *command, cwd=tmp_path, env=environment(server), stdout=PIPE, stderr=STDOUT
+            )
+            output = (await process.communicate())[0].decode()
+            return process.returncode, {line[:7]: int(line[7:]) for line in MONTH.findall(output)}, output
+
+        room = next(iter(server.truth().conversations))
+        first, months, _ = await run()
+        server.add_message(room, "Hello", ts="2019-02-01T08:00:00Z")
+        server.faults.add("GET", f"*/{room}/roster", status=403)
+        second, later, output = await run()
+
+        count = sum(one.messages for one in server.truth().conversations.values())
+        written = pyarrow.parquet.read_table(tmp_path / "tables" / "messages", columns=["text"])
+
+    assert (0, 5) == (first, second)
+    assert {**months, "2019-02": 1} == later
+    assert count == sum(later.values()) == written.num_rows
+    assert f"Not fetched: roster {room}" in output
