@@ -1,7 +1,7 @@
-"""A small Matrix homeserver for tests: the ten calls of a migration, checked as a real one checks them.
+"""A small Matrix homeserver for tests: the calls of a migration, checked as a real one checks them.
 
 Like Synapse 1.98, it forgets transaction ids when it restarts, so that the same call sends a second event, and creating
-a room is not atomic: a restart in the middle keeps the room with its alias, and without everything else.
+a room is not atomic: a restart in the middle keeps what was stored until then, at first nothing but the alias.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class Fault:
     """Whether the homeserver acts first."""
     restarts: bool = False
     """Whether it restarts, in the middle of what it does if it creates a room."""
+    stored: int = 2
+    """How many events of the room that it creates are stored then: 0 leaves the alias alone."""
     first: int = 1
     times: int = 1
     headers: dict[str, str] = attrs.field(factory=dict)
@@ -56,6 +58,11 @@ class FakeRoom:
     def membership(self, user: str) -> str:
         event = self.state.get(("m.room.member", user))
         return event["content"]["membership"] if event else "leave"
+
+    def former(self) -> set[str]:
+        """Return those who have joined at some time."""
+        joins = (event for event in self.events if event["type"] == "m.room.member")
+        return {event["state_key"] for event in joins if event["content"]["membership"] == "join"}
 
     def level(self, user: str) -> int:
         event = self.state.get(("m.room.power_levels", ""))
@@ -97,10 +104,13 @@ class FakeHomeserver:
         self.users: dict[str, str | None] = {}
         self.aliases: dict[str, str] = {}
         self.rooms: dict[str, FakeRoom] = {}
+        self.account_data: dict[tuple[str, str], dict[str, Any]] = {}
         self.media: dict[str, tuple[bytes, str]] = {}
         self.faults: list[Fault] = []
         self.calls: list[str] = []
         self.is_gone = False
+        self.empty_pages = 0
+        """The number of empty pages at the beginning of each history."""
         self.on_call: Callable[[int], None] = lambda _: None
         """Called with the number of each call before it acts."""
         self.after_call: Callable[[int], None] = lambda _: None
@@ -141,7 +151,7 @@ class FakeHomeserver:
         if fault is not None:
             try:
                 if fault.acts:
-                    self._act(request, body, torn=fault.restarts)
+                    self._act(request, body, torn_after=fault.stored if fault.restarts else None)
             except Error as error:
                 return web.json_response(error.body, status=error.status)
             if fault.restarts:
@@ -163,7 +173,7 @@ class FakeHomeserver:
             request.transport.close()
         return web.Response()
 
-    def _act(self, request: web.Request, body: bytes, *, torn: bool = False) -> Any:
+    def _act(self, request: web.Request, body: bytes, *, torn_after: int | None = None) -> Any:
         user = self._user_of(request)
         parts = [unquote(part) for part in request.rel_url.raw_path.strip("/").split("/")]
         match [request.method, *parts[1:]]:
@@ -173,31 +183,52 @@ class FakeHomeserver:
                 return {"user_id": self.owner}
             case ["POST", "client", "v3", "register"]:
                 return self._register(json.loads(body))
-            case ["GET", "client", "v3", "profile", who, "displayname"]:
-                if who not in self.users:
-                    raise Error(404, "M_NOT_FOUND")
-                name = self.users[who]
-                return {"displayname": name} if name is not None else {}
-            case ["PUT", "client", "v3", "profile", who, "displayname"]:
-                self._check_user(user)
-                assert who == user
-                self.users[who] = json.loads(body)["displayname"]
-                return {}
-            case ["GET", "client", "v3", "directory", "room", alias]:
-                if alias not in self.aliases:
-                    raise Error(404, "M_NOT_FOUND")
-                return {"room_id": self.aliases[alias], "servers": [self.server_name]}
+            case [method, "client", "v3", "profile" | "user" as what, who, *rest]:
+                return self._act_on_user(body, user, who, [method, what, *rest])
+            case [method, "client", "v3", "directory", "room", alias]:
+                return self._act_on_alias(method, alias)
             case ["POST", "client", "v3", "createRoom"]:
                 self._check_user(user)
-                return self._create(json.loads(body), user, torn=torn)
+                return self._create(json.loads(body), user, torn_after=torn_after)
             case [method, "client", "v3", "rooms", room_id, *what]:
                 return self._act_in_room(request, body, user, room_id, [method, *what])
         raise Error(404, "M_UNRECOGNIZED")
 
+    def _act_on_user(self, body: bytes, user: str, who: str, what: list[str]) -> Any:
+        match what:
+            case ["GET", "profile", "displayname"]:
+                if who not in self.users:
+                    raise Error(404, "M_NOT_FOUND")
+                name = self.users[who]
+                return {"displayname": name} if name is not None else {}
+            case ["GET", "user", "account_data", type]:
+                if (who, type) not in self.account_data:
+                    raise Error(404, "M_NOT_FOUND")
+                return self.account_data[who, type]
+            case ["PUT", "user", "account_data", type]:
+                assert who == user
+                self.account_data[who, type] = json.loads(body)
+                return {}
+            case ["PUT", "profile", "displayname"]:
+                self._check_user(user)
+                assert who == user
+                self.users[who] = json.loads(body)["displayname"]
+                return {}
+        raise Error(404, "M_UNRECOGNIZED")
+
+    def _act_on_alias(self, method: str, alias: str) -> Any:
+        assert re.fullmatch(rf"#stride_[0-9a-f]{{20}}:{re.escape(self.server_name)}", alias)
+        if alias not in self.aliases:
+            raise Error(404, "M_NOT_FOUND")
+        if method == "DELETE":
+            del self.aliases[alias]
+            return {}
+        return {"room_id": self.aliases[alias], "servers": [self.server_name]}
+
     def _act_in_room(self, request: web.Request, body: bytes, user: str, room_id: str, what: list[str]) -> Any:
         match what:
             case ["GET", "state"]:
-                return list(self._joined(room_id, user).state.values())
+                return list(self._joined(room_id, user, may_have_left=True).state.values())
             case ["PUT", "state", type, *key]:
                 self._check_user(user)
                 at = int(request.query["ts"]) if "ts" in request.query else None
@@ -230,26 +261,30 @@ class FakeHomeserver:
         self.users[user] = None
         return {"user_id": user}
 
-    def _create(self, body: dict[str, Any], user: str, *, torn: bool) -> Any:
+    def _create(self, body: dict[str, Any], user: str, *, torn_after: int | None) -> Any:
         alias = f"#{body['room_alias_name']}:{self.server_name}"
         if alias in self.aliases:
             raise Error(400, "M_ROOM_IN_USE")
         room_id = f"!{len(self.rooms)}:{self.server_name}"
         room = self.rooms[room_id] = FakeRoom()
         self.aliases[alias] = room_id
-        self._put(room, user, "m.room.create", "", body["creation_content"] | {"creator": user}, 1)
-        self._put(room, user, "m.room.member", user, {"membership": "join"}, 1)
-        if not torn:
-            levels = {"users": {user: 100}, "users_default": 0, "events_default": 0, "state_default": 50, "invite": 0}
-            rule = "public" if body["preset"] == "public_chat" else "invite"
-            self._put(room, user, "m.room.power_levels", "", levels, 1)
-            self._put(room, user, "m.room.join_rules", "", {"join_rule": rule}, 1)
-            self._put(room, user, "m.room.history_visibility", "", {"history_visibility": "shared"}, 1)
+        levels = {"users": {user: 100}, "users_default": 0, "events_default": 0, "state_default": 50, "invite": 0}
+        rule = "public" if body["preset"] == "public_chat" else "invite"
+        stored = [
+            ("m.room.create", "", body["creation_content"] | {"creator": user}),
+            ("m.room.member", user, {"membership": "join", "displayname": self.users[user]}),
+            ("m.room.power_levels", "", levels),
+            ("m.room.canonical_alias", "", {"alias": alias}),
+            ("m.room.join_rules", "", {"join_rule": rule}),
+            ("m.room.history_visibility", "", {"history_visibility": "shared"}),
+        ]
+        for type, key, content in stored[:torn_after]:
+            self._put(room, user, type, key, content, 1)
         return {"room_id": room_id}
 
-    def _joined(self, room_id: str, user: str) -> FakeRoom:
+    def _joined(self, room_id: str, user: str, *, may_have_left: bool = False) -> FakeRoom:
         room = self.rooms.get(room_id)
-        if room is None or room.membership(user) != "join":
+        if room is None or (room.membership(user) != "join" and not (may_have_left and user in room.former())):
             raise Error(403, "M_FORBIDDEN", f"{user} is not in {room_id}")
         return room
 
@@ -264,12 +299,15 @@ class FakeHomeserver:
     @staticmethod
     def _check_membership(room: FakeRoom, user: str, key: str, wanted: str) -> None:
         has = room.membership(key)
+        if not room.events:
+            raise Error(404, "M_UNKNOWN", "no servers that are in the room have been provided")
         if wanted == "invite":
             allowed = room.membership(user) == "join" and has != "join"
             allowed = allowed and room.level(user) >= room.required("invite", 0)
         elif wanted == "join":
             is_public = (room.content("m.room.join_rules") or {}).get("join_rule") == "public"
-            allowed = user == key and (has in {"invite", "join"} or is_public)
+            is_creator = len(room.events) == 1 and room.events[0]["sender"] == user
+            allowed = user == key and (has in {"invite", "join"} or is_public or is_creator)
         else:
             allowed = user == key and has in {"invite", "join"}
         if not allowed:
@@ -309,9 +347,11 @@ class FakeHomeserver:
         room.events.append(event)
         return event
 
-    @staticmethod
-    def _messages(room: FakeRoom, request: web.Request) -> Any:
+    def _messages(self, room: FakeRoom, request: web.Request) -> Any:
         start, limit = int(request.query.get("from", "0")), min(int(request.query["limit"]), PAGE)
+        if start > -self.empty_pages and start <= 0:
+            return {"chunk": [], "start": str(start), "end": str(start - 1)}
+        start = max(start, 0)
         events = room.events if request.query["dir"] == "f" else room.events[::-1]
         chunk = events[start : start + limit]
         return {"chunk": chunk, "start": str(start), **({"end": str(start + limit)} if chunk else {})}

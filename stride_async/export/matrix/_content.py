@@ -43,6 +43,7 @@ _LAST_MILLISECOND = 253_402_300_799_999  # the end of the year 9999
 _EMPTY = "(empty message)"
 _TYPES = {"image": "m.image", "video": "m.video", "audio": "m.audio"}
 
+OWNER_LEVEL = 100
 LEVELS: Mapping[str, object] = {
     "users_default": 0,
     "events_default": 0,
@@ -51,11 +52,17 @@ LEVELS: Mapping[str, object] = {
     "kick": 50,
     "ban": 50,
     "redact": 50,
+    "events": dict.fromkeys(
+        (
+            *("m.room.power_levels", "m.room.history_visibility", "m.room.encryption"),
+            *("m.room.server_acl", "m.room.tombstone"),
+        ),
+        OWNER_LEVEL,
+    ),
 }
-"""The power levels of a room that has none."""
+"""The power levels of a room that has none, as homeservers set them."""
 READ_ONLY = 50
 """The level that sending requires in an archived conversation."""
-OWNER_LEVEL = 100
 
 
 class Mark(msgspec.Struct, frozen=True, omit_defaults=True):

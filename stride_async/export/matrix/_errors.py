@@ -34,4 +34,4 @@ class Refused(Exception):
 
 
 class Foreign(Exception):
-    """A room has the alias of a conversation but was not created by a migration."""
+    """A room has the alias of a conversation, or a user the id of a person, but was not created by a migration."""

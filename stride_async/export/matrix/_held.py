@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import attrs
 import msgspec
@@ -55,37 +56,27 @@ class History:
     async def messages(self) -> AsyncIterator[HeldMessage]:
         """Yield the messages in the room, oldest first. They were sent in the order of their keys."""
         message: HeldMessage | None = None
-        start: str | None = None
-        while True:
-            page = await self.homeserver.messages(self.room_id, start)
-            for event in page.chunk:
-                mark = self._mark_of(event)
-                if mark is None and self._is_message_of_ours(event):
-                    self._removed[event.sender, event.origin_server_ts] += 1
-                if mark is None or (message is not None and mark.key < message.key):
-                    continue
-                if message is None or mark.key > message.key:
-                    if message is not None:
-                        yield message
-                    message = HeldMessage(mark.key, mark.digest, set())
-                message.pieces.add(mark.piece)
-            if page.end is None or page.end == start or not page.chunk:
-                break
-            start = page.end
+        async for event in self.homeserver.history(self.room_id):
+            mark = self._mark_of(event)
+            if mark is None and self._is_message_of_ours(event):
+                self._removed[event.sender, event.origin_server_ts] += 1
+            if mark is None or (message is not None and mark.key < message.key):
+                continue
+            if message is None or mark.key > message.key:
+                if message is not None:
+                    yield message
+                message = HeldMessage(mark.key, mark.digest, set())
+            message.pieces.add(mark.piece)
         if message is not None:
             yield message
 
     async def last(self) -> Mark | None:
         """Return the mark that was sent last, None if there is none."""
-        start: str | None = None
-        while True:
-            page = await self.homeserver.messages(self.room_id, start, backwards=True)
-            for event in page.chunk:
+        async with aclosing(self.homeserver.history(self.room_id, backwards=True)) as events:
+            async for event in events:
                 if (mark := self._mark_of(event)) is not None:
                     return mark
-            if page.end is None or page.end == start or not page.chunk:
-                return None
-            start = page.end
+        return None
 
     def _mark_of(self, event: Event) -> Mark | None:
         """Return the mark of an event that a migration has sent; others may write what looks like one."""

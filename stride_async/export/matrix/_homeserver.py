@@ -1,7 +1,7 @@
 """The calls to a homeserver, with their retries. The only place that uses the network.
 
-Eleven calls of the client-server API are all that a migration needs. Each method is one of them; `user` is the person
-in whose name it is made.
+Each method is one call of the client-server API; `user` is the person in whose name it is made, and without one it is
+made in the name of the owner of the rooms.
 
 A call is repeated after 429, after 5xx and when the connection fails, for a bounded number of times. The homeserver may
 have acted although no answer came, and it forgets transaction ids when it restarts. So a call with an effect that would
@@ -11,7 +11,7 @@ be doubled takes a function that looks whether it has happened, which is asked b
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +25,7 @@ import tenacity
 from yarl import URL
 
 from stride_async.export._archive.files import open_file
-from stride_async.export.matrix._content import Content
+from stride_async.export.matrix._content import MARK, Content
 from stride_async.export.matrix._errors import (
     BadRegistration,
     HomeserverRefusal,
@@ -40,6 +40,7 @@ T = TypeVar("T")
 _CLIENT = "/_matrix/client/v3"
 _UPLOAD = "/_matrix/media/v3/upload"
 _EVENTS_A_PAGE = 500
+_MOST_EMPTY_PAGES = 1_000  # in a row
 _LONGEST_REPLY = 256 * 1024 * 1024  # bytes
 _LONGEST_SHOWN = 200  # characters
 
@@ -71,7 +72,7 @@ class Event(msgspec.Struct):
     origin_server_ts: int = 0
 
 
-class Chunk(msgspec.Struct):
+class _Page(msgspec.Struct):
     """A page of the history of a room."""
 
     chunk: list[Event]
@@ -199,29 +200,36 @@ class Homeserver:
             if refused.errcode != "M_USER_IN_USE":
                 raise
 
-    async def display_name(self, user: str) -> str:
-        """Return the display name of a user, empty if there is none."""
-        path = f"{_CLIENT}/profile/{_quoted(user)}/displayname"
-        try:
-            return (await self._call(_Call("GET", path), _DisplayName)).displayname or ""
-        except Refused as refused:
-            if refused.status != HTTPStatus.NOT_FOUND:
-                raise
-            return ""
+    async def display_name(self, user: str) -> str | None:
+        """Return the display name of a user, empty if it has none, None if there is no such user."""
+        call = _Call("GET", f"{_CLIENT}/profile/{_quoted(user)}/displayname")
+        found = await self._call_or_none(call, _DisplayName)
+        return (found.displayname or "") if found is not None else None
 
     async def set_display_name(self, user: str, name: str) -> None:
         """Set the display name of a user."""
         path = f"{_CLIENT}/profile/{_quoted(user)}/displayname"
         await self._call(_Call("PUT", path, user=user, body={"displayname": name}), _Nothing)
 
+    async def has_note(self, name: str) -> bool:
+        """Return whether the account data of the owner has a note with this name."""
+        return await self._call_or_none(_Call("GET", self._note(name)), _Nothing) is not None
+
+    async def note(self, name: str, content: Content) -> None:
+        """Store a note in the account data of the owner."""
+        await self._call(_Call("PUT", self._note(name), body=content), _Nothing)
+
+    def _note(self, name: str) -> str:
+        return f"{_CLIENT}/user/{_quoted(self.registration.owner)}/account_data/{_quoted(f'{MARK}.{name}')}"
+
     async def room_of(self, alias: str) -> str | None:
         """Return the id of the room with an alias, None if there is none."""
-        try:
-            return (await self._call(_Call("GET", f"{_CLIENT}/directory/room/{_quoted(alias)}"), _Room)).room_id
-        except Refused as refused:
-            if refused.status != HTTPStatus.NOT_FOUND:
-                raise
-            return None
+        found = await self._call_or_none(_Call("GET", f"{_CLIENT}/directory/room/{_quoted(alias)}"), _Room)
+        return found.room_id if found is not None else None
+
+    async def delete_alias(self, alias: str) -> None:
+        """Delete an alias, if it exists. The room that it names stays."""
+        await self._call_or_none(_Call("DELETE", f"{_CLIENT}/directory/room/{_quoted(alias)}"), _Nothing)
 
     async def create_room(self, room: Content, look: Look[str]) -> str:
         """Create a room and return its id."""
@@ -257,17 +265,37 @@ class Homeserver:
         call = _Call("PUT", path, user=user, query={"ts": str(at)}, body=content)
         await self._call(call, _Nothing, look=_as_nothing(look))
 
-    async def messages(self, room_id: str, start: str | None, *, backwards: bool = False) -> Chunk:
-        """Return a page of the history of a room, from one of its ends or from where another page ended."""
+    async def history(self, room_id: str, *, backwards: bool = False) -> AsyncGenerator[Event, None]:
+        """Yield the events of a room in the order in which they were sent, or in the opposite one.
+
+        A page can be empty although others follow, if the homeserver hides everything in it.
+        """
         query = {"dir": "b" if backwards else "f", "limit": str(_EVENTS_A_PAGE)}
-        if start is not None:
-            query["from"] = start
-        return await self._call(_Call("GET", f"{_CLIENT}/rooms/{_quoted(room_id)}/messages", query=query), Chunk)
+        empty = 0
+        while empty < _MOST_EMPTY_PAGES:
+            call = _Call("GET", f"{_CLIENT}/rooms/{_quoted(room_id)}/messages", query=query)
+            page = await self._call(call, _Page)
+            for event in page.chunk:
+                yield event
+            if page.end is None or page.end == query.get("from"):
+                return
+            query = {**query, "from": page.end}
+            empty = empty + 1 if not page.chunk else 0
+        raise HomeserverUnavailable(f"{self._url}: {call} answered {empty:,} empty pages, and no end of the history")
 
     async def upload(self, file: Path, name: str, mime_type: str) -> str:
         """Upload a file and return its URL in Matrix."""
         call = _Call("POST", _UPLOAD, query={"filename": name}, file=file, mime_type=mime_type)
         return (await self._call(call, _Uploaded)).content_uri
+
+    async def _call_or_none(self, call: _Call, reply: type[T]) -> T | None:
+        """Make a call, and return None if what it names does not exist."""
+        try:
+            return await self._call(call, reply)
+        except Refused as refused:
+            if refused.status != HTTPStatus.NOT_FOUND:
+                raise
+            return None
 
     async def _call(
         self, call: _Call, reply: type[T], *, look: Look[T] | None = None, patience: Patience | None = None

@@ -2,7 +2,8 @@
 
 There is no journal. What a room holds is read back from it, so a move can be stopped anywhere and started again:
 
-1. The room is found by its alias, or created with nothing but the alias.
+1. The room is found by its alias, or created with nothing but the alias. If it lacks its owner, the owner joins; if the
+   homeserver was stopped before there was anything to join, the alias is deleted, and the room created anew.
 2. Its name, topic, rules and members are compared with what they should be, and set where they differ. A room may lack
    all of them if the homeserver was stopped while it created it.
 3. Its history and the archive are read side by side, both in the order of keys. What the archive has after the last
@@ -36,13 +37,14 @@ from stride_async.export.matrix._content import (
     user_id,
     wanted_state,
 )
-from stride_async.export.matrix._errors import Foreign, Refused
+from stride_async.export.matrix._errors import Foreign, HomeserverUnavailable, Refused
 from stride_async.export.matrix._held import HeldMessage, History
 from stride_async.export.matrix._homeserver import Event, Homeserver
 from stride_async.export.matrix._puppets import Puppets
 
 _MEMBER = "m.room.member"
 _LEVELS = "m.room.power_levels"
+_MOST_ATTEMPTS = 4  # to create a room, if the homeserver is stopped in the middle each time
 
 State = dict[tuple[str, str], Event]
 
@@ -74,10 +76,9 @@ class RoomMove:
 
         Raises:
             Refused: The homeserver refuses something without which the room cannot be complete.
-            Foreign: The room is not one of ours.
+            Foreign: The room, or the user of someone in it, is not one of ours.
         """
-        self._room_id = await self._find_or_create()
-        state = await self._state()
+        state = await self._enter()
         await self._put_right(state)
         for person in self.members:
             await self._join(person)
@@ -94,22 +95,53 @@ class RoomMove:
     def _owner(self) -> str:
         return self.homeserver.registration.owner
 
-    async def _find_or_create(self) -> str:
-        named = alias(self.room.id, self._server_name)
-        found = await self.homeserver.room_of(named)
-        if found is not None:
-            return found
-        return await self.homeserver.create_room(
-            new_room(self.room.conversation), lambda: self.homeserver.room_of(named)
-        )
+    @property
+    def _alias(self) -> str:
+        return alias(self.room.id, self._server_name)
 
-    async def _state(self) -> State:
+    async def _enter(self) -> State:
+        """Find the room or create it, have the owner in it, and return its state."""
+        for _ in range(_MOST_ATTEMPTS):
+            found = await self.homeserver.room_of(self._alias)
+            self._room_id = found if found is not None else await self._create()
+            state = await self._state()
+            if state is None or _membership(state, self._owner) != "join":
+                state = await self._join_owner(state)
+            if state is not None:
+                return state
+            await self.homeserver.delete_alias(self._alias)
+        raise HomeserverUnavailable(f"{self._alias} was created {_MOST_ATTEMPTS} times, and never had a room then")
+
+    async def _create(self) -> str:
+        wanted = new_room(self.room.conversation)
+        return await self.homeserver.create_room(wanted, lambda: self.homeserver.room_of(self._alias))
+
+    async def _join_owner(self, before: State | None) -> State | None:
+        """Have the owner join, and return the state then; None if the homeserver has no room but only the alias.
+
+        A homeserver that was stopped while it created the room may have stored only its first event, which names the
+        creator, or only the alias. The owner may also have been removed from the room.
+        """
+        try:
+            await self._set_membership(self._owner, "join", by=None)
+        except Refused as refused:
+            if before is None and refused.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise self._foreign(f"{self._owner} is not in it, and cannot join: {refused}") from refused
+        try:
+            return await self._state()
+        except Foreign:
+            await self._set_membership(self._owner, "leave", by=None)
+            raise
+
+    async def _state(self) -> State | None:
+        """Return the state of the room, as of when the owner left if it did; None if it was never in it."""
         try:
             events = await self.homeserver.state(self._room_id)
         except Refused as refused:
             if refused.status not in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
                 raise
-            raise self._foreign(f"{self._owner} is not in it") from refused
+            return None
         state = {(event.type, event.state_key): event for event in events if event.state_key is not None}
         created = state.get(("m.room.create", ""))
         if created is None or created.sender != self._owner:
@@ -117,9 +149,8 @@ class RoomMove:
         return state
 
     def _foreign(self, why: str) -> Foreign:
-        named = alias(self.room.id, self._server_name)
         return Foreign(
-            f"{named} is the alias of the room {self._room_id}, which no migration has made ({why}). "
+            f"{self._alias} is the alias of the room {self._room_id}, which no migration can use ({why}). "
             "Delete the alias on the homeserver, and run the migration again"
         )
 
@@ -131,13 +162,15 @@ class RoomMove:
             is_empty = not any(wanted.values())
             if any(has.get(name) != value for name, value in wanted.items()) and not (is_empty and event is None):
                 await self._set(type, wanted)
+        if ("m.room.canonical_alias", "") not in state:
+            await self._set("m.room.canonical_alias", {"alias": self._alias})
         levels = state.get((_LEVELS, ""))
         self._levels = _content(levels) if levels is not None else None
         if self._levels is None:
             await self._set_levels(0)
         self._joined = {
-            key for (type, key), event in state.items()
-            if type == _MEMBER and is_ours(key, self._server_name) and _content(event).get("membership") == "join"
+            key for type, key in state
+            if type == _MEMBER and is_ours(key, self._server_name) and _membership(state, key) == "join"
         }  # fmt: skip
 
     async def _set_levels(self, events_default: int) -> None:
@@ -173,8 +206,7 @@ class RoomMove:
             content["is_direct"] = True
 
         async def is_set() -> bool:
-            member = (await self._state()).get((_MEMBER, user))
-            return _content(member).get("membership") == membership
+            return _membership(await self._state() or {}, user) == membership
 
         at = created_at(self.room.conversation) if is_ours(user, self._server_name) else None
         await self.homeserver.set_membership(self._room_id, user, content, user=by, at=at, look=is_set)
@@ -278,6 +310,11 @@ class RoomMove:
         for user in sorted(self._joined - members):
             await self._set_membership(user, "leave", by=user)
         await self._set_levels(READ_ONLY if self.room.conversation.is_archived else 0)
+
+
+def _membership(state: State, user: str) -> object:
+    """Return the membership of a user, None if it was never in the room."""
+    return _content(state.get((_MEMBER, user))).get("membership")
 
 
 def _content(event: Event | None) -> dict[str, object]:
