@@ -34,7 +34,12 @@ from stride_async.server import LocalServer
 from tests import cli_page
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "examples/explore.md",
+]
 FENCE = re.compile(r"^```([\w{}-]*).*?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 PLAIN_PROMPT = {"PYTHON_BASIC_REPL": "1", "PYTHONUTF8": "1"}  # reads lines on every Python, and no escape sequences
