@@ -1,6 +1,6 @@
 """Write `docs/stride.1`, the man page, from the help of each command.
 
-Run it with `python -m tests.man_page`; a test compares the file with the help. The wheel installs it as
+`python -m tests.cli_page` writes it too; a test compares the file with the help. The wheel installs it as
 `share/man/man1/stride.1`.
 """
 
@@ -14,7 +14,8 @@ from pathlib import Path
 import click
 
 from stride_async import __version__
-from tests.cli_page import ENVIRONMENT, EXIT_CODES, context_of, stride
+from stride_async._cli.main import stride
+from tests.cli_help import ENVIRONMENT, EXIT_CODES, context_of
 
 PAGE = Path(__file__).parents[1] / "docs/stride.1"
 # Described once, for all commands.

@@ -17,7 +17,7 @@ from stride_async._cli.lazy import LazyGroup
 def command() -> None:
     """Run a bot, try it without a service, and see failures.
 
-    MODULE:NAME is where the bot is: `mybot:bot` is the variable `bot` of `mybot.py` in the current folder, or of an
+    MODULE:NAME says where the bot is: `mybot:bot` is the variable `bot` of `mybot.py` in the current folder, or of an
     installed module.
 
     \b

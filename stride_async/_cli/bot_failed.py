@@ -21,8 +21,8 @@ from stride_async.bot._failures import failures_in, opened_store
 def command(*, store: Path, as_json: bool) -> None:
     """List the events that a bot failed to handle in the last 7 days.
 
-    The bot must not be running: it has the file for itself. JSON lines have id, kind, module, cloud_id,
-    conversation_id, user_id, received_at, failed_at, attempts, error, message and body, that of the delivery.
+    The bot must not be running, because only one process can open the file. JSON lines have id, kind, module, cloud_id,
+    conversation_id, user_id, received_at, failed_at, attempts, error, message, and the body of the delivery.
 
     \b
     Examples:

@@ -18,10 +18,10 @@ from stride_async.bot._failures import opened_store, retry_in
 @click.argument("id", type=TextParam())
 @existing_store_option
 def command(*, id: str, store: Path) -> None:
-    """Let a bot handle an event again that failed.
+    """Let a bot retry an event that it failed to handle.
 
     ID is one that `stride bot failed` shows. The bot must not be running; it handles the event at its next start, as if
-    it had never been begun.
+    it were new.
 
     \b
     Examples:

@@ -42,8 +42,8 @@ def command(*, conversation: str, media_id: str, output: Path | None, force: boo
     CONVERSATION is an id, an exact name or a URL.
 
     The file appears under its name only when it is complete. Until then its name ends in .part, and the same command
-    resumes the download. Prints path, size, sha256 and verified: whether the service stated the length that the size
-    was checked against.
+    resumes the download. Prints path, size, sha256 and verified, which is true if the size is the length that the
+    service stated.
 
     \b
     Examples:

@@ -62,7 +62,7 @@ from stride_async.export import (
 @click.option("--media", default="all", show_default=True, callback=parse_media, help="Files: all, none, or '<SIZE'.")
 @click.option("--concurrency", type=WholeNumber(1), default=32, show_default=True, help="Conversations at once.")
 @click.option(
-    "--rescan", metavar="SPAN|all", callback=parse_rescan, help="Fetch held messages again: all, or the last 30d."
+    "--rescan", metavar="SPAN|all", callback=parse_rescan, help="Fetch messages again: all, or those of the last 30d."
 )
 @click.option("--dry-run", is_flag=True, help="Only show what would be done, and how long it takes.")
 @click.option(

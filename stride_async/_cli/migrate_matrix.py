@@ -50,7 +50,12 @@ _EXITS: dict[type[MatrixError], Exit] = {
 @click.argument("archive", type=PathParam(path_type=Path), required=False)
 @click.argument("selectors", nargs=-1)
 @click.option("--homeserver", metavar="URL", help="URL of the homeserver.")
-@click.option("--registration", type=PathParam(path_type=Path), metavar="FILE", help="Registration that it has read.")
+@click.option(
+    "--registration",
+    type=PathParam(path_type=Path),
+    metavar="FILE",
+    help="Registration that the homeserver has loaded.",
+)
 @kinds_option
 @click.option(
     "--invite", metavar="@USER:SERVER", multiple=True, help="Invite this user into every room; can be repeated."

@@ -136,18 +136,18 @@ def command(seed: Path | None, generate: str | None, **options: Any) -> None:
     --json or in a pipe, as one line with url, cloud_id, client_id and client_secret. Without --db, --seed or --generate
     the site is empty. A --db file that already contains the site of --seed or --generate is used as it is.
 
-    With --env-file, the variables that the other commands and clients read (STRIDE_BASE_URL, STRIDE_CLOUD_ID,
-    STRIDE_CLIENT_ID and STRIDE_CLIENT_SECRET) are in FILE from when the server is ready until it stops. Then FILE is
-    removed. Only you can read it. A FILE with anything else in it is refused.
+    With --env-file, FILE contains the variables that the other commands and clients read (STRIDE_BASE_URL,
+    STRIDE_CLOUD_ID, STRIDE_CLIENT_ID and STRIDE_CLIENT_SECRET) for as long as the server runs. Only you can read it. A
+    FILE with anything else in it is refused.
 
-    With --app, what happens in a conversation is delivered to the app, as the service did it: mentions, direct messages
-    and more. URL is that of its descriptor. The app may start before the server or up to 10 seconds after it. With
-    --install all, it is also called for its installation in each conversation.
+    With --app, what happens in a conversation is delivered to the app, as the service did: mentions, direct messages
+    and more. URL is the address of its descriptor. The app may start before the server or up to 10 seconds after it.
+    With --install all, it is also called for its installation in each conversation.
 
-    PLAN is a list of conversations, messages (per conversation, on average), users, media, media_max (size of the
-    largest file in bytes), seed, even (true or false: the same number of messages in each conversation) and bytes (per
-    message, on average). All of them are optional. The limits are 1,000,000 conversations, 100,000,000 messages in
-    total, 100,000 users, and 1,000,000 files.
+    PLAN consists of NAME=VALUE, separated by commas. The names are conversations, messages (per conversation, on
+    average), users, media, media_max (size of the largest file in bytes), seed, even (true or false: the same number of
+    messages in each conversation) and bytes (per message, on average). All of them are optional. The limits are
+    1,000,000 conversations, 100,000,000 messages in total, 100,000 users, and 1,000,000 files.
 
     \b
     Examples:

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from stride_async import __version__
 from stride_async._cli.exits import Exit
 from stride_async._cli.main import stride
-from tests import cli_page, man_page
+from tests import man_page
+from tests.cli_help import EXIT_CODES
 
 
 def commands(group: click.Group = stride, name: str = "stride") -> list[tuple[str, ...]]:
@@ -59,9 +60,9 @@ def test_help_of_all_commands_fits_a_screen():
 
 
 def test_man_page_is_current():
-    """`docs/stride.1` has the same help, and every exit code; `python -m tests.man_page` updates it."""
+    """`docs/stride.1` has the same help, and every exit code; `python -m tests.cli_page` updates it."""
     assert man_page.rendered() == man_page.PAGE.read_text()
-    assert set(cli_page.EXIT_CODES) == set(Exit)
+    assert set(EXIT_CODES) == set(Exit)
 
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
