@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 import sys
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from docutils import nodes
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.domains.python import PyXRefRole
 from sphinx.ext.napoleon import Config, GoogleDocstring
@@ -23,6 +25,10 @@ PUBLIC_MODULES = (
     *("stride_async.export", "stride_async.export.formats", "stride_async.export.matrix"),
     *("stride_async.server", "stride_async.testing"),
 )
+HANDED_OUT = {
+    *("ArchiveReader", "BotKit", "Calls", "ConversationClient", "Document", "Fault", "Faults", "Pager", "RemoteBody"),
+    *("Rows", "RunningBot", "Stream", "UserClient"),
+}
 
 project = "stride_async"
 author = project_copyright = "The stride_async authors"
@@ -35,7 +41,7 @@ nitpick_ignore_regex = [
     # What other packages document. Their pages are not read, so that a build needs no network.
     (r"py:.*", r"(aiohttp|attr|collections|contextlib|datetime|opentelemetry|os|pathlib|re|types|typing|web)\..*"),
     (r"py:obj", "Bearer"),  # a word of a header
-    (r"py:class", r"Path|date|datetime|timedelta"),
+    (r"py:class", r"Path|PathLike|date|datetime|timedelta"),
     (r"py:class", r"(stride_async\..*\.)?[A-Z]"),  # a type variable
     (r"py:obj", r".*\.[a-z]\w*"),  # a word of a docstring that may be a member of the class, and here is not
 ]
@@ -82,6 +88,20 @@ def read_google_docstring(app: Sphinx, what: str, name: str, public: object, opt
     kind = "method" if what in {"attribute", "data", "property"} else what
     text = re.sub(r"^(\S.*\n\n)(?=    \S)", r"\1::\n\n", "\n".join(lines), flags=re.MULTILINE)
     lines[:] = GoogleDocstring(text, Config(), app, kind, name, public, options).lines()
+
+
+def hide_constructor(
+    app: Sphinx, what: str, name: str, public: object, options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Show no parameters for a class that users get from a method, and not from its constructor."""
+    return ("" if what == "class" and name.rpartition(".")[2] in HANDED_OUT else signature), returns
+
+
+def leave_builtin_names(app: Sphinx, doctree: nodes.document) -> None:
+    """Link no name of Python, such as `type`, to an attribute of ours that has the same name."""
+    for node in list(doctree.findall(pending_xref)):
+        if node["refdomain"] == "py" and node["reftype"] == "class" and hasattr(builtins, node["reftarget"]):
+            node.replace_self(nodes.emphasis("", node["reftarget"]))
 
 
 def find_attributes() -> None:
@@ -133,4 +153,6 @@ def setup(app: Sphinx) -> None:
     """Register what is above."""
     app.add_role("code-or-name", CodeOrName())
     app.connect("autodoc-process-docstring", read_google_docstring)
+    app.connect("autodoc-process-signature", hide_constructor)
+    app.connect("doctree-read", leave_builtin_names)
     find_attributes()

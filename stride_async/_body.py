@@ -17,14 +17,14 @@ ByteStream = BinaryIO | AsyncIterator[bytes]
 
 @attrs.frozen
 class Progress:
-    """The progress of one transfer: `done` of `total` bytes, in the given `attempt` of the call.
-
-    `total` is None if the length is unknown. Attempts count from 1.
-    """
+    """The progress of one transfer."""
 
     done: int
+    """How many bytes were transferred."""
     total: int | None
+    """How many there are in all; None if the length is unknown."""
     attempt: int
+    """The number of the attempt of the call, counted from 1."""
 
 
 ProgressCallback = Callable[[Progress], None]
@@ -51,6 +51,9 @@ class Body:
     def from_path(cls, path: str | os.PathLike[str]) -> Body:
         """Return a body that reads a file. Its size is measured now; each attempt opens the file again.
 
+        Args:
+            path: The path of a regular file.
+
         Raises:
             OSError: The file does not exist or cannot be read.
             ValueError: The path is not a regular file. A pipe or device has no length; use `once` for it.
@@ -66,6 +69,9 @@ class Body:
     def from_bytes(cls, data: bytes) -> Body:
         """Return a body that sends bytes from memory.
 
+        Args:
+            data: The content.
+
         Raises:
             TypeError: They are not bytes.
         """
@@ -77,13 +83,21 @@ class Body:
     def from_factory(cls, open_stream: Callable[[], ByteStream], *, size: int | None = None) -> Body:
         """Return a body that calls `open_stream` for each attempt.
 
-        `open_stream` returns a new binary file, which is closed after use, or a new async iterator.
+        Args:
+            open_stream: Returns a new binary file, which is closed after use, or a new async iterator of bytes, each
+                time it is called.
+            size: The length in bytes; None means unknown, and a chunked upload.
         """
         return cls(open_stream, size)
 
     @classmethod
     def once(cls, chunks: AsyncIterator[bytes], *, size: int | None = None) -> Body:
-        """Return a body for a stream that can be read only once. Its upload is not retried."""
+        """Return a body for a stream that can be read only once. Its upload is not retried.
+
+        Args:
+            chunks: The content, in chunks of any size.
+            size: The length in bytes; None means unknown, and a chunked upload.
+        """
         return cls(lambda: chunks, size, replayable=False)
 
     def __repr__(self) -> str:

@@ -41,7 +41,9 @@ class StrideClient:
         credentials: `ClientCredentials`, `StaticToken`, or any `TokenProvider`.
         cloud_id: The id of the site.
         settings: All options. Only `base_url` is required.
-        session: Your own aiohttp session, for example for a proxy or custom TLS. The client never closes it.
+        session: Your own aiohttp session, for example for a proxy or custom TLS. The client never closes it. Its
+            headers, cookies, proxy, traces and middlewares apply. Its `base_url`, `timeout`, `raise_for_status`,
+            `auto_decompress` and the credentials of a `.netrc` do not.
 
     Raises:
         TypeError: An argument is of another type.
@@ -74,6 +76,10 @@ class StrideClient:
 
         These are STRIDE_CLIENT_ID and STRIDE_CLIENT_SECRET (or STRIDE_TOKEN), STRIDE_CLOUD_ID, and, unless `settings`
         are given, STRIDE_BASE_URL.
+
+        Args:
+            settings: All options. By default, those of `Settings.from_env`.
+            session: Your own aiohttp session, as for the constructor.
 
         Raises:
             ValueError: A variable is missing; the message names it.
@@ -108,6 +114,9 @@ class StrideClient:
 
         Closing it closes nothing.
 
+        Args:
+            settings: The other options.
+
         Raises:
             ValueError: `base_url` or `token_url` differs; the shared token is valid only for these.
         """
@@ -125,6 +134,9 @@ class StrideClient:
 
         The token belongs to the app, not to a site, so an app that is installed in several sites needs only one.
         Closing the returned client closes nothing.
+
+        Args:
+            cloud_id: The id of the other site.
 
         Raises:
             ValueError: The cloud id is empty.
@@ -154,7 +166,14 @@ class StrideClient:
     ) -> Pager[Conversation]:
         """Return a pager over the conversations that the app can access (protocol 5.2).
 
-        `query` matches any part of the name. `sort` is "asc" or "desc".
+        Args:
+            query: Only conversations whose name contains this text.
+            include_private: Whether private rooms are listed.
+            include_archived: Whether archived rooms are listed.
+            exclude_direct: Whether direct conversations are left out.
+            sort: The order; None leaves it to the service.
+            page_size: The number of items requested per page, 1 to 75; None means `Settings.page_size`.
+            max_items: The largest number of conversations; None means all.
 
         Raises:
             ValueError: `page_size` is not 1 to 75, `max_items` is negative, or `sort` has another value.
@@ -176,13 +195,21 @@ class StrideClient:
 
         The call is retried only if the service has certainly not acted on it. The service installs the app in the room
         a moment later, so the first calls to the room may raise `Forbidden`.
+
+        Args:
+            name: The name of the room.
+            privacy: Whether the room is public or private.
+            topic: The topic.
         """
         request = conversations.create_conversation(self.cloud_id, name=name, privacy=privacy, topic=topic)
         id = await self._session.send(request)
         return self.conversation(id)
 
     def conversation(self, conversation: Conversation | str) -> ConversationClient:
-        """Return a handle to a conversation, given as a `Conversation` or as its id. This sends nothing.
+        """Return a handle to a conversation. This sends nothing.
+
+        Args:
+            conversation: A `Conversation`, or its id.
 
         Raises:
             TypeError: The argument is neither.
@@ -192,7 +219,10 @@ class StrideClient:
         return ConversationClient(self._session, self.cloud_id, id)
 
     def user(self, user: User | str) -> UserClient:
-        """Return a handle to a person, given as a `User` or as an id. This sends nothing.
+        """Return a handle to a person. This sends nothing.
+
+        Args:
+            user: A `User`, or the id of a person.
 
         Raises:
             TypeError: The argument is neither.
@@ -204,6 +234,10 @@ class StrideClient:
         """Count a call that an earlier process made less than a minute ago.
 
         The rate limit of the conversation then holds across a restart.
+
+        Args:
+            conversation_id: The conversation that was called.
+            seconds_ago: How long ago the call was made.
 
         Raises:
             ValueError: `seconds_ago` is negative or not finite.
@@ -222,7 +256,11 @@ class StrideClient:
         return await self._session.send(people.list_sites())
 
     async def find_user(self, email: str) -> str | None:
-        """Return the id of the person with an email address, or None if there is none (protocol 5.21)."""
+        """Return the id of the person with an email address, or None if there is none (protocol 5.21).
+
+        Args:
+            email: The email address.
+        """
         try:
             return await self._session.send(people.find_user(self.cloud_id, email))
         except NotFound:
@@ -237,25 +275,47 @@ class StrideClient:
         user_id: str | None = None,
         metadata: Mapping[str, Json] | None = None,
     ) -> None:
-        """Set what a glance shows on the entire site, in one conversation, or to one person (protocol 5.20)."""
+        """Set what a glance shows on the entire site, in one conversation, or to one person (protocol 5.20).
+
+        Args:
+            key: The key of the glance in the descriptor.
+            label: The text that it shows.
+            conversation_id: Only in this conversation; None means on the entire site.
+            user_id: Only for this person; None means for everyone.
+            metadata: More JSON for the glance.
+        """
         request = modules.update_glance(
             self.cloud_id, key, label=label, conversation_id=conversation_id, user_id=user_id, metadata=metadata
         )
         await self._session.send(request)
 
     async def update_configuration(self, key: str, *, configured: bool, conversation_id: str) -> None:
-        """Set whether the app is configured in a conversation, with the older call (protocol 5.20)."""
+        """Set whether the app is configured in a conversation, with the older call (protocol 5.20).
+
+        Args:
+            key: The key of the configuration in the descriptor.
+            configured: Whether the app is configured.
+            conversation_id: The conversation.
+        """
         request = modules.update_configuration(
             self.cloud_id, key, configured=configured, conversation_id=conversation_id
         )
         await self._session.send(request)
 
     async def markdown_to_document(self, text: str) -> Document:
-        """Return the document that the service converts Markdown to (protocol 5.22)."""
+        """Return the document that the service converts Markdown to (protocol 5.22).
+
+        Args:
+            text: The text, in Markdown.
+        """
         return await self._session.send(people.convert_markdown(text))
 
     async def render_text(self, document: Document) -> str:
-        """Return a document as the service renders it in plain text (protocol 5.22)."""
+        """Return a document as the service renders it in plain text (protocol 5.22).
+
+        Args:
+            document: The document.
+        """
         return await self._session.send(people.render_document(of_type(document, "document", Document)))
 
     async def request(
@@ -263,9 +323,14 @@ class StrideClient:
     ) -> Json:
         """Make any other call, with the same token, limits, retries and errors.
 
-        Return the decoded JSON, or None if the response is empty. `path` is below `base_url`, begins with a slash and
-        is percent-encoded; a query belongs in `params`. GET, HEAD, OPTIONS, PUT and DELETE may be retried, POST and
-        PATCH may not.
+        Return the decoded JSON, or None if the response is empty. GET, HEAD, OPTIONS, PUT and DELETE may be retried,
+        POST and PATCH may not.
+
+        Args:
+            method: The HTTP method.
+            path: The path below `base_url`. It begins with a slash and is percent-encoded; a query belongs in `params`.
+            params: The query.
+            json: The body, as a JSON value; None means no body.
 
         Raises:
             ValueError: The path does not begin with one slash, is not percent-encoded, or has a query; or the method is

@@ -56,6 +56,11 @@ class ConversationClient:
     ) -> Conversation:
         """Change what is given and return the updated conversation (protocol 5.5).
 
+        Args:
+            name: The new name; None leaves it.
+            topic: The new topic; None leaves it.
+            privacy: Whether it is public or private from now on; None leaves it.
+
         Raises:
             ValueError: Nothing is given, the name is empty, or `privacy` is not "public" or "private".
         """
@@ -75,15 +80,27 @@ class ConversationClient:
 
         Pages are addressed by offset, so members who join or leave during iteration may be missed. No one is returned
         twice.
+
+        Args:
+            page_size: The number of items requested per page, 1 to 75; None means `Settings.page_size`.
+            max_items: The largest number of ids; None means all.
         """
         return planned(self._session, conversations.roster(*self._at), page_size, max_items)
 
     async def invite(self, *user_ids: str) -> None:
-        """Add people to the conversation (protocol 5.8)."""
+        """Add people to the conversation (protocol 5.8).
+
+        Args:
+            *user_ids: Their user ids.
+        """
         await self._session.send(conversations.change_roster(*self._at, "add", user_ids))
 
     async def remove(self, *user_ids: str) -> None:
-        """Remove people from the conversation (protocol 5.8)."""
+        """Remove people from the conversation (protocol 5.8).
+
+        Args:
+            *user_ids: Their user ids.
+        """
         await self._session.send(conversations.change_roster(*self._at, "remove", user_ids))
 
     def history(
@@ -97,12 +114,17 @@ class ConversationClient:
     ) -> Pager[Message]:
         """Return a pager over all messages between two exclusive bounds, ordered by `Message.key`.
 
-        A bound is a message id, a `Message`, an aware datetime, a key (`(ts, id)`) or a `Bookmark` of this
-        conversation. Of these, only an id must still exist.
+        A `Bound` is a message id, a `Message`, an aware datetime, a key (`(ts, id)`) or a `Bookmark` of this
+        conversation. Of these, only an id must still exist. Newest first is the default, because the service can be
+        read completely only from new to old (protocol 5.15).
 
-        Newest first is the default, because the service can be read completely only from new to old (protocol 5.15).
-        `oldest_first=True` returns the same messages in reverse, in bounded memory and with at most twice the calls.
-        The newest message of the first call is its upper end.
+        Args:
+            after: Only messages after this bound.
+            before: Only messages before this bound.
+            oldest_first: Whether the oldest message comes first. In bounded memory, this takes at most twice as many
+                calls, and the listing ends at the message that was the newest at the first call.
+            page_size: The number of items requested per page, 1 to 75; None means `Settings.page_size`.
+            max_items: The largest number of messages; None means all.
 
         Raises:
             ValueError: `page_size` is not 1 to 75; a bound is a naive datetime, an empty id, or a key outside the
@@ -113,25 +135,41 @@ class ConversationClient:
         return planned(self._session, listing, page_size, max_items)
 
     async def recent(self, limit: int = MOST_ITEMS_A_PAGE) -> list[Message]:
-        """Return the latest `limit` messages, oldest first (protocol 5.16). `limit` is 1 to 75."""
+        """Return the latest messages, oldest first (protocol 5.16).
+
+        Args:
+            limit: The number of messages, 1 to 75.
+        """
         return await self._session.send(messages.recent_messages(self._messages, self.id, limit=limit))
 
     async def message(self, message_id: str) -> Message:
-        """Return one message (protocol 5.14)."""
+        """Return one message (protocol 5.14).
+
+        Args:
+            message_id: The id of the message.
+        """
         return await self._session.send(messages.get_message(self._messages, self.id, message_id))
 
     async def context(self, message_id: str, *, before: int = 0, after: int = 0) -> list[Message]:
-        """Return a message with up to `before` messages before it and `after` messages after it (protocol 5.17).
+        """Return a message with some messages before it and after it, oldest first (protocol 5.17).
 
-        They are returned oldest first, and are at most 75 in total.
+        They are at most 75 in total.
+
+        Args:
+            message_id: The id of the message.
+            before: The largest number of messages before it.
+            after: The largest number of messages after it.
         """
         request = messages.context_of(self._messages, self.id, message_id, before=before, after=after)
         return await self._session.send(request)
 
     async def send(self, content: Content) -> str:
-        """Send plain text, `Markdown` or a `Document`, and return the id of the message (protocol 5.10).
+        """Send a message and return its id (protocol 5.10).
 
         The call is retried only if the service has certainly not acted on it.
+
+        Args:
+            content: Plain text, `Markdown` or a `Document`.
 
         Raises:
             ValueError: The text is empty, or the document does not match the schema. Nothing was sent.
@@ -140,11 +178,20 @@ class ConversationClient:
         return await self._session.send(messages.send_message(self._messages, self.id, content))
 
     async def edit(self, message_id: str, content: Content) -> None:
-        """Replace the content of one of the app's own messages (protocol 5.12)."""
+        """Replace the content of one of the app's own messages (protocol 5.12).
+
+        Args:
+            message_id: The id of the message.
+            content: What replaces it: plain text, `Markdown` or a `Document`.
+        """
         await self._session.send(messages.edit_message(self._messages, self.id, message_id, content))
 
     async def delete(self, message_id: str) -> None:
-        """Delete a message (protocol 5.13)."""
+        """Delete a message (protocol 5.13).
+
+        Args:
+            message_id: The id of the message.
+        """
         await self._session.send(messages.delete_message(self._messages, self.id, message_id))
 
     async def upload(
@@ -154,10 +201,14 @@ class ConversationClient:
         name: str | None = None,
         progress: ProgressCallback | None = None,
     ) -> Media:
-        """Upload a file and return its `Media` (protocol 9.1). `source` is a path, bytes or a `Body`.
+        """Upload a file and return its `Media` (protocol 9.1).
 
-        `name` is the file's name on the service and defaults to the name of the source. The upload is retried only if
-        the service has certainly not received it completely.
+        The upload is retried only if the service has certainly not received it completely.
+
+        Args:
+            source: A path, bytes, or a `Body`.
+            name: The file's name on the service. By default, the name of the source.
+            progress: Called as the transfer advances.
 
         Raises:
             ValueError: The source has no name, and none is given.
@@ -172,11 +223,14 @@ class ConversationClient:
     def open_media(self, media_id: str, *, start: int = 0, validator: str | None = None) -> RemoteBody:
         """Return an async context manager that reads the body of a file in chunks (protocol 9.3).
 
-        `start` is the first byte to read, so that a browser's Range request can be passed through. With the `validator`
-        of an earlier response, entering raises `MediaError` if the file has changed since.
-
         Inside `async with room.open_media(id) as media`, iterate over `media.chunks(65_536)`; `name`, `size` and
         `content_type` are attributes of `media`.
+
+        Args:
+            media_id: The id of the file.
+            start: The first byte to read, so that a browser's Range request can be passed through.
+            validator: The `validator` of an earlier response. Entering raises `MediaError` if the file has changed
+                since.
         """
         number(start, "start", 0)
         of_type(validator, "validator", str, NoneType)
@@ -187,10 +241,14 @@ class ConversationClient:
     async def download(
         self, media_id: str, to: str | os.PathLike[str], *, progress: ProgressCallback | None = None
     ) -> Download:
-        """Save the body of a file as `to` (protocol 9.3).
+        """Save the body of a file (protocol 9.3).
 
-        The file appears under its name only when it is complete, and then replaces an existing one. The call resumes
-        after interruptions. If it fails, it leaves a `.part` file, from which the next call resumes.
+        The call resumes after interruptions. If it fails, it leaves a `.part` file, from which the next call resumes.
+
+        Args:
+            media_id: The id of the file.
+            to: The file to write. It appears, and replaces an existing one, only when it is complete.
+            progress: Called as the transfer advances.
 
         Raises:
             BodyInterrupted: The transfer broke off more often than `Settings.attempts` without progress.
@@ -203,10 +261,15 @@ class ConversationClient:
     def download_many(
         self, media_ids: Iterable[str], *, to: str | os.PathLike[str], concurrency: int = 4
     ) -> AsyncIterator[DownloadResult]:
-        """Save files in the folder `to`, and return an async iterator of results in order of completion.
+        """Save files in a folder, and return an async iterator of results in order of completion.
 
         Files keep their own names, made safe and unique; existing files with those names are replaced. Each id is
         fetched once. If a file could not be fetched, its result contains the error, and the other downloads continue.
+
+        Args:
+            media_ids: The ids of the files.
+            to: An existing folder.
+            concurrency: How many files are downloaded at the same time.
 
         Raises:
             ValueError: `concurrency` is below 1, or a media id is invalid.
@@ -218,27 +281,59 @@ class ConversationClient:
         )
 
     async def delete_media(self, media_id: str) -> None:
-        """Delete a file. Messages that display it stay (protocol 9.4)."""
+        """Delete a file. Messages that display it stay (protocol 9.4).
+
+        Args:
+            media_id: The id of the file.
+        """
         await self._session.send(media.delete_media(*self._at, media_id))
 
     def modules(self, type: ModuleType, *, page_size: int | None = None, max_items: int | None = None) -> Pager[Module]:
-        """Return a pager over the app's modules of one type in this conversation (protocol 5.19)."""
+        """Return a pager over the app's modules of one type in this conversation (protocol 5.19).
+
+        Args:
+            type: The type of the modules.
+            page_size: The number of items requested per page, 1 to 75; None means `Settings.page_size`.
+            max_items: The largest number of modules; None means all.
+        """
         return planned(self._session, modules.list_modules(*self._at, type), page_size, max_items)
 
     async def put_module(self, type: ModuleType, key: str, descriptor: Mapping[str, Json]) -> None:
-        """Create or update a module. `descriptor` does not contain the key (protocol 5.19, 6.1)."""
+        """Create or update a module (protocol 5.19, 6.1).
+
+        Args:
+            type: The type of the module.
+            key: The key of the module.
+            descriptor: The descriptor of the module, without the key.
+        """
         await self._session.send(modules.put_module(*self._at, type, key, descriptor))
 
     async def delete_module(self, type: ModuleType, key: str) -> None:
-        """Delete a module (protocol 5.19)."""
+        """Delete a module (protocol 5.19).
+
+        Args:
+            type: The type of the module.
+            key: The key of the module.
+        """
         await self._session.send(modules.delete_module(*self._at, type, key))
 
     async def set_glance(self, key: str, *, label: str, metadata: Mapping[str, Json] | None = None) -> None:
-        """Set what a glance shows in this conversation (protocol 5.20)."""
+        """Set what a glance shows in this conversation (protocol 5.20).
+
+        Args:
+            key: The key of the glance in the descriptor.
+            label: The text that it shows.
+            metadata: More JSON for the glance.
+        """
         await self._session.send(modules.set_glance(*self._at, key, label=label, metadata=metadata))
 
     async def set_configuration(self, key: str, *, configured: bool) -> None:
-        """Set whether the app is configured in this conversation (protocol 5.20)."""
+        """Set whether the app is configured in this conversation (protocol 5.20).
+
+        Args:
+            key: The key of the configuration in the descriptor.
+            configured: Whether the app is configured.
+        """
         await self._session.send(modules.set_configuration(*self._at, key, configured=configured))
 
 

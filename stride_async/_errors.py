@@ -33,17 +33,18 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Attempt:
-    """One attempt of a call: the `status` of the response, or the `error` (class and message) that came instead.
-
-    `started` is in seconds since the epoch, `seconds` is how long the attempt took, and `waited` is how many seconds
-    the call waited after it.
-    """
+    """One attempt of a call."""
 
     status: int | None
+    """The HTTP status of the response; None if there was no response."""
     error: str | None
+    """The class and message of the error that came instead of a response; None if there was a response."""
     started: float
+    """When the attempt began, in seconds since the epoch."""
     seconds: float
+    """How long the attempt took."""
     waited: float = 0.0
+    """How many seconds the call waited after the attempt."""
 
 
 class StrideError(Exception):
@@ -108,10 +109,12 @@ class Ambiguous(TransportError):
 
 
 class BodyInterrupted(TransportError):
-    """The body of a response broke off after `received` of `expected` bytes (None if the length was not stated)."""
+    """The body of a response broke off."""
 
     received: int = 0
+    """How many bytes arrived."""
     expected: int | None = None
+    """The length of the body; None if the service did not state it."""
 
     def __init__(self, *args: object, received: int = 0, expected: int | None = None) -> None:
         super().__init__(*args)
@@ -196,7 +199,9 @@ class DecodeError(StrideError):
     """A response does not have the documented form; `path` is where (`$.messages[3].ts`), `raw` the bytes sent."""
 
     path: str = "$"
+    """Where the response differs, such as `$.messages[3].ts`."""
     raw: bytes = b""
+    """The bytes that could not be decoded."""
 
     def __init__(self, *args: object, path: str = "$", raw: bytes = b"") -> None:
         super().__init__(*args)
@@ -231,6 +236,7 @@ class EncodedBody(MediaError):
     """A media body came compressed or otherwise encoded, although the client asked for it unencoded."""
 
     encoding: str = ""
+    """The encoding, such as `gzip`."""
 
     def __init__(self, *args: object, encoding: str = "") -> None:
         super().__init__(*args)
@@ -238,10 +244,12 @@ class EncodedBody(MediaError):
 
 
 class LengthMismatch(MediaError):
-    """A media body has another length than stated: it ended after `received` bytes, or is longer than `expected`."""
+    """A media body is shorter or longer than stated."""
 
     received: int = 0
+    """How many bytes arrived."""
     expected: int | None = None
+    """The stated length."""
 
     def __init__(self, *args: object, received: int = 0, expected: int | None = None) -> None:
         super().__init__(*args)

@@ -38,27 +38,33 @@ _WRITE_BYTES = 1_048_576
 
 @attrs.frozen
 class Download:
-    """A file that was downloaded completely.
-
-    `verified` is False if the service did not state the length, so that only the end of the connection was checked.
-    """
+    """A file that was downloaded completely."""
 
     path: Path
+    """The file that was written."""
     size: int
+    """The length of the body in bytes."""
     sha256: str
+    """The digest of the body, in hexadecimal."""
     verified: bool
+    """Whether the length is the one that the service stated. False if it stated none, so that only the end of the
+    connection was checked."""
     name: str | None = None
     """The file name the service gives; never use it as a path."""
     content_type: str | None = None
+    """The media type that the service gives."""
 
 
 @attrs.frozen
 class DownloadResult:
-    """The result for one of several files: a `download`, or the `error` that prevented it."""
+    """The result for one of several files."""
 
     media_id: str
+    """The media id."""
     download: Download | None = None
+    """The downloaded file; None if it failed."""
     error: StrideError | OSError | None = None
+    """Why the file could not be downloaded; None if it was."""
 
 
 def body_of(source: str | os.PathLike[str] | bytes | Body) -> Body:

@@ -34,20 +34,27 @@ class Conversation:
     """A room or a direct conversation (protocol 4.1)."""
 
     id: str = attrs.field(validator=_NOT_EMPTY)
+    """The id of the conversation."""
     name: str = ""
+    """The name of a room. That of a direct conversation may be empty."""
     topic: str = ""
+    """The topic; empty if there is none."""
     type: str = "group"
     """`group` or `direct`."""
     privacy: str = "public"
     """`public` or `private`."""
     is_archived: bool = False
+    """Whether it is archived and rejects new messages."""
     created: datetime | None = None
     """When it was created, as an aware datetime with milliseconds."""
     modified: datetime | None = None
+    """When it was last changed, as `created`."""
     avatar_url: str | None = None
+    """The URL of its picture, if it has one."""
     cloud_id: str | None = None
     """The site. None where the service sends it outside of the conversation object."""
     extra: Mapping[str, Json] = attrs.field(factory=dict, repr=False)
+    """The fields that the service sent in addition to these."""
 
 
 class _OnlyBody(msgspec.Struct):
@@ -64,7 +71,9 @@ class UnfrozenMessage:
     """The fields of a message, while it is being filled."""
 
     id: str
+    """The id of the message, unique within its conversation."""
     sender_id: str
+    """The id of the person or the app that sent it."""
     ts: int
     """Nanoseconds since the epoch: the service sends up to nine fraction digits, and a `datetime` holds six."""
     text: str
@@ -203,6 +212,7 @@ class Markdown:
     """Text to send that the service converts from Markdown (protocol 5.10)."""
 
     text: str
+    """The text, in Markdown."""
 
 
 Content = str | Markdown | Document
@@ -214,7 +224,9 @@ class Email:
     """An email address of a user."""
 
     value: str
+    """The address."""
     primary: bool = False
+    """Whether it is the main address."""
 
 
 @attrs.frozen(kw_only=True)
@@ -222,7 +234,9 @@ class Photo:
     """The URL of a picture of a user."""
 
     value: str
+    """The URL."""
     primary: bool = False
+    """Whether it is the main picture."""
 
 
 @attrs.frozen(kw_only=True)
@@ -230,8 +244,11 @@ class PersonName:
     """The parts of a user's name."""
 
     given_name: str | None = None
+    """The given name, if the service has one."""
     family_name: str | None = None
+    """The family name, if the service has one."""
     formatted: str | None = None
+    """The complete name as it is displayed."""
 
 
 @attrs.frozen(kw_only=True)
@@ -239,18 +256,27 @@ class User:
     """The SCIM profile of a person or an app (protocol 4.7)."""
 
     id: str = attrs.field(validator=_NOT_EMPTY)
+    """The id of the person or the app."""
     user_name: str = ""
     """The email address."""
     display_name: str = ""
+    """The name that others see."""
     active: bool = True
+    """Whether the account is in use."""
     nick_name: str | None = None
     """The mention name."""
     title: str | None = None
+    """The job title."""
     timezone: str | None = None
+    """The name of the time zone, such as `Europe/Berlin`."""
     name: PersonName | None = None
+    """The parts of the name, if the service sent them."""
     emails: tuple[Email, ...] = ()
+    """All email addresses."""
     photos: tuple[Photo, ...] = ()
+    """The pictures."""
     extra: Mapping[str, Json] = attrs.field(factory=dict, repr=False)
+    """The fields that the service sent in addition to these."""
 
 
 @attrs.frozen(kw_only=True)
@@ -260,9 +286,13 @@ class Account:
     account_id: str = attrs.field(validator=_NOT_EMPTY)
     """The id to mention the app with, and the `sender_id` of its messages."""
     name: str = ""
+    """The name of the app."""
     email: str | None = None
+    """The email address, if the service sent one."""
     picture: str | None = None
+    """The URL of the picture."""
     extra: Mapping[str, Json] = attrs.field(factory=dict, repr=False)
+    """The fields that the service sent in addition to these."""
 
 
 @attrs.frozen(kw_only=True)
@@ -272,7 +302,9 @@ class Site:
     id: str = attrs.field(validator=_NOT_EMPTY)
     """The cloud id."""
     url: str | None = None
+    """The address of the site, if the service sent one."""
     extra: Mapping[str, Json] = attrs.field(factory=dict, repr=False)
+    """The fields that the service sent in addition to these."""
 
 
 @attrs.frozen(kw_only=True)
@@ -280,14 +312,21 @@ class Media:
     """A file that belongs to a conversation (protocol 4.9)."""
 
     id: str = attrs.field(validator=_NOT_EMPTY)
+    """The media id."""
     conversation_id: str
     """The id of its conversation, which is also its collection in documents."""
     name: str | None = None
+    """The name of the file. Never use it as a path."""
     size: int | None = None
+    """The length in bytes."""
     mime_type: str | None = None
+    """The media type, such as `image/png`."""
     media_type: str | None = None
+    """The kind of file, in the service's own words."""
     processing_status: str | None = None
+    """How far the service has processed the file, in its own words."""
     extra: Mapping[str, Json] = attrs.field(factory=dict, repr=False)
+    """The fields that the service sent in addition to these."""
 
 
 ModuleType = Literal[
@@ -308,6 +347,8 @@ class Module:
     """A module of an app in a conversation (protocol 5.19, 6.1)."""
 
     key: str
+    """The key of the module in the descriptor."""
     type: str
+    """The type, such as `chat:glance`."""
     descriptor: Mapping[str, Json] = attrs.field(factory=dict)
     """The descriptor of the module without its key. Its fields depend on `type`."""

@@ -33,16 +33,16 @@ _GONE = frozenset({400, 404, 410})
 
 @attrs.define
 class Stats(Tally):
-    """The cost of a stream so far.
-
-    In addition to requests, retries and waits, it counts pages, items, empty pages, and elements that could not be
-    decoded.
-    """
+    """The cost of a stream so far. Pages that were fetched ahead are included."""
 
     pages: int = 0
+    """Pages that were fetched, including empty ones."""
     items: int = 0
+    """Items that could be decoded."""
     empty_pages: int = 0
+    """Pages without an item."""
     undecodable: int = 0
+    """Elements that could not be decoded."""
 
 
 @attrs.frozen(eq=False)
@@ -129,7 +129,11 @@ class Pager(Generic[T]):
             passed.settle()
 
     async def pages(self, *, on_undecodable: Undecodable | None = None) -> AsyncIterator[Page[T]]:
-        """Iterate over the pages as they arrive. Empty pages are skipped; `on_undecodable` works as in `stream`.
+        """Iterate over the pages as they arrive. Empty pages are skipped.
+
+        Args:
+            on_undecodable: Called with the `DecodeError` of each element that cannot be decoded; the listing continues
+                without it. Without a callable, the error is raised.
 
         Raises:
             StrideError: A page could not be fetched. The error's `bookmark` is the position after the last page.
@@ -148,8 +152,9 @@ class Pager(Generic[T]):
     def stream(self, *, prefetch: int = 0, on_undecodable: Undecodable | None = None) -> Stream[T]:
         """Return a `Stream` over the items, to be used with `async with`.
 
-        Up to `prefetch` pages are fetched ahead. `on_undecodable` is called with the `DecodeError` of each element that
-        cannot be decoded, and the listing continues without it; by default the error is raised.
+        Args:
+            prefetch: How many pages are fetched ahead of the loop.
+            on_undecodable: As in `pages`.
 
         Raises:
             ValueError: `prefetch` is negative.
@@ -162,7 +167,10 @@ class Pager(Generic[T]):
         return next(iter(await self.collect(limit=1)), None)
 
     async def collect(self, *, limit: int | None) -> list[T]:
-        """Return a list of the first `limit` items. The argument is required; None means all items.
+        """Return a list of the first items. The limit is required, so that none is fetched without a decision.
+
+        Args:
+            limit: How many items to collect at most; None means all.
 
         Raises:
             StrideError: A page could not be fetched. The error's `bookmark` is where this pager starts, because no item
@@ -185,6 +193,9 @@ class Pager(Generic[T]):
         """Return a pager over the same listing that starts directly after the bookmarked item.
 
         `max_items` counts from there.
+
+        Args:
+            bookmark: A position in this listing, from `Stream.bookmark`, a `Page` or an error.
 
         Raises:
             StaleBookmark: The bookmark belongs to another listing; the message names what differs.

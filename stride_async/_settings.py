@@ -148,6 +148,9 @@ class Settings:
     def from_env(cls, **options: Any) -> Self:
         """Return settings whose `base_url` is the environment variable STRIDE_BASE_URL, with other options as given.
 
+        Args:
+            **options: Other options of `Settings`, by name.
+
         Raises:
             ValueError: STRIDE_BASE_URL is not set or not a valid http(s) URL, or an option is out of range.
             TypeError: There is no such option, or it has another type.

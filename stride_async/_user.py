@@ -45,13 +45,26 @@ class UserClient:
         return await self._session.send(conversations.direct_conversation(self.cloud_id, self.id))
 
     async def send(self, content: Content) -> str:
-        """Send a direct message and return its id (protocol 5.11). It raises what `ConversationClient.send` raises."""
+        """Send a direct message and return its id (protocol 5.11). It raises what `ConversationClient.send` raises.
+
+        Args:
+            content: Plain text, `Markdown` or a `Document`.
+        """
         return await self._session.send(messages.send_message(self._messages, self._limit_key, content))
 
     async def edit(self, message_id: str, content: Content) -> None:
-        """Replace the content of one of the app's own direct messages (protocol 5.12)."""
+        """Replace the content of one of the app's own direct messages (protocol 5.12).
+
+        Args:
+            message_id: The id of the message.
+            content: What replaces it: plain text, `Markdown` or a `Document`.
+        """
         await self._session.send(messages.edit_message(self._messages, self._limit_key, message_id, content))
 
     async def delete(self, message_id: str) -> None:
-        """Delete a direct message (protocol 5.13)."""
+        """Delete a direct message (protocol 5.13).
+
+        Args:
+            message_id: The id of the message.
+        """
         await self._session.send(messages.delete_message(self._messages, self._limit_key, message_id))

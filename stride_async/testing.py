@@ -138,7 +138,10 @@ class BotKit:
     async def mention(self, text: str | Document, *, by: str | None = None, room: str | None = None) -> list[Message]:
         """Send a message that mentions the bot, and return what the bot has sent to the room when it is idle.
 
-        It is sent to `room` by `by`; the defaults are those of the kit.
+        Args:
+            text: The text, or a `Document`.
+            by: The user id of who sends it. By default, `person`.
+            room: The id of the conversation. By default, `room` of the kit.
 
         Raises:
             KeyError: There is no such room.
@@ -148,7 +151,11 @@ class BotKit:
     async def direct(self, text: str | Document, *, by: str | None = None, room: str | None = None) -> list[Message]:
         """Send a direct message, and return what the bot has sent to the conversation when it is idle.
 
-        By default, the conversation is that of the bot and the person, which is created when it is first used.
+        Args:
+            text: The text, or a `Document`.
+            by: The user id of who sends it. By default, `person`.
+            room: The id of the conversation. By default, that of the bot and the person, which is created when it is
+                first used.
 
         Raises:
             KeyError: There is no such conversation.
@@ -167,8 +174,15 @@ class BotKit:
     ) -> ActionAnswer:
         """Press an action of a message as a person's browser does, and return the answer when the bot is idle.
 
-        `key` is that of the action target. By default, the parameters are those of the first action of the message
-        that has this target. If the bot's handler returned None, the answer is empty.
+        If the bot's handler returned None, the answer is empty.
+
+        Args:
+            key: The key of the action target.
+            message_id: The message that contains the action.
+            parameters: What the bot receives. By default, the parameters of the first action in the message that has
+                this target.
+            by: The user id of who presses it. By default, `person`.
+            room: The id of the conversation. By default, `room` of the kit.
 
         Raises:
             KeyError: There is no such message or action target.
@@ -180,8 +194,11 @@ class BotKit:
     async def restart(self, *, kill: bool = False) -> None:
         """End the bot and start it again with the same store.
 
-        Its running handlers are given `shutdown_timeout` to end. With `kill`, it ends as a killed process does: nothing
-        is written to the store any more, and the handlers are cancelled at once. Calls that arrive meanwhile wait.
+        Its running handlers are given `shutdown_timeout` to end. Calls that arrive meanwhile wait.
+
+        Args:
+            kill: Whether it ends as a killed process does: nothing is written to the store any more, and handlers are
+                cancelled at once.
         """
         await self._rehearsal.restart(kill=kill)
 

@@ -9,8 +9,9 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -200,6 +201,78 @@ def test_pages_are_in_the_contents():
     listed = re.findall(r"^[\w-]+$", index.partition(":hidden:")[2], re.MULTILINE)
 
     assert sorted(page.stem for page in API_PAGES if page.stem != "index") == sorted(listed)
+
+
+def test_every_public_parameter_is_described():
+    """A section `Args:` has an entry for each parameter; a parameter of a class may be an attribute instead."""
+    undescribed = [
+        f"{name}({parameter})"
+        for name, public in everything_public()
+        for parameter, is_described in described_parameters(public)
+        if not is_described
+    ]
+
+    assert [] == undescribed
+
+
+def described_parameters(public: object) -> Iterator[tuple[str, bool]]:
+    """Yield each parameter of a function, or of the constructor of a class, and whether a docstring describes it."""
+    members = described_members(public) if isinstance(public, type) else {}
+    function = (
+        constructor_of(public) if isinstance(public, type) else inspect.unwrap(getattr(public, "__func__", public))
+    )
+    if not callable(function):
+        return
+    arguments = (inspect.getdoc(public) or "").partition("Args:\n")[2]
+    for parameter in inspect.signature(inspect.unwrap(function)).parameters.values():
+        if parameter.name not in {"self", "cls", "args"}:
+            entry = re.search(rf"^ +\*{{0,2}}{parameter.name}: \S", arguments, re.MULTILINE)
+            yield parameter.name, bool(entry or members.get(parameter.name))
+
+
+def constructor_of(kind: type) -> object:
+    """Return the constructor of a class if users call it. The parameters of an attrs class are its fields."""
+    is_protocol = getattr(kind, "_is_protocol", False)
+    if kind.__name__ in NOT_CONSTRUCTED_BY_USERS or attrs.has(kind) or issubclass(kind, Exception) or is_protocol:
+        return None
+    own = [base for base in kind.__mro__ if base.__module__.startswith("stride_async") and "__init__" in vars(base)]
+    return vars(own[0])["__init__"] if own else None
+
+
+def test_every_public_attribute_is_described():
+    """A docstring follows each field and each attribute of a class."""
+    undescribed = [
+        f"{name}.{member}"
+        for name, public in everything_public()
+        if isinstance(public, type)
+        for member, is_described in described_members(public).items()
+        if not is_described
+    ]
+
+    assert [] == undescribed
+
+
+def described_members(kind: type) -> Mapping[str, bool]:
+    """Return each attribute that a class or a base class of ours assigns, and whether a docstring follows it."""
+    found: dict[str, bool] = {}
+    for base in [base for base in kind.__mro__ if base.__module__.startswith("stride_async")]:
+        source = Source(base.__name__, PUBLIC_MODULES.get(base.__module__, base.__module__)).definition
+        node = top_level(source.module).get(source.name)
+        if isinstance(node, ast.ClassDef):
+            constructor = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
+            assigned = [*_assigned(node.body, ""), *_assigned(constructor[0].body if constructor else [], "self.")]
+            for name, is_described in assigned:
+                found[name] = found.get(name, False) or is_described
+    return found
+
+
+def _assigned(body: Sequence[ast.stmt], prefix: str) -> Iterator[tuple[str, bool]]:
+    for statement, following in zip_longest(body, body[1:]):
+        if isinstance(statement, (ast.Assign, ast.AnnAssign)):
+            target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
+            named = re.fullmatch(rf"{re.escape(prefix)}([a-zA-Z]\w*)", ast.unparse(target))
+            if named:
+                yield named[1], isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
 
 
 def test_docstrings_name_the_errors_that_users_can_catch():

@@ -277,6 +277,9 @@ class RemoteBody:
     async def chunks(self, chunk_bytes: int = CHUNK_BYTES) -> AsyncIterator[bytes]:
         """Yield the body from `start` on, at most `chunk_bytes` at a time, and check its length at the end.
 
+        Args:
+            chunk_bytes: The largest length of a chunk.
+
         Raises:
             BodyInterrupted: It broke off `attempts` times without progress.
             LengthMismatch: It is longer than stated.

@@ -32,8 +32,11 @@ class Tally:
     """What calls have cost: requests sent, how many of them were retries, and seconds waited for retries and limits."""
 
     requests: int = 0
+    """Requests that were sent."""
     retries: int = 0
+    """How many of them were retries."""
     seconds_waited: float = 0.0
+    """Seconds that were waited for retries and rate limits."""
 
 
 @attrs.define(eq=False)

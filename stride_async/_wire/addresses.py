@@ -17,6 +17,9 @@ def room_in_address(text: str) -> tuple[str, str] | None:
 
     Anything after the conversation id is ignored, such as the `/info` of a page within the room. Return None if the
     text is not such a URL.
+
+    Args:
+        text: Any text.
     """
     match = _ROOM.fullmatch(checked(text, "URL").strip())
     return None if match is None else (match["site"], match["room"])

@@ -43,6 +43,9 @@ class Bookmark:
     def loads(cls, text: str | bytes) -> Bookmark:
         """Return the bookmark for a text that `dumps` returned.
 
+        Args:
+            text: What `dumps` returned.
+
         Raises:
             StaleBookmark: The text is not a bookmark, or has a version that this client cannot read.
         """

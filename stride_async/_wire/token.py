@@ -28,10 +28,12 @@ def _hidden(_: str) -> str:
 
 @attrs.frozen
 class AccessToken:
-    """A bearer token, and for how many seconds after it was issued it is valid; None means that it does not expire."""
+    """A bearer token, as a `TokenProvider` returns it."""
 
     value: str = attrs.field(repr=_hidden)
+    """The token itself. The repr does not show it."""
     expires_in: float | None = None
+    """For how many seconds after it was issued the token is valid; None means that it does not expire."""
 
     def __attrs_post_init__(self) -> None:
         _must_fit_a_header(self)
@@ -42,7 +44,9 @@ class ClientCredentials:
     """The id and secret of an app; the client requests tokens with them and renews the tokens (protocol 2.1)."""
 
     client_id: str
+    """The client id of the app."""
     client_secret: str = attrs.field(repr=_hidden)
+    """The client secret of the app. The repr does not show it."""
 
     def __attrs_post_init__(self) -> None:
         for name in ("client_id", "client_secret"):
@@ -56,6 +60,7 @@ class StaticToken:
     """A token that cannot be renewed, such as a room token (protocol 2.4)."""
 
     value: str = attrs.field(repr=_hidden)
+    """The token itself. The repr does not show it."""
 
     def __attrs_post_init__(self) -> None:
         _must_fit_a_header(self)

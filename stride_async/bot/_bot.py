@@ -49,9 +49,10 @@ class Bot:
         return f"Bot({self.key!r})"
 
     def mention(self, pattern: str | re.Pattern[str] | None = None) -> Callable[[F], F]:
-        """Register a handler of `Mention` events. With a pattern, it gets only those whose text matches.
+        """Register a handler of `Mention` events.
 
-        Named groups of the pattern become the arguments of the same name.
+        Args:
+            pattern: Only messages whose text matches. Named groups become the arguments of the same name.
 
         Raises:
             TypeError: The function is not async, or its parameters are not the groups of the pattern.
@@ -66,7 +67,11 @@ class Bot:
         return register
 
     def direct_message(self, pattern: str | re.Pattern[str] | None = None) -> Callable[[F], F]:
-        """Register a handler of `DirectMessage` events. Patterns work as in `mention`."""
+        """Register a handler of `DirectMessage` events.
+
+        Args:
+            pattern: Only messages whose text matches, as in `mention`.
+        """
         _must_be_called("direct_message()", pattern)
 
         def register(function: F) -> F:
@@ -78,8 +83,11 @@ class Bot:
     def message(self, pattern: str | re.Pattern[str], *, key: str | None = None) -> Callable[[F], F]:
         """Register a handler of `MatchedMessage` events: messages that match and do not mention the bot.
 
-        Each handler is a module of its own, so a message that matches two patterns is handled twice. The default key of
-        the module is the function's name with hyphens.
+        Each handler is a module of its own, so a message that matches two patterns is handled twice.
+
+        Args:
+            pattern: What is searched in the text. Named groups become the arguments of the same name.
+            key: The key of the module. By default, the function's name with hyphens.
 
         Raises:
             TypeError: The function is not async, or its parameters are not the groups of the pattern.
@@ -104,6 +112,9 @@ class Bot:
         The words after it, split as a shell splits them, become the function's arguments. `*args` takes the rest as
         words, one keyword-only `str` parameter takes the rest as text. If the words do not fit the parameters, the
         person gets a usage line.
+
+        Args:
+            word: The first word of the message, in any case.
 
         Raises:
             TypeError: The function is not async, or a parameter cannot be filled from words.
@@ -158,6 +169,9 @@ class Bot:
 
         It returns the text to show, an `ActionAnswer`, or None.
 
+        Args:
+            key: The key of the action target.
+
         Raises:
             TypeError: The function is not async, or takes no event.
             ValueError: The key is taken.
@@ -183,7 +197,13 @@ class Bot:
     ) -> Callable[[F], F]:
         """Register the handler of a glance, which returns its label.
 
-        `icon` is a URL, or the mapping of `url` and `url@2x`; `target` is the key of what a click opens.
+        Args:
+            key: The key of the glance.
+            name: The name of the glance.
+            icon: The URL of the icon, or a mapping of `url` and `url@2x`.
+            target: The key of what a click opens.
+            weight: The weight of the glance among others (protocol 6.1).
+            conditions: When the glance is shown (protocol 6.1).
 
         Raises:
             TypeError: The function is not async, or takes no event.
@@ -209,7 +229,9 @@ class Bot:
     def configuration(self, key: str, *, page: str) -> Callable[[F], F]:
         """Register the handler that returns whether the bot is configured in a conversation.
 
-        `page` is the key of the dialog or sidebar in which it is configured.
+        Args:
+            key: The key of the configuration.
+            page: The key of the dialog or sidebar in which the bot is configured.
 
         Raises:
             TypeError: The function is not async, or takes no event.
@@ -227,6 +249,11 @@ class Bot:
     def module(self, type: str, key: str, descriptor: Mapping[str, Any]) -> None:
         """Add a module that calls no handler: a dialog, a sidebar, an external page, an input or message action.
 
+        Args:
+            type: The type, such as `chat:dialog`.
+            key: The key of the module.
+            descriptor: The descriptor of the module, without the key (protocol 6.1).
+
         Raises:
             ValueError: Another module of this type has the key.
         """
@@ -238,6 +265,9 @@ class Bot:
         `await call(event)` runs the handler, or the next middleware. Without it the handler is not called and the
         event counts as handled. The first middleware that is registered is the outermost.
 
+        Args:
+            function: The middleware.
+
         Raises:
             TypeError: The function is not async, or does not take two arguments.
         """
@@ -248,6 +278,9 @@ class Bot:
         """Register an error handler: an async function that takes an event and the error that its handler raised.
 
         The first error handler whose kind fits is called. An error that fits none is logged.
+
+        Args:
+            kind: The class of the errors.
 
         Raises:
             TypeError: The function is not async, or does not take two arguments.
@@ -262,18 +295,28 @@ class Bot:
         return register
 
     def descriptor(self, base_url: str) -> dict[str, Any]:
-        """Return the descriptor of the bot, as served at `/descriptor.json` below a base URL (protocol 6.1)."""
+        """Return the descriptor of the bot, as served at `/descriptor.json` below a base URL (protocol 6.1).
+
+        Args:
+            base_url: Where the service reaches the bot.
+        """
         return descriptor(self.key, base_url.rstrip("/"), self._routes)
 
     def application(self, settings: BotSettings) -> web.Application:
         """Return an aiohttp application that runs the bot from its start-up to its clean-up.
 
         Serve it alone, or mount it with `add_subapp`. `app[RUNNING]` is its `RunningBot` while it runs.
+
+        Args:
+            settings: The options of the running bot.
         """
         return application(self.key, self._routes, settings)
 
     def running(self, settings: BotSettings) -> AbstractAsyncContextManager[RunningBot]:
         """Run the bot without a web server: `async with bot.running(settings) as running`.
+
+        Args:
+            settings: The options of the running bot.
 
         Raises:
             StoreBusy: Another process uses the store.
@@ -292,9 +335,14 @@ class Bot:
     ) -> None:
         """Serve the bot alone until SIGINT or SIGTERM.
 
-        `announce` is called with one line of JSON, `{"url": …, "descriptor": …}`, as soon as the bot is reachable, and
-        by default prints it. `warn` is called with a sentence if the public URL does not lead to the bot, and by
-        default prints it on stderr.
+        Args:
+            settings: The options of the running bot.
+            host: The address to listen on.
+            port: The port to listen on; 0 lets the system choose one.
+            announce: Called with one line of JSON, `{"url": …, "descriptor": …}`, as soon as the bot is reachable. By
+                default, the line is printed.
+            warn: Called with a sentence if the public URL does not lead to the bot. By default, it is printed on
+                stderr.
 
         Raises:
             BotError: The store cannot be used.
@@ -313,6 +361,11 @@ class Bot:
 
         Print one line of JSON, `{"url": …, "descriptor": …}`, as soon as the bot is reachable. SIGTERM and Ctrl-C
         end it. Unless the program has set up logging, warnings and the errors of handlers are written to stderr.
+
+        Args:
+            settings: The options of the running bot; None means `BotSettings.from_env()`.
+            host: The address to listen on.
+            port: The port to listen on; 0 lets the system choose one.
 
         Raises:
             ValueError: A variable of the environment is missing.

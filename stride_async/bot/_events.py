@@ -34,9 +34,11 @@ class Event:
     cloud_id: str
     """The site."""
     conversation_id: str
+    """The conversation."""
     user_id: str
     """The person who caused the call; empty if the service names none."""
     delivery: Delivery
+    """What was received, and how often the event was begun."""
     raw: bytes = attrs.field(repr=False)
     """The body of the call, repaired if its text was malformed; empty if the call had none."""
     client: StrideClient = attrs.field(repr=False)
@@ -51,10 +53,13 @@ class Event:
         return self.client.conversation(self.conversation_id)
 
     async def reply(self, content: Content) -> str:
-        """Send plain text, `Markdown` or a `Document` to the conversation and return the new message's id.
+        """Send a message to the conversation and return its id.
 
         A reply to a queued event is sent once, even if the event is begun again after the process was killed. For this,
         a handler must send its replies in the same order each time.
+
+        Args:
+            content: Plain text, `Markdown` or a `Document`.
 
         Raises:
             StrideError: As `ConversationClient.send`.
@@ -81,6 +86,7 @@ class MessageEvent(_ConversationEvent):
     """Base class of the events of a message (protocol 6.3)."""
 
     message: Message
+    """The message."""
     text: str
     """The message's plain text, without the mention of the bot and without surrounding white space."""
 
@@ -126,11 +132,15 @@ class Installation:
     """The bot in one conversation (protocol 6.6)."""
 
     cloud_id: str
+    """The site."""
     conversation_id: str
+    """The conversation."""
     user_id: str
     """The person who installed it; empty if the service names none."""
     oauth_client_id: str | None = None
+    """The client id of the app, as the service names it."""
     version: str | None = None
+    """The version of the descriptor, as the service names it."""
     relay_state: str | None = None
     """The `relayState` of the installation link."""
     installed_at: datetime
@@ -142,6 +152,7 @@ class Installed(Event):
     """The bot was installed in a conversation."""
 
     installation: Installation
+    """The new installation."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -149,6 +160,7 @@ class Uninstalled(Event):
     """The bot was removed from a conversation; it can no longer post there."""
 
     installation: Installation
+    """The installation that ended."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -156,13 +168,17 @@ class ActionCall(Event):
     """A person pressed something whose target is an action of the bot (protocol 6.7)."""
 
     key: str
+    """The key of the action target."""
     message_id: str | None
     """The message in which it was pressed."""
     document: Json = attrs.field(repr=False)
     """That message's document, as decoded JSON."""
     parameters: Mapping[str, Json]
+    """The parameters of the action."""
     source: Json = None
+    """What the person pressed, as decoded JSON."""
     target: Json = None
+    """The target as the message names it, as decoded JSON."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -170,6 +186,7 @@ class GlanceQuery(Event):
     """A browser asks for the label of a glance (protocol 6.8)."""
 
     key: str
+    """The key of the glance."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -177,6 +194,7 @@ class ConfigurationQuery(Event):
     """A browser asks whether the bot is configured in the conversation (protocol 6.8)."""
 
     key: str
+    """The key of the configuration."""
 
 
 @attrs.frozen
@@ -184,7 +202,9 @@ class ActionAnswer:
     """What a browser shows after an action."""
 
     message: str | None = None
+    """A text that says what was done."""
     error: str | None = None
+    """A text that says what went wrong."""
     next_action: Mapping[str, Json] | None = None
     """A target to open next, e.g. `{"openDialog": {"key": "details"}}`."""
 
@@ -194,13 +214,18 @@ class Failure:
     """An event whose handling failed for good."""
 
     delivery: Delivery
+    """What was received, and how often the event was begun."""
     cloud_id: str
+    """The site."""
     conversation_id: str
+    """The conversation."""
     user_id: str
+    """The person who caused the call; empty if the service names none."""
     error: str
     """Class of the error, e.g. `ValueError`, `HandlerTimeout` or `GaveUp`."""
     message: str
     """The error's own text."""
     failed_at: datetime
+    """When it failed for good, aware."""
     raw: bytes = attrs.field(repr=False)
     """The body of the delivery."""

@@ -40,19 +40,24 @@ class Delivery:
 
 @attrs.frozen
 class Received:
-    """A delivery was kept; `new` is false for one that was kept before."""
+    """A delivery was kept."""
 
     kind: Kind
+    """What the bot was called for."""
     module: str
+    """The key of the module in the descriptor."""
     new: bool
+    """Whether it had not been kept before."""
 
 
 @attrs.frozen
 class Refused:
-    """A call was refused with an HTTP `status`. `why` is the sentence in the response."""
+    """A call was refused."""
 
     status: int
+    """The HTTP status of the response."""
     why: str
+    """The sentence in the response."""
 
 
 @attrs.frozen
@@ -60,15 +65,19 @@ class Begun:
     """An attempt at an event begins."""
 
     delivery: Delivery
+    """The event."""
 
 
 @attrs.frozen
 class Ended:
-    """An attempt at an event ended after so many `seconds`, and its end was noted."""
+    """An attempt at an event ended, and its end was noted."""
 
     delivery: Delivery
+    """The event."""
     outcome: Outcome
+    """How it ended."""
     seconds: float
+    """How long the attempt took."""
 
 
 Report = Received | Refused | Begun | Ended

@@ -32,15 +32,27 @@ class RunningBot:
         self._parts = parts
 
     def client(self, cloud_id: str) -> StrideClient:
-        """Return the client of a site; all sites share the connections, the token and the limiter."""
+        """Return the client of a site; all sites share the connections, the token and the limiter.
+
+        Args:
+            cloud_id: The id of the site.
+        """
         return self._parts.sites.client(cloud_id)
 
     def room(self, cloud_id: str, conversation_id: str) -> ConversationClient:
-        """Return a handle on a conversation."""
+        """Return a handle on a conversation.
+
+        Args:
+            cloud_id: The id of the site.
+            conversation_id: The id of the conversation.
+        """
         return self.client(cloud_id).conversation(conversation_id)
 
     async def account_id(self, cloud_id: str) -> str:
         """Return the id of the app's own account.
+
+        Args:
+            cloud_id: The id of the site.
 
         Raises:
             StrideError: The service cannot be asked.
@@ -48,7 +60,11 @@ class RunningBot:
         return await self._parts.sites.account_id(cloud_id)
 
     async def installations(self, cloud_id: str | None = None) -> list[Installation]:
-        """Return the installations the bot was called about, of one site or of all."""
+        """Return the installations the bot was called about, of one site or of all.
+
+        Args:
+            cloud_id: The id of the site; None means all.
+        """
         return [installation_of(each) for each in await self._parts.store.run(_rows.installations(cloud_id))]
 
     async def failed(self) -> list[Failure]:
@@ -57,6 +73,9 @@ class RunningBot:
 
     async def retry(self, delivery_id: str) -> None:
         """Handle a failed event again, as if it had never been begun.
+
+        Args:
+            delivery_id: The id of the event, as in `Failure.delivery`.
 
         Raises:
             LookupError: There is no failed event of this id.
@@ -68,6 +87,10 @@ class RunningBot:
 
         With `every`, repeat this forever, with that many seconds in between: for a bot that the service cannot reach.
         While the service is unavailable, it waits. Edits, rosters and installations are not seen this way.
+
+        Args:
+            cloud_id: The id of the site.
+            every: How many seconds to wait before doing it again; None means that it is done once.
 
         Raises:
             StrideError: The service cannot be asked (only without `every`), or the bot was closed.
@@ -84,6 +107,9 @@ class RunningBot:
 
     async def verify(self, request: web.Request) -> Caller:
         """Return who sent a request, as its token states, to protect the pages of iframes.
+
+        Args:
+            request: A request to a page of your own.
 
         Raises:
             aiohttp.web.HTTPException: 401, the token is absent or not good; 403, the site is not served.

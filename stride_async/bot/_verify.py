@@ -43,8 +43,11 @@ class Caller:
     """Who calls and from where, as a verified token states it."""
 
     cloud_id: str
+    """The site."""
     conversation_id: str | None
+    """The conversation; None if the token names none."""
     user_id: str | None
+    """The person; None if the token names none."""
 
 
 def token_in(authorization: str | None, x_acpt: str | None, query: str | None) -> str | None:

@@ -51,7 +51,10 @@ def instrument(settings: Settings, *, tracer_provider: TracerProvider | None = N
 
     The span of a call is a child of the caller's current span. Waits are events of the call's span. Pages and tokens
     are events of the span that is current when they arrive. An `on_event` of the settings is still called.
-    `tracer_provider` defaults to the global one.
+
+    Args:
+        settings: The options of the clients.
+        tracer_provider: Where spans are sent; None means the global provider.
     """
     spans, on_event = _Spans(settings, tracer_provider), settings.on_event
     return attrs.evolve(settings, on_event=spans.receive if on_event is None else _both(spans.receive, on_event))

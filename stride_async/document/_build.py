@@ -35,62 +35,115 @@ class UploadedMedia(Protocol):
 
 
 def doc(*blocks: Inline) -> Document:
-    """Build a document of at least one block."""
+    """Build a document of at least one block.
+
+    Args:
+        *blocks: The blocks. Consecutive text and inline nodes become a paragraph.
+    """
     return Document(_built({"version": 1, "type": "doc", "content": _blocks(blocks)}))
 
 
 def paragraph(*inline: Inline) -> Node:
-    """Build a paragraph. Without content, it is an empty line."""
+    """Build a paragraph. Without content, it is an empty line.
+
+    Args:
+        *inline: Text and inline nodes.
+    """
     return _built({"type": "paragraph", "content": _inline(inline)})
 
 
 def heading(*inline: Inline, level: int = 1) -> Node:
-    """Build a heading of level 1 to 6."""
+    """Build a heading.
+
+    Args:
+        *inline: Text and inline nodes.
+        level: 1 to 6.
+    """
     return _built({"type": "heading", "attrs": {"level": level}, "content": _inline(inline)})
 
 
 def text(value: str) -> Node:
-    """Build plain text, which must not be empty."""
+    """Build plain text, which must not be empty.
+
+    Args:
+        value: One or more characters.
+    """
     return _built({"type": "text", "text": value})
 
 
 def strong(content: Inline) -> Node:
-    """Build bold text. `strong(em("both"))` is bold and italic."""
+    """Build bold text. `strong(em("both"))` is bold and italic.
+
+    Args:
+        content: Text, or a text node.
+    """
     return _marked(content, "strong")
 
 
 def em(content: Inline) -> Node:
-    """Build italic text."""
+    """Build italic text.
+
+    Args:
+        content: Text, or a text node.
+    """
     return _marked(content, "em")
 
 
 def strike(content: Inline) -> Node:
-    """Build text that is struck through."""
+    """Build text that is struck through.
+
+    Args:
+        content: Text, or a text node.
+    """
     return _marked(content, "strike")
 
 
 def underline(content: Inline) -> Node:
-    """Build underlined text."""
+    """Build underlined text.
+
+    Args:
+        content: Text, or a text node.
+    """
     return _marked(content, "underline")
 
 
 def code(content: Inline) -> Node:
-    """Build inline code, which can only be combined with a link."""
+    """Build inline code, which can only be combined with a link.
+
+    Args:
+        content: Text, or a text node without other marks than a link.
+    """
     return _marked(content, "code")
 
 
 def subsup(content: Inline, type: str) -> Node:
-    """Build subscript (`sub`) or superscript (`sup`)."""
+    """Build subscript or superscript.
+
+    Args:
+        content: Text, or a text node.
+        type: `sub` or `sup`.
+    """
     return _marked(content, "subsup", {"type": type})
 
 
 def text_color(content: Inline, color: str) -> Node:
-    """Build text in a color such as `#36b37e`, in lower case."""
+    """Build colored text.
+
+    Args:
+        content: Text, or a text node.
+        color: Hexadecimal, such as `#36b37e`, in lower case.
+    """
     return _marked(content, "textColor", {"color": color})
 
 
 def link(content: Inline, href: str, *, title: str | None = None) -> Node:
-    """Build text that links to a URL, which must not be empty."""
+    """Build text that links to a URL, which must not be empty.
+
+    Args:
+        content: Text, or a text node.
+        href: The URL, which must not be empty.
+        title: The title of the link.
+    """
     if not href:
         raise ValueError("link: href is empty")
     return _marked(content, "link", _given(href=href, title=title))
@@ -105,20 +158,42 @@ def action_mark(
     key: str | None = None,
     parameters: Mapping[str, object] | None = None,
 ) -> Node:
-    """Build text that calls an action target of an app. `receiver` is the key of another app."""
+    """Build text that calls an action target of an app.
+
+    Args:
+        content: Text, or a text node.
+        title: The title of the action.
+        target: The key of the action target.
+        receiver: The key of another app whose target it is.
+        key: The key of the action itself.
+        parameters: JSON that the target receives.
+    """
     aim = _given(key=target, receiver=receiver)
     return _marked(content, "action", _given(title=title, target=aim, key=key, parameters=parameters))
 
 
 def mention(id: str, text: str | None = None, *, access_level: str | None = None, user_type: str | None = None) -> Node:
-    """Mention a person by user id. The service fills in `@Name` if `text` is omitted."""
+    """Mention a person.
+
+    Args:
+        id: The user id.
+        text: The text to show, such as `@Ann`. The service fills in `@Name` if it is omitted.
+        access_level: The access level; the service itself writes `CONTAINER`.
+        user_type: `DEFAULT`, `SPECIAL` or `APP`.
+    """
     if not id:
         raise ValueError("mention: id is empty")
     return _built({"type": "mention", "attrs": _given(id=id, text=text, accessLevel=access_level, userType=user_type)})
 
 
 def emoji(short_name: str, *, id: str | None = None, text: str | None = None) -> Node:
-    """Build an emoji from its short name, usually between colons. `text` is the fallback character."""
+    """Build an emoji.
+
+    Args:
+        short_name: The short name, usually between colons.
+        id: The id of the emoji.
+        text: The fallback character.
+    """
     return _built({"type": "emoji", "attrs": _given(shortName=short_name, id=id, text=text)})
 
 
@@ -128,7 +203,10 @@ def hard_break() -> Node:
 
 
 def date(day: datetime.date) -> Node:
-    """Build a date. A datetime is converted to its day in UTC.
+    """Build a date.
+
+    Args:
+        day: A date. A datetime must have a time zone and is converted to its day in UTC.
 
     Raises:
         ValueError: The datetime has no time zone.
@@ -143,7 +221,11 @@ def date(day: datetime.date) -> Node:
 
 
 def placeholder(text: str) -> Node:
-    """Build a hint to the author of a message at the place where text is expected."""
+    """Build a hint to the author of a message at the place where text is expected.
+
+    Args:
+        text: The hint.
+    """
     return _built({"type": "placeholder", "attrs": {"text": text}})
 
 
@@ -154,40 +236,74 @@ def inline_extension(
     parameters: Mapping[str, object] | None = None,
     text: str | None = None,
 ) -> Node:
-    """Build an inline extension. Stride itself had the keys `action`, `actionGroup` and `select`."""
+    """Build an inline extension. Stride itself had the keys `action`, `actionGroup` and `select`.
+
+    Args:
+        key: The key of the extension.
+        type: The type of the extension.
+        parameters: JSON for the extension.
+        text: What is displayed where the extension is not supported.
+    """
     return _built({"type": "inlineExtension", "attrs": _extension_attrs(key, type, parameters, text)})
 
 
 def bullet_list(*items: Inline) -> Node:
-    """Build a bullet list. An argument that is not a list item becomes one."""
+    """Build a bullet list. An argument that is not a list item becomes one.
+
+    Args:
+        *items: List items, or what becomes one each.
+    """
     return _built({"type": "bulletList", "content": _each(items, "listItem", list_item)})
 
 
 def ordered_list(*items: Inline, order: int | None = None) -> Node:
-    """Build a numbered list that starts at `order` (default 1). An argument that is not a list item becomes one."""
+    """Build a numbered list. An argument that is not a list item becomes one.
+
+    Args:
+        *items: List items, or what becomes one each.
+        order: The first number; None means 1.
+    """
     attrs: JsonObject = {} if order is None else {"attrs": {"order": order}}
     return _built({"type": "orderedList", **attrs, "content": _each(items, "listItem", list_item)})
 
 
 def list_item(*content: Inline) -> Node:
-    """Build a list item. Its first block is a paragraph or a media_single; the others can also be lists."""
+    """Build a list item. Its first block is a paragraph or a media_single; the others can also be lists.
+
+    Args:
+        *content: The blocks.
+    """
     return _built({"type": "listItem", "content": _blocks(content)})
 
 
 def panel(*content: Inline, type: str = "info") -> Node:
-    """Build a colored box of the type `info`, `note`, `tip`, `warning`, `error` or `success`."""
+    """Build a colored box.
+
+    Args:
+        *content: The blocks.
+        type: `info`, `note`, `tip`, `warning`, `error` or `success`.
+    """
     return _built({"type": "panel", "attrs": {"panelType": type}, "content": _blocks(content)})
 
 
 def code_block(source: str, language: str | None = None) -> Node:
-    """Build a block of code, which may be empty."""
+    """Build a block of code, which may be empty.
+
+    Args:
+        source: The code, which may be empty.
+        language: The name of its language.
+    """
     attrs: JsonObject = {} if language is None else {"attrs": {"language": language}}
     content = _inline([source]) if _of_type(source, "the source", str) else []
     return _built({"type": "codeBlock", **attrs, "content": content})
 
 
 def blockquote(*paragraphs: Inline) -> Node:
-    """Build a quotation of at least one paragraph."""
+    """Build a quotation of at least one paragraph.
+
+    Args:
+        *paragraphs: The paragraphs, or what becomes one.
+    """
     return _built({"type": "blockquote", "content": _blocks(paragraphs)})
 
 
@@ -197,25 +313,47 @@ def rule() -> Node:
 
 
 def decision_list(*items: Inline, local_id: str | None = None) -> Node:
-    """Build a list of decisions. An argument that is not a decision item becomes one."""
+    """Build a list of decisions. An argument that is not a decision item becomes one.
+
+    Args:
+        *items: Decision items, or what becomes one each.
+        local_id: The id within the document; None makes a random one.
+    """
     content = _each(items, "decisionItem", decision_item)
     return _built({"type": "decisionList", "attrs": {"localId": _local_id(local_id)}, "content": content})
 
 
 def decision_item(*inline: Inline, state: str = "DECIDED", local_id: str | None = None) -> Node:
-    """Build a decision."""
+    """Build a decision.
+
+    Args:
+        *inline: Text and inline nodes.
+        state: Any text; it has no visible effect.
+        local_id: The id within the document; None makes a random one.
+    """
     attrs = {"localId": _local_id(local_id), "state": state}
     return _built({"type": "decisionItem", "attrs": attrs, "content": _inline(inline)})
 
 
 def task_list(*items: Inline, local_id: str | None = None) -> Node:
-    """Build a list of tasks. An argument that is not a task item becomes an open task."""
+    """Build a list of tasks. An argument that is not a task item becomes an open task.
+
+    Args:
+        *items: Task items, or what becomes one each.
+        local_id: The id within the document; None makes a random one.
+    """
     content = _each(items, "taskItem", task_item)
     return _built({"type": "taskList", "attrs": {"localId": _local_id(local_id)}, "content": content})
 
 
 def task_item(*inline: Inline, done: bool = False, local_id: str | None = None) -> Node:
-    """Build a task, which is open or done."""
+    """Build a task, which is open or done.
+
+    Args:
+        *inline: Text and inline nodes.
+        done: Whether it is done.
+        local_id: The id within the document; None makes a random one.
+    """
     attrs = {"localId": _local_id(local_id), "state": "DONE" if done else "TODO"}
     return _built({"type": "taskItem", "attrs": attrs, "content": _inline(inline)})
 
@@ -229,40 +367,68 @@ def media(
     width: float | None = None,
     height: float | None = None,
 ) -> Node:
-    """Build a reference to an uploaded file. The collection is the conversation id (protocol 9).
+    """Build a reference to an uploaded file.
 
-    `type` is `file` or `link`.
+    Args:
+        id: The media id.
+        collection: The id of the conversation that the file belongs to (protocol 9).
+        type: `file` or `link`.
+        occurrence_key: The key of this occurrence of the file.
+        width: The width in pixels.
+        height: The height in pixels.
     """
     attrs = _given(type=type, id=id, collection=collection, occurrenceKey=occurrence_key, width=width, height=height)
     return _built({"type": "media", "attrs": attrs})
 
 
 def external_media(url: str, *, width: float | None = None, height: float | None = None) -> Node:
-    """Build an image from a URL on the web."""
+    """Build an image from a URL on the web.
+
+    Args:
+        url: The URL of the image.
+        width: The width in pixels.
+        height: The height in pixels.
+    """
     return _built({"type": "media", "attrs": _given(type="external", url=url, width=width, height=height)})
 
 
 def media_group(*files: UploadedMedia | Node) -> Node:
-    """Build a row of files: results of `upload`, or `media` nodes."""
+    """Build a row of files: results of `upload`, or `media` nodes.
+
+    Args:
+        *files: Results of `upload`, or `media` nodes.
+    """
     return _built({"type": "mediaGroup", "content": [json_of(_media_node(file)) for file in files]})
 
 
 def media_single(file: UploadedMedia | Node, *, layout: str = "center") -> Node:
-    """Build a single file with the layout `center`, `wrap-left`, `wrap-right`, `wide` or `full-width`."""
+    """Build a single file.
+
+    Args:
+        file: The result of `upload`, or a `media` node.
+        layout: `center`, `wrap-left`, `wrap-right`, `wide` or `full-width`.
+    """
     return _built({"type": "mediaSingle", "attrs": {"layout": layout}, "content": [json_of(_media_node(file))]})
 
 
 def table(*rows: Node, numbered: bool | None = None, layout: str | None = None) -> Node:
-    """Build a table of rows with the layout `default`, `wide` or `full-width`.
+    """Build a table of rows.
 
-    `numbered` adds a column of row numbers.
+    Args:
+        *rows: The rows.
+        numbered: Whether there is a column of row numbers.
+        layout: `default`, `wide` or `full-width`.
     """
     attrs = _given(isNumberColumnEnabled=numbered, layout=layout)
     return _built({"type": "table", **({"attrs": attrs} if attrs else {}), "content": list(map(json_of, rows))})
 
 
 def table_row(*cells: Inline) -> Node:
-    """Build a row of cells, or of headers. Text becomes a cell."""
+    """Build a row of cells, or of headers. Text becomes a cell.
+
+    Args:
+        *cells: Cells or headers, or text that becomes a cell.
+    """
     content = [json_of(cell if _is(cell, "tableCell", "tableHeader") else table_cell(cell)) for cell in _nodes(cells)]
     return _built({"type": "tableRow", "content": content})
 
@@ -274,7 +440,15 @@ def table_cell(
     colwidth: Sequence[int] | None = None,
     background: str | None = None,
 ) -> Node:
-    """Build a cell of blocks, or an empty one. The spans are always written, because Stride required them."""
+    """Build a cell of blocks, or an empty one. The spans are always written, because Stride required them.
+
+    Args:
+        *content: The blocks.
+        colspan: How many columns it covers.
+        rowspan: How many rows it covers.
+        colwidth: The widths of these columns in pixels.
+        background: The color of the background, such as `#deebff`.
+    """
     return _cell("tableCell", content, colspan, rowspan, colwidth, background)
 
 
@@ -285,7 +459,15 @@ def table_header(
     colwidth: Sequence[int] | None = None,
     background: str | None = None,
 ) -> Node:
-    """Build a header cell of a row or a column."""
+    """Build a header cell of a row or a column.
+
+    Args:
+        *content: The blocks.
+        colspan: How many columns it covers.
+        rowspan: How many rows it covers.
+        colwidth: The widths of these columns in pixels.
+        background: The color of the background, such as `#deebff`.
+    """
     return _cell("tableHeader", content, colspan, rowspan, colwidth, background)
 
 
@@ -303,9 +485,20 @@ def application_card(
     details: Iterable[Mapping[str, object]] | None = None,
     actions: Iterable[Mapping[str, object]] | None = None,
 ) -> Node:
-    """Build a card of an app. `user`, `context`, `details` and `actions` have the form of protocol 8.4.
+    """Build a card of an app.
 
-    The fallback `text` defaults to the title. The link is also the URL of the fallback text.
+    Args:
+        title: The title.
+        text: The fallback text; None means the title.
+        link: The URL of the card and of its fallback text.
+        description: The text below the title.
+        user: Who acts in the title (protocol 8.4).
+        background: The URL of an image behind the card.
+        preview: The URL of an image in the card.
+        collapsible: Whether the card can be collapsed.
+        context: What the card belongs to (protocol 8.4).
+        details: Rows of facts (protocol 8.4).
+        actions: Buttons (protocol 8.4).
     """
     attrs = _given(
         text=title if text is None else text,
@@ -332,7 +525,11 @@ def extension(
 ) -> Node:
     """Build a block extension. Stride itself had the key `actionGroup`.
 
-    `text` is displayed where the extension is not supported.
+    Args:
+        key: The key of the extension.
+        type: The type of the extension.
+        parameters: JSON for the extension.
+        text: What is displayed where the extension is not supported.
     """
     return _built({"type": "extension", "attrs": _extension_attrs(key, type, parameters, text)})
 
@@ -344,7 +541,15 @@ def bodied_extension(
     parameters: Mapping[str, object] | None = None,
     text: str | None = None,
 ) -> Node:
-    """Build an extension around blocks."""
+    """Build an extension around blocks.
+
+    Args:
+        key: The key of the extension.
+        *content: The blocks.
+        type: The type of the extension.
+        parameters: JSON for the extension.
+        text: What is displayed where the extension is not supported.
+    """
     attrs = _extension_attrs(key, type, parameters, text)
     return _built({"type": "bodiedExtension", "attrs": attrs, "content": _blocks(content)})
 

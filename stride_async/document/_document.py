@@ -36,6 +36,9 @@ class Document:
 
         The object is not copied. Do not change it afterwards.
 
+        Args:
+            json: A decoded JSON object. It is not copied; do not change it afterwards.
+
         Raises:
             ValueError: It is not an object of type `doc`.
         """

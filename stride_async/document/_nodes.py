@@ -24,7 +24,9 @@ class Mark:
     """Formatting of a text, or its link (protocol 8.3)."""
 
     type: str
+    """The type, such as `strong`."""
     attrs: Mapping[str, object]
+    """The attributes, such as the `href` of a link."""
 
     def __hash__(self) -> int:
         return hash(self.type)

@@ -22,10 +22,12 @@ DEEPEST = 300
 
 @attrs.frozen
 class Problem:
-    """One thing in a document that the schema does not allow, and its path, such as `$.content[0].attrs.level`."""
+    """One thing in a document that the schema does not allow."""
 
     path: str
+    """Where it is, such as `$.content[0].attrs.level`."""
     message: str
+    """What is wrong there."""
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"

@@ -32,7 +32,9 @@ class Estimate:
     """What the export of one conversation would take."""
 
     conversation_id: str
+    """The id of the conversation."""
     name: str
+    """Its name."""
     held: int
     """The number of messages that the archive holds."""
     calls: int
@@ -48,6 +50,11 @@ async def estimate(
     """Return what `export` with the same arguments would take, for each conversation.
 
     Only the list of conversations is fetched, and nothing is written.
+
+    Args:
+        client: A client of the site.
+        archive: The folder of the archive, which need not exist.
+        options: What to export and how; None means everything.
 
     Raises:
         ArchiveError: The folder is not an archive, or the archive is of another site or of a later version.

@@ -14,11 +14,12 @@ _SELECTORS_COMPARED = 3
 
 
 class NothingSelected(Exception):
-    """No conversation matches the selectors. `nearest` has the names that are similar to them."""
+    """No conversation matches the selectors."""
 
     def __init__(self, message: str, nearest: list[str]) -> None:
         super().__init__(message)
         self.nearest = nearest
+        """Names that are similar to the selectors, the most similar first."""
 
     def __reduce__(self) -> tuple[type[NothingSelected], tuple[str, list[str]]]:
         return type(self), (str(self), self.nearest)
@@ -37,11 +38,18 @@ class Selection:
     """
 
     selectors: tuple[str, ...] = ()
+    """Ids, addresses, or glob patterns for names; `^` before one excludes what it matches."""
     kinds: frozenset[str] = frozenset()
     """Only conversations of these kinds: `group`, `direct`, `public`, `private`. Empty means all."""
 
     def picks(self, id: str, name: str, kinds: Iterable[str]) -> bool:
-        """Return whether a conversation is selected."""
+        """Return whether a conversation is selected.
+
+        Args:
+            id: The id of the conversation.
+            name: Its name.
+            kinds: Its kinds: some of `group`, `direct`, `public`, `private`.
+        """
         if self.kinds and not self.kinds & set(kinds):
             return False
         picked = all(selector.startswith("^") for selector in self.selectors)
@@ -51,7 +59,11 @@ class Selection:
         return picked
 
     def unmatched(self, names: Mapping[str, str]) -> list[str]:
-        """Return the selectors that match none of these conversations, given as id to name."""
+        """Return the selectors that match none of these conversations, given as id to name.
+
+        Args:
+            names: The names of all conversations, by id.
+        """
         return [
             selector
             for selector in self.selectors
@@ -62,6 +74,9 @@ class Selection:
         """Return up to three names or ids similar to the selectors that match none of these conversations.
 
         The most similar comes first. Conversations are given as id to name.
+
+        Args:
+            names: The names of all conversations, by id.
         """
         sought = []
         for selector in sorted(self.unmatched(names), key=lambda one: one.startswith("^"))[:_SELECTORS_COMPARED]:

@@ -25,7 +25,9 @@ class Shard:
     """
 
     index: int
+    """Which part it is, counted from 0."""
     count: int
+    """The number of parts."""
 
     def __attrs_post_init__(self) -> None:
         number(self.count, "count", 1)
@@ -37,6 +39,9 @@ class Shard:
     def parse(cls, text: str) -> Self:
         """Return a shard that is written as `INDEX/COUNT`, such as `0/4`.
 
+        Args:
+            text: `INDEX/COUNT`, such as `0/4`.
+
         Raises:
             ValueError: It is not a shard.
         """
@@ -46,7 +51,11 @@ class Shard:
         return cls(int(match[1]), int(match[2]))
 
     def includes(self, conversation_id: str) -> bool:
-        """Return whether a conversation is in this shard."""
+        """Return whether a conversation is in this shard.
+
+        Args:
+            conversation_id: The id of the conversation.
+        """
         digest = hashlib.sha256(conversation_id.encode("utf-8", "surrogatepass")).digest()
         return int.from_bytes(digest) % self.count == self.index
 

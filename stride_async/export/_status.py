@@ -26,11 +26,17 @@ class Status:
     """What an archive holds, according to its commits. No content is checked."""
 
     cloud_id: str
+    """The id of the site."""
     conversations: int
+    """Conversations that are held."""
     messages: int
+    """Messages that are held."""
     media: int
+    """Files whose body is held."""
     media_bytes: int
+    """The total length of these bodies."""
     users: int
+    """Profiles that are held."""
     unlisted: int
     """Conversations that the service no longer lists. What is held of them stays."""
     size_bytes: int
@@ -40,6 +46,7 @@ class Status:
     oldest_update: datetime | None
     """When the conversation that was not updated for the longest time was last updated; an aware datetime."""
     newest_update: datetime | None
+    """When a conversation was last updated; an aware datetime."""
     run: str | None
     """The last run."""
     finished: bool
@@ -50,6 +57,9 @@ class Status:
 
 def status(archive: str | PathLike[str]) -> Status:
     """Return what an archive holds, how complete it is and how old.
+
+    Args:
+        archive: The folder of the archive.
 
     Raises:
         NotAnArchive: The folder is not an archive.

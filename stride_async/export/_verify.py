@@ -56,12 +56,17 @@ class Verdict:
     """What an archive proves about one conversation."""
 
     conversation_id: str
+    """The id of the conversation."""
     name: str
+    """Its name."""
     kind: VerdictKind
+    """What kind of verdict it is."""
     text: str
     """The verdict with its times, such as `gap between 2018-03-01T08:00:00Z and 2018-04-01T09:30:00Z`."""
     messages: int
+    """The number of messages that are held."""
     media: int
+    """The number of files whose body is held."""
     failed: tuple[str, ...]
     """What could not be fetched and is recorded as failed."""
 
@@ -71,7 +76,9 @@ class Report:
     """The result of a verification."""
 
     verdicts: tuple[Verdict, ...]
+    """What the archive proves about each conversation."""
     findings: tuple[Finding, ...]
+    """What is wrong with the archive."""
     windows: int
     """The number of samples that were compared with the service."""
     not_known: tuple[str, ...]
@@ -93,8 +100,12 @@ async def verify(
 ) -> Report:
     """Read everything in an archive and report what it proves.
 
-    With a client as `against`, `sample` pages of messages, drawn with `seed`, are fetched from the service again and
-    compared. `on_verdict` is called with each verdict as it is reached.
+    Args:
+        archive: The folder of the archive.
+        against: A client of the site. Some messages are then fetched from the service again and compared.
+        sample: How many windows of messages to compare.
+        seed: The seed of the random numbers with which the windows are drawn.
+        on_verdict: Called with each verdict as it is reached.
 
     Raises:
         NotAnArchive: The folder is not an archive.

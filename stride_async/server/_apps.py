@@ -81,15 +81,16 @@ class Descriptor:
 
 @frozen
 class RegisteredApp:
-    """An app whose descriptor is registered.
-
-    Everything is delivered to the origin of `url`, from which the descriptor was fetched. `descriptor` is its JSON.
-    """
+    """An app whose descriptor is registered."""
 
     client_id: str
+    """The client id of the app."""
     key: str | None
+    """The key in the descriptor; None if it has none."""
     url: str
+    """Where the descriptor was fetched from. Everything is delivered to its origin."""
     descriptor: dict[str, object] = field(repr=False)
+    """The descriptor, as decoded JSON."""
 
 
 @define(eq=False)

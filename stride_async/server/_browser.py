@@ -23,15 +23,14 @@ _RESPONSE_BYTES = 1_048_576
 
 
 class AppCallError(Exception):
-    """A browser could not call an app, or could not read its response.
-
-    `status` is that of the response, and None if there was none. `body` is what it contained.
-    """
+    """A browser could not call an app, or could not read its response."""
 
     def __init__(self, message: str, status: int | None = None, body: bytes = b"") -> None:
         super().__init__(message)
         self.status = status
+        """The HTTP status of the response; None if there was no response."""
         self.body = body
+        """What the response contained."""
 
 
 async def post_json(http: aiohttp.ClientSession, url: str, token: str | None, body: Body) -> Any:

@@ -14,23 +14,27 @@ KEPT_BODY_BYTES = 65_536
 
 @define(eq=False)
 class Call:
-    """A request as the server received it, and the status of its response.
-
-    `path` is percent-decoded, `query` keeps order and duplicates, and the names in `headers` are case-insensitive.
-    `time` is the arrival in seconds since 1970. `body` holds at most the first 64 KiB of what was read; `body_bytes`
-    counts all of it. `status` is None until a response begins, and stays None if the connection is dropped. `origin`
-    is "media" for calls to the second origin, to which media calls may redirect, and "api" otherwise.
-    """
+    """A request as the server received it, and the status of its response."""
 
     method: str
+    """The HTTP method."""
     path: str
+    """The path, percent-decoded."""
     query: list[tuple[str, str]]
+    """The parameters in order, with duplicates."""
     headers: Mapping[str, str] = field(repr=False)  # they hold the bearer token
+    """The headers, with case-insensitive names. They contain the token."""
     time: float
+    """When the call arrived, in seconds since 1970."""
     origin: str = "api"
+    """`media` for calls to the second origin, to which media calls may redirect; else `api`."""
     status: int | None = None
+    """The HTTP status of the response. It is None until the response begins, and stays None if the connection is
+    dropped."""
     body: bytes = field(default=b"", repr=False)
+    """The first 64 KiB of the body, as far as it was read."""
     body_bytes: int = 0
+    """The length of what was read of the body."""
 
 
 class Calls(Sequence[Call]):
@@ -43,7 +47,12 @@ class Calls(Sequence[Call]):
         self._calls = calls
 
     def matching(self, method: str, path_glob: str) -> list[Call]:
-        """Return the calls with this method and path; in both, `*` matches any text, slashes included."""
+        """Return the calls with this method and path; in both, `*` matches any text, slashes included.
+
+        Args:
+            method: The HTTP method, or a pattern; `*` matches any text.
+            path_glob: A pattern for the path; `*` matches any text, slashes included.
+        """
         return [call for call in self._calls if fnmatchcase(call.method, method) and fnmatchcase(call.path, path_glob)]
 
     def clear(self) -> None:

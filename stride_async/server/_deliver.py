@@ -33,16 +33,16 @@ _RESPONSE_BYTES = 65_536  # of a response that are read, so that its connection 
 
 @frozen
 class DeliveryTry:
-    """One call of a delivery.
-
-    `status` is that of the response, and None if there was none; then `error` says why. `at` is when the call began, in
-    seconds since 1970, and `seconds` how long it took.
-    """
+    """One call of a delivery."""
 
     status: int | None
+    """The HTTP status of the response; None if there was no response."""
     error: str | None
+    """Why there was no response; None if there was one."""
     at: float
+    """When the call began, in seconds since 1970."""
     seconds: float
+    """How long the call took."""
 
     @property
     def is_final(self) -> bool:
@@ -52,19 +52,22 @@ class DeliveryTry:
 
 @define(eq=False)
 class Delivery:
-    """One call to an app, with its redeliveries.
-
-    `kind` is `mention`, `direct_message`, `message`, `roster`, `conversation`, `installed` or `uninstalled`. `key` is
-    that of the module, and empty for lifecycle calls. `ended` is true when nothing is delivered again.
-    """
+    """One call to an app, with its redeliveries."""
 
     kind: str
+    """`mention`, `direct_message`, `message`, `roster`, `conversation`, `installed` or `uninstalled`."""
     key: str
+    """The key of the module; empty for lifecycle calls."""
     conversation_id: str
+    """The conversation."""
     url: str
+    """The URL that is called."""
     body: dict[str, object] = field(repr=False)
+    """The body, as decoded JSON."""
     tries: list[DeliveryTry] = field(factory=list)
+    """The calls so far."""
     ended: bool = False
+    """Whether nothing is delivered again."""
     _is_tried: asyncio.Event = field(factory=asyncio.Event, init=False, repr=False)
 
 

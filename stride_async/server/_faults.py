@@ -45,53 +45,53 @@ def _header_map(given: Mapping[str, str | None]) -> dict[str, str | None]:
 class Fault:
     """One fault; `Faults.add` creates it. Of the faults that match a request, the first added that applies is used.
 
-    `method` is a pattern and case-insensitive. `path_glob` is matched against the percent-decoded path; `*` matches any
-    text, slashes included. The first `after` matching requests pass; then the fault applies `times` times (None:
-    always), each time with `probability`, drawn from a generator that is seeded with `seed`. `seen` counts the
-    matching requests, and `hits` those that the fault applied to.
-
-    What a fault does, with every option or combination of them:
-
-    - `delay`: wait this many seconds first.
-    - `do`: call this with the server before the request is processed, and await what it returns if it is awaitable.
-    - `drop="before"`: close the connection without processing the request. `drop="after"`: process the request, then
-      close the connection without a response.
-    - `status`: respond with this status without processing the request. The body is the gateway's error body, or
-      `body`.
-    - `body`: replace the body of the response; it is JSON unless `headers` names another content type.
-    - `headers`: add these headers; a value of None removes the header.
-    - `content_length`: state this length; the body is sent unchanged.
-    - `cut_after`: close the connection after this many bytes of the body.
-    - `stall="headers"`: process the request, then send nothing. `stall="body"`: stop sending after `cut_after` bytes
-      of the body, or after half of it. A stall ends when the client disconnects or the server closes.
-
-    With the method `DELIVER`, a fault applies to the calls to apps instead, and `path_glob` is matched against the kind
-    of a delivery, such as `mention`. Only these options are possible then, in addition to `delay` and `do`:
-
-    - `status`: take this as the status of the response, without a call.
-    - `duplicate`: call the app this many times at once.
-    - `lose_answer`: call the app, and lose its response.
+    What a fault does can be combined, for example a delay with a status. A fault with the method `DELIVER` applies to
+    the calls to apps; its only options are `after`, `times`, `probability`, `seed`, `delay`, `do`, and one of `status`,
+    `duplicate` and `lose_answer`.
     """
 
     method: str = field(validator=instance_of(str))
+    """A pattern for the HTTP method, in any case. `DELIVER` stands for calls to apps."""
     path_glob: str = field(validator=instance_of(str))
+    """A pattern for the percent-decoded path; `*` matches any text, slashes included. For calls to apps, a pattern for
+    the kind of the delivery, such as `mention`."""
     status: int | None = field(default=None, validator=optional(in_(range(200, 600))))
+    """Respond with this status without processing the request. The body is the gateway's error body, or `body`. For a
+    call to an app: take this as its response, without a call."""
     times: int | None = field(default=None, validator=optional([instance_of(int), ge(0)]))
+    """How many times the fault applies; None means always."""
     after: int = field(default=0, validator=[instance_of(int), ge(0)])
+    """How many matching requests pass before it applies."""
     probability: float = field(default=1.0, validator=[instance_of((int, float)), ge(0), le(1)])
+    """How likely it is that it applies to a request."""
     seed: int = field(default=0, validator=instance_of(int))
+    """The seed of the random numbers for this."""
     drop: Literal["before", "after"] | None = field(default=None, validator=in_((None, "before", "after")))
+    """`before`: close the connection without processing the request. `after`: process it, then close the connection
+    without a response."""
     cut_after: int | None = field(default=None, validator=optional([instance_of(int), ge(0)]))
+    """Close the connection after this many bytes of the body."""
     delay: float = field(default=0.0, validator=[instance_of((int, float)), ge(0)])
+    """Wait this many seconds first."""
     stall: Literal["headers", "body"] | None = field(default=None, validator=in_((None, "headers", "body")))
+    """`headers`: process the request, then send nothing. `body`: stop sending after `cut_after` bytes of the body, or
+    after half of it. A stall ends when the client disconnects or the server closes."""
     body: str | bytes | None = field(default=None, validator=optional(instance_of((str, bytes))))
+    """The body of the response. It is JSON unless `headers` names another content type."""
     headers: Mapping[str, str | None] = field(factory=dict, converter=_header_map)
+    """Headers to add to the response; a value of None removes the header."""
     content_length: int | None = field(default=None, validator=optional([instance_of(int), ge(0)]))
+    """The length to state; the body is sent unchanged."""
     do: FaultAction | None = None
+    """Called with the server before the request is processed; an awaitable result is awaited."""
     duplicate: int | None = field(default=None, validator=optional([instance_of(int), ge(1)]))
+    """Only for calls to apps: call the app this many times at once."""
     lose_answer: bool = field(default=False, validator=instance_of(bool))
+    """Only for calls to apps: call the app, and lose its response."""
     seen: int = field(default=0, init=False)
+    """How many requests matched."""
     hits: int = field(default=0, init=False)
+    """How many requests the fault applied to."""
     _owner: Faults = field(alias="owner", repr=False)
     _random: random.Random = field(init=False, repr=False)
 
@@ -156,6 +156,25 @@ class Faults:
     ) -> Fault:
         """Add a fault and return it; `Fault` describes the options.
 
+        Args:
+            method: As `Fault.method`.
+            path_glob: As `Fault.path_glob`.
+            status: As `Fault.status`.
+            times: As `Fault.times`.
+            after: As `Fault.after`.
+            probability: As `Fault.probability`.
+            seed: As `Fault.seed`.
+            drop: As `Fault.drop`.
+            cut_after: As `Fault.cut_after`.
+            delay: As `Fault.delay`.
+            stall: As `Fault.stall`.
+            body: As `Fault.body`.
+            headers: As `Fault.headers`.
+            content_length: As `Fault.content_length`.
+            do: As `Fault.do`.
+            duplicate: As `Fault.duplicate`.
+            lose_answer: As `Fault.lose_answer`.
+
         Raises:
             ValueError, TypeError: An option has an invalid value.
         """
@@ -183,7 +202,11 @@ class Faults:
         return fault
 
     def remove(self, rule: Fault) -> None:
-        """Remove the fault, if it is still there."""
+        """Remove the fault, if it is still there.
+
+        Args:
+            rule: The fault.
+        """
         self._faults = [fault for fault in self._faults if fault is not rule]
 
     def clear(self) -> None:
@@ -194,6 +217,9 @@ class Faults:
         """Add the faults of a JSON file and return them.
 
         The file is a list of objects with `method`, `path` and the options of `add`, except `do`.
+
+        Args:
+            path: The JSON file.
 
         Raises:
             ValueError: The file is not such a list. The message names the entry and the option, and no fault of the

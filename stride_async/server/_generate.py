@@ -57,24 +57,28 @@ def _number(default: int, low: int, high: int) -> Any:
 class Plan:
     """The size of a generated site.
 
-    `messages` is the average number of messages in a conversation, so there are `conversations` × `messages` in total;
-    `even` gives each conversation the same number. `users` and `media` are the numbers of people and files in total.
-    `media_max` is the size of the largest file in bytes, and `bytes` the average size of a message's JSON. `seed` seeds
-    the random numbers. At most there are 1,000,000 conversations, 100,000,000 messages in total, 100,000 people and
-    1,000,000 files, files of 16 GiB, and messages of 65,536 bytes on average.
+    The same numbers produce the same site every time.
 
     Raises:
         ValueError: A number is too small or too large.
     """
 
     conversations: int = _number(20, 0, 1_000_000)
+    """The number of conversations, at most 1,000,000."""
     messages: int = _number(250, 0, _MOST_MESSAGES)
+    """The average number of messages in a conversation. There are at most 100,000,000 in total."""
     users: int = _number(40, 1, 100_000)
+    """The number of people, 1 to 100,000."""
     media: int = _number(30, 0, 1_000_000)
+    """The number of files in total, at most 1,000,000."""
     media_max: int = _number(5 * 1024 * 1024, 0, 16 * 1024**3)
+    """The length of the longest file in bytes, at most 16 GiB."""
     seed: int = _number(7, 0, 10**_LONGEST_NUMBER - 1)
+    """The seed of the random numbers, up to 18 digits."""
     even: bool = False
+    """Whether each conversation has the same number of messages, so that none is empty."""
     bytes: int = _number(900, _ENVELOPE_BYTES, 65_536)
+    """The average length of a message's JSON, 470 to 65,536 bytes."""
 
     def __attrs_post_init__(self) -> None:
         total = self.conversations * self.messages
@@ -88,6 +92,9 @@ class Plan:
         """Return the plan for a text such as `conversations=1000,messages=1000,seed=7`.
 
         Fields that the text does not name have their defaults.
+
+        Args:
+            text: The fields, separated by commas.
 
         Raises:
             ValueError: A key is unknown or given twice, or a value is invalid, too small or too large.

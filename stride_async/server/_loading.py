@@ -26,12 +26,16 @@ _SECONDS_BETWEEN_REPORTS = 0.1
 
 @frozen
 class Loaded:
-    """How much of a site is loaded so far: the numbers of its users, conversations, messages and files."""
+    """How much of a site is loaded so far."""
 
     users: int = 0
+    """The number of people."""
     conversations: int = 0
+    """The number of conversations."""
     messages: int = 0
+    """The number of messages."""
     media: int = 0
+    """The number of files."""
 
 
 class Origin(Protocol):

@@ -54,19 +54,27 @@ _HIGHEST_PORT = 65_535
 class LocalServer:
     """A local stand-in for the Stride service, as an async context manager.
 
-    The site comes from a `seed`, which is a file, a folder with a `site.jsonl`, or lines, from the generator
-    (`generate`, a `Plan` or its text), or from the `db` file of an earlier run; without any of them it is empty. With a
-    `media_root`, the paths of media in the seed are relative to this folder, and bodies stay in it; otherwise they are
-    copied. Without `db`, everything else is kept in memory. `rate_limit` is the number of calls that an app may make to
-    one conversation in each `window` of seconds; None means no limit. Every response is delayed by `latency` seconds.
-    With `media_redirect`, media calls redirect to a second origin. `faults` is a file of faults for `Faults.load`.
-    `calls` and `deliveries` remember the last `calls_kept`. `on_loading` is called about ten times per second while a
-    new site is loaded, with what is loaded so far.
+    The site comes from a seed, from the generator, or from a database file of an earlier run; without any of them it is
+    empty. The app whose credentials the server shows is a member of every seeded and generated conversation.
 
-    A `db` file that already contains a site is used as it is. If `seed` or `generate` is given too, it must be the one
-    that the file was filled from.
-
-    The app whose credentials the server shows is a member of every seeded and generated conversation.
+    Args:
+        seed: A file of JSON lines that describes a site, a folder with such a file `site.jsonl`, or the lines.
+        media_root: The folder to which the paths of files in the seed are relative. Their bodies are read from there.
+            By default, the paths are relative to the seed, and the bodies are copied.
+        generate: A site to generate: a `Plan`, or its text, such as `conversations=20,messages=250,seed=7`.
+        db: A database file. One that contains a site is used as it is; if `seed` or `generate` is given too, it must be
+            the one that the file was filled from. By default, everything is kept in memory.
+        host: The address to listen on.
+        port: The port to listen on; 0 lets the system choose one.
+        rate_limit: The number of calls that an app may make to one conversation in each window; None means no limit
+            (protocol 3.4).
+        window: The length of the window in seconds.
+        latency: The delay of every response in seconds.
+        media_redirect: Whether media calls redirect to a second origin instead of sending the body (protocol 9.3).
+        faults: A file of faults, as read by `Faults.load`.
+        choices: How the server behaves where the protocol is unknown.
+        calls_kept: How many calls `calls` remembers, and how many deliveries `deliveries`.
+        on_loading: Called about ten times per second while a new site is loaded, with what is loaded so far.
 
     Raises:
         TypeError: `host`, `port` or `generate` has another type.
@@ -116,7 +124,9 @@ class LocalServer:
         self._kept = calls_kept
         self._call_log: deque[Call] = deque(maxlen=calls_kept)
         self.calls: Calls = Calls(self._call_log)
+        """The calls received so far."""
         self.faults: Faults = Faults()
+        """The faults to apply."""
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -226,7 +236,13 @@ class LocalServer:
         return self._world.store.truth()
 
     def add_user(self, display_name: str, *, email: str | None = None, id: str | None = None) -> str:
-        """Add a person and return their id. By default, the email address is made from the name."""
+        """Add a person and return their id.
+
+        Args:
+            display_name: The name that others see.
+            email: The email address. By default, it is made from the name.
+            id: The user id. By default, it is generated.
+        """
         world = self._world
         email = email or f"{'.'.join(display_name.lower().split())}@example.invalid"
         return world.store.people.add(display_name, email=email, id=id, now=world.clock.now())
@@ -245,6 +261,15 @@ class LocalServer:
         """Add a conversation with these people on its roster, and return its id.
 
         A direct conversation with one person and the app is the app's direct conversation with that person.
+
+        Args:
+            name: The name.
+            type: `group` or `direct`.
+            privacy: `public` or `private`.
+            archived: Whether it is archived.
+            roster: The ids of the members.
+            id: The id of the conversation. By default, it is generated.
+            app_is_member: Whether the app whose credentials the server shows can use it.
         """
         world = self._world
         with world.store.transaction():
@@ -274,9 +299,13 @@ class LocalServer:
     ) -> str:
         """Add a message and return its id.
 
-        `content` is plain text or a document as JSON. By default, the sender is the app. `ts` is an RFC 3339 time or
-        nanoseconds since 1970, by default the current time. With `mention_app`, the message begins with a mention of
-        the app.
+        Args:
+            conversation_id: The conversation.
+            content: Plain text, or a document as JSON.
+            sender_id: Who sends it. By default, the app.
+            ts: When it is sent: an RFC 3339 time, or nanoseconds since 1970. By default, now.
+            id: The id of the message. By default, it is generated.
+            mention_app: Whether it begins with a mention of the app.
 
         Raises:
             KeyError: The conversation does not exist.
@@ -295,6 +324,9 @@ class LocalServer:
     def messages(self, conversation_id: str) -> list[dict[str, Any]]:
         """Return the messages of a conversation, oldest first, each as the service returns it (protocol 4.3).
 
+        Args:
+            conversation_id: The conversation.
+
         Raises:
             KeyError: There is no such conversation.
         """
@@ -311,7 +343,12 @@ class LocalServer:
     ) -> list[str]:
         """Add numbered messages and return their ids, oldest first.
 
-        The first is sent at `ts` and each other one a second later, or all of them at `ts` with `same_ts`.
+        Args:
+            conversation_id: The conversation.
+            messages: How many messages to add.
+            same_ts: Whether all are sent at `ts`, instead of one second apart.
+            ts: When the first is sent: an RFC 3339 time, or nanoseconds since 1970.
+            sender_id: Who sends them. By default, the app.
 
         Raises:
             KeyError: The conversation does not exist.
@@ -335,6 +372,11 @@ class LocalServer:
     def edit_message(self, conversation_id: str, message_id: str, content: str | dict[str, object]) -> None:
         """Replace the content of a message of any sender.
 
+        Args:
+            conversation_id: The conversation.
+            message_id: The message.
+            content: Plain text, or a document as JSON.
+
         Raises:
             KeyError: The conversation or message does not exist.
         """
@@ -346,6 +388,10 @@ class LocalServer:
 
     def delete_message(self, conversation_id: str, message_id: str) -> None:
         """Delete a message of any sender.
+
+        Args:
+            conversation_id: The conversation.
+            message_id: The message.
 
         Raises:
             KeyError: The conversation or message does not exist.
@@ -359,6 +405,10 @@ class LocalServer:
     def archive(self, conversation_id: str, *, archived: bool = True) -> None:
         """Archive a conversation, or unarchive it.
 
+        Args:
+            conversation_id: The conversation.
+            archived: False unarchives it.
+
         Raises:
             KeyError: The conversation does not exist.
         """
@@ -368,6 +418,10 @@ class LocalServer:
 
     def set_roster(self, conversation_id: str, user_ids: Iterable[str]) -> None:
         """Replace the roster of a conversation with these people, in this order.
+
+        Args:
+            conversation_id: The conversation.
+            user_ids: The ids of the members, in order.
 
         Raises:
             KeyError: The conversation does not exist.
@@ -385,6 +439,13 @@ class LocalServer:
     ) -> str:
         """Add a file to a conversation and return its media id.
 
+        Args:
+            conversation_id: The conversation.
+            name: The name of the file.
+            data: The body, as bytes or in chunks.
+            mime_type: The media type.
+            id: The media id. By default, it is generated.
+
         Raises:
             KeyError: The conversation does not exist.
         """
@@ -396,12 +457,19 @@ class LocalServer:
     ) -> dict[str, object] | None:
         """Return the state last set for a glance or configuration, for exactly this conversation and person, or None.
 
-        An empty id stands for the site, or for everyone.
+        Args:
+            type: `chat:glance` or `chat:configuration`.
+            key: The key of the module.
+            conversation_id: The conversation; empty for the site.
+            user_id: The person; empty for everyone.
         """
         return self._world.store.modules.state(type, key, conversation_id, user_id)
 
     def room_token(self, conversation_id: str) -> str:
         """Return a token for one conversation, as its users create them (protocol 2.4). It acts as an app of its own.
+
+        Args:
+            conversation_id: The conversation.
 
         Raises:
             KeyError: The conversation does not exist.
@@ -421,7 +489,10 @@ class LocalServer:
     ) -> tuple[str, str]:
         """Add an app and return its client id and client secret.
 
-        It is a member of these conversations, or with None of all that exist now.
+        Args:
+            scopes: What the app may do (protocol 1.4).
+            conversations: The conversations that it is a member of; None means all that exist now.
+            name: The name of its account.
 
         Raises:
             KeyError: The conversation does not exist.
@@ -437,8 +508,13 @@ class LocalServer:
     async def register_app(self, descriptor_url: str, *, client_id: str | None = None) -> RegisteredApp:
         """Fetch the descriptor of an app, and deliver from now on what happens in its conversations (protocol 6).
 
-        The app is the one whose credentials the server shows, or the one with this client id. Its earlier descriptor is
-        replaced. Everything is delivered to the origin of `descriptor_url`, whatever `baseUrl` says.
+        An earlier descriptor of the app is replaced.
+
+        Args:
+            descriptor_url: Where the descriptor is. Everything is delivered to the origin of this URL, whatever
+                `baseUrl` says.
+            client_id: The client id of an app from `add_app`. By default, the app is the one whose credentials the
+                server shows.
 
         Raises:
             ValueError: The URL or the descriptor is wrong; the message names the place.
@@ -457,8 +533,13 @@ class LocalServer:
     ) -> None:
         """Install an app in a conversation, as this user: it may use the conversation, and is then called.
 
-        The app is the one whose credentials the server shows, or the one with this client id. Return when the app has
-        responded to the first call, or has failed to; a failed call is delivered again.
+        Return when the app has responded to the first call, or has failed to; a failed call is delivered again.
+
+        Args:
+            conversation_id: The conversation.
+            by: The user id of the person who installs it.
+            relay_state: The `relayState` of the installation link.
+            client_id: The app, as for `register_app`.
 
         Raises:
             KeyError: The conversation, user or app does not exist.
@@ -475,6 +556,9 @@ class LocalServer:
         """Install an app in each conversation that is not archived, as a person in it, and return in how many.
 
         Return as `install` does.
+
+        Args:
+            client_id: The app, as for `register_app`.
 
         Raises:
             KeyError: The app does not exist.
@@ -495,6 +579,11 @@ class LocalServer:
         """Uninstall an app from a conversation, as this user: it may no longer use it, and is then called.
 
         Return as `install` does.
+
+        Args:
+            conversation_id: The conversation.
+            by: The user id of the person who uninstalls it.
+            client_id: The app, as for `register_app`.
 
         Raises:
             KeyError: The conversation, user or app does not exist.
@@ -527,8 +616,15 @@ class LocalServer:
     ) -> Any:
         """Press an action of a message as this user, and return the app's response as JSON, or None without content.
 
-        `key` is that of an action target that calls a service. By default, the parameters are those of the first action
-        in the message that has this target. The app is called as a browser does it (protocol 6.7).
+        The app is called as a browser does it, after a preflight request (protocol 6.7).
+
+        Args:
+            key: The key of an action target that calls a service.
+            conversation_id: The conversation.
+            message_id: The message that contains the action.
+            by: The user id of the person who presses it.
+            parameters: What the app receives. By default, the parameters of the first action in the message that has
+                this target.
 
         Raises:
             KeyError: The conversation, message, user or action target does not exist.
@@ -541,6 +637,11 @@ class LocalServer:
     async def ask_glance(self, key: str, conversation_id: str, *, by: str) -> Any:
         """Ask an app for a glance as this user's browser does, and return its response as JSON (protocol 6.8).
 
+        Args:
+            key: The key of the glance.
+            conversation_id: The conversation.
+            by: The user id of the person whose browser asks.
+
         Raises:
             KeyError: The conversation, user or glance does not exist.
             AppCallError: The app did not respond with 2xx, or a browser would refuse the response.
@@ -549,6 +650,11 @@ class LocalServer:
 
     async def ask_configuration(self, key: str, conversation_id: str, *, by: str) -> Any:
         """Ask an app whether it is configured as this user's browser does, and return its response as JSON.
+
+        Args:
+            key: The key of the configuration.
+            conversation_id: The conversation.
+            by: The user id of the person whose browser asks.
 
         Raises:
             KeyError: The conversation, user or configuration does not exist.

@@ -32,16 +32,16 @@ _LINES = Path("the seed")  # what errors call a seed that is not a file
 
 
 class SeedError(ValueError):
-    """A line of a seed is invalid.
-
-    `path` and `line` (counted from 1) are its location, and `problem` says what was expected and what was found.
-    """
+    """A line of a seed is invalid."""
 
     def __init__(self, path: Path, line: int, problem: str) -> None:
         super().__init__(path, line, problem)
         self.path = path
+        """The file."""
         self.line = line
+        """The number of the line, counted from 1."""
         self.problem = problem
+        """What was expected, and what was found."""
 
     def __str__(self) -> str:
         return f"{self.path}, line {self.line}: {self.problem}"

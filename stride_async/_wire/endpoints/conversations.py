@@ -15,7 +15,7 @@ Sort = Literal["asc", "desc"]
 """The order of a list of conversations."""
 
 Privacy = Literal["public", "private"]
-"""Who may find and join a conversation: everyone on the site, or only those who are invited."""
+"""The privacy of a room."""
 
 
 def conversations_path(cloud_id: str) -> str:

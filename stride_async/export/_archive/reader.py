@@ -32,6 +32,9 @@ _BATCH = 256
 def read(archive: str | PathLike[str]) -> ArchiveReader:
     """Open an archive for reading. Only what is committed is read, and the service is not called.
 
+    Args:
+        archive: The folder of the archive.
+
     Raises:
         NotAnArchive: The folder is not an archive.
         NewerArchive: Its format is later than this version reads.
@@ -60,6 +63,7 @@ class ArchivedRoster:
     """The roster of a conversation when it was last exported."""
 
     user_ids: tuple[str, ...]
+    """The ids of the members, in the order of the service."""
     taken_at: float
     """Seconds since the epoch."""
 
@@ -69,15 +73,19 @@ class ArchivedMedia:
     """A file that a message shows, with its body."""
 
     id: str
+    """The media id."""
     conversation_id: str
+    """The conversation that it belongs to."""
     path: Path
     """Where the body is. Bodies with the same content are one file."""
     sha256: str
+    """The digest of the body, in hexadecimal."""
     size: int
     """In bytes."""
     name: str | None
     """The name that the service has for it. Never use it as a path."""
     mime_type: str | None
+    """The media type that the service has for it."""
 
     def open(self) -> BinaryIO:
         """Open the body for reading, as a binary file to be closed.
@@ -115,7 +123,9 @@ class ArchiveReader:
     def conversations(self, *, on_undecodable: Callable[[DecodeError], None] | None = None) -> Rows[Conversation]:
         """Return all conversations, as the service last listed them.
 
-        One that cannot be decoded is passed to `on_undecodable` as a `DecodeError`, which is raised without it.
+        Args:
+            on_undecodable: Called with the `DecodeError` of each conversation that cannot be decoded. Without a
+                callable, the error is raised.
         """
 
         def rows() -> Iterator[Conversation]:
@@ -134,6 +144,9 @@ class ArchiveReader:
 
         Together, they contain each message once. While an export of the conversation is unfinished, what it has read
         belongs to no month yet: it is the part named `unsealed`, and so are elements without a readable time and id.
+
+        Args:
+            conversation_id: The id of the conversation.
         """
         return months_of(self._archive, self._chain(conversation_folder(conversation_id)).state)
 
@@ -146,8 +159,11 @@ class ArchiveReader:
     ) -> Rows[Message]:
         """Return the messages of a conversation, oldest first. A conversation that is not held has none.
 
-        With `month`, only those of the month, such as `2018-03`, or those of the part `unsealed`. A message that cannot
-        be decoded is passed to `on_undecodable` as a `DecodeError`, which is raised without it.
+        Args:
+            conversation_id: The id of the conversation.
+            month: Only this part: a month such as `2018-03`, or `unsealed`.
+            on_undecodable: Called with the `DecodeError` of each message that cannot be decoded. Without a callable,
+                the error is raised.
         """
 
         def rows() -> Iterator[Message]:
@@ -164,8 +180,11 @@ class ArchiveReader:
     def raw_messages(self, conversation_id: str, *, month: str | None = None) -> Rows[bytes]:
         """Return the messages of a conversation as JSON, as the service sent them, oldest first.
 
-        With `month`, only those of the month, such as `2018-03`, or those of the part `unsealed`. Messages that cannot
-        be decoded are included. Elements without a readable time and id come last.
+        Messages that cannot be decoded are included. Elements without a readable time and id come last.
+
+        Args:
+            conversation_id: The id of the conversation.
+            month: Only this part: a month such as `2018-03`, or `unsealed`.
         """
         folder = conversation_folder(conversation_id)
 
@@ -195,7 +214,11 @@ class ArchiveReader:
         return Rows(rows)
 
     def roster(self, conversation_id: str) -> ArchivedRoster | None:
-        """Return the roster of a conversation, None if it is not held."""
+        """Return the roster of a conversation, None if it is not held.
+
+        Args:
+            conversation_id: The id of the conversation.
+        """
         roster = self._chain(conversation_folder(conversation_id)).state.roster
         if roster is None:
             return None
@@ -204,7 +227,9 @@ class ArchiveReader:
     def users(self, *, on_undecodable: Callable[[DecodeError], None] | None = None) -> Rows[User]:
         """Return the profiles of everyone in rosters, messages and mentions whom the service knows.
 
-        One that cannot be decoded is passed to `on_undecodable` as a `DecodeError`, which is raised without it.
+        Args:
+            on_undecodable: Called with the `DecodeError` of each profile that cannot be decoded. Without a callable,
+                the error is raised.
         """
         return Rows(lambda: self._users(on_undecodable))
 

@@ -37,10 +37,12 @@ Remedy = Literal["none", "run again", "rescan", "move away", "set aside", "put r
 
 @attrs.frozen
 class Finding:
-    """Something wrong with an archive: the file, as a path in the archive, and what is wrong with it."""
+    """Something wrong with an archive."""
 
     path: str
+    """The file, as a path in the archive."""
     what: str
+    """What is wrong with it."""
     remedy: Remedy = "none"
     """What helps: `run again` the export; `rescan` everything; `move away` the folder of the conversation and run the
     export again; `set aside` the folder of the run; `put right` the file by hand; or `none`."""

@@ -60,6 +60,11 @@ async def export(
 
     Whatever stops it, even a kill, the same call resumes where it stopped. Leaving the loop commits what was received.
 
+    Args:
+        client: A client of the site.
+        archive: The folder of the archive. It is created if it does not exist.
+        options: What to export and how; None means everything.
+
     Raises:
         ArchiveError: The folder is not an archive, or the archive is of another site, in use, or of a later version.
             Nothing was changed.

@@ -50,6 +50,7 @@ class Loss:
     kind: str
     """One of a fixed set of words."""
     count: int
+    """How often it happened."""
     examples: tuple[str, ...]
     """Up to five ids."""
 
@@ -59,15 +60,21 @@ class Report:
     """The result of a conversion. The same archive and options give the same report."""
 
     format: str
+    """The name of the format."""
     archive: Mapping[str, str]
     """The `id` of the archive and its content `digest`."""
     options: Mapping[str, object]
     """The options that the output depends on."""
     conversations: int
+    """Conversations that were written."""
     messages: int
+    """Messages that were written."""
     people: int
+    """People who were written."""
     files: int
+    """Files that were written."""
     file_bytes: int
+    """The total length of these files."""
     digest: str
     """SHA-256 over the names and uncompressed contents of the output."""
     parts: Mapping[str, Mapping[str, str]]
@@ -85,9 +92,13 @@ class ConvertProgress:
     """How far a conversion is."""
 
     conversations: int
+    """Conversations that are complete."""
     total_conversations: int
+    """Conversations to convert."""
     messages: int
+    """Messages that were written so far."""
     total_messages: int
+    """Messages to convert."""
 
 
 @attrs.define

@@ -45,6 +45,9 @@ def seed_of(archive: str | PathLike[str]) -> Iterator[bytes]:
 
     The paths of the bodies are those in the archive, so its folder is the `media_root`.
 
+    Args:
+        archive: The folder of the archive.
+
     Raises:
         NotAnArchive, NewerArchive, ArchiveBusy, DamagedArchive: The archive cannot be read.
     """

@@ -12,8 +12,11 @@ class MigrationStarted:
     """The homeserver has accepted the token, and what is to be moved is known."""
 
     server_name: str
+    """The part of Matrix ids after the colon."""
     conversations: int
+    """Conversations to move."""
     messages: int
+    """Messages to move."""
 
 
 @attrs.frozen
@@ -21,6 +24,7 @@ class MessagesMoved:
     """Some messages of a conversation are at the homeserver."""
 
     conversation_id: str
+    """The id of the conversation."""
     held: int
     """Messages that an earlier migration had sent."""
     sent: int
@@ -32,7 +36,9 @@ class RoomDone:
     """A conversation is complete at the homeserver."""
 
     conversation_id: str
+    """The id of the conversation."""
     room_id: str
+    """The Matrix id of the room."""
     sent: int
     """Events that were sent into the room in this migration: messages, parts of messages, and files."""
 
@@ -42,7 +48,9 @@ class RoomFailed:
     """The homeserver refused something without which a conversation cannot be moved. The others are moved."""
 
     conversation_id: str
+    """The id of the conversation."""
     reason: str
+    """Why it could not be moved."""
 
 
 @attrs.frozen(kw_only=True)

@@ -101,6 +101,10 @@ def preview(archive: str | PathLike[str], *, selection: Selection | None = None)
 
     What a homeserver refuses, and what earlier migrations have moved, is not known.
 
+    Args:
+        archive: The folder of the archive.
+        selection: The conversations to move; None means all.
+
     Raises:
         NotAnArchive, NewerArchive, ArchiveBusy, DamagedArchive: The archive cannot be read.
         NothingSelected: No conversation matches the selection.

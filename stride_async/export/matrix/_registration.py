@@ -30,9 +30,11 @@ class Registration:
     """What a migration needs of a registration."""
 
     path: Path
+    """The file."""
     server_name: str
     """The part of Matrix ids after the colon."""
     token: str = attrs.field(repr=False)
+    """The secret with which the migration identifies itself."""
 
     @property
     def owner(self) -> str:
@@ -94,6 +96,9 @@ def new_registration(file: str | PathLike[str], server_name: str) -> Registratio
 
 def read_registration(file: str | PathLike[str]) -> Registration:
     """Return the registration that `new_registration` wrote.
+
+    Args:
+        file: The file.
 
     Raises:
         BadRegistration: The file has another form.

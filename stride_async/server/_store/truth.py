@@ -11,41 +11,53 @@ from attrs import frozen
 
 @frozen
 class MediaTruth:
-    """A file: its name, its size in bytes, and the SHA-256 of its body in hexadecimal."""
+    """A file."""
 
     name: str
+    """The name of the file."""
     size: int
+    """The length of the body in bytes."""
     sha256: str
+    """The digest of the body, in hexadecimal."""
 
 
 @frozen
 class ConversationTruth:
-    """A conversation.
-
-    `messages` is the number of messages and `sha256` the digest of all of them: oldest first by (ts, id), each as JSON
-    in UTF-8 with sorted keys, without spaces and with non-ASCII characters as they are, followed by a newline. `media`
-    has the files by id.
-    """
+    """A conversation."""
 
     id: str
+    """The id of the conversation."""
     name: str
+    """Its name."""
     type: str
+    """`group` or `direct`."""
     privacy: str
+    """`public` or `private`."""
     archived: bool
+    """Whether it is archived."""
     roster: tuple[str, ...]
+    """The ids of the members, in order."""
     messages: int
+    """The number of messages."""
     sha256: str
+    """The digest of all messages: oldest first by (ts, id), each as JSON in UTF-8 with sorted keys, without spaces and
+    with non-ASCII characters as they are, followed by a newline."""
     media: Mapping[str, MediaTruth]
+    """The files, by id."""
 
 
 @frozen
 class Truth:
-    """The site: its conversations by id and the ids of its people, both in the order they were added."""
+    """A site."""
 
     cloud_id: str
+    """The id of the site."""
     name: str
+    """The name of the site."""
     conversations: Mapping[str, ConversationTruth]
+    """The conversations by id, in the order in which they were added."""
     users: tuple[str, ...]
+    """The ids of the people, in the order in which they were added."""
 
 
 def digest(messages: Iterable[bytes]) -> tuple[int, str]:
