@@ -20,6 +20,7 @@ from stride_async import StrideClient, StrideError
 from stride_async._cli import show
 from stride_async._cli.archives import archive_errors, json_fields
 from stride_async._cli.connect import with_client
+from stride_async._cli.engine import engine_errors, engine_option
 from stride_async._cli.exits import CommandError, Exit, os_exit_code, os_message
 from stride_async._cli.export_input import (
     parse_media,
@@ -34,6 +35,8 @@ from stride_async._cli.export_summary import RunReport, stopped_message
 from stride_async._cli.options import PathParam, WholeNumber, json_option, kinds_option, verbose_option
 from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async.export import (
+    Engine,
+    EngineError,
     Estimate,
     ExportEvent,
     ExportOptions,
@@ -64,6 +67,7 @@ from stride_async.export import (
 @click.option(
     "--rescan", metavar="SPAN|all", callback=parse_rescan, help="Fetch messages again: all, or those of the last 30d."
 )
+@engine_option
 @click.option("--dry-run", is_flag=True, help="Only show what would be done, and how long it takes.")
 @click.option(
     "--retry-failed",
@@ -85,6 +89,7 @@ def command(
     media: Literal["all", "none"] | int,
     concurrency: int,
     rescan: timedelta | Literal["all"] | None,
+    engine: Engine | None,
     dry_run: bool,
     retry_failed: bool,
     fail_fast: bool,
@@ -101,6 +106,9 @@ def command(
     With --shard, N exports share the work, each with another I: at the same time or not, on one machine or several that
     reach the same folder. Each conversation is in one shard.
 
+    With --engine, this command makes the shards and hands them out: to processes that it starts, or to the workers of a
+    Dask cluster. They read STRIDE_* from their own environment. Requires the extra distributed.
+
     TIME is ISO 8601, such as 2018-06-01T08:00:00Z, or 2018-06-01 with --tz.
 
     On a terminal, the export ends with a summary on stderr. JSON lines report each event as it happens. What could not
@@ -115,6 +123,7 @@ def command(
         stride export -o site --rescan 30d
         seq 0 3 | xargs -P 4 -I{} stride export -o site --shard {}/4
         stride export -o site --retry-failed
+        stride export -o site --engine processes=4
     """
     try:
         options = ExportOptions(
@@ -131,14 +140,17 @@ def command(
     except ValueError as error:
         raise CommandError(Exit.USAGE, str(error)) from error
 
+    if engine is not None and shard is not None:
+        raise CommandError(Exit.USAGE, "--engine makes the shards itself: leave out --shard.")
+
     async def work(client: StrideClient) -> int:
         _check_site(client, options.selection)
         if dry_run:
             await _estimate(client, output, options, as_json=as_json)
             return Exit.DONE
-        return await _export(client, output, options, as_json=as_json)
+        return await _export(client, output, options, engine, as_json=as_json)
 
-    with archive_errors(output):
+    with archive_errors(output), engine_errors(engine):
         code = with_client(work)
     if code != Exit.DONE:
         raise click.exceptions.Exit(code)
@@ -184,12 +196,14 @@ def _pace(found: Sequence[Estimate], limit: int, concurrency: int) -> str:
     )
 
 
-async def _export(client: StrideClient, archive: Path, options: ExportOptions, *, as_json: bool) -> int:
+async def _export(
+    client: StrideClient, archive: Path, options: ExportOptions, engine: Engine | None, *, as_json: bool
+) -> int:
     progress, report = ExportProgress(client.settings.calls_per_minute, options.concurrency), RunReport()
     watched = client.with_settings(attrs.evolve(client.settings, on_event=progress.on_client_event))
     try:
         with _cancelling_on_signals() as stopped:
-            async with progress.shown(), aclosing(export(watched, archive, options)) as events:
+            async with progress.shown(), aclosing(export(watched, archive, options, engine=engine)) as events:
                 async for event in events:
                     progress.on_export_event(event)
                     report.take(event)
@@ -202,7 +216,7 @@ async def _export(client: StrideClient, archive: Path, options: ExportOptions, *
             task.uncancel()
         show.message(stopped_message("Interrupted", progress))
         return Exit.INTERRUPTED
-    except StrideError:
+    except (StrideError, EngineError):
         if report.started:
             show.message(stopped_message("Stopped", progress))
         raise

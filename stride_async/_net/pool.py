@@ -128,6 +128,8 @@ class Pool:
         self._secret = _secret_of(credentials)
         self._http = http
         self._owns_http = http is None
+        self.has_own_session: bool = http is not None
+        """Whether the caller gave the session."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._bodies: set[aiohttp.ClientResponse] = set()
 

@@ -12,6 +12,7 @@ from stride_async.export._archive.parts import ArchivedMonth
 from stride_async.export._archive.reader import ArchivedMedia, ArchivedRoster, ArchiveReader, Rows, read
 from stride_async.export._archive.runs import Finding, Remedy
 from stride_async.export._archive.verdict import VerdictKind
+from stride_async.export._engine import Dask, Engine, EngineError, EngineUnavailable, Processes
 from stride_async.export._events import (
     ConversationDone,
     ConversationsFound,
@@ -40,6 +41,10 @@ __all__ = [
     "ConversationStarted",
     "ConversationsFound",
     "DamagedArchive",
+    "Dask",
+    "Engine",
+    "EngineError",
+    "EngineUnavailable",
     "Estimate",
     "ExportEvent",
     "ExportOptions",
@@ -50,6 +55,7 @@ __all__ = [
     "NotAnArchive",
     "NothingSelected",
     "PagesFetched",
+    "Processes",
     "Remedy",
     "Report",
     "Rows",
@@ -72,14 +78,14 @@ __all__ = [
 if TYPE_CHECKING:
     from stride_async.export._estimate import Estimate as Estimate
     from stride_async.export._estimate import estimate as estimate
-    from stride_async.export._fetch.run import export as export
+    from stride_async.export._export import export as export
     from stride_async.export._verify import Report as Report
     from stride_async.export._verify import Verdict as Verdict
     from stride_async.export._verify import verify as verify
 else:
     # These names need the client, and with it aiohttp. Reading an archive needs neither, so all of them are imported
     # when the first one is asked for.
-    _MODULES = ("_estimate", "_fetch.run", "_verify")
+    _MODULES = ("_estimate", "_export", "_verify")
 
     def __getattr__(name: str) -> object:
         if name.startswith("_") or name not in __all__:

@@ -162,9 +162,19 @@ def shard_of_lease(name: str) -> Shard | None:
     return _shard(name) if name.startswith(f"{LEASE}-") else None
 
 
-def run_name(stem: str, shard: Shard | None) -> str:
-    """Return the name of a run. The stem is unique, and the stems of later runs are greater."""
-    return stem if shard is None else f"{stem}-{shard.index}-{shard.count}"
+def run_name(stem: str, part: Shard | Literal["all"] | None) -> str:
+    """Return the name of a run: of a shard, of all shards together, or without shards.
+
+    The stem is unique, and the stems of later runs are greater. Of the runs with one stem, that of all shards is last.
+    """
+    if part is None or part == "all":
+        return f"{stem}-all" if part else stem
+    return f"{stem}-{part.index}-{part.count}"
+
+
+def stem_of_run(run: str) -> str:
+    """Return the stem in the name of a run."""
+    return "-".join(run.split("-")[:2])
 
 
 def shard_of_run(run: str) -> Shard | None:

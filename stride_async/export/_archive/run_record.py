@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Literal
 
 import attrs
 import msgspec
@@ -24,11 +25,12 @@ from stride_async.export._archive.layout import (
     RunFile,
     run_file,
     run_name,
-    shard_of_run,
+    stem_of_run,
 )
 from stride_async.export._archive.state import State
 from stride_async.export._events import Failure, Summary
 from stride_async.export._options import ExportOptions
+from stride_async.export._shard import Shard
 
 CONTINUED_WITHIN = 600.0
 """Seconds within which an interrupted run is continued, and what it finished is taken as fresh."""
@@ -75,17 +77,28 @@ class RunRecord:
         self._archive = archive
 
     @classmethod
-    def start(cls, archive: Archive, options: ExportOptions, picked: Mapping[str, str]) -> RunRecord:
-        """Start a run over conversations, id to name; or continue the last one, of this shard if there is one.
+    def start(
+        cls,
+        archive: Archive,
+        options: ExportOptions,
+        picked: Mapping[str, str],
+        *,
+        stem: str | None = None,
+        of_all_shards: bool = False,
+    ) -> RunRecord:
+        """Start a run over conversations, id to name; or continue the last one of its kind.
 
-        The last run is continued if it was interrupted just now and was asked for the same.
+        The last run is continued if it was interrupted just now and was asked for the same, or if it has this `stem`.
+        The run of all shards together has no part in their work; each of them has a run of its own.
         """
         settings = msgspec.json.encode(_settings_of(archive, options))
-        last = next((run for run in reversed(started_runs(archive)) if shard_of_run(run) == options.shard), None)
-        if last is not None and _can_be_continued(archive, last, settings):
+        part: Shard | Literal["all"] | None = "all" if of_all_shards else options.shard
+        runs = started_runs(archive)
+        last = next((run for run in reversed(runs) if run == run_name(stem_of_run(run), part)), None)
+        if last is not None and (stem_of_run(last) == stem or _can_be_continued(archive, last, settings)):
             return cls(archive, last, continued=True)
-        stem = f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%S.%f')}-{secrets.token_hex(3)}"
-        run = run_name(stem, options.shard)
+        stem = stem or f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%S.%f')}-{secrets.token_hex(3)}"
+        run = run_name(stem, part)
         archive.files.create(run_file(run, SETTINGS), settings)
         archive.files.create(run_file(run, PICKED), msgspec.json.encode(picked))
         return cls(archive, run, continued=False)
@@ -124,6 +137,12 @@ def failures_of(archive: Archive, run: str) -> list[Failure]:
         with suppress(msgspec.DecodeError, UnicodeDecodeError):
             failures.append(msgspec.json.decode(line, type=Failure))
     return failures
+
+
+def summary_of(archive: Archive, run: str) -> Summary | None:
+    """Return the summary of a run, None if it has not finished."""
+    path = run_file(run, FINISHED)
+    return msgspec.json.decode(archive.files.read(path), type=Summary) if archive.files.exists(path) else None
 
 
 def failures_in(conversation_id: str, state: State) -> list[Failure]:

@@ -17,7 +17,6 @@ import attrs
 from stride_async._client import StrideClient
 from stride_async._events import Event
 from stride_async._files import run_to_completion
-from stride_async._wire.request import of_type
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.async_archive import AsyncArchive
 from stride_async.export._archive.chain import Chain, CommitConflict
@@ -53,28 +52,10 @@ MOST_CONFLICTS = 100
 _EVENTS_WAITING = 1000
 
 
-async def export(
-    client: StrideClient, archive: str | os.PathLike[str], options: ExportOptions | None = None
+async def run_export(
+    client: StrideClient, archive: str | os.PathLike[str], options: ExportOptions, *, stem: str | None = None
 ) -> AsyncGenerator[ExportEvent, None]:
-    """Export a site into an archive, or bring the archive up to date. Yields events as it goes, a `Summary` last.
-
-    Whatever stops it, even a kill, the same call resumes where it stopped. Leaving the loop commits what was received.
-
-    Args:
-        client: A client of the site.
-        archive: The folder of the archive. It is created if it does not exist.
-        options: What to export and how; None means everything.
-
-    Raises:
-        ArchiveError: The folder is not an archive, or the archive is of another site, in use, or of a later version.
-            Nothing was changed.
-        NothingSelected: No conversation matches the selection.
-        StrideError: The list of conversations could not be fetched, the credentials were refused, or the service became
-            unavailable. With `fail_fast`, any failure; without, other failures are events.
-        OSError: The archive cannot be written.
-    """
-    of_type(client, "client", StrideClient)
-    options = of_type(options or ExportOptions(), "options", ExportOptions)
+    """Export a site, or a shard of it, in this process; see `export`. A new run gets a name from `stem`, if given."""
     root = Path(archive)
     await run_to_completion(partial(Archive.find, root, client.cloud_id))  # Refused before the service is called.
     listing = await list_site(client, fail_fast=options.fail_fast)
@@ -82,7 +63,7 @@ async def export(
     names = {listed["id"]: name_of(listed) for listed in selected}
     opened = await AsyncArchive.open_or_create(root, client.cloud_id, options.shard)
     try:
-        record = await opened.run(RunRecord.start, opened.archive, options, names)
+        record = await opened.run(RunRecord.start, opened.archive, options, names, stem=stem)
         health = ServiceHealth(client)
         with CallLog(opened.archive, record.run) as calls:
             job = Job(

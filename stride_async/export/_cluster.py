@@ -1,0 +1,138 @@
+"""The workers of an engine: a thin layer over Dask distributed.
+
+Dask starts the processes, hands out the tasks, gives the task of a worker that died to another one, and carries events.
+Everything here runs in the event loop of the caller.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import dask
+from distributed import Client, LocalCluster, Security, Worker, WorkerPlugin
+from distributed.scheduler import KilledWorker
+
+from stride_async.export._engine import Dask, Engine, EngineError, EngineUnavailable, Processes
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+MOST_RETRIES = 3
+"""How often a task whose worker died is given to another one. A cluster that is running has a number of its own."""
+_CONNECTING = 10.0
+"""Seconds until a scheduler must answer and have a worker."""
+
+
+class WorkersDied(Exception):
+    """Every worker that a task was given to has died."""
+
+
+class Cluster:
+    """Workers that are running."""
+
+    def __init__(self, client: Client, name: str, threads: int) -> None:
+        self.threads = threads
+        """The number of tasks that run at the same time."""
+        self._client = client
+        self._name = name
+
+    async def on_each(self, work: Callable[[T], R], argument: T) -> dict[str, R | Exception]:
+        """Call a function in each worker, next to its tasks. Return the results, or errors, by the worker's address."""
+        try:
+            results: dict[str, R | Exception] = await self._client.run(work, argument, on_error="return")
+        except OSError as error:
+            raise self._lost() from error
+        return results
+
+    async def run(self, work: Callable[[T], R], argument: T, key: str) -> R:
+        """Run a function in some worker and return its result.
+
+        Raises:
+            WorkersDied: Every worker that it was given to has died.
+            EngineUnavailable: The scheduler is lost.
+            Exception: What the function raises.
+        """
+        future = self._client.submit(work, argument, key=key, pure=False)
+        try:
+            result: R = await future.result()
+        except KilledWorker as error:
+            raise WorkersDied(f"its worker died {error.allowed_failures + 1} times") from error
+        except concurrent.futures.CancelledError as error:
+            raise self._lost() from error
+        finally:
+            future.release()
+        return result
+
+    def listen(self, topic: str, take: Callable[[bytes], None]) -> None:
+        """Pass on what workers log under a topic, in order for each of them."""
+        self._client.subscribe_topic(topic, lambda event: take(event[1]))
+
+    def _lost(self) -> EngineUnavailable:
+        return EngineUnavailable(f"{self._name} was lost")
+
+
+@asynccontextmanager
+async def connected(engine: Engine) -> AsyncIterator[Cluster]:
+    """Start the workers of an engine, or connect to them.
+
+    Raises:
+        EngineUnavailable: There is no scheduler at the address, or it has no worker.
+        EngineError: The connection cannot be encrypted as the address asks.
+    """
+    with dask.config.set({"distributed.scheduler.allowed-failures": MOST_RETRIES, "distributed.worker.daemon": True}):
+        match engine:
+            case Processes():
+                async with _started(engine.count) as local, Client(local, asynchronous=True) as client:
+                    await client.register_plugin(_IgnoreInterrupts())
+                    yield Cluster(client, "the scheduler in this process", engine.count)
+            case Dask():
+                async with _client_of(engine.address) as client:
+                    yield Cluster(client, f"the scheduler at {engine.address}", await _threads(client, engine.address))
+
+
+def _started(count: int) -> LocalCluster:
+    # With a plain port, any process of this machine could read the environment of the workers.
+    return LocalCluster(
+        n_workers=count,
+        threads_per_worker=1,
+        dashboard_address=None,
+        security=Security.temporary(),
+        silence_logs=logging.CRITICAL,
+        asynchronous=True,
+    )
+
+
+@asynccontextmanager
+async def _client_of(address: str) -> AsyncIterator[Client]:
+    security = Security()
+    if address.startswith("tls://") and security.get_connection_args("client").get("ssl_context") is None:
+        variables = "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, …__CLIENT__CERT and …__CLIENT__KEY"
+        raise EngineError(f"{address} requires certificates, which Dask reads from {variables}")
+    try:
+        client = await Client(address, security=security, timeout=_CONNECTING, asynchronous=True)
+    except (OSError, ValueError) as error:
+        raise EngineUnavailable(f"there is no Dask scheduler at {address}: {error}") from error
+    async with client:
+        yield client
+
+
+async def _threads(client: Client, address: str) -> int:
+    try:
+        await client.wait_for_workers(1, timeout=_CONNECTING)
+    except TimeoutError as error:
+        raise EngineUnavailable(f"the scheduler at {address} has no workers") from error
+    return sum(dict(await client.nthreads()).values())
+
+
+class _IgnoreInterrupts(WorkerPlugin):  # type: ignore[misc]  # Dask is not typed
+    """Ctrl-C reaches all processes of a terminal; only the one that was started there acts on it."""
+
+    name = "stride_async"
+
+    def setup(self, worker: Worker) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

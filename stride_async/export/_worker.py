@@ -1,0 +1,228 @@
+"""What a worker of an engine does: check that it can do its part, export one shard, and report what happens.
+
+A worker makes its client from its own environment. A task carries ids, options and numbers, and no secret; nor does it
+say where the service is, because the worker's secret would be sent there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from functools import partial
+from typing import get_args
+
+import attrs
+from distributed import Status, Worker, get_worker
+
+from stride_async import __version__
+from stride_async._client import StrideClient
+from stride_async._events import AttemptStarted, Event, LimitWaiting, Waiting
+from stride_async._files import run_to_completion
+from stride_async._settings import Settings
+from stride_async.export._archive.archive import Archive
+from stride_async.export._archive.errors import ArchiveBusy, ArchiveError
+from stride_async.export._archive.layout import run_name
+from stride_async.export._archive.run_record import failures_of, summary_of
+from stride_async.export._engine import EngineError
+from stride_async.export._events import (
+    ConversationDone,
+    ConversationStarted,
+    ExportEvent,
+    Failure,
+    MediaFetched,
+    PagesFetched,
+    Summary,
+    Unprotected,
+)
+from stride_async.export._fetch.run import run_export
+from stride_async.export._options import ExportOptions
+
+_SECONDS_BETWEEN_REPORTS = 1.0
+_LONGEST_BUSY = 60.0
+"""Seconds that a shard waits for its lease, which a worker that lost its connection may still have."""
+
+_ShownEvent = ConversationStarted | PagesFetched | MediaFetched | ConversationDone | Unprotected
+Reported = _ShownEvent | AttemptStarted | Waiting | LimitWaiting
+"""An event that shows progress."""
+_WORKING = (Status.running, Status.paused)
+_BY_NAME: dict[str, type[Reported]] = {kind.__name__: kind for kind in get_args(Reported)}
+
+
+@attrs.frozen(kw_only=True)
+class Expected:
+    """What a worker must have in common with the process that hands out the shards."""
+
+    version: str
+    cloud_id: str
+    archive: str
+    archive_id: str
+
+
+@attrs.frozen(kw_only=True)
+class ShardTask:
+    """The export of one shard."""
+
+    expected: Expected
+    options: ExportOptions
+    settings: Mapping[str, object]
+    """Those of the client that say neither where the service is nor who may receive the token."""
+    stem: str
+    """What the name of the run begins with."""
+    topic: str
+    """Where events are reported."""
+
+
+@attrs.frozen
+class ShardResult:
+    """How the run of a shard ended."""
+
+    summary: Summary
+    failures: tuple[Failure, ...]
+
+
+def misfit(expected: Expected) -> str | None:
+    """Return why this process cannot export shards, as a predicate of the worker; None if it can."""
+    if expected.version != __version__:
+        return f"has stride_async {__version__}, not {expected.version}"
+    credentials = ("STRIDE_TOKEN",) if os.environ.get("STRIDE_TOKEN") else ("STRIDE_CLIENT_ID", "STRIDE_CLIENT_SECRET")
+    for name in ("STRIDE_BASE_URL", "STRIDE_CLOUD_ID", *credentials):
+        if not os.environ.get(name):
+            return f"has no {name} in its environment"
+    if os.environ["STRIDE_CLOUD_ID"] != expected.cloud_id:
+        return f"is for site {os.environ['STRIDE_CLOUD_ID']}, not {expected.cloud_id}: STRIDE_CLOUD_ID differs"
+    try:
+        Settings.from_env()
+        found = Archive.open(expected.archive)
+    except ValueError as error:
+        return f"cannot use its environment: {error}"
+    except ArchiveError as error:
+        return f"cannot see the archive: {error}"
+    same = found.id == expected.archive_id
+    return None if same else f"has another archive at {expected.archive}: the place must be the same for all workers"
+
+
+def run_shard(task: ShardTask) -> ShardResult | None:
+    """Export a shard in an event loop of its own. Return None if it was stopped.
+
+    Raises:
+        EngineError: This worker cannot export it.
+        ArchiveError, StrideError, OSError: As for `export`.
+    """
+    worker = get_worker()
+    if (reason := misfit(task.expected)) is not None:
+        raise EngineError(f"worker {worker.address} {reason}")
+    with suppress(asyncio.CancelledError):
+        return asyncio.run(_export(task, worker))
+    return None
+
+
+def stop_shards(topic: str) -> None:
+    """Stop the shards of an export that run in this process. They commit what they have."""
+    with _running_lock:
+        for stop in _running.get(topic, ()):
+            stop()
+
+
+# How to stop the shards that run in this process, by topic.
+_running: dict[str, list[Callable[[], object]]] = {}
+_running_lock = threading.Lock()
+
+
+@contextmanager
+def _stoppable(topic: str) -> Iterator[None]:
+    current = asyncio.current_task()
+    assert current is not None
+    stop = partial(asyncio.get_running_loop().call_soon_threadsafe, current.cancel)
+    with _running_lock:
+        _running.setdefault(topic, []).append(stop)
+    try:
+        yield
+    finally:
+        with _running_lock:
+            _running[topic].remove(stop)
+
+
+async def _export(task: ShardTask, worker: Worker) -> ShardResult:
+    reports = _Reports(task.topic, worker)
+    settings = Settings.from_env(**task.settings, on_event=reports.add)
+    with _stoppable(task.topic):
+        async with StrideClient.from_env(settings=settings) as client, reports.sent():
+            ends = asyncio.get_running_loop().time() + _LONGEST_BUSY
+            while True:
+                try:
+                    return await _run(task, client, reports)
+                except ArchiveBusy:
+                    if asyncio.get_running_loop().time() > ends:
+                        raise
+                    await asyncio.sleep(1.0)
+
+
+async def _run(task: ShardTask, client: StrideClient, reports: _Reports) -> ShardResult:
+    """Export the shard, unless another worker, to which it was given too, has done so."""
+    if (done := await run_to_completion(partial(_finished, task))) is not None:
+        return done
+    failures: list[Failure] = []
+    summary = None
+    events = run_export(client, task.expected.archive, task.options, stem=task.stem)
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Failure):
+                failures.append(event)
+            if isinstance(event, Summary):
+                summary = event
+            reports.add(event)
+    assert summary is not None
+    return ShardResult(summary, tuple(failures))
+
+
+def _finished(task: ShardTask) -> ShardResult | None:
+    archive, run = Archive.open(task.expected.archive), run_name(task.stem, task.options.shard)
+    summary = summary_of(archive, run)
+    return None if summary is None else ShardResult(summary, tuple(failures_of(archive, run)))
+
+
+class _Reports:
+    """Events on their way to the process that hands out the shards, sent once a second."""
+
+    def __init__(self, topic: str, worker: Worker) -> None:
+        self._topic = topic
+        self._worker = worker
+        self._waiting: list[tuple[str, tuple[object, ...]]] = []
+
+    def add(self, event: ExportEvent | Event) -> None:
+        """Report an event, if it is of a kind that shows progress."""
+        if isinstance(event, Reported):
+            self._waiting.append((type(event).__name__, attrs.astuple(event, recurse=False)))
+
+    @asynccontextmanager
+    async def sent(self) -> AsyncIterator[None]:
+        """Send what is reported until the context ends."""
+        sending = asyncio.create_task(self._keep_sending(), name="stride_async reports")
+        try:
+            yield
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            self._send()
+
+    async def _keep_sending(self) -> None:
+        while True:
+            await asyncio.sleep(_SECONDS_BETWEEN_REPORTS)
+            self._send()
+            if self._worker.status not in _WORKING:
+                stop_shards(self._topic)  # The scheduler is lost, or has retired this worker.
+
+    def _send(self) -> None:
+        if self._waiting:
+            self._worker.log_event(self._topic, json.dumps(self._waiting).encode())
+            self._waiting = []
+
+
+def reported(data: bytes) -> Iterator[Reported]:
+    """Yield the events that a worker has reported."""
+    for name, values in json.loads(data):
+        yield _BY_NAME[name](*values)
