@@ -342,7 +342,7 @@ def installations(cloud_id: str | None) -> Job[list[StoredInstallation]]:
 
     def job(connection: sqlite3.Connection) -> list[StoredInstallation]:
         rows = connection.execute(
-            "SELECT * FROM installation WHERE ?1 IS NULL OR cloud_id = ?1 ORDER BY installed_at", (cloud_id,)
+            "SELECT * FROM installation WHERE :id IS NULL OR cloud_id = :id ORDER BY installed_at", {"id": cloud_id}
         )
         return [StoredInstallation(*row) for row in rows]
 
