@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -128,6 +130,77 @@ async def test_trouble_with_the_homeserver_has_an_exit_code(
 
     assert code == result.exit_code
     assert message in result.stderr
+
+
+async def test_a_damaged_archive_has_an_exit_code_of_its_own(run, archive, homeserver, registration):
+    """The message names the file and says how to list all damage."""
+    [body] = [path for path in (archive / "media").rglob("*") if path.is_file()]
+    body.chmod(0o644)
+    body.write_bytes(b"BODY")
+
+    result = await run(
+        "migrate", "matrix", str(archive), "--homeserver", homeserver.url, "--registration", registration
+    )
+
+    assert 6 == result.exit_code
+    assert f"{body.name} is not what was committed: its digest differs. Run `stride verify " in result.stderr
+
+
+async def test_a_second_migration_at_the_same_time_is_refused(run, start, archive, homeserver, registration):
+    """The first one is not disturbed, and an export into the archive cannot run either."""
+    command = ("migrate", "matrix", str(archive), "--homeserver", homeserver.url, "--registration", registration)
+    homeserver.stalled = re.compile("/send/")
+    first = await start(*command)
+    await homeserver.stalls.wait()
+
+    second = await run(*command)
+    export = await run("export", "-o", str(archive))
+
+    assert (8, 8) == (second.exit_code, export.exit_code)
+    assert f"another migration of {archive} is running" in second.stderr
+    first.kill()
+    await first.communicate()
+    homeserver.stalled = None
+    assert 0 == (await run(*command)).exit_code
+    assert expected(archive) == there(homeserver)
+
+
+@pytest.mark.parametrize(("stalled", "times"), [("whoami", 1), ("/send/", 1), ("/send/", 2)])
+async def test_ctrl_c_ends_a_migration_that_waits(run, start, archive, homeserver, registration, stalled, times):
+    """It ends at once, also when it is pressed twice, and the next migration continues."""
+    command = ("migrate", "matrix", str(archive), "--homeserver", homeserver.url, "--registration", registration)
+    homeserver.stalled = re.compile(stalled)
+    process = await start(*command)
+    await homeserver.stalls.wait()
+
+    for _ in range(times):
+        process.send_signal(signal.SIGINT)
+    _, messages = await process.communicate()
+
+    assert process.returncode in {130, -signal.SIGINT}
+    assert b"Traceback" not in messages
+    homeserver.stalled = None
+    assert 0 == (await run(*command)).exit_code
+    assert expected(archive) == there(homeserver)
+
+
+async def test_the_token_is_nowhere_but_in_the_registration(start, archive, homeserver, registration, token):
+    """It is not in the command line, the environment, the messages or the archive."""
+    command = ("migrate", "matrix", str(archive), "--homeserver", homeserver.url, "--registration", registration)
+    homeserver.stalled = re.compile("/send/")
+    process = await start(*command, "--verbose")
+    await homeserver.stalls.wait()
+    shown = [Path(f"/proc/{process.pid}/{name}") for name in ("cmdline", "environ")]
+    seen = [path.read_bytes() for path in shown if path.exists()]
+    homeserver.stalled = None
+    process.send_signal(signal.SIGINT)
+    seen += await process.communicate()
+    process = await start(*command, "--verbose", "--json")
+    seen += await process.communicate()
+
+    assert 0 == process.returncode
+    seen += [path.read_bytes() for path in archive.rglob("*") if path.is_file()]
+    assert not any(token.encode() in each for each in seen)
 
 
 async def test_a_registration_that_others_can_read_is_warned_about(run, archive, homeserver, registration, tmp_path):

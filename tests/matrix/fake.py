@@ -6,6 +6,7 @@ a room is not atomic: a restart in the middle keeps what was stored until then, 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
@@ -115,6 +116,11 @@ class FakeHomeserver:
         """Called with the number of each call before it acts."""
         self.after_call: Callable[[int], None] = lambda _: None
         """Called with the number of each call when it has acted, before the answer is sent."""
+        self.stalled: re.Pattern[str] | None = None
+        """Calls that get no answer, as long as the connection stays open."""
+        self.stalls = asyncio.Event()
+        """Set when there is such a call."""
+        self._closing = asyncio.Event()
         self._transactions: dict[tuple[str, str], str] = {}
 
     async def __aenter__(self) -> Self:
@@ -129,6 +135,7 @@ class FakeHomeserver:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._closing.set()
         await self._runner.cleanup()
 
     def restart(self) -> None:
@@ -147,6 +154,10 @@ class FakeHomeserver:
         number = len(self.calls)
         body = await request.read()
         self.on_call(number)
+        if self.stalled is not None and self.stalled.search(call):
+            self.stalls.set()
+            await self._closing.wait()
+            return self._closed(request)
         fault = next((fault for fault in self.faults if fault.applies(call)), None)
         if fault is not None:
             try:
