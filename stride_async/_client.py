@@ -169,7 +169,7 @@ class StrideClient:
         Args:
             query: Only conversations whose name contains this text.
             include_private: Whether private rooms are listed.
-            include_archived: Whether archived rooms are listed.
+            include_archived: Whether archived rooms are listed. The service leaves them out by default.
             exclude_direct: Whether direct conversations are left out.
             sort: The order; None leaves it to the service.
             page_size: The number of items requested per page, 1 to 75; None means `Settings.page_size`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 import math
@@ -19,6 +20,7 @@ import pyarrow.parquet
 import pytest
 
 from stride_async.server import LocalServer
+from tests.test_docs import commands, refused
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 LONGEST = 120  # lines
@@ -69,6 +71,18 @@ def by_app(server: LocalServer, room: str) -> list[dict[str, Any]]:
 
 def texts(server: LocalServer, room: str) -> list[str]:
     return [message["text"] for message in by_app(server, room)]
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_an_example_says_how_to_start_it(path: Path):
+    """Its first lines start a server, with options that the command accepts, and then the program itself."""
+    usage = "".join(re.findall(r"^    (.*\n)", ast.get_docstring(ast.parse(path.read_text())) or "", re.MULTILINE))
+    shown = [words for words in commands(usage.replace("(", "").replace(")", "")) if words]
+
+    uses = [words[1:] for words in shown if words[0] == "stride"]
+    assert "server" == uses[0][0]
+    assert [] == [problem for words in uses if (problem := refused(words))]
+    assert ["python", f"examples/{path.name}"] in [words[:2] for words in shown]
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
