@@ -25,7 +25,9 @@ R = TypeVar("R")
 MOST_RETRIES = 3
 """How often a task whose worker died is given to another one. A cluster that is running has a number of its own."""
 _CONNECTING = 10.0
-"""Seconds until a scheduler must answer and have a worker."""
+"""Seconds until a scheduler must answer."""
+_JOINING = 30.0
+"""Seconds until it must have a worker."""
 
 
 class WorkersDied(Exception):
@@ -123,7 +125,7 @@ async def _client_of(address: str) -> AsyncIterator[Client]:
 
 async def _threads(client: Client, address: str) -> int:
     try:
-        await client.wait_for_workers(1, timeout=_CONNECTING)
+        await client.wait_for_workers(1, timeout=_JOINING)
     except TimeoutError as error:
         raise EngineUnavailable(f"the scheduler at {address} has no workers") from error
     return sum(dict(await client.nthreads()).values())

@@ -302,6 +302,7 @@ async def test_a_selection_without_a_match_and_an_archive_in_use_are_refused(cli
 async def test_a_scheduler_that_is_not_there_is_named(client, environment, rooms, tmp_path, monkeypatch):
     """So is one without workers."""
     monkeypatch.setattr(_cluster, "_CONNECTING", 0.5)
+    monkeypatch.setattr(_cluster, "_JOINING", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
 
