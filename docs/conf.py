@@ -26,6 +26,7 @@ nitpick_ignore_regex = [
 ]
 suppress_warnings = ["misc.highlighting_failure"]  # samples of JSON contain ellipses
 myst_heading_anchors = 4
+myst_enable_extensions = ["attrs_inline"]
 
 default_role = "code-or-name"
 autodoc_default_options = {"members": True}
@@ -41,4 +42,5 @@ html_theme = "furo"
 html_title = f"{project} {release}"
 html_copy_source = False
 html_show_sphinx = False
+html_theme_options = {"light_css_variables": {"code-font-size": "80%"}}  # 100 columns fit, as `--help` has
 copybutton_exclude = ".linenos, .gp, .go"
