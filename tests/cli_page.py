@@ -23,6 +23,9 @@ The command `stride` requires the extra `cli`, and its local server the extra `s
 both. This page shows what `--help` prints. With the extra `speed`, the command runs on
 [uvloop](https://uvloop.readthedocs.io/), which makes calls cheaper; `-v` says which event loop is used.
 
+`stride completion` prints a script with which bash, zsh or fish completes commands, and `man stride` shows what is on
+this page. The wheel installs the man page in `share/man`, where `man` finds it while the environment is active.
+
 Data goes to stdout: tables on a terminal, JSON lines elsewhere. Everything else goes to stderr.
 
 If stdout is closed (`>&-`), a command fails before it does anything. If stderr is closed, it runs silently. If the

@@ -17,7 +17,8 @@ from stride_async import __version__
 from stride_async._cli.main import stride
 from tests.cli_help import ENVIRONMENT, EXIT_CODES, context_of
 
-PAGE = Path(__file__).parents[1] / "docs/stride.1"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs/stride.1"
 # Described once, for all commands.
 _COMMON = ("--help", "--verbose")
 _STREAMS = "Data goes to stdout: tables on a terminal, JSON lines elsewhere. Everything else goes to stderr."
@@ -27,7 +28,7 @@ def rendered() -> str:
     """Return the page in the macros of man(7)."""
     root = context_of(stride, "stride", None)
     lines = [
-        f'.TH STRIDE 1 "" "stride-async {__version__}" "User Commands"',
+        f'.TH STRIDE 1 "{_released_on()}" "stride-async {__version__}" "User Commands"',
         *(".SH NAME", _escaped(f"stride - {_summary(stride)}")),
         *(".SH SYNOPSIS", r"\fBstride\fR " + _escaped(" ".join(stride.collect_usage_pieces(root)))),
         *(".SH DESCRIPTION", *_paragraphs(stride.help or ""), *_paragraphs(_STREAMS)),
@@ -37,6 +38,12 @@ def rendered() -> str:
         *(".SH EXIT STATUS", *_definitions({str(int(code)): text for code, text in EXIT_CODES.items()})),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _released_on() -> str:
+    """Return the date of this version in the changelog; nothing if it is not released."""
+    match = re.search(rf"^## \[{re.escape(__version__)}\] - (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    return match[1] if match else ""
 
 
 def _commands(group: click.Group, context: click.Context) -> Iterator[str]:

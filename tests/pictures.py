@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.text import Text
 
@@ -54,8 +53,8 @@ PICTURES = ROOT / "docs/pictures"
 ROWS, COLUMNS = 24, 80
 _SECONDS = 240  # after which a browser is taken to hang
 _ENOUGH_FOR_A_PAGE = "5000"  # milliseconds of the page's own time
-# The font that rich names comes from another host. Without it, the terminal's usual fonts are tried.
-_SVG_FORMAT = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+# The font that rich names comes from another host. Without it, the usual fonts of terminals are tried.
+_FOREIGN_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 _REDRAWING = "\r\x1b[2K"  # how rich begins to draw anew
 _CONTROL = re.compile(r"(\r?\n|\r|\x1b\[2K|\x1b\[\d*A|\x1b\[\?25[lh])")
 
@@ -194,7 +193,7 @@ def svg(name: str, command: str, lines: Lines) -> str:
     )
     console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
     console.print(Text.from_ansi("\n".join(lines)))
-    return console.export_svg(title=command, code_format=_SVG_FORMAT, unique_id=name)
+    return _FOREIGN_FONT.sub("", console.export_svg(title=command, unique_id=name))
 
 
 async def _viewed(*, is_dark: bool) -> bytes:
