@@ -22,7 +22,7 @@ from stride_async._user import UserClient
 from stride_async._wire.endpoints import conversations, modules, people
 from stride_async._wire.endpoints.conversations import Privacy, Sort
 from stride_async._wire.endpoints.reading import decoded, json_call
-from stride_async._wire.request import Request, of_type, text
+from stride_async._wire.request import Request, of_type, segment, text
 from stride_async._wire.token import ClientCredentials, Credentials, StaticToken, check_credentials
 from stride_async.document import Document
 
@@ -59,7 +59,7 @@ class StrideClient:
         session: aiohttp.ClientSession | None = None,
     ) -> None:
         check_credentials(credentials)
-        conversations.conversations_path(cloud_id)
+        segment(cloud_id, "cloud id")
         of_type(settings, "settings", Settings)
         of_type(session, "session", aiohttp.ClientSession, NoneType)
         self.cloud_id = cloud_id
@@ -141,7 +141,7 @@ class StrideClient:
         Raises:
             ValueError: The cloud id is empty.
         """
-        conversations.conversations_path(cloud_id)
+        segment(cloud_id, "cloud id")
         return self._derived(cloud_id, self.settings, self._session)
 
     def _derived(self, cloud_id: str, settings: Settings, session: Session) -> StrideClient:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeGuard, TypeVar
 
 import aiohttp
 import attrs
@@ -36,7 +36,7 @@ from stride_async._errors import (
     TransportError,
 )
 from stride_async._net.classify import failure_of, refusal_of, unreadable
-from stride_async._net.pool import Pool
+from stride_async._net.pool import Pool, Scope
 from stride_async._net.record import Record, Tally
 from stride_async._net.report import Reporter
 from stride_async._net.retry import Kind, Outcome, Wait, chance, exhaustion, refusal, wait_after
@@ -103,7 +103,7 @@ class Call(Generic[T, R]):
         self._record = Record(request, tally or Tally(), [] if attempts is None else attempts)
         on_event = settings.on_event
         self._report = None if on_event is None else Reporter(partial(pool.receivers.call, on_event), self._record)
-        self._scope = asyncio.timeout(None)  # Of the attempt that is being made; replaced for each.
+        self._scope: Scope  # Of the attempt that is being made.
         self._deadline: float | None = None  # In the time of the loop; set when the call leaves the rate-limit queue.
         self._seen = False  # Whether the service may have counted the attempt that is being made.
         self._wait = _NO_WAIT
@@ -142,7 +142,13 @@ class Call(Generic[T, R]):
         """Make the attempts of the call, and complete the error it ends with."""
         self._pool.begin(self._settings.retry_ratio)
         try:
-            return await self._final()
+            ended = await self._attempt()
+            if _is_success(ended):
+                return ended
+            # Most calls succeed at once, and tenacity costs half as much as sending one: only the others pay for it.
+            retried = self._retried(ended)
+            del ended  # An error may quote a token, and a traceback can show locals.
+            return await retried
         except StrideError as error:
             forget_frames(error)
             forget_frames(self._record.failure)
@@ -153,32 +159,29 @@ class Call(Generic[T, R]):
             failure = None if error is self._record.failure else self._record.failure
             raise self._complete(error) from error.__cause__ or failure
 
-    async def _final(self) -> R:
-        """Make attempts until one succeeds or the rule ends the call; return or raise what the last one ended with."""
-        ended = await self._attempt()
-        if _is_failure(ended):
-            # Most calls succeed at once, and tenacity costs half as much as sending one: only the others pay for it.
-            made = [ended]
-            retrying = _net.tenacity.AsyncRetrying(
-                retry=self._may_retry,
-                wait=self._next_wait,
-                stop=self._gives_up,
-                before_sleep=self._before_wait,
-                sleep=self._sleep,
-                retry_error_callback=_last,
-            )
+    async def _retried(self, first: R | TransportError) -> R:
+        """Make attempts after the first until one succeeds or the rule ends the call; return or raise how it ended."""
+        made = [first]
+        retrying = _net.tenacity.AsyncRetrying(
+            retry=self._may_retry,
+            wait=self._next_wait,
+            stop=self._gives_up,
+            before_sleep=self._before_wait,
+            sleep=self._sleep,
+            retry_error_callback=_last,
+        )
 
-            async def attempt() -> R | TransportError:
-                return made.pop() if made else await self._attempt()
+        async def attempt() -> R | TransportError:
+            return made.pop() if made else await self._attempt()
 
-            ended = await retrying(attempt)
+        ended: R | TransportError = await retrying(attempt)
         if isinstance(ended, TransportError):
             raise ended
         return ended
 
     def _may_retry(self, state: tenacity.RetryCallState) -> bool:
         assert state.outcome is not None
-        if state.outcome.failed or not _is_failure(state.outcome.result()):
+        if state.outcome.failed or _is_success(state.outcome.result()):
             return False  # A success is final, and so is whatever an attempt raises, such as a cancellation.
         repeatable, renewable = self._request.repeatable, self._request.authorized and self._tokens.renewable
         self._record.rule = refusal(self._record.outcomes, repeatable=repeatable, renewable=renewable)
@@ -217,10 +220,10 @@ class Call(Generic[T, R]):
         and the token end with the deadline, and the exchange ends with `attempt_timeout` if that comes first.
         """
         key, slots, slot = self._request.limit_key, self._mode.slots, None
-        scope = self._scope = asyncio.timeout(None)
+        scope = self._scope = Scope(self._pool.timer)
         self._seen = False
         try:
-            async with scope:
+            with scope:
                 if key is not None:
                     slot = self._free_limit_slot(key) or await self._limit_slot(key)
                 if self._deadline is None and self._mode.deadline is not None:
@@ -228,21 +231,16 @@ class Call(Generic[T, R]):
                 if slots is None:
                     return await self._send()
                 if slots.locked():
-                    self._bound(self._deadline)
+                    scope.end_at(self._deadline)
                 async with slots:
                     return await self._send()
         except TimeoutError:
-            if not scope.expired():
+            if not scope.expired:
                 raise  # The token provider's own.
             return self._timed_out()
         finally:
-            self._pool.timer.remove(scope)
             if slot is not None:
                 slot.give_back(counted=self._seen)
-
-    def _bound(self, end: float | None) -> None:
-        """Let the attempt end at this moment in the time of the loop; None means when the pool is closed."""
-        self._pool.timer.set(self._scope, end)
 
     def _timed_out(self) -> TransportError:
         """Return the failure of an exchange that took longer than `attempt_timeout`, or raise why the call ends."""
@@ -263,7 +261,7 @@ class Call(Generic[T, R]):
         Raises:
             RateLimited: The wait is longer than `longest_limit_wait`.
         """
-        self._bound(self._deadline)
+        self._scope.end_at(self._deadline)
         settings = self._settings
         try:
             return await self._pool.throttle.take(
@@ -301,14 +299,13 @@ class Call(Generic[T, R]):
     async def _send(self) -> R | TransportError:
         request, record, mode, number = self._request, self._record, self._mode, len(self._record.attempts) + 1
         token = (self._tokens.valid() or await self._token()) if request.authorized else None
-        remaining = self._remaining()
+        now, end = asyncio.get_running_loop().time(), self._deadline
+        remaining = None if end is None else end - now
         if remaining is not None and remaining <= _CLOCK_TICK:
             raise self._late()  # Before the timer, which is late too if the event loop was busy.
-        end = self._deadline
-        if mode.attempt_timeout is not None:
-            longest = asyncio.get_running_loop().time() + mode.attempt_timeout
-            end = longest if end is None else min(longest, end)
-        self._bound(end)
+        if mode.attempt_timeout is not None and (remaining is None or mode.attempt_timeout < remaining):
+            end = now + mode.attempt_timeout
+        self._scope.end_at(end)
         upload = None if mode.upload is None else mode.upload(number)
         sending = Sending(self._pool.http(), token, remaining, upload)
         if self._report is not None:
@@ -322,7 +319,7 @@ class Call(Generic[T, R]):
         except TransportError as failure:
             return self._failed(failure, upload, began)
         except asyncio.CancelledError:
-            if self._scope.expired() and not self._pool.closed and not self._is_late():
+            if self._scope.expired and not self._pool.closed and not self._is_late():
                 self._failed(failure_of(request, TimeoutError(), upload), upload, began)
                 raise
             self._judge("not sent" if upload is not None and not upload.sent else "ambiguous")
@@ -337,7 +334,7 @@ class Call(Generic[T, R]):
         return response
 
     async def _token(self) -> AccessToken:
-        self._bound(self._deadline)
+        self._scope.end_at(self._deadline)
         try:
             return await self._tokens.get(self._refusals)
         except StrideError as error:
@@ -406,9 +403,9 @@ class Call(Generic[T, R]):
         return self._record.complete(error, self._pool.secrets)
 
 
-def _is_failure(ended: Response | aiohttp.ClientResponse | TransportError) -> bool:
-    """Whether the rule decides about an attempt that ended in this way."""
-    return isinstance(ended, TransportError) or ended.status >= 400
+def _is_success(ended: R | TransportError) -> TypeGuard[R]:
+    """Whether an attempt that ended in this way is the last one, so that the rule need not decide about it."""
+    return not isinstance(ended, TransportError) and ended.status < 400
 
 
 def _last(state: tenacity.RetryCallState) -> Any:

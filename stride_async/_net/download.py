@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any, Self
 
 import aiohttp
-import attrs
+import msgspec
 
 from stride_async._errors import Attempt, BodyInterrupted, EncodedBody, LengthMismatch, MediaError
 from stride_async._net.retry import backoff, chance, out_of_attempts
@@ -159,7 +159,9 @@ class BodyReader:
         else:
             headers.append(("Range", f"bytes={offset}-"))
             headers += [("If-Range", validator)] if validator is not None else []
-        self._opened = self._session.open(attrs.evolve(self._request, headers=tuple(headers)), self._attempts)
+        self._opened = self._session.open(
+            msgspec.structs.replace(self._request, headers=tuple(headers)), self._attempts
+        )
         response = self._response = await self._opened.__aenter__()
         if encoding := _encoding_of(response):
             await self._close()

@@ -7,6 +7,7 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Self
 
 import aiohttp
 
@@ -50,8 +51,41 @@ class Budget:
         self.left -= cost
 
 
+class Scope:
+    """A part of the current task that the timer may end, which raises `TimeoutError` as `asyncio.timeout` does."""
+
+    __slots__ = ("_cancelling", "_task", "_timer", "expired")
+
+    def __init__(self, timer: Timer) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._cancelling, self._timer = task, task.cancelling(), timer
+        self.expired: bool = False
+        """Whether the timer has ended it."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def end_at(self, end: float | None) -> None:
+        """Let the scope expire at `end`, in the time of the loop; None means that only closing the timer ends it."""
+        self._timer.set(self, math.inf if end is None else end)
+
+    def expire(self) -> None:
+        """End the scope now, by cancelling what the task waits for."""
+        self.expired = True
+        self._task.cancel()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        self._timer.remove(self)
+        if self.expired:
+            # If someone else has cancelled the task as well, that cancellation goes on.
+            alone = self._task.uncancel() <= self._cancelling
+            if alone and kind is asyncio.CancelledError:
+                raise TimeoutError from error
+
+
 class Timer:
-    """One timer for the timeout scopes of all calls in flight. It ends each at its own time, or all at once.
+    """One timer for the scopes of all calls in flight. It ends each at its own time, or all at once.
 
     asyncio sets a timer for every `asyncio.timeout`, and nearly all of them are cancelled milliseconds later without
     having run. The calls of a pool share one timer instead. It is set for the earliest end of any scope, and when it
@@ -60,20 +94,20 @@ class Timer:
     """
 
     def __init__(self) -> None:
-        self._ends: dict[asyncio.Timeout, float] = {}
+        self._ends: dict[Scope, float] = {}
         self._runs_at = math.inf
         self._handle: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._ends)
 
-    def set(self, scope: asyncio.Timeout, end: float | None) -> None:
-        """Let an entered scope expire at `end`, in the time of the loop; None means that only `close` ends it."""
-        self._ends[scope] = end = math.inf if end is None else end
+    def set(self, scope: Scope, end: float) -> None:
+        """Let an entered scope expire at `end`."""
+        self._ends[scope] = end
         if end < self._runs_at:
             self._set_timer(end)
 
-    def remove(self, scope: asyncio.Timeout) -> None:
+    def remove(self, scope: Scope) -> None:
         """Forget a scope that was left."""
         self._ends.pop(scope, None)
 
@@ -92,8 +126,7 @@ class Timer:
         due = [scope for scope, end in self._ends.items() if end <= until]
         for scope in due:
             del self._ends[scope]
-            if not scope.expired():
-                scope.reschedule(0.0)
+            scope.expire()
 
     def _set_timer(self, at: float) -> None:
         if self._handle is not None:
@@ -140,7 +173,8 @@ class Pool:
             ClientClosed: The client was closed.
             WrongLoop: The client was first used on another event loop.
         """
-        self.http()
+        if self.closed or asyncio.get_running_loop() is not self._loop:
+            self.http()
         self.budget.earn(earned)
 
     def http(self) -> aiohttp.ClientSession:
@@ -188,15 +222,12 @@ class Pool:
         Raises:
             ClientClosed: The client was closed during the wait.
         """
-        scope = asyncio.timeout(None)
         try:
-            async with scope:
-                self.timer.set(scope, None)
+            with Scope(self.timer) as scope:
+                scope.end_at(None)
                 await asyncio.sleep(seconds)
         except TimeoutError:
             raise ClientClosed("the client was closed") from None
-        finally:
-            self.timer.remove(scope)
 
     async def close(self) -> None:
         """End every call in flight with `ClientClosed`, then the token call, then the connections opened here.

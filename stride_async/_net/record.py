@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import attrs
+import msgspec
 
 from stride_async._errors import (
     Ambiguous,
@@ -39,8 +40,7 @@ class Tally:
     """Seconds that were waited for retries and rate limits."""
 
 
-@attrs.define(eq=False)
-class Record:
+class Record(msgspec.Struct, eq=False):
     """What has happened in one call so far."""
 
     request: Request[Any]
@@ -48,7 +48,7 @@ class Record:
     """Counts this call together with others."""
     attempts: list[Attempt]
     """Every attempt, as the error of the call lists it."""
-    outcomes: list[Outcome] = attrs.field(factory=list)
+    outcomes: list[Outcome] = msgspec.field(default_factory=list)
     """How the attempts that did not succeed ended, as the rule judges them."""
     rule: str | None = None
     """Why the call was not retried."""

@@ -43,8 +43,7 @@ from __future__ import annotations
 import asyncio
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Iterator
-from itertools import chain
+from collections.abc import Callable
 
 from stride_async._errors import ClientClosed
 
@@ -52,7 +51,7 @@ from stride_async._errors import ClientClosed
 WINDOW = 60.0
 # The part of the slots that callers of background priority leave free.
 BACKGROUND_RESERVE = 0.03
-# Conversations that have become idle are dropped once in so many lookups.
+# Conversations that have become idle are dropped once in so many new ones.
 _SWEEP_EVERY = 512
 _UNLIMITED = 1_000_000_000
 
@@ -78,39 +77,32 @@ class Slot:
         self._limiter.give_back(counted=counted)
 
 
-class _Queue:
+class _Queue(deque["asyncio.Future[None]"]):
     """Callers that wait: first come, first served, and retries before callers that had no turn yet."""
 
     def __init__(self) -> None:
-        self._again: deque[asyncio.Future[None]] = deque()
-        self._new: deque[asyncio.Future[None]] = deque()
+        super().__init__()
+        self._retries = 0  # at the beginning of the queue
 
-    def __len__(self) -> int:
-        return len(self._again) + len(self._new)
-
-    def __iter__(self) -> Iterator[asyncio.Future[None]]:
-        return chain(self._again, self._new)
-
-    def append(self, turn: asyncio.Future[None], *, again: bool) -> None:
-        (self._again if again else self._new).append(turn)
-
-    def popleft(self) -> asyncio.Future[None]:
-        return (self._again or self._new).popleft()
-
-    def before(self, turn: asyncio.Future[None]) -> int:
-        """Return how many callers go before one of the queue."""
-        return next(number for number, each in enumerate(self) if each is turn)
+    def add(self, turn: asyncio.Future[None], *, again: bool) -> None:
+        self.insert(self.before_next(again=again), turn)
+        self._retries += again
 
     def before_next(self, *, again: bool) -> int:
         """Return how many callers go before one that comes now."""
-        return len(self._again) if again else len(self)
+        return self._retries if again else len(self)
+
+    def popleft(self) -> asyncio.Future[None]:
+        self._retries = max(0, self._retries - 1)
+        return super().popleft()
 
     def remove(self, turn: asyncio.Future[None]) -> None:
-        (self._again if turn in self._again else self._new).remove(turn)
+        self._retries -= self.index(turn) < self._retries
+        super().remove(turn)
 
     def clear(self) -> None:
-        self._again.clear()
-        self._new.clear()
+        self._retries = 0
+        super().clear()
 
 
 class _Limiter:
@@ -201,7 +193,7 @@ class _Limiter:
         if seconds > 0:
             on_wait(seconds)
         turn: asyncio.Future[None] = self._loop.create_future()
-        queue.append(turn, again=again)
+        queue.add(turn, again=again)
         self._let_through()
         end = None if longest is None else self._loop.call_later(longest, self._end_wait, turn, background)
         try:
@@ -224,7 +216,7 @@ class _Limiter:
             return
         queue, now = self._waiting_background if background else self._waiting, self._loop.time()
         self._drop_cooled(now)
-        ahead = queue.before(turn) + (len(self._waiting) if background else 0)
+        ahead = queue.index(turn) + (len(self._waiting) if background else 0)
         seconds = self._estimate(now, ahead, _reserve(self._limit) if background else 0)
         queue.remove(turn)
         turn.set_exception(LimitReached(seconds))
@@ -305,7 +297,7 @@ class Throttle:
     def __init__(self, window: float = WINDOW) -> None:
         self._window = window
         self._limiters: dict[str, _Limiter] = {}
-        self._looked_up = 0
+        self._made = 0
 
     def take_free(self, key: str, limit: int | None, *, background: bool = False) -> Slot | None:
         """Return a slot as `take` does, or None if the caller would have to wait for it."""
@@ -357,10 +349,10 @@ class Throttle:
         self._limiters.clear()
 
     def _of(self, key: str) -> _Limiter:
-        self._looked_up += 1
-        if self._looked_up % _SWEEP_EVERY == 0:
-            self._limiters = {name: each for name, each in self._limiters.items() if not each.idle()}
         limiter = self._limiters.get(key)
         if limiter is None:
+            self._made += 1
+            if self._made % _SWEEP_EVERY == 0:
+                self._limiters = {name: each for name, each in self._limiters.items() if not each.idle()}
             limiter = self._limiters[key] = _Limiter(asyncio.get_running_loop(), self._window)
         return limiter

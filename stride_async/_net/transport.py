@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import math
+from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
 from io import BytesIO
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import aiohttp
 import attrs
+import msgspec
 from yarl import URL
 
 from stride_async._errors import BodyInterrupted, DecodeError, ForbiddenOrigin
@@ -69,19 +70,23 @@ class Authorize:
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> Awaitable[aiohttp.ClientResponse]:
         """Send the request with the token, if there is one."""
-        request.headers.popall("Authorization", None)
-        if self.token is not None:
-            request.headers["Authorization"] = f"Bearer {self.token.value}"
+        self._authorize(request)
         return handler(request)
 
     def once(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> Awaitable[aiohttp.ClientResponse]:
         """Do the same, and keep aiohttp from sending it twice: both middlewares in one, with nothing between them."""
-        return sent_once(request, partial(self, handler=handler))
+        self._authorize(request)
+        return sent_once(request, handler)
+
+    def _authorize(self, request: aiohttp.ClientRequest) -> None:
+        request.headers.popall("Authorization", None)
+        if self.token is not None:
+            request.headers["Authorization"] = f"Bearer {self.token.value}"
 
 
-class Sending(NamedTuple):
+class Sending(msgspec.Struct, frozen=True, eq=False):
     """What is sent in one attempt, in addition to the request."""
 
     http: aiohttp.ClientSession
@@ -264,7 +269,8 @@ class Transport:
                 f"{request}: the response body broke off: {error}", received=size, expected=response.content_length
             ) from error
         response.release()
-        return Response(response.status, response.headers, held.getvalue())
+        # Some senders put a byte order mark before JSON.
+        return Response(response.status, response.headers, held.getvalue().removeprefix(BOM_UTF8))
 
     async def _read_soon(self, request: Request[Any], response: aiohttp.ClientResponse) -> Response:
         """Read the body within `attempt_timeout`, for exchanges without a total timeout."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from types import NoneType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
-import attrs
+import msgspec
 
 T = TypeVar("T")
 
@@ -19,22 +18,25 @@ _PLAIN = re.compile(r"[A-Za-z0-9_~:-]+")
 Query = tuple[tuple[str, str], ...]
 
 
-def _without_mark(body: bytes) -> bytes:
-    return body.removeprefix(BOM_UTF8)  # which some senders put before JSON
+# Requests and responses are structs because every call makes one of each.
 
 
-@attrs.frozen
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """A complete response with any status. Header names are case-insensitive."""
 
     status: int
-    # Not in the repr: the response of the token call contains a token, and a careless service may echo one elsewhere.
-    headers: Mapping[str, str] = attrs.field(repr=False)
-    body: bytes = attrs.field(repr=False, converter=_without_mark)
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __repr__(self) -> str:
+        # The response of the token call contains a token, and a careless service may echo one elsewhere.
+        return f"Response(status={self.status})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("status", self.status)]
 
 
-@attrs.frozen(kw_only=True, eq=False, repr=False)
-class Request(Generic[T]):
+class Request(msgspec.Struct, Generic[T], frozen=True, kw_only=True, eq=False):
     """A call and the type of its result: sending a `Request[T]` returns a `T`."""
 
     method: str
@@ -61,6 +63,13 @@ class Request(Generic[T]):
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+    def __repr__(self) -> str:
+        # Without the body: that of the token call contains the secret.
+        return f"Request({self})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("method", self.method), ("path", self.path)]
 
 
 def text(value: object, what: str) -> str:
@@ -105,17 +114,18 @@ def of_type(value: T, what: str, *kinds: type) -> T:
     return value
 
 
-def segment(value: str, what: str) -> str:
+def segment(value: object, what: str) -> str:
     """Return an opaque id as one path segment. Colons are not escaped (protocol 1.2).
 
     Raises:
         TypeError: The id is not a `str`.
         ValueError: The id is empty or cannot be encoded as UTF-8.
     """
-    if _PLAIN.fullmatch(text(value, what)):
+    if isinstance(value, str) and _PLAIN.fullmatch(value):
         return value
-    if not value:
+    checked = text(value, what)
+    if not checked:
         raise ValueError(f"the {what} is empty")
-    if not value.strip("."):
-        return value.replace(".", "%2E")
-    return quote(value, safe=":")
+    if not checked.strip("."):
+        return checked.replace(".", "%2E")
+    return quote(checked, safe=":")

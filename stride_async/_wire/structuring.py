@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import filterfalse
 from typing import Annotated, Any, TypeVar
 
 import attrs
@@ -22,6 +23,10 @@ Id = Annotated[str, msgspec.Meta(min_length=1)]
 """An id names something: an empty one cannot be used in any call."""
 
 _MOMENT: Any = datetime | None
+# Only times of this form are the same to msgspec, which rounds a seventh digit and accepts a time without a zone.
+_UsualMoment = Annotated[
+    str, msgspec.Meta(pattern=r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z\Z")
+]
 
 
 @attrs.frozen
@@ -29,7 +34,7 @@ class _Form:
     """What an object must look like to become a model."""
 
     struct: type[msgspec.Struct]
-    moments: Sequence[str]  # the fields that hold times, which msgspec would not read to the letter
+    moments: Sequence[str]  # the fields that hold times
     known: frozenset[str]  # the service's names of the fields
     has_extra: bool
 
@@ -39,17 +44,20 @@ def _form_of(model: type[Any]) -> _Form:
     has_extra = fields.pop("extra", None) is not None
     # The names of an account are those of Atlassian's identity service (protocol 4.8).
     struct = msgspec.defstruct(
-        model.__name__, [*map(_on_wire, fields.values())], rename=None if model is Account else "camel"
+        model.__name__,
+        [*map(_on_wire, fields.values())],
+        namespace={"extra": {}},  # for the model; not a field
+        rename=None if model is Account else "camel",
     )
     moments = [name for name, field in fields.items() if field.type == _MOMENT]
     return _Form(struct, moments, frozenset(struct.__struct_encode_fields__), has_extra)
 
 
 def _on_wire(field: attrs.Attribute[Any]) -> tuple[str, Any] | tuple[str, Any, Any]:
-    """Return name, type and default of a field of the struct. Times are still text in it."""
+    """Return name, type and default of a field of the struct. Times are texts in it, in their usual form."""
     kind: Any = Id if field.validator is not None else field.type
     if kind == _MOMENT:
-        kind = str | None
+        kind = _UsualMoment | None
     elif kind == PersonName | None:
         kind = _form_of(PersonName).struct | None
     return (field.name, kind) if field.default is attrs.NOTHING else (field.name, kind, field.default)
@@ -68,22 +76,30 @@ def structured(value: object, model: type[M]) -> M:
     try:
         fields = msgspec.convert(value, form.struct)
     except msgspec.ValidationError:
-        fields = msgspec.convert(_without_nulls(value), form.struct)
-    for name in form.moments:
-        text = getattr(fields, name)
-        if text is not None:
-            setattr(fields, name, _moment(text, name))
+        fields = msgspec.convert(_in_usual_form(value, form.moments), form.struct)
     made = msgspec.convert(fields, model, from_attributes=True)
-    if form.has_extra and isinstance(value, dict) and not form.known.issuperset(value):
-        extra = {name: part for name, part in value.items() if name not in form.known}
-        # The object was just created, so it may still be changed; `attrs.evolve` would create another.
-        object.__setattr__(made, "extra", extra)
+    if form.has_extra and isinstance(value, dict):
+        unknown = [*filterfalse(form.known.__contains__, value)]
+        if unknown:
+            # The object was just created, so it may still be changed; `attrs.evolve` would create another.
+            object.__setattr__(made, "extra", {name: value[name] for name in unknown})
     return made
 
 
-def _moment(text: str, name: str) -> datetime:
+def _in_usual_form(value: object, moments: Sequence[str]) -> object:
+    """Return an object without nulls, and with its times as the service writes them."""
+    usual = _without_nulls(value)
+    if isinstance(usual, dict):
+        for name in moments:
+            text = usual.get(name)
+            if isinstance(text, str):
+                usual[name] = _usual_moment(text, name)
+    return usual
+
+
+def _usual_moment(text: str, name: str) -> str:
     try:
-        return parse_datetime(text)
+        return parse_datetime(text).isoformat().replace("+00:00", "Z")
     except ValueError as error:
         raise msgspec.ValidationError(f"{error} - at `$.{name}`") from error
 

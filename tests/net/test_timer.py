@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stride_async import ClientCredentials, DeadlineExceeded, Settings, StrideClient, Waiting
-from stride_async._net.pool import Timer
+from stride_async._net.pool import Scope, Timer
 from stride_async.server import LocalServer
 from tests.net.clock import run
 
@@ -22,15 +22,13 @@ async def ended_after(timer: Timer, seconds: float | None, changed_to: float | N
     loop = asyncio.get_running_loop()
     began = loop.time()
     try:
-        async with asyncio.timeout(None) as scope:
-            timer.set(scope, None if seconds is None else began + seconds)
+        with Scope(timer) as scope:
+            scope.end_at(None if seconds is None else began + seconds)
             if changed_to is not None:
-                timer.set(scope, began + changed_to)
+                scope.end_at(began + changed_to)
             await loop.create_future()
     except TimeoutError:
         return loop.time() - began
-    finally:
-        timer.remove(scope)
     raise AssertionError("a future that is never done was done")
 
 
@@ -64,6 +62,34 @@ def test_closing_the_timer_ends_all_scopes_at_once():
         return await waiting
 
     assert [10.0, 10.0] == [round(seconds, 6) for seconds in run(closed())]
+
+
+@pytest.mark.parametrize("cancelled_at", [10.0, 20.0])
+def test_a_cancellation_by_someone_else_is_not_a_timeout(cancelled_at):
+    """That holds before the end of the scope and in the instant of its end."""
+
+    async def ended() -> bool:
+        loop, timer = asyncio.get_running_loop(), Timer()
+        waiting = asyncio.create_task(ended_after(timer, 20.0))
+        loop.call_at(loop.time() + cancelled_at, waiting.cancel)
+        await asyncio.wait([waiting])
+        assert 0 == len(timer)
+        return waiting.cancelled()
+
+    assert run(ended())
+
+
+def test_a_task_goes_on_after_a_scope_has_expired():
+    """The scope takes back its own cancellation, so that the next wait of the task is not cancelled."""
+
+    async def remaining() -> int:
+        await ended_after(Timer(), 5.0)
+        await asyncio.sleep(1)
+        task = asyncio.current_task()
+        assert task is not None
+        return task.cancelling()
+
+    assert 0 == run(remaining())
 
 
 def test_a_late_timer_ends_all_scopes_that_are_due():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from operator import attrgetter
 from typing import Literal
 
@@ -18,6 +19,7 @@ Privacy = Literal["public", "private"]
 """The privacy of a room."""
 
 
+@lru_cache
 def conversations_path(cloud_id: str) -> str:
     """Return `/site/{cloudId}/conversation`."""
     return f"/site/{segment(cloud_id, 'cloud id')}/conversation"
