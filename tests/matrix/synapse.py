@@ -23,6 +23,7 @@ class Synapse:
     def __init__(self, python: str, folder: Path, registration: Path, token: str) -> None:
         self._python = python
         self._folder = folder
+        self._stored: int | None = None
         self._headers = {"Authorization": f"Bearer {token}"}
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -64,6 +65,17 @@ class Synapse:
         """End the homeserver with a signal, and start it again."""
         await self._stop(number)
         await self._start()
+
+    async def tear_a_room(self, stored: int) -> None:
+        """Restart so that it ends while it creates a room, with this number of events of it stored."""
+        await self._stop(signal.SIGTERM)
+        self._stored = stored
+        await self._start()
+        self._stored = None
+
+    async def ended(self) -> None:
+        """Return when the homeserver has ended by itself."""
+        await self._process.wait()
 
     def cpu_seconds(self) -> float:
         """Return the CPU time of the process that runs now."""
@@ -122,5 +134,7 @@ class Synapse:
 
     @property
     def _command(self) -> list[str]:
-        config = str(self._folder / "homeserver.yaml")
-        return [self._python, "-m", "synapse.app.homeserver", "--config-path", config]
+        config = ["--config-path", str(self._folder / "homeserver.yaml")]
+        if self._stored is not None:
+            return [self._python, "-P", str(Path(__file__).with_name("torn_synapse.py")), str(self._stored), *config]
+        return [self._python, "-m", "synapse.app.homeserver", *config]

@@ -73,12 +73,26 @@ async def test_a_second_migration_sends_nothing(archive, homeserver, registratio
     first = await moved(archive, homeserver, registration)
     homeserver.restart()
     before = [len(room.messages()) for room in homeserver.rooms.values()]
+    homeserver.calls.clear()
 
     second = await moved(archive, homeserver, registration)
 
     assert 0 == second.sent
+    assert {"GET"} == {call.partition(" ")[0] for call in homeserver.calls}
     assert first.report == second.report
     assert before == [len(room.messages()) for room in homeserver.rooms.values()]
+
+
+async def test_reading_back_asks_nothing_about_the_members_of_a_room(archive, homeserver, registration):
+    """Its state has their names, and that they have joined."""
+    await moved(archive, homeserver, registration)
+    homeserver.calls.clear()
+
+    await moved(archive, homeserver, registration)
+
+    assert ["GET /_matrix/client/v3/profile/%40stride_archive%3Atest.invalid/displayname"] == [
+        call for call in homeserver.calls if re.search("profile|account_data|register", call)
+    ]
 
 
 async def _stopped_at(archive, homeserver, registration, number: int, *, acted: bool) -> bool:

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not PYTHON, reason="STRIDE_SY
 
 
 @pytest.fixture
-async def archive(meetup: Path, tmp_path: Path) -> Path:
+async def history(meetup: Path, tmp_path: Path) -> Path:
     async with LocalServer(seed=meetup / "site.jsonl", rate_limit=None) as server, client_of(server) as client:
         await exported(client, tmp_path / "site")
     return tmp_path / "site"
@@ -50,32 +50,37 @@ class Ended:
 
 
 async def migrated(arguments: list[str], *, kill_after: int | None = None) -> Ended:
-    """Run the command, and kill it after so many messages were sent."""
+    """Run the command, and kill it after so many messages were sent, or when this is cancelled."""
     command = [sys.executable, "-m", "stride_async", "migrate", "matrix", *arguments, "--json"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     sent = 0
-    async for line in process.stdout:
-        event = json.loads(line)
-        sent += event["sent"] if event["event"] == "MessagesMoved" else 0
-        if kill_after is not None and sent >= kill_after:
-            process.kill()
-            break
-    await process.communicate()
+    try:
+        async for line in process.stdout:
+            event = json.loads(line)
+            sent += event["sent"] if event["event"] == "MessagesMoved" else 0
+            if kill_after is not None and sent >= kill_after:
+                process.kill()
+                break
+    except asyncio.CancelledError:
+        process.kill()
+        raise
+    finally:
+        await process.communicate()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Ended(await process.wait(), sent, used)
 
 
-async def test_a_chat_history_arrives_once_through_kills_and_restarts(archive: Path, tmp_path: Path):
+async def test_a_chat_history_arrives_once_through_kills_and_restarts(history: Path, tmp_path: Path):
     """Senders, times, texts, order and the digests of all files are equal, after two kills and two restarts.
 
     Sending takes less than a tenth of the CPU time that it takes Synapse.
     """
     registration = new_registration(tmp_path / "stride.yaml", SERVER)
     async with Synapse(PYTHON, tmp_path / "synapse", registration.path, registration.token) as synapse:
-        arguments = [str(archive), "--homeserver", synapse.url, "--registration", str(registration.path)]
+        arguments = [str(history), "--homeserver", synapse.url, "--registration", str(registration.path)]
         assert -signal.SIGKILL == (await migrated(arguments, kill_after=150)).code
         await synapse.restart(signal.SIGKILL)
         assert -signal.SIGKILL == (await migrated(arguments, kill_after=250)).code
@@ -90,16 +95,38 @@ async def test_a_chat_history_arrives_once_through_kills_and_restarts(archive: P
         ours = third.cpu_seconds - fourth.cpu_seconds  # without starting, and without reading back
         sys.stdout.write(f"CPU time of {third.sent} messages: {ours:.1f} s of ours, {theirs:.1f} s of Synapse\n")
         assert ours < LARGEST_SHARE * theirs
-        opened = read(archive)
-        digests = {medium.id: medium.sha256 for medium in opened.media()}
-        for room in opened.conversations():
-            expected = []
-            for message in opened.messages(room.id):
-                origin = f"@{name_of(message.sender_id)}", message.ts // 1_000_000
-                if message.text.strip():
-                    expected.append((*origin, message.text.strip()))
-                expected += [(*origin, digests[id]) for id in message.body.media()]
-            assert expected == await _there(synapse, f"#{name_of(room.id)}"), room.name
+        await require_everything(history, synapse)
+
+
+async def test_rooms_that_a_stopped_homeserver_tore_are_completed(archive: Path, tmp_path: Path):
+    """Synapse stores the alias first, then the creation, then that the owner joins, then the rest."""
+    registration = new_registration(tmp_path / "stride.yaml", SERVER)
+    async with Synapse(PYTHON, tmp_path / "synapse", registration.path, registration.token) as synapse:
+        arguments = [str(archive), "--homeserver", synapse.url, "--registration", str(registration.path)]
+        for stored in range(3):
+            await synapse.tear_a_room(stored)
+            running = asyncio.create_task(migrated(arguments))
+            await synapse.ended()
+            running.cancel()
+            await asyncio.wait([running])
+        await synapse.restart(signal.SIGTERM)
+
+        assert 0 == (await migrated(arguments)).code
+        await require_everything(archive, synapse)
+
+
+async def require_everything(archive: Path, synapse: Synapse) -> None:
+    """Require that the homeserver has what the archive has, in this order."""
+    opened = read(archive)
+    digests = {medium.id: medium.sha256 for medium in opened.media()}
+    for room in opened.conversations():
+        expected = []
+        for message in opened.messages(room.id):
+            origin = f"@{name_of(message.sender_id)}", message.ts // 1_000_000
+            if message.text.strip():
+                expected.append((*origin, message.text.strip()))
+            expected += [(*origin, digests[id]) for id in message.body.media()]
+        assert expected == await _there(synapse, f"#{name_of(room.id)}"), room.name
 
 
 async def _there(synapse: Synapse, alias: str) -> list[tuple[str, int, str]]:

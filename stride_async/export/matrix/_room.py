@@ -32,6 +32,7 @@ from stride_async.export.matrix._content import (
     Outgoing,
     alias,
     created_at,
+    display_name,
     is_ours,
     new_room,
     user_id,
@@ -68,7 +69,7 @@ class RoomMove:
     sent: int = attrs.field(default=0, init=False)
     """Events sent so far."""
     _room_id: str = attrs.field(default="", init=False)
-    _joined: set[str] = attrs.field(factory=set, init=False)
+    _joined: dict[str, str | None] = attrs.field(factory=dict, init=False)
     _levels: Content | None = attrs.field(default=None, init=False)
 
     async def run(self, messages: AsyncIterator[Converted]) -> str:
@@ -169,9 +170,19 @@ class RoomMove:
         if self._levels is None:
             await self._set_levels(0)
         self._joined = {
-            key for type, key in state
+            key: self._name_given(event)
+            for (type, key), event in state.items()
             if type == _MEMBER and is_ours(key, self._server_name) and _membership(state, key) == "join"
-        }  # fmt: skip
+        }
+
+    def _name_given(self, join: Event) -> str | None:
+        """Return the display name of someone who has joined, None if that was not the doing of a migration.
+
+        Others may have joined too, but not at the time of the creation: only an application service can choose a time.
+        """
+        at = created_at(self.room.conversation)
+        name = _content(join).get("displayname")
+        return name if isinstance(name, str) and at is not None and join.origin_server_ts == at else None
 
     async def _set_levels(self, events_default: int) -> None:
         """Set the level that sending requires, and leave the levels that people have changed."""
@@ -190,13 +201,17 @@ class RoomMove:
         await self.homeserver.set_state(self._room_id, type, content, at=created_at(self.room.conversation))
 
     async def _join(self, person: Person) -> None:
-        user = await self.puppets.ensure(person)
+        user = self.puppets.id_of(person)
+        if user in self._joined and self._joined[user] == display_name(person):
+            return
+        await self.puppets.ensure(person)
         if user in self._joined:
+            self._joined[user] = self.puppets.names[user]
             return
         if wanted_state(self.room.conversation)["m.room.join_rules"]["join_rule"] == "invite":
             await self._set_membership(user, "invite", by=None)
         await self._set_membership(user, "join", by=user)
-        self._joined.add(user)
+        self._joined[user] = self.puppets.names[user]
 
     async def _set_membership(self, user: str, membership: str, *, by: str | None) -> None:
         content: Content = {"membership": membership}
@@ -307,7 +322,7 @@ class RoomMove:
     async def _close(self) -> None:
         """Have those leave who are not members, and close an archived conversation."""
         members = {user_id(person.id, self._server_name) for person in self.members}
-        for user in sorted(self._joined - members):
+        for user in sorted(self._joined.keys() - members):
             await self._set_membership(user, "leave", by=user)
         await self._set_levels(READ_ONLY if self.room.conversation.is_archived else 0)
 
