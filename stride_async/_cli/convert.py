@@ -15,19 +15,20 @@ from click.core import ParameterSource
 
 from stride_async._cli import progress, show
 from stride_async._cli.archives import archive_argument, archive_errors, json_fields
+from stride_async._cli.engine import engine_errors, engine_option
 from stride_async._cli.escape import printable
 from stride_async._cli.exits import CommandError, Exit, os_exit_code, os_message
 from stride_async._cli.export_input import read_selectors
 from stride_async._cli.options import PathParam, json_option, kinds_option, verbose_option
 from stride_async._files import completed
-from stride_async.export import Selection
+from stride_async.export import Engine, Selection
 from stride_async.export.formats import ConvertOptions, ConvertProgress, OutInTheWay, Report, convert
 from stride_async.export.formats._convert import FORMATS
 
 _LOSSES_SHOWN = 11
 _LINES_OF_PROGRESS = 100  # about as many, however many messages there are
 # The format of each option that only one has.
-_ONLY_FOR = {"files": "slack", "files_base_url": "slack", "team": "mattermost"}
+_ONLY_FOR = {"files": "slack", "files_base_url": "slack", "team": "mattermost", "engine": "parquet"}
 
 
 @click.command(name="convert")
@@ -57,6 +58,7 @@ _ONLY_FOR = {"files": "slack", "files_base_url": "slack", "team": "mattermost"}
     help="slack: what the URLs of files begin with.",
 )
 @click.option("--team", metavar="NAME", help="mattermost: the name of the team.  [default: made from the site]")
+@engine_option
 @click.option("--force", is_flag=True, help="Replace what is there, even if no conversion to this format wrote it.")
 @json_option
 @verbose_option
@@ -72,6 +74,7 @@ def command(
     files: Literal["uploads", "beside"],
     files_base_url: str,
     team: str | None,
+    engine: Engine | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -93,6 +96,9 @@ def command(
     carried over is listed, and is in the report next to the output. A folder that an earlier conversion wrote is
     brought up to date. Needs no service.
 
+    With --engine, processes that it starts or the workers of a Dask cluster share the work on parquet. They must find
+    the archive and the output at the same paths. Requires the extra distributed.
+
     JSON lines report the progress; the last one, with the event Summary, is the report.
 
     \b
@@ -113,8 +119,8 @@ def command(
     except ValueError as error:
         raise CommandError(Exit.USAGE, f"{error}.") from error
     writes_json = not show.for_people(as_json=as_json)
-    with archive_errors(archive):
-        report = converted(archive, format, output, options, writes_json=writes_json)
+    with archive_errors(archive), engine_errors(engine):
+        report = converted(archive, format, output, options, engine, writes_json=writes_json)
     show_report(report, output, writes_json=writes_json)
 
 
@@ -124,13 +130,21 @@ def _check_options(context: click.Context, format: str) -> None:
             raise click.UsageError(f"--{name.replace('_', '-')} is an option of the format {its_format}.")
 
 
-def converted(archive: Path, format: str, output: Path, options: ConvertOptions, *, writes_json: bool) -> Report:
+def converted(
+    archive: Path,
+    format: str,
+    output: Path,
+    options: ConvertOptions,
+    engine: Engine | None = None,
+    *,
+    writes_json: bool,
+) -> Report:
     """Convert an archive and show the progress, with `writes_json` as JSON lines.
 
     Raises:
         CommandError: The output is in the way or cannot be written, or a package is missing.
     """
-    conversion = _Conversion(archive, format, output, options, writes_json=writes_json)
+    conversion = _Conversion(archive, format, output, options, engine, writes_json=writes_json)
     try:
         return asyncio.run(conversion.run())
     except OutInTheWay as error:
@@ -156,6 +170,7 @@ class _Conversion:
     format: str
     output: Path
     options: ConvertOptions
+    engine: Engine | None
     writes_json: bool = attrs.field(kw_only=True)
     _gauge: progress.Gauge = attrs.field(factory=lambda: progress.Gauge("messages"), init=False)
     _written: ConvertProgress | None = attrs.field(default=None, init=False)
@@ -173,7 +188,14 @@ class _Conversion:
                 raise
 
     def _convert(self) -> Report:
-        return convert(self.archive, self.format, self.output, options=self.options, progress=self._on_progress)
+        return convert(
+            self.archive,
+            self.format,
+            self.output,
+            options=self.options,
+            progress=self._on_progress,
+            engine=self.engine,
+        )
 
     def _on_progress(self, now: ConvertProgress) -> None:
         if self._stopped.is_set():

@@ -6,21 +6,25 @@ Everything here runs in the event loop of the caller.
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import logging
+import secrets
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
 import dask
 from distributed import Client, LocalCluster, Security, Worker, WorkerPlugin
 from distributed.scheduler import KilledWorker
 
+from stride_async import __version__
 from stride_async.export._engine import Dask, Engine, EngineError, EngineUnavailable, Processes
 
 T = TypeVar("T")
 R = TypeVar("R")
+X = TypeVar("X")
 
 MOST_RETRIES = 3
 """How often a task whose worker died is given to another one. A cluster that is running has a number of its own."""
@@ -50,6 +54,20 @@ class Cluster:
         except OSError as error:
             raise self._lost() from error
         return results
+
+    async def require_fit(self, misfit: Callable[[T], str | None], expected: T) -> None:
+        """Ask each worker whether it can do its part. `misfit` returns why not, as a predicate of the worker.
+
+        Raises:
+            EngineError: One cannot.
+        """
+        for address, reason in (await self.on_each(misfit, expected)).items():
+            if isinstance(reason, ModuleNotFoundError):
+                raise EngineError(f"worker {address} has no {reason.name}: install stride-async and its extras there")
+            if isinstance(reason, Exception):
+                raise EngineError(f"worker {address} cannot be asked what it has: {reason!r}") from reason
+            if reason is not None:
+                raise EngineError(f"worker {address} {reason}")
 
     async def run(self, work: Callable[[T], R], argument: T, key: str) -> R:
         """Run a function in some worker and return its result.
@@ -95,6 +113,46 @@ async def connected(engine: Engine) -> AsyncIterator[Cluster]:
             case Dask():
                 async with _client_of(engine.address) as client:
                     yield Cluster(client, f"the scheduler at {engine.address}", await _threads(client, engine.address))
+
+
+def run_each(
+    engine: Engine, misfit: Callable[[X], str | None], expected: X, work: Callable[[T], R], arguments: Sequence[T]
+) -> Iterator[R]:
+    """Run a function for each argument in the workers of an engine, and yield the results as they come.
+
+    This blocks, and so must not be called in a running event loop.
+
+    Raises:
+        EngineError: A worker cannot do its part, or every worker that an argument was given to has died.
+        Exception: What the function raises.
+    """
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        try:
+            cluster = runner.run(stack.enter_async_context(connected(engine)))
+            runner.run(cluster.require_fit(_other_version, __version__))
+            runner.run(cluster.require_fit(misfit, expected))
+            topic = secrets.token_hex(8)
+            running = {
+                runner.get_loop().create_task(cluster.run(work, argument, f"stride_async {topic} {number}"))
+                for number, argument in enumerate(arguments)
+            }
+            while running:
+                done, running = runner.run(_first_of(running))
+                for task in done:
+                    yield task.result()
+        except WorkersDied as error:
+            raise EngineError(f"a part could not be done: {error}") from error
+        finally:
+            runner.run(stack.aclose())
+
+
+def _other_version(expected: str) -> str | None:
+    return None if __version__ == expected else f"has stride_async {__version__}, not {expected}"
+
+
+async def _first_of(running: set[asyncio.Task[R]]) -> tuple[set[asyncio.Task[R]], set[asyncio.Task[R]]]:
+    return await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _started(count: int) -> LocalCluster:

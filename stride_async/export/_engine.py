@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+from types import ModuleType
 
 import attrs
 
@@ -58,3 +60,18 @@ class EngineError(Exception):
 
 class EngineUnavailable(EngineError):
     """The scheduler cannot be reached, or it has no workers."""
+
+
+def import_for_engine(name: str) -> ModuleType:
+    """Import a module that requires the packages of engines.
+
+    Raises:
+        ModuleNotFoundError: One of them is not installed. The message names the extra.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("stride_async"):
+            raise
+        message = f"an engine requires {error.name}: pip install 'stride-async[distributed]'"
+        raise ModuleNotFoundError(message, name=error.name) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -10,7 +9,7 @@ from types import NoneType
 
 from stride_async._client import StrideClient
 from stride_async._wire.request import of_type
-from stride_async.export._engine import Dask, Engine, Processes
+from stride_async.export._engine import Dask, Engine, Processes, import_for_engine
 from stride_async.export._events import ExportEvent
 from stride_async.export._fetch.run import run_export
 from stride_async.export._options import ExportOptions
@@ -62,17 +61,6 @@ async def export(
 def _in_shards(
     client: StrideClient, archive: str | os.PathLike[str], options: ExportOptions, engine: Engine
 ) -> AsyncGenerator[ExportEvent, None]:
-    try:
-        module = importlib.import_module("stride_async.export._shards")
-    except ModuleNotFoundError as error:
-        raise missing_package(error) from error
+    module = import_for_engine("stride_async.export._shards")
     events: AsyncGenerator[ExportEvent, None] = module.export_in_shards(client, archive, options, engine)
     return events
-
-
-def missing_package(error: ModuleNotFoundError) -> ModuleNotFoundError:
-    """Return the error for a package that an engine requires."""
-    if (error.name or "").startswith("stride_async"):
-        return error
-    message = f"an engine requires {error.name}: pip install 'stride-async[distributed]'"
-    return ModuleNotFoundError(message, name=error.name)

@@ -71,7 +71,7 @@ async def export_in_shards(
         count = max(1, min(SHARDS_A_WORKER * cluster.threads, len(names)))
         await run_to_completion(partial(opened.require_free_for_shards, count))
         expected = Expected(version=__version__, cloud_id=client.cloud_id, archive=place, archive_id=opened.id)
-        await _check_workers(cluster, expected)
+        await cluster.require_fit(misfit, expected)
         record = await run_to_completion(partial(RunRecord.start, opened, options, names, of_all_shards=True))
         export = _ShardedExport(cluster, client, opened, record, expected, options, names, count)
         working = asyncio.create_task(export.complete(), name="stride_async export")
@@ -107,21 +107,6 @@ def _check(client: StrideClient, options: ExportOptions) -> None:
         own = next((name for name in ("token_url", "allowed_origins") if getattr(client.settings, name)), "")
     if own:
         raise ValueError(f"a client with {own} cannot be used with an engine: its workers make their own clients")
-
-
-async def _check_workers(cluster: Cluster, expected: Expected) -> None:
-    """Refuse workers that cannot do their part, before anything is fetched.
-
-    Raises:
-        EngineError: There is one.
-    """
-    for address, reason in (await cluster.on_each(misfit, expected)).items():
-        if isinstance(reason, ModuleNotFoundError):
-            raise EngineError(f"worker {address} has no {reason.name}: install stride-async[export,distributed] there")
-        if isinstance(reason, Exception):
-            raise EngineError(f"worker {address} cannot be asked what it has: {reason!r}") from reason
-        if reason is not None:
-            raise EngineError(f"worker {address} {reason}")
 
 
 class _ShardedExport:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +12,7 @@ from typing import Protocol
 import attrs
 
 from stride_async.export._archive.archive import Archive
+from stride_async.export._engine import Engine, import_for_engine
 from stride_async.export.formats._options import ConvertOptions
 from stride_async.export.formats._output import OutInTheWay, Output, Place
 from stride_async.export.formats._report import ConvertProgress, Report, Tally
@@ -36,6 +38,8 @@ class Format:
     """The extra with the packages that it requires."""
     options: tuple[str, ...] = ()
     """The options that the output depends on, in addition to the selection."""
+    in_parts: bool = False
+    """Whether the workers of an engine can share the work."""
 
 
 FORMATS: Mapping[str, Format] = {
@@ -43,7 +47,7 @@ FORMATS: Mapping[str, Format] = {
     "slack": Format(is_folder=False, options=("files", "files_base_url")),
     "html": Format(is_folder=True, extra="view"),
     "sqlite": Format(is_folder=False),
-    "parquet": Format(is_folder=True, extra="tables"),
+    "parquet": Format(is_folder=True, extra="tables", in_parts=True),
     "seed": Format(is_folder=True),
 }
 """All formats by name. Each is a module of this package with the same name, which is imported when it is needed."""
@@ -56,6 +60,7 @@ def convert(
     *,
     options: ConvertOptions | None = None,
     progress: Callable[[ConvertProgress], object] | None = None,
+    engine: Engine | None = None,
 ) -> Report:
     """Convert an archive to a file or folder, and return what was written and what is lost.
 
@@ -69,6 +74,8 @@ def convert(
         out: The file or folder to write.
         options: The conversations to convert, and how; `None` means all with the defaults.
         progress: Called now and then with how far the conversion is.
+        engine: The workers that share the work, for `parquet` only; `None` means this process alone. Archive and output
+            must be at the same path for all of them. In a coroutine, use `asyncio.to_thread`.
 
     Raises:
         NotAnArchive, NewerArchive, ArchiveBusy, DamagedArchive: The archive cannot be converted; nothing is written.
@@ -76,10 +83,11 @@ def convert(
         OutInTheWay: `out` exists and was not written by a conversion to this format.
         ModuleNotFoundError: The format requires a package that is not installed. The message names the extra.
         OSError: The output cannot be written.
-        ValueError: There is no such format.
+        ValueError: There is no such format, or it has no use for an engine.
+        EngineError: A worker cannot do its part. `EngineUnavailable`: the scheduler cannot be reached or was lost.
     """
     options = options or ConvertOptions()
-    write = writer_of(format)
+    write = writer_of(format, engine)
     used = {name: getattr(options, name) for name in FORMATS[format].options}
     chosen = options.selection
     used |= {"selectors": list(chosen.selectors), "kinds": sorted(chosen.kinds)}
@@ -111,15 +119,18 @@ def convert(
     return report
 
 
-def writer_of(format: str) -> Writer:
-    """Return the function that writes a format.
+def writer_of(format: str, engine: Engine | None = None) -> Writer:
+    """Return the function that writes a format, in the workers of an engine if there is one.
 
     Raises:
-        ValueError: There is no such format.
+        ValueError: There is no such format, or it has no use for an engine.
         ModuleNotFoundError: It requires a package that is not installed.
     """
     if format not in FORMATS:
         raise ValueError(f"{format!r} is not a format: expected {', '.join(FORMATS)}")
+    if engine is not None and not FORMATS[format].in_parts:
+        divided = ", ".join(name for name, each in FORMATS.items() if each.in_parts)
+        raise ValueError(f"{format} is converted by one process: an engine is for {divided}")
     try:
         module = importlib.import_module(f"{__package__}.{format}")
     except ModuleNotFoundError as error:
@@ -128,6 +139,9 @@ def writer_of(format: str) -> Writer:
         extra = FORMATS[format].extra
         message = f"the format {format} requires {error.name}: pip install 'stride-async[{extra}]'"
         raise ModuleNotFoundError(message, name=error.name) from error
+    if engine is not None:
+        import_for_engine("stride_async.export._cluster")
+        return partial(module.write, engine=engine)
     write: Writer = module.write
     return write
 

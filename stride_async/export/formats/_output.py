@@ -152,6 +152,14 @@ class OutputFolder:
                 temporary.unlink(missing_ok=True)
         self._digests[name] = sha256
 
+    def add(self, digests: Mapping[str, str]) -> None:
+        """Take in files that another process has written here, with their digests."""
+        self._digests.update(digests)
+
+    def digests(self) -> dict[str, str]:
+        """Return the digests of the files that were written so far, by name."""
+        return {name: digest for name, digest in self._digests.items() if digest is not None}
+
     def keep(self, name: str) -> bool:
         """Keep a file of the folder as it is. Return False if it is missing, so that its part must be made anew."""
         if not (self.root / name).is_file():

@@ -135,6 +135,11 @@ class Room:
         return self.conversation.id
 
     @property
+    def referenced_ids(self) -> set[str]:
+        """The members, and those whom the archive lists as referenced in messages."""
+        return {*self._state.referenced_users, *self.user_ids}
+
+    @property
     def rows(self) -> int:
         """The number of messages, including those that cannot be decoded."""
         return sum(month.rows for month in self.months)
@@ -243,7 +248,7 @@ class Source:
         self._archive = archive
         self._tally = tally
         self._entries: list[_Entry] = []
-        self._recent: dict[str, Room] = {}
+        self._recent = RecentRooms(archive, tally)
         digests: list[tuple[str, str]] = []
         names: dict[str, str] = {}
         ids: set[str] = set()
@@ -271,17 +276,11 @@ class Source:
     def rooms(self) -> Iterator[Room]:
         """Yield the selected conversations, oldest first. Each iteration reads them anew."""
         for entry in self._entries:
-            yield self._room(_sound_chain(self._archive, entry.folder).state)
+            yield _room(self._archive, _sound_chain(self._archive, entry.folder).state, self._tally)
 
     def room(self, id: str) -> Room:
         """Return a selected conversation by its id. Those used last are kept in memory."""
-        room = self._recent.pop(id, None)
-        if room is None:
-            room = self._room(_sound_chain(self._archive, conversation_folder(id)).state)
-        self._recent[id] = room
-        if len(self._recent) > _ROOMS_KEPT:
-            del self._recent[next(iter(self._recent))]
-        return room
+        return self._recent.room(id)
 
     def _look_at(self, details: Mapping[str, Any], chain: Chain) -> set[str]:
         """Take a selected conversation in, count what its state has lost, and return the people it references."""
@@ -289,7 +288,7 @@ class Source:
         for file in state.files():
             self._archive.require_unaltered(file)
         self._tally.step()
-        room = self._room(state)
+        room = _room(self._archive, state, self._tally)
         if not _is_decodable(details):
             self._tally.lose("undecodable conversation", room.id)
         self._entries.append(_Entry(room.conversation.created or _NEVER, room.id, chain.folder))
@@ -300,22 +299,46 @@ class Source:
         for kind, count in (("earlier revision", state.changed_messages), ("deleted message", state.gone_messages)):
             if count:
                 self._tally.lose(kind, room.id, count)
-        return {*state.referenced_users, *room.user_ids}
+        return room.referenced_ids
 
-    def _room(self, state: State) -> Room:
-        assert state.details is not None
-        roster = state.roster
-        return Room(
-            conversation=_conversation(state.details),
-            details=state.details,
-            user_ids=roster_in(self._archive, roster.file) if roster is not None else (),
-            roster_taken_at=roster.taken_at if roster is not None else None,
-            verdict=verdict_of(state)[1],
-            months=months_of(self._archive, state),
-            archive=self._archive,
-            state=state,
-            tally=self._tally,
-        )
+
+class RecentRooms:
+    """Reads conversations of an archive, and keeps those used last in memory."""
+
+    def __init__(self, archive: Archive, tally: Tally) -> None:
+        self._archive = archive
+        self._tally = tally
+        self._rooms: dict[str, Room] = {}
+
+    def room(self, id: str) -> Room:
+        """Return a conversation by its id.
+
+        Raises:
+            DamagedArchive: Its commits are damaged.
+        """
+        room = self._rooms.pop(id, None)
+        if room is None:
+            room = _room(self._archive, _sound_chain(self._archive, conversation_folder(id)).state, self._tally)
+        self._rooms[id] = room
+        if len(self._rooms) > _ROOMS_KEPT:
+            del self._rooms[next(iter(self._rooms))]
+        return room
+
+
+def _room(archive: Archive, state: State, tally: Tally) -> Room:
+    assert state.details is not None
+    roster = state.roster
+    return Room(
+        conversation=_conversation(state.details),
+        details=state.details,
+        user_ids=roster_in(archive, roster.file) if roster is not None else (),
+        roster_taken_at=roster.taken_at if roster is not None else None,
+        verdict=verdict_of(state)[1],
+        months=months_of(archive, state),
+        archive=archive,
+        state=state,
+        tally=tally,
+    )
 
 
 def document_of(message: Message) -> Document:

@@ -6,9 +6,12 @@ What such a file has lost is in its own metadata, and is counted from there if t
 
 from __future__ import annotations
 
+import secrets
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import lru_cache
+from pathlib import Path
 from typing import BinaryIO, Self
 
 import attrs
@@ -17,13 +20,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stride_async._json import NOT_DECODABLE
+from stride_async.export._archive.archive import Archive
+from stride_async.export._archive.errors import ArchiveError
+from stride_async.export._engine import Engine, EngineError, import_for_engine
 from stride_async.export.formats._options import ConvertOptions
 from stride_async.export.formats._output import Output, OutputFolder
 from stride_async.export.formats._report import Loss, Parts, Tally
 from stride_async.export.formats._rows import conversation_row, media_row, message_rows, user_row
-from stride_async.export.formats._source import Source
+from stride_async.export.formats._source import RecentRooms, Source
 
-_VERSION = "1"
+_VERSION = "2"
 """Of the tables. A folder with another version is made anew."""
 _ROWS = 4_096
 """In one row group, and in memory."""
@@ -76,23 +82,107 @@ class _Made(msgspec.Struct):
 
     messages: int
     people: list[str]
-    """Ids that only these messages name."""
+    """Ids in these messages that their conversations do not list."""
     lost: list[tuple[str, int, list[str]]]
 
 
-def write(source: Source, output: Output, options: ConvertOptions, tally: Tally) -> None:
-    """Write all tables, or those parts of them that have changed."""
+@attrs.frozen(kw_only=True)
+class MonthTask:
+    """A month that a worker of an engine writes."""
+
+    conversion: str
+    """Different for each conversion."""
+    expected: Expected
+    month: str
+    conversation_ids: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Expected:
+    """What a worker must have in common with the process that hands out the months."""
+
+    archive: str
+    archive_id: str
+    out: str
+
+
+def write(
+    source: Source, output: Output, options: ConvertOptions, tally: Tally, *, engine: Engine | None = None
+) -> None:
+    """Write all tables, or those parts of them that have changed; with an engine, its workers write the months."""
     assert isinstance(output, OutputFolder)
     before = _by_month(output.before)
     parts = {room.id: {month.month: month.sha256 for month in room.months} for room in source.rooms()}
     output.begin(parts, basis=f"{_VERSION} {pa.__version__}")
     months = _by_month(parts)
-    for month in sorted(months):
+    made: dict[str, _Made] = {}
+    for month in months:
         is_current = months[month] == before.get(month) and all(output.is_current(id, month) for id in months[month])
-        made = _kept(output, month) if is_current else None
-        _count(made or _write_month(source, output, month, sorted(months[month])), source, tally)
+        if is_current and (kept := _kept(output, month)) is not None:
+            made[month] = kept
+            tally.message(kept.messages)
+    wanted = {month: sorted(months[month]) for month in sorted(months) if month not in made}
+    for month, new in _write_months(source, output, wanted, engine):
+        made[month] = new
+        tally.message(new.messages)
         tally.step()
+    for month in sorted(made):
+        _count(made[month], source, tally)
     _write_small(source, output, tally)
+
+
+def _write_months(
+    source: Source, output: OutputFolder, months: Mapping[str, list[str]], engine: Engine | None
+) -> Iterator[tuple[str, _Made]]:
+    """Write months, given with their conversations, and yield each as it is complete."""
+    if engine is None or not months:
+        for month, ids in months.items():
+            yield month, _write_month(source, output, month, ids)
+        return
+    expected = Expected(
+        archive=str(source.archive_root.absolute()),
+        archive_id=source.archive_id,
+        out=str(output.root.absolute()),
+    )
+    conversion = secrets.token_hex(8)
+    tasks = [
+        MonthTask(conversion=conversion, expected=expected, month=month, conversation_ids=tuple(ids))
+        for month, ids in months.items()
+    ]
+    run_each = import_for_engine("stride_async.export._cluster").run_each
+    for month, made, digests in run_each(engine, misfit, expected, write_month, tasks):
+        output.add(digests)
+        yield month, made
+
+
+def misfit(expected: Expected) -> str | None:
+    """Return why this process cannot write months, as a predicate of the worker; None if it can."""
+    try:
+        found = Archive.open(expected.archive)
+    except ArchiveError as error:
+        return f"cannot see the archive: {error}"
+    if found.id != expected.archive_id:
+        return f"has another archive at {expected.archive}: the place must be the same for all workers"
+    return (
+        None
+        if Path(expected.out).is_dir()
+        else f"cannot see {expected.out}: the output must be the same for all workers"
+    )
+
+
+def write_month(task: MonthTask) -> tuple[str, _Made, Mapping[str, str]]:
+    """Write the files of a month in a worker. Return the month, what is known of the files, and their digests."""
+    if (reason := misfit(task.expected)) is not None:
+        raise EngineError(f"a worker {reason}")
+    output = OutputFolder(Path(task.expected.out))
+    rooms = _rooms(task.conversion, task.expected.archive)
+    made = _write_month(rooms, output, task.month, list(task.conversation_ids))
+    return task.month, made, output.digests()
+
+
+@lru_cache(maxsize=1)
+def _rooms(_conversion: str, archive: str) -> RecentRooms:
+    return RecentRooms(Archive.open(archive), Tally())
 
 
 def _by_month(parts: Parts) -> dict[str, dict[str, str]]:
@@ -123,27 +213,28 @@ def _count(made: _Made, source: Source, tally: Tally) -> None:
     for id in made.people:
         source.people[id]
     tally.add_losses(Loss(kind, count, tuple(examples)) for kind, count, examples in made.lost)
-    tally.message(made.messages)
 
 
-def _write_month(source: Source, output: OutputFolder, month: str, ids: list[str]) -> _Made:
+def _write_month(source: Source | RecentRooms, output: OutputFolder, month: str, ids: list[str]) -> _Made:
     """Write the messages of a month, sorted by conversation and time, with their mentions and links."""
     counted = Tally()
-    named: set[str] = set()
+    unlisted: set[str] = set()
     with ExitStack() as stack:
         messages, mentions, links = (
             stack.enter_context(_Table(table, stack.enter_context(output.open(_name(table, month)))))
             for table in _OF_MONTHS
         )
         for id in ids:
-            for row, found in message_rows(attrs.evolve(source.room(id), tally=counted), counted, month):
+            room = attrs.evolve(source.room(id), tally=counted)
+            named: set[str] = set()
+            for row, found in message_rows(room, counted, month):
                 messages.add(attrs.astuple(row))
                 mentions.add_all((id, row.id, user_id) for user_id in found.user_ids)
                 links.add_all((id, row.id, url, text) for url, text in found.links)
                 named.update((row.sender_id, *found.user_ids))
+            unlisted |= named - room.referenced_ids
         losses = [(loss.kind, loss.count, list(loss.examples)) for loss in counted.losses()]
-        unlisted = sorted(id for id in named if id not in source.people)
-        made = _Made(counted.messages, unlisted, losses)
+        made = _Made(counted.messages, sorted(unlisted), losses)
         messages.describe(made)
     return made
 
