@@ -126,7 +126,7 @@ async def test_errors_name_what_was_not_found_or_not_understood(
         ("history general --limit x", "'x' is not a whole number of 1 or more."),
         ("history general --limit 0", "'0' is not a whole number of 1 or more."),
         ("verify site --sample 1.5", "'1.5' is not a whole number of 1 or more."),
-        ("verify site --seed x", "'x' is not a whole number."),
+        ("verify site --seed x", "'x' is not a whole number of 0 or more."),
         ("export -o site --concurrency -1", "'-1' is not a whole number of 1 or more."),
         ("demo --rooms 10001", "'10001' is not a whole number from 1 to 10000."),
         ("demo --messages many", "'many' is not a whole number from 0 to 10000000."),

@@ -687,7 +687,7 @@ def flipped(data, place):
 
 def damage_shows(path, how):
     """Return whether damage to a file differs from what a kill, a loss of power or logging leaves."""
-    return path.name not in ("calls.log", "lease", "failures.jsonl") and (path.name, how) != (
+    return path.name not in ("calls.log", "lease", "failures.jsonl", ".lock") and (path.name, how) != (
         "finished.json",
         "removed",
     )
