@@ -17,7 +17,8 @@ SYNAPSE = (
     *("matrix-synapse==1.98.0", "twisted==23.10.0", "prometheus-client<0.20", "pydantic<2.6", "treq<25"),
     "setuptools<81",  # Synapse imports pkg_resources
 )
-CODE = ("stride_async", "tests", "benchmarks", "examples", "docs/_docstrings.py", "docs/conf.py", "noxfile.py")
+SITE = ("docs/_docstrings.py", "docs/_links.py", "docs/conf.py")
+CODE = ("stride_async", "tests", "benchmarks", "examples", *SITE, "noxfile.py")
 
 
 @nox.session

@@ -33,6 +33,7 @@ HANDED_OUT = {
     *("ArchiveReader", "BotKit", "Calls", "ConversationClient", "Document", "Fault", "Faults", "Pager", "RemoteBody"),
     *("Rows", "RunningBot", "Stream", "UserClient"),
 }
+RAISED_BY_USERS = {"TryAgain"}
 # The fields of these classes are options, which are described with their defaults.
 OPTIONS = {"BotSettings", "Choices", "ConvertOptions", "ExportOptions", "Plan", "Settings"}
 MOST_FIELDS_SHOWN = 6
@@ -71,17 +72,21 @@ def read_google_docstring(app: Sphinx, what: str, name: str, public: object, opt
 
 def sign(
     app: Sphinx, what: str, name: str, public: object, options: Any, signature: str | None, returns: str | None
-) -> tuple[str | None, str | None]:
-    """Return the signature to show.
+) -> tuple[str | None, str | None] | None:
+    """Return the signature to show. None leaves it as it is.
 
-    It is empty for a class that users get from a method, and for one with many fields, which are described below it.
+    It is empty for a fixture, for what users get from a method, and for a class with many fields, which are described
+    below it.
     """
-    if what not in {"class", "exception"} or not isinstance(public, type):
-        return signature, returns
+    if name.startswith("stride_async.testing.stride_"):
+        return "", None
+    if not signature or not isinstance(public, type):
+        return None
     fields = [field for field in attrs.fields(public) if field.init] if attrs.has(public) else []
-    if public.__name__ in HANDED_OUT or len(fields) > MOST_FIELDS_SHOWN:
+    is_raised_by_us = what == "exception" and public.__name__ not in RAISED_BY_USERS
+    if public.__name__ in HANDED_OUT or len(fields) > MOST_FIELDS_SHOWN or is_raised_by_us:
         return "", returns
-    return f"({', '.join(_parameters(fields))})" if fields else signature, returns
+    return (f"({', '.join(_parameters(fields))})", returns) if fields else None
 
 
 def _parameters(fields: Sequence[Any]) -> Iterator[str]:

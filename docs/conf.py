@@ -7,13 +7,13 @@ from pathlib import Path
 
 import stride_async
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `_docstrings`, the extension of this folder
+sys.path.insert(0, str(Path(__file__).parent))  # for `_docstrings` and `_links`
 
 project = "stride_async"
 author = project_copyright = "The stride_async authors"
 release = version = stride_async.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "_docstrings"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "_docstrings", "_links"]
 exclude_patterns = ["_build"]
 nitpicky = True
 nitpick_ignore_regex = [

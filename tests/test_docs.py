@@ -44,6 +44,7 @@ FENCE = re.compile(r"^```([\w{}-]*).*?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 PLAIN_PROMPT = {"PYTHON_BASIC_REPL": "1", "PYTHONUTF8": "1"}  # reads lines on every Python, and no escape sequences
 END = "[end of block]"
+PATIENCE = 300  # seconds; a machine may be busy with much else
 RUN_BOT = "stride bot run "
 
 
@@ -163,7 +164,7 @@ async def prompt() -> AsyncIterator[Callable[[str], Awaitable[str]]]:
 
     async def enter(text: str) -> str:
         writer.write(f"{text}\n\nprint({END!r})\n".encode())
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             return (await reader.readuntil(f"{END}\n".encode())).decode().removesuffix(f"{END}\n")
 
     try:
@@ -211,8 +212,12 @@ def starts_program(block: Block) -> bool:
 async def run(text: str) -> str:
     """Run the lines of a console block, and return what they write to stdout."""
     shell = await asyncio.create_subprocess_exec("bash", "-e", "-o", "pipefail", "-c", text, stdout=PIPE, stderr=PIPE)
-    async with asyncio.timeout(60):
-        out, err = await shell.communicate()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            out, err = await shell.communicate()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            shell.kill()
     assert shell.returncode == 0, f"{text}{out.decode()}{err.decode()}"
     return out.decode()
 
@@ -224,7 +229,7 @@ async def output_of_program(page: Path, block: Block) -> str:
     printed = ""
     try:
         with contextlib.suppress(TimeoutError):  # then the output differs
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 async for line in process.stdout:
                     printed += line.decode()
                     if difference(page, block, printed) is None:
@@ -246,7 +251,7 @@ async def served_bot(site: LocalServer, block: Block) -> AsyncIterator[Callable[
     process = await asyncio.create_subprocess_exec(*shlex.split(command), "--port", "0", stdout=PIPE, stderr=PIPE)
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             announced = json.loads(await process.stdout.readline())
         await site.register_app(announced["descriptor"])
         await site.install_all()
@@ -254,7 +259,7 @@ async def served_bot(site: LocalServer, block: Block) -> AsyncIterator[Callable[
 
             async def until_handled() -> None:
                 await site.delivered()
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(PATIENCE):
                     health = {"waiting": 1}
                     while health["waiting"] or health["running"]:
                         async with http.get(f"{announced['url']}/health") as response:

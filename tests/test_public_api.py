@@ -159,12 +159,18 @@ class Source:
 
 
 @cache
+def syntax_of(module: str) -> ast.Module:
+    """Return the syntax tree of a module of the package."""
+    folder = ROOT / module.replace(".", "/")
+    return ast.parse((folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")).read_text())
+
+
+@cache
 def top_level(module: str) -> Mapping[str, Source | ast.AST]:
     """Return what a module defines, as a syntax tree, and what it imports from the package, by name."""
-    folder = ROOT / module.replace(".", "/")
-    text = (folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")).read_text()
+    tree = syntax_of(module)
     found: dict[str, Source | ast.AST] = {}
-    for node in ast.walk(tree := ast.parse(text)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("stride_async"):
             found |= {alias.asname or alias.name: Source(alias.name, node.module) for alias in node.names}
     for node in tree.body:
@@ -249,6 +255,25 @@ def test_every_public_attribute_is_described():
         if not is_described
     ]
 
+    assert [] == undescribed
+
+
+def test_every_public_alias_is_described():
+    """A docstring follows the assignment of each public name that is neither a class nor a function."""
+    aliases = {
+        name: Source(name, PUBLIC_MODULES[module.__name__]).definition
+        for module in MODULES
+        for name in module.__all__
+        if isinstance(top_level(Source(name, PUBLIC_MODULES[module.__name__]).definition.module).get(name), ast.expr)
+    }
+
+    undescribed = [
+        name
+        for name, source in aliases.items()
+        if name != "__version__" and not dict(_assigned(syntax_of(source.module).body, ""))[name]
+    ]
+
+    assert len(aliases) > 10
     assert [] == undescribed
 
 

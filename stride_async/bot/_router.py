@@ -25,7 +25,6 @@ from stride_async.bot._arguments import (
     pattern_for,
 )
 
-# The kinds of calls that a bot receives.
 Kind = Literal[
     "mention",
     "direct_message",
@@ -38,6 +37,7 @@ Kind = Literal[
     "glance",
     "configuration",
 ]
+"""The kinds of calls that a bot receives."""
 
 MESSAGE_KINDS: frozenset[Kind] = frozenset({"mention", "direct_message", "message"})
 # Key of the one `chat:bot` module, which receives mentions and direct messages.

@@ -34,8 +34,6 @@ class Document:
     def from_json(cls, json: object) -> Document:
         """Return the document in a decoded JSON object. Unknown parts of it are kept.
 
-        The object is not copied. Do not change it afterwards.
-
         Args:
             json: A decoded JSON object. It is not copied; do not change it afterwards.
 
