@@ -223,7 +223,10 @@ class FakeHomeserver:
             case ["PUT", "profile", "displayname"]:
                 self._check_user(user)
                 assert who == user
-                self.users[who] = json.loads(body)["displayname"]
+                name = json.loads(body)["displayname"]
+                if "\0" in name:
+                    raise Error(500, "M_UNKNOWN", "PostgreSQL does not store U+0000")
+                self.users[who] = name
                 return {}
         raise Error(404, "M_UNRECOGNIZED")
 

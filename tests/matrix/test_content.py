@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import attrs
 import pytest
@@ -28,8 +29,17 @@ from stride_async.document import (
     text_color,
 )
 from stride_async.document import media as media_node
+from stride_async.export import ArchivedMedia
 from stride_async.export.formats._source import Person
-from stride_async.export.matrix._content import Converted, Converter, new_room, user_id, wanted_state
+from stride_async.export.matrix._content import (
+    Converted,
+    Converter,
+    display_name,
+    mime_type_of,
+    new_room,
+    user_id,
+    wanted_state,
+)
 from tests.documents import expressible
 from tests.matrix.fake import LARGEST_EVENT
 
@@ -158,6 +168,37 @@ def test_who_may_join_a_room_follows_the_conversation(changes, preset, rule):
     assert {"join_rule": rule} == state["m.room.join_rules"]
     assert {"name": "n" * 255} == state["m.room.name"]
     assert {"topic": "About"} == state["m.room.topic"]
+
+
+@pytest.mark.parametrize(
+    ("mime_type", "sent"),
+    [
+        ("image/png", "image/png"),
+        ("text/plain; charset=utf-8", "text/plain"),
+        ("application/vnd.ms-excel", "application/vnd.ms-excel"),
+        ("", "application/octet-stream"),
+        ("image", "application/octet-stream"),
+        ("image/png\r\nX-Evil: 1", "application/octet-stream"),
+        ("text/\ud800", "application/octet-stream"),
+        ("a/" + "b" * 70_000, "application/octet-stream"),
+    ],
+)
+def test_a_mime_type_is_one_that_a_header_can_have(mime_type, sent):
+    """Anything else is that of any bytes."""
+    medium = ArchivedMedia(
+        id="f", conversation_id="c", path=Path("f"), sha256="0" * 64, size=1, name="f", mime_type=mime_type
+    )
+
+    assert sent == mime_type_of(medium)
+
+
+def test_names_have_no_characters_that_databases_do_not_store():
+    """PostgreSQL has no U+0000, UTF-8 no surrogates."""
+    about = Conversation(id="c", name="a\0b\ud800", topic="\0")
+
+    assert "Name of \ufffd" == display_name(person("\0"))
+    assert {"name": "a\ufffdb\ufffd"} == wanted_state(about)["m.room.name"]
+    assert {"topic": "\ufffd"} == wanted_state(about)["m.room.topic"]
 
 
 def test_ids_come_from_those_of_the_site_alone():

@@ -16,6 +16,7 @@ from stride_async.export.matrix import (
     BadRegistration,
     HomeserverRefusal,
     HomeserverUnavailable,
+    RoomFailed,
     migrate,
     new_registration,
     preview,
@@ -257,6 +258,25 @@ async def test_what_people_write_later_stays_and_disturbs_nothing(server, client
     assert 100 == general.level(f"@kim:{SERVER}")
 
 
+async def test_a_removed_message_takes_no_other_with_it(server, client, homeserver, registration, tmp_path):
+    """Two files of one message are removed; another one of the same sender and millisecond is new."""
+    room = server.add_conversation("general")
+    ids = [server.add_media(room, name, name.encode()) for name in ("a.txt", "b.txt")]
+    media = [{"type": "media", "attrs": {"type": "file", "id": id, "collection": room}} for id in ids]
+    shown = {"version": 1, "type": "doc", "content": [{"type": "mediaGroup", "content": media}]}
+    server.add_message(room, shown, ts="2018-07-01T08:00:00.0001Z")
+    await exported(client, tmp_path / "site")
+    await moved(tmp_path / "site", homeserver, registration)
+    for event in homeserver.room_named("general").messages():
+        event["content"] = {}
+    server.add_message(room, doc(paragraph(text("new"))).to_json(), ts="2018-07-01T08:00:00.0002Z")
+    await exported(client, tmp_path / "site")
+
+    summary = await moved(tmp_path / "site", homeserver, registration)
+
+    assert (1, 1) == (summary.sent, losses(summary)["message removed at the homeserver"])
+
+
 @pytest.mark.parametrize("number", [0, 1, -1])
 async def test_what_moderators_remove_stays_removed(archive, homeserver, registration, number):
     """Even the last message of a room is not sent a second time."""
@@ -291,6 +311,22 @@ async def test_what_is_too_large_or_not_held_is_counted_and_said_in_place(
     assert ["(file not carried over: huge.bin)", f"(file not held: {lost})"] == said
     assert {"file too large": 1, "file not held": 1} == losses(summary)
     assert (2, 0, 0) == (summary.sent, summary.report.files, again.sent)
+
+
+@pytest.mark.parametrize(
+    ("call", "named"), [("/send/", "message "), ("upload", "file "), ("PUT .*/state/m.room.name", "PUT")]
+)
+async def test_what_a_homeserver_refuses_is_named(archive, homeserver, registration, call, named):
+    """The conversation stops there, the others are moved, and the next migration continues."""
+    homeserver.faults.append(Fault(call, 400, b'{"errcode":"M_BAD_JSON","error":"not today"}'))
+
+    events = await events_of(archive, homeserver, registration)
+
+    [failed] = [event for event in events if isinstance(event, RoomFailed)]
+    assert failed.reason.startswith(named)
+    assert "answered 400 M_BAD_JSON: not today" in failed.reason
+    await moved(archive, homeserver, registration)
+    assert expected(archive) == there(homeserver)
 
 
 async def test_a_second_migration_at_the_same_time_is_refused(archive, homeserver, registration):

@@ -8,6 +8,7 @@ so the time, in nanoseconds, is text.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from html import escape
@@ -41,6 +42,7 @@ _LONGEST_HTML = 24_000  # bytes in JSON
 _LONGEST_PART = 4_000  # characters
 _LAST_MILLISECOND = 253_402_300_799_999  # the end of the year 9999
 _EMPTY = "(empty message)"
+_MIME_TYPE = re.compile(r"[\w!#$&^.+-]{1,60}/[\w!#$&^.+-]{1,120}(?=\s*(?:;|$))", re.ASCII)
 _TYPES = {"image": "m.image", "video": "m.video", "audio": "m.audio"}
 
 OWNER_LEVEL = 100
@@ -188,13 +190,13 @@ class Converter:
             lose("file not held")
             return Outgoing(mark, _notice(f"(file not held: {shown_id})", mark))
         mark = msgspec.structs.replace(mark, sha256=medium.sha256)
-        mime_type = medium.mime_type or "application/octet-stream"
+        mime_type = mime_type_of(medium)
         name = without_surrogates(medium.name or shown_id)[:_LONGEST_NAME]
         content: Content = {
             "msgtype": _TYPES.get(mime_type.partition("/")[0], "m.file"),
             "body": name,
             "filename": name,
-            "info": {"mimetype": without_surrogates(mime_type), "size": medium.size},
+            "info": {"mimetype": mime_type, "size": medium.size},
             "m.mentions": {},
             MARK: msgspec.to_builtins(mark),
         }
@@ -207,6 +209,12 @@ def _text_content(text: str, mark: Mark) -> Content:
 
 def _notice(text: str, mark: Mark) -> Content:
     return {"msgtype": "m.notice", "body": text, "m.mentions": {}, MARK: msgspec.to_builtins(mark)}
+
+
+def mime_type_of(medium: ArchivedMedia) -> str:
+    """Return the MIME type of a file without parameters, that of any bytes if it is missing or malformed."""
+    found = _MIME_TYPE.match(medium.mime_type or "")
+    return found[0] if found is not None else "application/octet-stream"
 
 
 def local_part(id: str) -> str:
@@ -233,7 +241,7 @@ def is_ours(user: str, server_name: str) -> bool:
 
 def display_name(person: Person) -> str:
     """Return the display name of a person in Matrix, which tells equal names apart itself."""
-    return without_surrogates(person.name)[:_LONGEST_NAME]
+    return _storable(person.name)[:_LONGEST_NAME]
 
 
 def created_at(conversation: Conversation) -> int | None:
@@ -248,9 +256,14 @@ def wanted_state(conversation: Conversation) -> dict[str, Content]:
     return {
         "m.room.join_rules": {"join_rule": "public" if is_public else "invite"},
         "m.room.history_visibility": {"history_visibility": "shared"},
-        "m.room.name": {"name": without_surrogates(conversation.name)[:_LONGEST_NAME]},
-        "m.room.topic": {"topic": without_surrogates(conversation.topic)[:_LONGEST_TOPIC]},
+        "m.room.name": {"name": _storable(conversation.name)[:_LONGEST_NAME]},
+        "m.room.topic": {"topic": _storable(conversation.topic)[:_LONGEST_TOPIC]},
     }
+
+
+def _storable(text: str) -> str:
+    """Return a name with U+FFFD for what databases of homeservers cannot store: surrogates and U+0000."""
+    return without_surrogates(text).replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _size(text: str) -> int:

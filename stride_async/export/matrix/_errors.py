@@ -24,8 +24,14 @@ class Refused(Exception):
 
     def __init__(self, call: str, status: int, errcode: str, reason: str) -> None:
         super().__init__(f"{call} answered {status} {errcode}: {reason}".rstrip(": "))
+        self.call = call
         self.status = status
         self.errcode = errcode
+        self.reason = reason
+
+    def about(self, what: str) -> Refused:
+        """Return the same error with the name of what was refused in its message."""
+        return Refused(f"{what}: {self.call}", self.status, self.errcode, self.reason)
 
     @property
     def is_too_large(self) -> bool:

@@ -34,6 +34,7 @@ from stride_async.export.matrix._content import (
     created_at,
     display_name,
     is_ours,
+    mime_type_of,
     new_room,
     user_id,
     wanted_state,
@@ -245,7 +246,7 @@ class RoomMove:
                 found = there
                 last, there = there.key, await anext(held, None)
                 await self._compare(history, message, found, is_last=there is None)
-            elif history.take_removed(self.puppets.id_of(message.sender), message.sent):
+            elif self._was_removed(history, message):
                 self.tally.lose("message removed at the homeserver", message.key[1])
             elif there is not None or (last is not None and message.key <= last):
                 self.tally.lose("message older than those moved before", message.key[1])
@@ -255,6 +256,12 @@ class RoomMove:
         while there is not None:
             self.tally.lose("message deleted after it was moved", there.key[1])
             there = await anext(held, None)
+
+    def _was_removed(self, history: History, message: Converted) -> bool:
+        """Return whether an event of a message that the room does not show was removed; all of them are taken."""
+        sender = self.puppets.id_of(message.sender)
+        taken = [history.take_removed(sender, message.sent) for _ in message.events]
+        return any(taken)
 
     async def _compare(self, history: History, message: Converted, found: HeldMessage, *, is_last: bool) -> None:
         """Count a message that is in the room. Only the last one can lack events, if it was under way."""
@@ -295,7 +302,7 @@ class RoomMove:
             await self.homeserver.send(self._room_id, content=content, at=message.sent, look=is_there, **how)
         except Refused as refused:
             if not refused.is_too_large:
-                raise
+                raise refused.about(f"message {message.key[1]}") from refused
             self.tally.lose("message too large", message.key[1])
             return
         self.sent += 1
@@ -308,11 +315,10 @@ class RoomMove:
         url = self.urls.get(medium.sha256)
         if url is None:
             try:
-                name, mime_type = str(event.content["filename"]), medium.mime_type or "application/octet-stream"
-                url = await self.homeserver.upload(medium.path, name, mime_type)
+                url = await self.homeserver.upload(medium.path, str(event.content["filename"]), mime_type_of(medium))
             except Refused as refused:
                 if not refused.is_too_large:
-                    raise
+                    raise refused.about(f"file {medium.id}") from refused
                 self.tally.lose("file too large", medium.id)
                 return event.without_file()
             self.urls[medium.sha256] = url
