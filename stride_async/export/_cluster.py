@@ -128,12 +128,14 @@ def run_each(
     """
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
+        running: set[asyncio.Task[R]] = set()
+        done: set[asyncio.Task[R]] = set()
         try:
             cluster = runner.run(stack.enter_async_context(connected(engine)))
             runner.run(cluster.require_fit(_other_version, __version__))
             runner.run(cluster.require_fit(misfit, expected))
             topic = secrets.token_hex(8)
-            running = {
+            running |= {
                 runner.get_loop().create_task(cluster.run(work, argument, f"stride_async {topic} {number}"))
                 for number, argument in enumerate(arguments)
             }
@@ -144,6 +146,7 @@ def run_each(
         except WorkersDied as error:
             raise EngineError(f"a part could not be done: {error}") from error
         finally:
+            runner.run(_abandon(running | done))
             runner.run(stack.aclose())
 
 
@@ -153,6 +156,12 @@ def _other_version(expected: str) -> str | None:
 
 async def _first_of(running: set[asyncio.Task[R]]) -> tuple[set[asyncio.Task[R]], set[asyncio.Task[R]]]:
     return await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _abandon(tasks: set[asyncio.Task[R]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _started(count: int) -> LocalCluster:

@@ -69,27 +69,32 @@ async def test_an_update_writes_only_what_is_missing(archive, cluster, tmp_path)
     assert others == {path: path.stat().st_ino for path in others}
 
 
-async def test_damage_that_a_worker_finds_leaves_no_output(archive, cluster, tmp_path, monkeypatch):
-    """The error is the worker's."""
-    monkeypatch.setattr("stride_async.export.formats.parquet.message_rows", lambda *_: 1 / 0)
+async def test_an_error_of_a_worker_ends_the_conversion(archive, cluster, tmp_path, monkeypatch):
+    """There is no output. The next conversion removes what a worker may have written meanwhile."""
+    with monkeypatch.context() as patched:
+        patched.setattr("stride_async.export.formats.parquet.message_rows", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.to_thread(convert, archive, "parquet", tmp_path / "a", engine=cluster)
+    assert not (tmp_path / "a").exists()
 
-    with pytest.raises(ZeroDivisionError):
-        await asyncio.to_thread(convert, archive, "parquet", tmp_path / "a", engine=cluster)
+    await asyncio.to_thread(convert, archive, "parquet", tmp_path / "a", engine=cluster)
 
-    assert ["archive"] == [path.name for path in tmp_path.iterdir()]
+    assert {"a", "a.report.json", "archive"} == {path.name for path in tmp_path.iterdir()}
 
 
-async def test_a_conversion_that_is_stopped_leaves_no_output(archive, cluster, tmp_path):
-    """Its workers can be used again."""
+async def test_a_conversion_can_be_stopped(archive, cluster, tmp_path):
+    """There is no output, and its workers can be used again."""
 
     def stop(_: ConvertProgress) -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
         await asyncio.to_thread(convert, archive, "parquet", tmp_path / "a", progress=stop, engine=cluster)
+    assert not (tmp_path / "a").exists()
 
-    assert ["archive"] == [path.name for path in tmp_path.iterdir()]
     await asyncio.to_thread(convert, archive, "parquet", tmp_path / "a", engine=cluster)
+
+    assert {"a", "a.report.json", "archive"} == {path.name for path in tmp_path.iterdir()}
 
 
 async def test_processes_convert(archive, tmp_path):
@@ -113,4 +118,6 @@ def test_a_worker_must_see_the_archive_and_the_output(archive, tmp_path):
     assert None is misfit(fits)
     assert "has another archive at" in str(misfit(attrs.evolve(fits, archive_id="other")))
     assert "cannot see the archive" in str(misfit(attrs.evolve(fits, archive=str(tmp_path))))
-    assert "which all workers must write to" in str(misfit(attrs.evolve(fits, out=str(tmp_path / "elsewhere"))))
+    assert "the output must be the same for all workers" in str(
+        misfit(attrs.evolve(fits, out=str(tmp_path / "elsewhere")))
+    )

@@ -188,7 +188,8 @@ class OutputFolder:
 
     def _final(self, name: str) -> Path:
         final = self.root / name
-        final.parent.mkdir(parents=True, exist_ok=True)
+        for folder in reversed(Path(name).parents[:-1]):  # Not the root: if it was removed, the conversion has ended.
+            (self.root / folder).mkdir(exist_ok=True)
         return final
 
 
