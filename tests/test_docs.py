@@ -84,7 +84,16 @@ def name_of(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-PROGRAMS = {name_of(page): page for page in PAGES if any(block.language == "python" for block in blocks(page))}
+def starts_site(block: Block) -> bool:
+    """Return whether a console block starts the server that the commands of its page need."""
+    return block.language == "console" and "stride server" in block.text and "--generate" in block.text
+
+
+PROGRAMS = {
+    name_of(page): page
+    for page in PAGES
+    if any(block.language == "python" or starts_site(block) for block in blocks(page))
+}
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +112,7 @@ async def site(
             monkeypatch.setenv(name, value)
         monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(compiled))
+        monkeypatch.setenv("BROWSER", "true")  # the command `true` opens no window
         monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
         monkeypatch.chdir(tmp_path)
         yield server
