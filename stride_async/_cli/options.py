@@ -93,8 +93,6 @@ class Seconds(click.FloatRange):
 
 
 def _between(least: float | None, most: float | None) -> str:
-    if least is None:
-        return "" if most is None else f" up to {most}"
     return f" of {least} or more" if most is None else f" from {least} to {most}"
 
 
