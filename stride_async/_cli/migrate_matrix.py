@@ -60,15 +60,15 @@ _EXITS: dict[type[MatrixError], Exit] = {
 @click.option(
     "--invite", metavar="@USER:SERVER", multiple=True, help="Invite this user into every room; can be repeated."
 )
-@click.option("--dry-run", is_flag=True, help="Only show what would be moved and lost, and how long it takes.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be moved and lost, and how long it would take.")
 @click.option(
     "--new-registration",
     "new_file",
     type=PathParam(path_type=Path, refusal="Cannot write the registration: "),
     metavar="FILE",
-    help="Write a new registration, and nothing else.",
+    help="Only write a new registration, for the administrator of the homeserver.",
 )
-@click.option("--server-name", metavar="NAME", help="Name of the homeserver of the new registration.")
+@click.option("--server-name", metavar="NAME", help="Name of the homeserver that the new registration is for.")
 @json_option
 @verbose_option
 def command(
@@ -86,16 +86,16 @@ def command(
 ) -> None:
     """Move an archive to a Matrix homeserver.
 
-    First write a registration with --new-registration. The administrator of the homeserver adds it to the
-    configuration. It gives the right to create users and rooms whose names begin with stride_, and no other.
+    First write a registration with --new-registration, and have the administrator of the homeserver add it to the
+    configuration. It allows the migration to create users and rooms whose names begin with stride_, and nothing else.
 
-    Then everyone in ARCHIVE becomes a user, and every conversation a room. Messages have their senders and times, and
+    Then everyone in ARCHIVE becomes a user, and every conversation a room. Messages keep their senders and times, and
     files are uploaded. SELECTORS choose conversations, as for `stride export`.
 
     However a migration ends, the same command resumes it: it reads back what the rooms hold, and sends the rest. After
     an update of the archive, it appends what is new. What cannot be carried over is counted.
 
-    JSON lines report what happens; the last one, with the event Summary, is the report.
+    JSON lines report the progress; the last one, with the event Summary, is the report.
 
     \b
     Examples:
@@ -216,8 +216,8 @@ def _show_preview(report: Report, *, writes_json: bool) -> None:
         show_losses(report)
     fast, slow = (progress.clock(report.messages / rate) for rate in (_FAST, _SLOW))
     show.message(
-        f"To move: {counted_parts(report)}. At {_SLOW} to {_FAST} messages/s, which is what homeservers mostly accept, "
-        f"that takes {fast} to {slow}."
+        f"To move: {counted_parts(report)}. At {_SLOW} to {_FAST} messages/s, as most homeservers accept, that "
+        f"takes {fast} to {slow}."
     )
 
 

@@ -33,11 +33,11 @@ async def answering(answer: Callable[[asyncio.StreamWriter], None]) -> AsyncIter
     ("answer", "message"),
     [
         (b"", "whoami failed: Server disconnected"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "whoami answered what is not valid HTTP: Bad status line"),
-        (b"HTTP/1.1 200 OK\r\nBroken\r\n\r\n", "whoami answered what is not valid HTTP"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "whoami failed: the response is not valid HTTP: Bad status line"),
+        (b"HTTP/1.1 200 OK\r\nBroken\r\n\r\n", "whoami failed: the response is not valid HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", "whoami failed: Response payload is not completed"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\xff\xff", "whoami answered nonsense"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnull", "whoami answered nonsense"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\xff\xff", "whoami answered with an invalid body"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnull", "whoami answered with an invalid body"),
     ],
 )
 async def test_what_is_not_an_answer_of_matrix_is_reported_without_the_token(archive, registration, answer, message):
@@ -55,7 +55,7 @@ async def test_an_answer_without_end_does_not_fill_the_memory(archive, homeserve
     monkeypatch.setattr(_homeserver, "_LONGEST_REPLY", 1_000)
     homeserver.faults.append(Fault("whoami", 200, b" " * 1_001))
 
-    with pytest.raises(HomeserverUnavailable, match="whoami answered more than 1,000 bytes"):
+    with pytest.raises(HomeserverUnavailable, match="whoami answered with more than 1,000 bytes"):
         await moved(archive, homeserver, registration)
 
 
@@ -70,7 +70,7 @@ async def test_a_url_for_another_protocol_is_not_tried_for_minutes(archive, home
     ("status", "error", "message"),
     [
         (403, HomeserverRefusal, "register answered 403 M_FORBIDDEN: no users today"),
-        (400, HomeserverUnavailable, "does not answer as a Matrix homeserver: .*register answered 400"),
+        (400, HomeserverUnavailable, "does not respond like a Matrix homeserver: .*register answered 400"),
     ],
 )
 async def test_a_homeserver_that_refuses_the_first_user_ends_the_migration(

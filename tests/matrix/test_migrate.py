@@ -350,10 +350,10 @@ UNKNOWN = b'{"errcode":"M_UNKNOWN_TOKEN","error":"Unrecognised access token"}'
         (Fault("whoami", 401, UNKNOWN), HomeserverRefusal, "app_service_config_files"),
         (Fault("whoami", 403, b"{}"), HomeserverRefusal, "app_service_config_files"),
         (Fault("/send/", 401, UNKNOWN), HomeserverRefusal, "app_service_config_files"),
-        (Fault("whoami", 200, b"<html>"), HomeserverUnavailable, "answered nonsense"),
-        (Fault("whoami", 404, b"<html>"), HomeserverUnavailable, "does not answer as a Matrix homeserver"),
+        (Fault("whoami", 200, b"<html>"), HomeserverUnavailable, "answered with an invalid body"),
+        (Fault("whoami", 404, b"<html>"), HomeserverUnavailable, "does not respond like a Matrix homeserver"),
         (Fault("whoami", 302, b""), HomeserverUnavailable, "answered 302"),
-        (Fault("/messages", 200, b'{"chunk":{}}'), HomeserverUnavailable, "answered nonsense"),
+        (Fault("/messages", 200, b'{"chunk":{}}'), HomeserverUnavailable, "answered with an invalid body"),
         (Fault("/send/", 500, b"{}", times=99), HomeserverUnavailable, r"answered 500.* \(4 attempts\)"),
         (Fault("/send/", 0, times=99), HomeserverUnavailable, r"failed: .* \(4 attempts\)"),
         (

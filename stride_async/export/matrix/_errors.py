@@ -16,7 +16,7 @@ class HomeserverRefusal(MatrixError):
 
 
 class HomeserverUnavailable(MatrixError):
-    """The homeserver cannot be reached, keeps failing, keeps throttling, or does not answer as Matrix prescribes."""
+    """The homeserver cannot be reached, keeps failing or throttling, or does not follow the Matrix specification."""
 
 
 class Refused(Exception):

@@ -164,7 +164,7 @@ class Homeserver:
         Raises:
             HomeserverRefusal: It does not accept the token.
             BadRegistration: It is another homeserver.
-            HomeserverUnavailable: It does not answer as Matrix prescribes.
+            HomeserverUnavailable: It does not follow the Matrix specification.
         """
         patience = attrs.evolve(PATIENCE, attempts=PATIENCE.first_attempts)
         try:
@@ -178,10 +178,10 @@ class Homeserver:
             )
 
     def not_let_in(self, refused: Refused) -> MatrixError:
-        """Return the error of a migration that cannot start because the homeserver refuses one of its first calls."""
+        """Return the error of a migration that cannot start, because the homeserver refuses its first calls."""
         if refused.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             return self._refusal(str(refused))
-        return HomeserverUnavailable(f"{self._url} does not answer as a Matrix homeserver: {refused}")
+        return HomeserverUnavailable(f"{self._url} does not respond like a Matrix homeserver: {refused}")
 
     async def register(self, local: str) -> None:
         """Create a user. Nothing happens if the user exists.
@@ -281,7 +281,7 @@ class Homeserver:
                 return
             query = {**query, "from": page.end}
             empty = empty + 1 if not page.chunk else 0
-        raise HomeserverUnavailable(f"{self._url}: {call} answered {empty:,} empty pages, and no end of the history")
+        raise HomeserverUnavailable(f"{self._url}: {call} answered with {empty:,} empty pages in a row")
 
     async def upload(self, file: Path, name: str, mime_type: str) -> str:
         """Upload a file and return its URL in Matrix."""
@@ -342,7 +342,9 @@ class Homeserver:
             raise HomeserverUnavailable(f"{self._url}: {call} failed: {error}") from error
         except aiohttp.ClientResponseError as error:
             # It quotes the headers of the request, which contain the token: it does not become a cause.
-            raise _Trouble(f"{call} answered what is not valid HTTP: {' '.join(error.message.split())}") from None
+            raise _Trouble(
+                f"{call} failed: the response is not valid HTTP: {' '.join(error.message.split())}"
+            ) from None
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             raise _broken_off(str(call), error) from error
         return self._read(call, response, body, reply, patience)
@@ -352,7 +354,7 @@ class Homeserver:
         async for block in response.content.iter_any():
             body += block
             if len(body) > _LONGEST_REPLY:
-                raise HomeserverUnavailable(f"{self._url}: {call} answered more than {_LONGEST_REPLY:,} bytes")
+                raise HomeserverUnavailable(f"{self._url}: {call} answered with more than {_LONGEST_REPLY:,} bytes")
         return bytes(body)
 
     def _read(
@@ -363,7 +365,7 @@ class Homeserver:
             try:
                 return msgspec.json.decode(body, type=reply)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise HomeserverUnavailable(f"{self._url}: {call} answered nonsense: {error}") from error
+                raise HomeserverUnavailable(f"{self._url}: {call} answered with an invalid body: {error}") from error
         try:
             found = msgspec.json.decode(body, type=_Error)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -376,7 +378,7 @@ class Homeserver:
         if found.errcode in {"M_UNKNOWN_TOKEN", "M_MISSING_TOKEN"}:
             raise self._refusal(str(refused))
         if status < HTTPStatus.BAD_REQUEST:
-            raise HomeserverUnavailable(f"{self._url}: {refused}, which is not an answer of Matrix")
+            raise HomeserverUnavailable(f"{self._url}: {refused}, a status that Matrix does not use")
         raise refused
 
     def _refusal(self, what: str) -> HomeserverRefusal:
@@ -398,7 +400,7 @@ async def _sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
 
 def _broken_off(call: str, error: Exception) -> _Trouble:
     """Return the trouble of a call that got no complete answer."""
-    why = "no answer in time" if isinstance(error, TimeoutError) else str(error) or repr(error)
+    why = "no response in time" if isinstance(error, TimeoutError) else str(error) or repr(error)
     return _Trouble(f"{call} failed: {why}")
 
 

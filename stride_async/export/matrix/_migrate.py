@@ -72,7 +72,7 @@ async def migrate(
         ArchiveBusy: An export into the archive, or another migration of it, is running.
         NothingSelected: No conversation matches the selection.
         HomeserverRefusal: The homeserver does not accept the token.
-        HomeserverUnavailable: It cannot be reached, keeps failing, or does not answer as Matrix prescribes.
+        HomeserverUnavailable: It cannot be reached, keeps failing, or does not follow the Matrix specification.
         BadRegistration: The registration is that of another homeserver.
         ValueError: `homeserver` is not an http or https URL, or someone to invite is not a user of the homeserver.
     """
