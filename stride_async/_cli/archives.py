@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -16,13 +17,37 @@ import click
 from stride_async._cli import show
 from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.options import PathParam
-from stride_async.export import ArchiveError, DamagedArchive, NothingSelected
+from stride_async.export import ArchiveError, DamagedArchive, NothingSelected, StoreRefused, StoreUnavailable
+from stride_async.export._archive.address import folder_at, is_url, parse_address
 
-archive_argument = click.argument("archive", type=PathParam(path_type=Path))
+
+class ArchiveParam(PathParam):
+    """The path of an archive, or its URL unless `only_folders` is given."""
+
+    def __init__(self, *, only_folders: bool = False, refusal: str = "") -> None:
+        super().__init__(path_type=Path, refusal=refusal)
+        self._only_folders = only_folders
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a path, or a URL of an object store as text."""
+        text = os.fsdecode(value)
+        if is_url(text):
+            try:
+                address = folder_at(text) if self._only_folders else parse_address(text)
+            except ValueError as error:
+                raise CommandError(Exit.USAGE, f"{self.refusal}{error}") from error
+            if not isinstance(address, Path):
+                return text
+            value = address
+        return super().convert(value, param, ctx)
+
+
+archive_argument = click.argument("archive", type=ArchiveParam())
+local_archive_argument = click.argument("archive", type=ArchiveParam(only_folders=True))
 
 
 @contextmanager
-def archive_errors(archive: Path) -> Iterator[None]:
+def archive_errors(archive: Path | str) -> Iterator[None]:
     """Turn errors about an archive or a selection into messages with an exit code.
 
     Raises:
@@ -34,6 +59,11 @@ def archive_errors(archive: Path) -> Iterator[None]:
         command = f"`stride verify {shlex.quote(str(archive))}`"
         message = f"{error}. Run {command} to list everything that is damaged."
         raise CommandError(Exit.VERIFICATION_FAILED, message) from error
+    except StoreRefused as error:
+        raise CommandError(Exit.USAGE, str(error)) from error
+    except StoreUnavailable as error:
+        message = f"{error}. Run the same command again when the store is available."
+        raise CommandError(Exit.UNAVAILABLE, message) from error
     except ArchiveError as error:
         raise CommandError(Exit.ARCHIVE_UNUSABLE, str(error)) from error
     except NothingSelected as error:

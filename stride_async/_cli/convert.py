@@ -67,7 +67,7 @@ def command(
     context: click.Context,
     *,
     format: str,
-    archive: Path,
+    archive: Path | str,
     selectors: Sequence[str],
     output: Path,
     kinds: Sequence[str],
@@ -131,7 +131,7 @@ def _check_options(context: click.Context, format: str) -> None:
 
 
 def converted(
-    archive: Path,
+    archive: Path | str,
     format: str,
     output: Path,
     options: ConvertOptions,
@@ -166,7 +166,7 @@ class _StoppedError(Exception):
 class _Conversion:
     """A conversion in a thread, which ends at its next report of progress when the command is interrupted."""
 
-    archive: Path
+    archive: Path | str
     format: str
     output: Path
     options: ConvertOptions

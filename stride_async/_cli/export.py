@@ -18,7 +18,7 @@ import click
 
 from stride_async import StrideClient, StrideError
 from stride_async._cli import show
-from stride_async._cli.archives import archive_errors, json_fields
+from stride_async._cli.archives import ArchiveParam, archive_errors, json_fields
 from stride_async._cli.connect import with_client
 from stride_async._cli.engine import engine_errors, engine_option
 from stride_async._cli.exits import CommandError, Exit, os_exit_code, os_message
@@ -32,7 +32,7 @@ from stride_async._cli.export_input import (
 )
 from stride_async._cli.export_progress import ExportProgress
 from stride_async._cli.export_summary import RunReport, stopped_message
-from stride_async._cli.options import PathParam, WholeNumber, json_option, kinds_option, verbose_option
+from stride_async._cli.options import WholeNumber, json_option, kinds_option, verbose_option
 from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async.export import (
     Engine,
@@ -42,6 +42,7 @@ from stride_async.export import (
     ExportOptions,
     Selection,
     Shard,
+    StoreUnavailable,
     estimate,
     export,
     room_in_address,
@@ -53,9 +54,9 @@ from stride_async.export import (
 @click.option(
     "-o",
     "--output",
-    type=PathParam(path_type=Path, refusal="Cannot write the archive: "),
+    type=ArchiveParam(refusal="Cannot write the archive: "),
     required=True,
-    help="Folder of the archive.",
+    help="Folder of the archive, or its URL in an object store.",
 )
 @kinds_option
 @click.option("--since", metavar="TIME", help="Only messages sent at or after this time.")
@@ -80,7 +81,7 @@ from stride_async.export import (
 def command(
     *,
     selectors: Sequence[str],
-    output: Path,
+    output: Path | str,
     kinds: Sequence[str],
     since: str | None,
     until: str | None,
@@ -109,6 +110,8 @@ def command(
     With --engine, this command makes the shards and hands them out: to processes that it starts, or to the workers of a
     Dask cluster. They read STRIDE_* from their own environment. Requires the extra distributed.
 
+    The archive can be in an object store: s3://BUCKET/PREFIX, with credentials and endpoint from the variables AWS_*.
+
     TIME is ISO 8601, such as 2018-06-01T08:00:00Z, or 2018-06-01 with --tz.
 
     On a terminal, the export ends with a summary on stderr. JSON lines report each event as it happens. What could not
@@ -124,6 +127,7 @@ def command(
         seq 0 3 | xargs -P 4 -I{} stride export -o site --shard {}/4
         stride export -o site --retry-failed
         stride export -o site --engine processes=4
+        stride export -o s3://bucket/site
     """
     try:
         options = ExportOptions(
@@ -164,7 +168,7 @@ def _check_site(client: StrideClient, selection: Selection) -> None:
             raise CommandError(Exit.USAGE, message)
 
 
-async def _estimate(client: StrideClient, archive: Path, options: ExportOptions, *, as_json: bool) -> None:
+async def _estimate(client: StrideClient, archive: Path | str, options: ExportOptions, *, as_json: bool) -> None:
     """Show what an export would fetch and how long it takes, as far as that can be known beforehand."""
     found = await estimate(client, archive, options)
     if show.for_people(as_json=as_json):
@@ -197,7 +201,7 @@ def _pace(found: Sequence[Estimate], limit: int, concurrency: int) -> str:
 
 
 async def _export(
-    client: StrideClient, archive: Path, options: ExportOptions, engine: Engine | None, *, as_json: bool
+    client: StrideClient, archive: Path | str, options: ExportOptions, engine: Engine | None, *, as_json: bool
 ) -> int:
     progress, report = ExportProgress(client.settings.calls_per_minute, options.concurrency), RunReport()
     watched = client.with_settings(attrs.evolve(client.settings, on_event=progress.on_client_event))
@@ -216,7 +220,7 @@ async def _export(
             task.uncancel()
         show.message(stopped_message("Interrupted", progress))
         return Exit.INTERRUPTED
-    except (StrideError, EngineError):
+    except (StrideError, EngineError, StoreUnavailable):
         if report.started:
             show.message(stopped_message("Stopped", progress))
         raise

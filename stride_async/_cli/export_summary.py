@@ -14,7 +14,7 @@ from rich import filesize
 from stride_async._cli import show
 from stride_async._cli.escape import printable
 from stride_async._cli.export_progress import ExportProgress
-from stride_async.export import ConversationStarted, ExportEvent, Failure, RunStarted, Summary, Unprotected
+from stride_async.export import ConversationStarted, ExportEvent, Failure, RunStarted, RunWaiting, Summary, Unprotected
 
 # At most so many, to keep the summary short; the run's failures.jsonl lists all of them.
 _FAILURES_SHOWN = 5
@@ -44,6 +44,8 @@ class RunReport:
                     show.message(f"Resuming the interrupted run of {_started_at(event.run)}.")
             case Unprotected():
                 show.message(f"Warning: {event.what}.")
+            case RunWaiting():
+                show.message(f"Waiting up to {event.seconds:.0f} s: {event.why}.")
             case ConversationStarted():
                 self._names[event.conversation_id] = event.name
             case Failure():
@@ -51,7 +53,7 @@ class RunReport:
             case Summary():
                 self._summary = event
 
-    def summary_lines(self, progress: ExportProgress, archive: Path) -> Iterator[str]:
+    def summary_lines(self, progress: ExportProgress, archive: Path | str) -> Iterator[str]:
         """Yield the lines of the summary of a complete run, the verdict first."""
         summary = self._summary
         assert summary is not None

@@ -11,7 +11,7 @@ import attrs
 import click
 
 from stride_async._cli import progress, show
-from stride_async._cli.archives import archive_errors, json_fields
+from stride_async._cli.archives import ArchiveParam, archive_errors, json_fields
 from stride_async._cli.convert import counted_parts, show_losses
 from stride_async._cli.escape import printable
 from stride_async._cli.exits import CommandError, Exit, os_exit_code, os_message
@@ -47,7 +47,7 @@ _EXITS: dict[type[MatrixError], Exit] = {
 
 
 @click.command(name="matrix")
-@click.argument("archive", type=PathParam(path_type=Path), required=False)
+@click.argument("archive", type=ArchiveParam(only_folders=True), required=False)
 @click.argument("selectors", nargs=-1)
 @click.option("--homeserver", metavar="URL", help="URL of the homeserver.")
 @click.option(

@@ -36,11 +36,11 @@ class PathParam(click.Path):
 
     def __init__(self, *, refusal: str = "", **how: Any) -> None:
         super().__init__(**how)
-        self._refusal = refusal
+        self.refusal = refusal
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path."""
-        check_path(os.fsdecode(value), self._refusal)
+        check_path(os.fsdecode(value), self.refusal)
         return super().convert(value, param, ctx)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from stride_async._cli import show
-from stride_async._cli.archives import archive_argument, archive_errors
+from stride_async._cli.archives import archive_errors, local_archive_argument
 from stride_async._cli.escape import printable
 from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.server import Loading, ServerOptions, run_server, server_options
@@ -18,7 +18,7 @@ from stride_async.export.formats.seed import NOT_HELD, seed_lines
 
 
 @click.command(name="restore")
-@archive_argument
+@local_archive_argument
 @server_options
 def command(archive: Path, **options: Any) -> None:
     """Run a local server with the site of an archive.

@@ -22,7 +22,7 @@ _FAILURES_SHOWN = 10
 @archive_argument
 @json_option
 @verbose_option
-def command(*, archive: Path, as_json: bool) -> None:
+def command(*, archive: Path | str, as_json: bool) -> None:
     """Show what an archive holds and how complete it is.
 
     Also shows what could not be fetched and is still missing. Reads only the commits of ARCHIVE;

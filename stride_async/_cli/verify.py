@@ -44,7 +44,7 @@ _REMEDIES = {
 )
 @json_option
 @verbose_option
-def command(*, archive: Path, against: bool, sample: int, seed: int, as_json: bool) -> None:
+def command(*, archive: Path | str, against: bool, sample: int, seed: int, as_json: bool) -> None:
     """Check an archive for damage and gaps.
 
     Reads all of ARCHIVE and gives each conversation a verdict: complete (an empty page proved where the history
@@ -81,7 +81,7 @@ def command(*, archive: Path, against: bool, sample: int, seed: int, as_json: bo
     _show(report, archive, as_json=as_json)
 
 
-def _show(report: Report, archive: Path, *, as_json: bool) -> None:
+def _show(report: Report, archive: Path | str, *, as_json: bool) -> None:
     if show.for_people(as_json=as_json):
         rows = ((one.name, one.text, f"{one.messages:,}", f"{one.media:,}") for one in report.verdicts)
         show.table(("CONVERSATION", "VERDICT", "MESSAGES", "FILES"), rows)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from stride_async._cli import show
-from stride_async._cli.archives import archive_argument, archive_errors
+from stride_async._cli.archives import archive_errors, local_archive_argument
 from stride_async._cli.convert import converted, show_report
 from stride_async._cli.exits import CommandError, os_exit_code, os_message
 from stride_async._cli.export_input import read_selectors
@@ -20,7 +20,7 @@ from stride_async.export.formats._derived import pages_of
 
 
 @click.command(name="view")
-@archive_argument
+@local_archive_argument
 @click.argument("selectors", nargs=-1)
 @kinds_option
 @click.option("--print", "only_print", is_flag=True, help="Print the address of the pages instead of opening them.")

@@ -7,7 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from stride_async._wire.addresses import room_in_address
-from stride_async.export._archive.errors import ArchiveBusy, ArchiveError, DamagedArchive, NewerArchive, NotAnArchive
+from stride_async.export._archive.errors import (
+    ArchiveBusy,
+    ArchiveError,
+    DamagedArchive,
+    NewerArchive,
+    NotAnArchive,
+    StoreRefused,
+    StoreUnavailable,
+)
 from stride_async.export._archive.parts import ArchivedMonth
 from stride_async.export._archive.reader import ArchivedMedia, ArchivedRoster, ArchiveReader, Rows, read
 from stride_async.export._archive.runs import Finding, Remedy
@@ -22,6 +30,7 @@ from stride_async.export._events import (
     MediaFetched,
     PagesFetched,
     RunStarted,
+    RunWaiting,
     Summary,
     Unprotected,
 )
@@ -60,9 +69,12 @@ __all__ = [
     "Report",
     "Rows",
     "RunStarted",
+    "RunWaiting",
     "Selection",
     "Shard",
     "Status",
+    "StoreRefused",
+    "StoreUnavailable",
     "Summary",
     "Unprotected",
     "Verdict",

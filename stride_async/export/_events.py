@@ -24,6 +24,16 @@ class Unprotected:
 
 
 @attrs.frozen
+class RunWaiting:
+    """The run waits because an earlier one, which was killed, may have made calls that are not known."""
+
+    why: str
+    """A sentence that says what it waits for."""
+    seconds: float
+    """The longest time that it takes."""
+
+
+@attrs.frozen
 class ConversationsFound:
     """The number of conversations to export is known."""
 
@@ -136,6 +146,7 @@ class Summary:
 ExportEvent = (
     RunStarted
     | Unprotected
+    | RunWaiting
     | ConversationsFound
     | ConversationStarted
     | PagesFetched

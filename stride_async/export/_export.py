@@ -34,7 +34,8 @@ async def export(
 
     Args:
         client: A client of the site.
-        archive: The folder of the archive. It is created if it does not exist.
+        archive: The folder of the archive, or its URL in an object store, such as `s3://bucket/site`. It is created if
+            it does not exist.
         options: What to export and how; None means everything.
         engine: The workers that share the work; None means this process alone.
 
@@ -44,10 +45,13 @@ async def export(
         NothingSelected: No conversation matches the selection.
         StrideError: The list of conversations could not be fetched, the credentials were refused, or the service became
             unavailable. With `fail_fast`, any failure; without, other failures are events.
+        StoreRefused: The object store refuses access, or cannot hold an archive.
+        StoreUnavailable: The object store did not answer, or failed for as long as was tried.
         OSError: The archive cannot be written.
         EngineError: A worker cannot do its part. `EngineUnavailable`: the scheduler cannot be reached or was lost.
         ModuleNotFoundError: The engine requires a package that is not installed. The message names the extra.
-        ValueError: With an engine, the options have a shard, or the client something that a worker cannot have.
+        ValueError: The URL is not one of an archive. With an engine, the options have a shard, or the client something
+            that a worker cannot have.
     """
     of_type(client, "client", StrideClient)
     options = of_type(options or ExportOptions(), "options", ExportOptions)

@@ -265,7 +265,7 @@ class _Check:
     def not_known(self) -> list[str]:
         """Return what the archive cannot show, as noun clauses."""
         clauses = list(self._runs.notes)
-        foreign = [path for path in self._paths("") if not (is_known(path) or path.startswith(DERIVED))]
+        foreign = [path for path in self._archive.files.walk() if not (is_known(path) or path.startswith(DERIVED))]
         if foreign:
             more = f" and {len(foreign) - _FOREIGN_NAMED:,} more" if len(foreign) > _FOREIGN_NAMED else ""
             clauses.append(f"files that are not part of an archive: {', '.join(foreign[:_FOREIGN_NAMED])}{more}")
@@ -288,13 +288,6 @@ class _Check:
         if name not in self._done:
             return name in self._unlisted or name not in self._runs.pending
         return self._done[name] >= run.run
-
-    def _paths(self, folder: str) -> Iterator[str]:
-        contents = self._archive.files.list(folder)
-        prefix = f"{folder}/" if folder else ""
-        yield from (f"{prefix}{name}" for name in contents.files)
-        for name in contents.folders:
-            yield from self._paths(f"{prefix}{name}")
 
     def _check_content(self, folder: str) -> Chain:
         """Check the chain of a conversation and the files that its content is read from."""

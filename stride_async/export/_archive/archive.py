@@ -24,10 +24,10 @@ from pathlib import Path
 
 import msgspec
 
+from stride_async.export._archive.address import storage_at
 from stride_async.export._archive.commits import Stored
 from stride_async.export._archive.compression import compress, in_blocks, lines_in
 from stride_async.export._archive.errors import ArchiveBusy, ArchiveError, DamagedArchive, NewerArchive, NotAnArchive
-from stride_async.export._archive.files import Folder, Lease
 from stride_async.export._archive.layout import (
     ARCHIVE_JSON,
     LEASE,
@@ -42,6 +42,7 @@ from stride_async.export._archive.layout import (
     shard_of_lease,
 )
 from stride_async.export._archive.months import Line, with_keys
+from stride_async.export._archive.storage import Lease, Storage
 from stride_async.export._shard import Shard
 
 FORMAT = 1
@@ -62,7 +63,7 @@ class _ArchiveJson(msgspec.Struct):
 class Archive:
     """An archive of one site."""
 
-    def __init__(self, files: Folder, id: str, cloud_id: str) -> None:
+    def __init__(self, files: Storage, id: str, cloud_id: str) -> None:
         self.files = files
         self.id = id
         self.cloud_id = cloud_id
@@ -77,15 +78,15 @@ class Archive:
             NotAnArchive: The folder is missing or is not an archive.
             NewerArchive: Its format is later than this version reads.
         """
-        files = Folder(Path(root))
+        files = storage_at(root)
         try:
             head = msgspec.json.decode(files.read(ARCHIVE_JSON, _LONGEST_ARCHIVE_JSON), type=_ArchiveJson)
         except (DamagedArchive, NotADirectoryError):
-            raise NotAnArchive(f"{files.root} is not an archive: it has no {ARCHIVE_JSON}") from None
+            raise NotAnArchive(f"{files.name} is not an archive: it has no {ARCHIVE_JSON}") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise NotAnArchive(f"{files.root} is not an archive: {ARCHIVE_JSON} cannot be decoded: {error}") from error
+            raise NotAnArchive(f"{files.name} is not an archive: {ARCHIVE_JSON} cannot be decoded: {error}") from error
         if head.format > FORMAT:
-            raise NewerArchive(f"{files.root} has format {head.format}; this version reads formats up to {FORMAT}")
+            raise NewerArchive(f"{files.name} has format {head.format}; this version reads formats up to {FORMAT}")
         return cls(files, head.id, head.cloud_id)
 
     @classmethod
@@ -97,9 +98,10 @@ class Archive:
             NewerArchive: Its format is later than this version reads.
             OSError: The folder cannot be written.
         """
-        if cls.find(root, cloud_id) is None:
-            files = Folder(Path(root))
-            files.make()
+        is_new = cls.find(root, cloud_id) is None
+        files = storage_at(root)
+        files.prepare()
+        if is_new:
             files.create(ARCHIVE_JSON, msgspec.json.encode(_ArchiveJson(FORMAT, secrets.token_hex(16), cloud_id)))
         return _of_site(cls.open(root), cloud_id)
 
@@ -111,7 +113,7 @@ class Archive:
             NotAnArchive: The folder holds something else, or another site.
             NewerArchive: Its format is later than this version reads.
         """
-        files = Folder(Path(root))
+        files = storage_at(root)
         try:
             if files.is_empty():
                 return None
@@ -129,6 +131,7 @@ class Archive:
         Raises:
             ArchiveBusy: Another export has a lease that excludes this one.
             ArchiveError: The file system offers no locks, so other shards would not be safe.
+            LeaseWatched: A run that was killed may have it. Try again later.
         """
 
         def kind(name: str) -> Lease:
@@ -144,7 +147,7 @@ class Archive:
             raise ArchiveBusy(self._why_busy(shard, shard_of_lease(held)))
         if shard is not None and not self.files.has_locks:
             self.files.release_lease()
-            raise ArchiveError(f"{self.files.root} cannot be exported in shards: its file system offers no locks")
+            raise ArchiveError(f"{self.files.name} cannot be exported in shards: its file system offers no locks")
 
     def require_free_for_shards(self, count: int) -> None:
         """Return if the shards of a number can start now.
@@ -156,7 +159,7 @@ class Archive:
         self.release()
 
     def _why_busy(self, wanted: Shard | None, held: Shard | None) -> str:
-        root = self.files.root
+        root = self.files.name
         if held is None:
             return f"another export or a conversion is working on {root}"
         if wanted == held:
@@ -173,7 +176,7 @@ class Archive:
         """
         with self.files.shared_leases(self._leases()) as held:
             if held is not None:
-                raise ArchiveBusy(f"an export is working on {self.files.root}")
+                raise ArchiveBusy(f"an export is working on {self.files.name}")
             yield
 
     def _leases(self) -> Iterator[str]:
@@ -317,7 +320,7 @@ class Archive:
             self.files.replace(path, file)
         else:
             try:
-                self.files.create_from_file(path, file)
+                self.files.create_from_file(path, file, named_by_content=True)
             except FileNotFoundError:
                 if not self.files.exists(path):
                     raise  # Otherwise another export has just moved the same file.
@@ -357,6 +360,6 @@ class _Tally:
 def _of_site(archive: Archive, cloud_id: str) -> Archive:
     if archive.cloud_id != cloud_id:
         raise NotAnArchive(
-            f"{archive.files.root} holds the site {archive.cloud_id}, not {cloud_id}; nothing was changed"
+            f"{archive.files.name} holds the site {archive.cloud_id}, not {cloud_id}; nothing was changed"
         )
     return archive

@@ -13,17 +13,15 @@ from stride_async._files import run_to_completion
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.commits import Op, Stored
+from stride_async.export._archive.storage import LeaseWatched
 from stride_async.export._shard import Shard
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Each has a compressor of its own, so more of them would take more memory on every machine.
-_THREADS = 2
-
 
 class AsyncArchive:
-    """An archive that one export has the lease of.
+    """An archive that one export works on.
 
     Work that has begun is completed even if the caller is cancelled meanwhile: a file that is being written must not be
     removed under the thread that writes it.
@@ -31,28 +29,37 @@ class AsyncArchive:
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="stride_async export")
+        self._threads = ThreadPoolExecutor(archive.files.threads, thread_name_prefix="stride_async export")
 
     @classmethod
-    async def open_or_create(cls, root: str | PathLike[str], cloud_id: str, shard: Shard | None = None) -> AsyncArchive:
-        """Open the archive of a site, or create it, and take its lease, or that of a shard.
+    async def open_or_create(cls, root: str | PathLike[str], cloud_id: str) -> AsyncArchive:
+        """Open the archive of a site, or create it.
 
         Raises:
             NotAnArchive: The folder holds something else, or another site.
             NewerArchive: Its format is later than this version reads.
-            ArchiveBusy: Another export has a lease that excludes this one.
+            StoreRefused, StoreUnavailable: The object store cannot be used.
             OSError: The folder cannot be written.
         """
+        return cls(await run_to_completion(partial(Archive.open_or_create, root, cloud_id)))
 
-        def open_with_lease() -> Archive:
-            archive = Archive.open_or_create(root, cloud_id)
-            archive.acquire_lease(shard)
-            return archive
+    async def acquire_lease(self, shard: Shard | None) -> float:
+        """Take the lease, or that of a shard. Return 0 if it is taken, else the seconds after which to try again.
 
-        return cls(await run_to_completion(open_with_lease, discard=Archive.release))
+        Raises:
+            ArchiveBusy: Another export has a lease that excludes this one.
+        """
+        try:
+            await self.run(self.archive.acquire_lease, shard)
+        except LeaseWatched as watched:
+            return watched.seconds
+        return 0.0
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Wait for work that has begun, then give the lease back. Everything committed is durable then."""
+        await run_to_completion(self._close)
+
+    def _close(self) -> None:
         self._threads.shutdown()
         self.archive.release()
 

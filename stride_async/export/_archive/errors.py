@@ -21,3 +21,11 @@ class ArchiveBusy(ArchiveError):
 
 class DamagedArchive(ArchiveError):
     """A file is missing or does not match its commit."""
+
+
+class StoreRefused(ArchiveError):
+    """An object store cannot hold the archive, or refuses access to it. Trying again does not help."""
+
+
+class StoreUnavailable(ArchiveError):
+    """An object store did not answer, or answered with errors, for as long as was tried."""

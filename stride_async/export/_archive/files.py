@@ -27,12 +27,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedReader, FileIO
 from pathlib import Path
-from typing import BinaryIO, Literal, Self
-
-import attrs
+from typing import BinaryIO, Self
 
 from stride_async._files import is_not_offered, sync_content, sync_folder
 from stride_async.export._archive.errors import DamagedArchive
+from stride_async.export._archive.storage import LONGEST_READ, Contents, Lease
 
 if sys.platform != "win32":
     import fcntl
@@ -47,20 +46,6 @@ _NO_LOCK = (
     "The file system offers no locks: do not run two exports into this archive at the same time, they may damage it"
 )
 _NO_SYNC = "The file system does not sync files or folders: a loss of power may damage what was fetched last"
-LONGEST_READ = 64 * 1024 * 1024
-"""The largest file that is read at once, in bytes: commits and the records of runs."""
-
-
-Lease = Literal["excluding", "compatible", "none"]
-"""What a file is to a lease: one that must not be held at the same time, one that may be, or no lease."""
-
-
-@attrs.frozen
-class Contents:
-    """The names in a folder, sorted. Names that begin with a dot are left out."""
-
-    files: list[str]
-    folders: list[str]
 
 
 class Folder:
@@ -68,6 +53,11 @@ class Folder:
 
     Paths are relative to it and use `/`. Reading a file that does not exist raises `DamagedArchive`.
     """
+
+    # Each has a compressor of its own, and files on a disk are not worth more of them.
+    threads = 2
+    # What is written to a log survives a kill.
+    has_lost_lines = False
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -78,13 +68,18 @@ class Folder:
         # What the file system does not offer, and whether `take_refused` has returned it.
         self._refused: dict[str, bool] = {}
 
+    @property
+    def name(self) -> str:
+        """The path of the folder."""
+        return str(self.root)
+
     def take_refused(self) -> list[str]:
         """Return what the file system does not protect, as sentences, each once in the life of this object."""
         new = [sentence for sentence, was_taken in self._refused.copy().items() if not was_taken]
         self._refused.update(dict.fromkeys(new, True))
         return new
 
-    def make(self) -> None:
+    def prepare(self) -> None:
         """Make the folder, and the folders that it lies in."""
         for parent in _make(self.root):
             self._sync_folder(parent)
@@ -105,11 +100,12 @@ class Folder:
         self.sync(path)
         return is_new
 
-    def create_from_file(self, path: str, file: Path) -> bool:
+    def create_from_file(self, path: str, file: Path, *, named_by_content: bool = False) -> bool:
         """Move a complete and durable local file to its name. Return False if the name is taken.
 
         `file` is removed in either case.
         """
+        del named_by_content  # The name is given only once in any case.
         final = self._in_made_folder(path)
         try:
             os.link(file, final)
@@ -217,6 +213,11 @@ class Folder:
         """
         return open_file(self._inside(path), path)
 
+    @contextmanager
+    def local_copy(self, path: str) -> Iterator[Path]:
+        """Yield the full path of a file, which is not copied."""
+        yield self._inside(path)
+
     def sha256(self, path: str) -> str:
         """Return the digest of a file."""
         with self.open(path) as file:
@@ -252,6 +253,17 @@ class Folder:
         contents.files.sort()
         contents.folders.sort()
         return contents
+
+    def walk(self) -> Iterator[str]:
+        """Yield the paths of all files, without those whose names or folders begin with a dot."""
+        yield from self._files_in("")
+
+    def _files_in(self, folder: str) -> Iterator[str]:
+        contents = self.list(folder)
+        prefix = f"{folder}/" if folder else ""
+        yield from (f"{prefix}{name}" for name in contents.files)
+        for name in contents.folders:
+            yield from self._files_in(f"{prefix}{name}")
 
     def total_size(self) -> int:
         """Return the space that the archive takes on disk in bytes, as `du` counts it."""

@@ -17,6 +17,8 @@ extension that its content adds.
     media/part/<name>/<name>                        media_part
     runs/lease, runs/lease-0-4                      lease_path
     runs/<run>/settings.json …                      run_file
+    runs/<run>/calls-000001.log …                   log_part, in object stores
+    runs/probe-<token>                              PROBE, in object stores
     derived/                                        DERIVED
 """
 
@@ -37,6 +39,8 @@ RUNS = "runs"
 """The folder that has a folder for each run."""
 LEASE = "lease"
 """The lease of an export that is not for a shard only."""
+PROBE = "probe-"
+"""How the name of an object in that folder begins that an export creates and deletes to see what a store offers."""
 DERIVED = "derived/"
 """Where the beginning of a path says that the file is made from the archive and can be deleted."""
 
@@ -195,6 +199,24 @@ def run_file(run: str, name: RunFile) -> str:
     return f"{RUNS}/{run}/{name}"
 
 
+def run_folder(run: str) -> str:
+    """Return the folder of the files of a run."""
+    return f"{RUNS}/{run}"
+
+
+def log_part(path: str, number: int) -> str:
+    """Return the path of one object of the log that would be the file `path` in a folder."""
+    stem, dot, extension = path.rpartition(".")
+    return f"{stem}-{number:06d}{dot}{extension}"
+
+
+def log_number(name: str, log: str) -> int | None:
+    """Return the number of an object of a log by its name, None if it is not one of this log."""
+    stem, _, extension = log.rpartition(".")
+    match = re.fullmatch(rf"{stem}-(\d{{6,9}})\.{extension}", name, re.ASCII)
+    return int(match[1]) if match is not None else None
+
+
 def is_known(path: str) -> bool:
     """Return whether an archive can have a file with this path."""
     return _KNOWN.fullmatch(path) is not None
@@ -216,6 +238,7 @@ _KNOWN = re.compile(
     | ({_ROOM} | {PEOPLE})/commit/{_COMMIT.pattern}
     | {_LINES.pattern}
     | {_MEDIA}/[0-9a-f]{{2}}/[0-9a-f]{{2}}/[0-9a-f]{{64}} | {_MEDIA_PARTS}/.+
-    | {RUNS}/{LEASE}(-\d+-\d+)? | {RUNS}/[^/]+/({"|".join(map(re.escape, sorted(RUN_FILES)))})""",
+    | {RUNS}/{LEASE}(-\d+-\d+)? | {RUNS}/{PROBE}[0-9a-f]+ | {RUNS}/[^/]+/({"|".join(map(re.escape, sorted(RUN_FILES)))})
+    | {RUNS}/[^/]+/(calls-\d{{6,9}}\.log | failures-\d{{6,9}}\.jsonl)""",
     re.ASCII | re.VERBOSE,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -19,10 +20,11 @@ from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.commits import BEGINNING, Stored
 from stride_async.export._archive.errors import DamagedArchive
-from stride_async.export._archive.files import open_file
+from stride_async.export._archive.files import Folder
 from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE, conversation_folder, media_path
 from stride_async.export._archive.parts import UNSEALED, ArchivedMonth, lines_of, messages_of, months_of, unplaced
 from stride_async.export._archive.state import State
+from stride_async.export._archive.storage import Storage
 
 T = TypeVar("T")
 # Items that an async loop reads from disk at a time.
@@ -76,16 +78,31 @@ class ArchivedMedia:
     """The media id."""
     conversation_id: str
     """The conversation that it belongs to."""
-    path: Path
-    """Where the body is. Bodies with the same content are one file."""
     sha256: str
-    """The digest of the body, in hexadecimal."""
+    """The digest of the body, in hexadecimal. Bodies with the same content are one file."""
     size: int
     """In bytes."""
     name: str | None
     """The name that the service has for it. Never use it as a path."""
     mime_type: str | None
     """The media type that the service has for it."""
+    _files: Storage = attrs.field(eq=False, repr=False)
+
+    @property
+    def path(self) -> Path:
+        """Where the body is.
+
+        Raises:
+            ValueError: The archive is in an object store. Use `open` or `local_copy`.
+        """
+        if isinstance(self._files, Folder):
+            return self._files.root / self.path_in_archive
+        raise ValueError(f"{self._files.name} is in an object store, where the body of {self.id} has no path")
+
+    @property
+    def path_in_archive(self) -> str:
+        """Where the body is, relative to the archive."""
+        return media_path(self.sha256)
 
     def open(self) -> BinaryIO:
         """Open the body for reading, as a binary file to be closed.
@@ -93,17 +110,21 @@ class ArchivedMedia:
         Raises:
             DamagedArchive: The body is missing.
         """
-        return open_file(self.path, str(self.path))
+        return self._files.open(self.path_in_archive)
+
+    def local_copy(self) -> AbstractContextManager[Path]:
+        """Return a local file with the body, for as long as the context lasts. In a folder, it is the body itself."""
+        return self._files.local_copy(self.path_in_archive)
 
 
-def check_body(path: Path, sha256: str, committed: str) -> None:
+def check_body(medium: ArchivedMedia, sha256: str) -> None:
     """Compare the digest of a body with that which was committed.
 
     Raises:
         DamagedArchive: They differ.
     """
-    if sha256 != committed:
-        raise DamagedArchive(f"{path} is not what was committed: its digest differs")
+    if sha256 != medium.sha256:
+        raise DamagedArchive(f"{medium.path_in_archive} is not what was committed: its digest differs")
 
 
 class ArchiveReader:
@@ -269,11 +290,11 @@ class ArchiveReader:
                 yield ArchivedMedia(
                     id=id,
                     conversation_id=str(state.details["id"]),
-                    path=self._archive.files.root / media_path(media.sha256),
                     sha256=media.sha256,
                     size=media.size,
                     name=media.name,
                     mime_type=media.mime_type,
+                    files=self._archive.files,
                 )
 
 

@@ -27,7 +27,9 @@ from stride_async.export._archive.layout import (
     run_name,
     stem_of_run,
 )
+from stride_async.export._archive.logs import RunLog
 from stride_async.export._archive.state import State
+from stride_async.export._archive.storage import Log
 from stride_async.export._events import Failure, Summary
 from stride_async.export._options import ExportOptions
 from stride_async.export._shard import Shard
@@ -75,6 +77,7 @@ class RunRecord:
         self.fresh_from = time.time() - CONTINUED_WITHIN
         """What this run finished since then need not be checked again; in seconds since the epoch."""
         self._archive = archive
+        self._failures: Log | None = None  # Open from the first failure to the end of the run.
 
     @classmethod
     def start(
@@ -109,14 +112,22 @@ class RunRecord:
 
     def add_failures(self, failures: Iterable[Failure]) -> None:
         """Record failures, one a line."""
-        with self._archive.files.open_log(run_file(self.run, FAILURES)) as log:
-            log.write(b"".join(msgspec.json.encode(attrs.asdict(failure)) + b"\n" for failure in failures))
+        if self._failures is None:
+            self._failures = self._archive.files.open_log(run_file(self.run, FAILURES))
+        self._failures.write(b"".join(msgspec.json.encode(attrs.asdict(failure)) + b"\n" for failure in failures))
+
+    def close(self) -> None:
+        """Close what is open. Everything recorded is written then."""
+        if self._failures is not None:
+            log, self._failures = self._failures, None
+            log.close()
 
     def finish(self, heads: Mapping[str, tuple[int, str]], summary: Summary) -> None:
         """Record that the run is complete.
 
         The newest commit of each folder is recorded too, so that `verify` can notice a missing commit.
         """
+        self.close()
         files = self._archive.files
         files.sync()  # What the summary reports survives a loss of power.
         files.create(run_file(self.run, HEADS), msgspec.json.encode(heads))
@@ -129,11 +140,20 @@ def started_runs(archive: Archive) -> list[str]:
     return [run for run in archive.files.list(RUNS).folders if archive.files.exists(run_file(run, PICKED))]
 
 
+def picked_by_unfinished(archive: Archive, runs: Iterable[str]) -> set[str]:
+    """Return the ids of the conversations that those of the runs selected which did not finish."""
+    picked: set[str] = set()
+    for run in runs:
+        if not archive.files.exists(run_file(run, FINISHED)):
+            with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                picked.update(msgspec.json.decode(archive.files.read(run_file(run, PICKED)), type=dict[str, str]))
+    return picked
+
+
 def failures_of(archive: Archive, run: str) -> list[Failure]:
     """Return what a run could not fetch. A line that a loss of power cut off is left out."""
-    path = run_file(run, FAILURES)
     failures = []
-    for line in archive.files.read(path).splitlines() if archive.files.exists(path) else ():
+    for line in RunLog(archive.files, run, FAILURES).read().splitlines():
         with suppress(msgspec.DecodeError, UnicodeDecodeError):
             failures.append(msgspec.json.decode(line, type=Failure))
     return failures
@@ -174,7 +194,7 @@ def _can_be_continued(archive: Archive, run: str, settings: bytes) -> bool:
     files = archive.files
     if files.exists(run_file(run, FINISHED)):
         return False
-    ages = (files.age(run_file(run, name)) for name in (SETTINGS, CALLS))
+    ages = (files.age(run_file(run, SETTINGS)), RunLog(files, run, CALLS).age())
     if min((age for age in ages if age is not None), default=CONTINUED_WITHIN) >= CONTINUED_WITHIN:
         return False
     path = run_file(run, SETTINGS)

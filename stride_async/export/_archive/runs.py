@@ -23,9 +23,12 @@ from stride_async.export._archive.layout import (
     SETTINGS,
     RunFile,
     folder_name,
+    log_number,
     run_file,
+    run_folder,
     shard_of_run,
 )
+from stride_async.export._archive.logs import RunLog
 from stride_async.export._archive.run_record import Finished, has_valid_signature
 from stride_async.export._events import Failure
 from stride_async.export._shard import Shard
@@ -105,7 +108,10 @@ class Runs:
         """Read the records of an archive."""
         runs = cls()
         for run in archive.files.list(RUNS).folders:
-            names = RUN_FILES.intersection(archive.files.list(f"{RUNS}/{run}").files)
+            found = archive.files.list(run_folder(run)).files
+            names = RUN_FILES.intersection(found)
+            if any(log_number(name, FAILURES) is not None for name in found):
+                names |= {FAILURES}
             if not names <= {SETTINGS}:  # Otherwise it never began to work.
                 runs._add(_RunFiles(archive, run, names))
         ended = [each.run for each in runs.unfinished if each.run not in runs.round]
@@ -219,7 +225,8 @@ class _RunFiles:
         A line that a loss of power cut off is not a finding; a complete one that cannot be decoded is.
         """
         count = 0
-        lines = (self._data(FAILURES) or b"").split(b"\n") if self.has(FAILURES) else []
+        log = RunLog(self._archive.files, self.run, FAILURES) if self.has(FAILURES) else None
+        lines = log.read().split(b"\n") if log is not None else []
         for number, line in enumerate(lines, 1):
             try:
                 msgspec.json.decode(line, type=Failure)

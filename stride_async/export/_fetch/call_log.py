@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
-from types import TracebackType
-from typing import Self
 from urllib.parse import unquote
 
 from stride_async._client import StrideClient
 from stride_async._events import AttemptEnded, AttemptStarted, Event
 from stride_async._net.throttle import WINDOW
 from stride_async.export._archive.archive import Archive
+from stride_async.export._archive.errors import ArchiveError
 from stride_async.export._archive.layout import CALLS, run_file
+from stride_async.export._archive.logs import RunLog
 
 _STARTED, _ENDED = b"+", b"-"
 # More than a minute of calls takes.
 _LAST_BYTES = 16_777_216
+_LAST_FILES = 30
 
 
 class CallLog:
@@ -26,26 +27,24 @@ class CallLog:
 
     An end is written together with the next start. If a kill loses it, the call counts as one that was under way.
 
-    An event cannot fail its call, so a disk that refuses a write ends the log, and `require_written` ends the run.
+    An event cannot fail its call, so a disk or store that refuses a write ends the log, and `require_written` ends the
+    run.
     """
 
     def __init__(self, archive: Archive, run: str) -> None:
         self._file = archive.files.open_log(run_file(run, CALLS))
         self._ended = b""
         self._is_open = True
-        self._error: OSError | None = None
+        self._error: OSError | ArchiveError | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Write the last lines, and ignore events from now on."""
         self._write(b"")
         self._is_open = False
-        self._file.close()
-        if kind is None:
-            self.require_written()
+        try:
+            self._file.close()
+        except ArchiveError as error:
+            self._error = self._error or error
 
     def note(self, event: Event) -> None:
         """Take one event."""
@@ -63,7 +62,7 @@ class CallLog:
         """Raise the error if a call could not be written down: the next run would not know of it.
 
         Raises:
-            OSError: The disk refused it.
+            OSError, ArchiveError: The disk or the object store refused it.
         """
         if self._error is not None:
             raise self._error
@@ -72,7 +71,7 @@ class CallLog:
         if self._error is None:
             try:
                 self._file.write(self._ended + started)
-            except OSError as error:
+            except (OSError, ArchiveError) as error:
                 self._error = error
         self._ended = b""
 
@@ -85,12 +84,12 @@ def recall_calls(archive: Archive, client: StrideClient, runs: Iterable[str]) ->
     """
     now = time.time()
     for run in runs:
-        path = run_file(run, CALLS)
-        age = archive.files.age(path)
+        log = RunLog(archive.files, run, CALLS)
+        age = log.age()
         if age is None or age > WINDOW:
             continue
         under_way: Counter[str] = Counter()
-        for line in archive.files.read_end(path, _LAST_BYTES).splitlines():
+        for line in log.read_end(_LAST_BYTES, _LAST_FILES).splitlines():
             at, _, name = line[1:].partition(b" ")
             key = name.decode("utf-8", "replace")
             if line.startswith(_STARTED):
@@ -102,6 +101,31 @@ def recall_calls(archive: Archive, client: StrideClient, runs: Iterable[str]) ->
                     client.recall_call(key, max(0.0, seconds_ago))
         for key in under_way.elements():
             client.recall_call(key, 0.0)
+
+
+class LostCalls:
+    """The calls of a killed run that are missing at the end of its log, for the conversations that it was for.
+
+    Such a conversation may have used its limit up just before the kill.
+    """
+
+    def __init__(self, client: StrideClient, conversation_ids: Collection[str]) -> None:
+        self._client = client
+        self._ids = set(conversation_ids)
+        self._since = time.monotonic()
+
+    def count(self, conversation_ids: Iterable[str]) -> int:
+        """Return how many of these conversations have to wait."""
+        limit = self._client.settings.calls_per_minute
+        return sum(id in self._ids for id in conversation_ids) if limit is not None else 0
+
+    def recall(self, conversation_id: str) -> None:
+        """Make the first call to a conversation wait until the limit has room again in any case."""
+        limit, seconds_ago = self._client.settings.calls_per_minute, time.monotonic() - self._since
+        if conversation_id in self._ids and limit is not None and seconds_ago < WINDOW:
+            for _ in range(limit):
+                self._client.recall_call(conversation_id, seconds_ago)
+        self._ids.discard(conversation_id)
 
 
 def _seconds(text: bytes) -> float:

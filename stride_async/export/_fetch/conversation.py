@@ -99,6 +99,7 @@ class ConversationExport:
         job, state = self._job, self._chain.state
         if self._is_fresh():
             return ConversationResult(state, self._chain.head)
+        job.lost_calls.recall(self._id)
         if state.details != self._listed or not state.listed:
             self._pending.append(Details(self._listed))
         await self._fetch_roster()

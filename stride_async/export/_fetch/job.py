@@ -8,7 +8,7 @@ from stride_async._client import StrideClient
 from stride_async._errors import DecodeError, Forbidden, NotFound, StrideError
 from stride_async.export._archive.async_archive import AsyncArchive
 from stride_async.export._archive.commits import Failed
-from stride_async.export._fetch.call_log import CallLog
+from stride_async.export._fetch.call_log import CallLog, LostCalls
 from stride_async.export._fetch.health import ServiceHealth
 from stride_async.export._options import ExportOptions
 
@@ -27,6 +27,7 @@ class Job:
     options: ExportOptions
     at_once: int
     """The number of conversations exported at the same time."""
+    lost_calls: LostCalls
     fresh_from: float
     """What this run completed since then is not checked again; in seconds since the epoch."""
 

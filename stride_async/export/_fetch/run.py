@@ -9,7 +9,6 @@ from collections import Counter, deque
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -17,13 +16,15 @@ import attrs
 from stride_async._client import StrideClient
 from stride_async._events import Event
 from stride_async._files import run_to_completion
+from stride_async._net.throttle import WINDOW
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.async_archive import AsyncArchive
 from stride_async.export._archive.chain import Chain, CommitConflict
 from stride_async.export._archive.commits import Unlisted
-from stride_async.export._archive.errors import ArchiveBusy, DamagedArchive
+from stride_async.export._archive.errors import ArchiveBusy, ArchiveError, DamagedArchive
 from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE, conversation_folder, folder_name
-from stride_async.export._archive.run_record import RunRecord, failures_in, started_runs
+from stride_async.export._archive.object_lease import EXPIRES
+from stride_async.export._archive.run_record import RunRecord, failures_in, picked_by_unfinished, started_runs
 from stride_async.export._archive.state import State, content_digest, site_digest
 from stride_async.export._events import (
     ConversationDone,
@@ -33,10 +34,11 @@ from stride_async.export._events import (
     Failure,
     MediaFetched,
     RunStarted,
+    RunWaiting,
     Summary,
     Unprotected,
 )
-from stride_async.export._fetch.call_log import CallLog, recall_calls
+from stride_async.export._fetch.call_log import CallLog, LostCalls, recall_calls
 from stride_async.export._fetch.conversation import ConversationExport, ConversationResult, PeopleFound
 from stride_async.export._fetch.health import ServiceHealth
 from stride_async.export._fetch.job import Job
@@ -56,16 +58,23 @@ async def run_export(
     client: StrideClient, archive: str | os.PathLike[str], options: ExportOptions, *, stem: str | None = None
 ) -> AsyncGenerator[ExportEvent, None]:
     """Export a site, or a shard of it, in this process; see `export`. A new run gets a name from `stem`, if given."""
-    root = Path(archive)
-    await run_to_completion(partial(Archive.find, root, client.cloud_id))  # Refused before the service is called.
+    await run_to_completion(partial(Archive.find, archive, client.cloud_id))  # Refused before the service is called.
     listing = await list_site(client, fail_fast=options.fail_fast)
     selected = select(listing, options.selection, options.shard)
     names = {listed["id"]: name_of(listed) for listed in selected}
-    opened = await AsyncArchive.open_or_create(root, client.cloud_id, options.shard)
+    opened = await AsyncArchive.open_or_create(archive, client.cloud_id)
     try:
+        is_waiting = False
+        while seconds := await opened.acquire_lease(options.shard):
+            if not is_waiting:
+                yield RunWaiting(f"another export was killed, or is working on {opened.archive.files.name}", EXPIRES)
+            is_waiting = True
+            await asyncio.sleep(seconds)
         record = await opened.run(RunRecord.start, opened.archive, options, names, stem=stem)
+        lost = await opened.run(_ids_with_lost_calls, opened.archive, record)
         health = ServiceHealth(client)
-        with CallLog(opened.archive, record.run) as calls:
+        calls = await opened.run(CallLog, opened.archive, record.run)
+        try:
             job = Job(
                 run=record.run,
                 archive=opened,
@@ -74,6 +83,7 @@ async def run_export(
                 health=health,
                 options=options,
                 at_once=min(options.concurrency, len(selected)),
+                lost_calls=LostCalls(client, lost),
                 fresh_from=record.fresh_from,
             )
             run = Run(job, record, listing, selected)
@@ -85,8 +95,21 @@ async def run_export(
             finally:
                 working.cancel()
                 await asyncio.gather(working, return_exceptions=True)
+        finally:
+            await opened.run(calls.close)
+            with suppress(ArchiveError):  # The commits have the same failures.
+                await opened.run(record.close)
+        calls.require_written()
     finally:
-        opened.close()
+        await opened.close()
+
+
+def _ids_with_lost_calls(archive: Archive, record: RunRecord) -> set[str]:
+    """Return the conversations to which a killed run may have made calls that its log does not have."""
+    if not archive.files.has_lost_lines:
+        return set()
+    runs = started_runs(archive)
+    return picked_by_unfinished(archive, runs if record.continued else (run for run in runs if run != record.run))
 
 
 def _heard_by(client: StrideClient, calls: CallLog, health: ServiceHealth) -> StrideClient:
@@ -142,6 +165,9 @@ class Run:
         await self._report_failures(self._failures_in_list())
         await self._report_unmatched_selectors()
         await self._report(ConversationsFound(len(self._selected)))
+        if waiting := job.lost_calls.count(listed["id"] for listed in self._selected):
+            why = f"the last calls of the export that was killed are not known: {waiting:,} conversations start later"
+            await self._report(RunWaiting(why, WINDOW))
         await run_all([self._export_conversations(), self._export_people()])
         summary = self._summary()
         await self._archive.run(self._record.finish, self._heads, summary)
@@ -211,7 +237,7 @@ class Run:
         """
         self._conflicts[conversation_id] += 1
         if self._conflicts[conversation_id] > MOST_CONFLICTS:
-            raise ArchiveBusy(f"another export is working on {self._archive.archive.files.root}") from error
+            raise ArchiveBusy(f"another export is working on {self._archive.archive.files.name}") from error
 
     async def _conversation_done(self, listed: Mapping[str, Any], result: ConversationResult) -> None:
         state, id = result.state, listed["id"]

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import attrs
 
+from stride_async.export._archive.address import parse_address
 from stride_async.export._archive.archive import Archive
 from stride_async.export._engine import Engine, import_for_engine
 from stride_async.export.formats._options import ConvertOptions
@@ -69,7 +70,8 @@ def convert(
     exception that `progress` raises ends the conversion.
 
     Args:
-        archive: The folder of the archive. It is not changed, and no export can run meanwhile.
+        archive: The folder or URL of the archive. It is not changed. No export can run meanwhile in a folder; in an
+            object store, one that starts meanwhile may end the conversion with `DamagedArchive`.
         format: The name of the format.
         out: The file or folder to write.
         options: The conversations to convert, and how; `None` means all with the defaults.
@@ -83,7 +85,8 @@ def convert(
         OutInTheWay: `out` exists and was not written by a conversion to this format.
         ModuleNotFoundError: The format requires a package that is not installed. The message names the extra.
         OSError: The output cannot be written.
-        ValueError: There is no such format, or it has no use for an engine.
+        StoreRefused, StoreUnavailable: The object store of the archive cannot be used.
+        ValueError: There is no such format, it has no use for an engine, or the URL is not one of an archive.
         EngineError: A worker cannot do its part. `EngineUnavailable`: the scheduler cannot be reached or was lost.
     """
     options = options or ConvertOptions()
@@ -93,7 +96,9 @@ def convert(
     used |= {"selectors": list(chosen.selectors), "kinds": sorted(chosen.kinds)}
     opened = Archive.open(archive)
     out = _with_name(Path(out))
-    _check_apart(out, opened.files.root)
+    address = parse_address(archive)
+    if isinstance(address, Path):
+        _check_apart(out, address)
     tally = Tally(progress)
     with opened.kept_unchanged(), Place(out, format, FORMATS[format].is_folder, used, options.force).opened() as place:
         output, finish = place

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
+from stride_async.export._archive.address import folder_at
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.errors import DamagedArchive
-from stride_async.export._archive.files import Folder
+from stride_async.export._archive.storage import Storage
 from stride_async.export.formats._report import report_path
 
 _PAGES = "derived/html"
@@ -28,9 +29,10 @@ def pages_of(archive: str | PathLike[str]) -> Iterator[Path]:
     Raises:
         NotAnArchive, NewerArchive: The folder is not an archive that can be read.
         DamagedArchive: A symbolic link leads out of it.
+        ValueError: The archive is in an object store.
         OSError: The folder cannot be written.
     """
-    files = Archive.open(archive).files
+    files = Archive.open(folder_at(archive)).files
     place = files.local_path(_PAGES)
     report = report_path(place)
     if _marked(report) != _content(files):
@@ -47,7 +49,7 @@ def _marked(report: Path) -> bytes:
     return f"{found.st_ino} {found.st_ctime_ns}\n".encode()
 
 
-def _content(files: Folder) -> bytes:
+def _content(files: Storage) -> bytes:
     try:
         return files.read(_MARK)
     except DamagedArchive:  # It is missing, or something that only a hostile archive has, such as a pipe.

@@ -25,7 +25,7 @@ from typing import BinaryIO
 import attrs
 
 from stride_async._files import is_not_offered, sync_content, sync_folder
-from stride_async.export._archive.reader import check_body
+from stride_async.export._archive.reader import ArchivedMedia, check_body
 from stride_async.export.formats._names import Ids
 from stride_async.export.formats._report import Parts, Previous, Report, encoded, previous_report, report_path
 
@@ -130,8 +130,8 @@ class OutputFolder:
             temporary.unlink(missing_ok=True)
         self._digests[name] = sha256
 
-    def link(self, name: str, source: Path, sha256: str) -> None:
-        """Give a file outside of the folder a name in it, as a hard link or as a copy where links are refused.
+    def link(self, name: str, medium: ArchivedMedia) -> None:
+        """Give a body of the archive a name in the folder, as a hard link or as a copy where links are refused.
 
         A file that has the name and the size already is kept: use names that tell contents apart.
 
@@ -139,18 +139,19 @@ class OutputFolder:
             DamagedArchive: The file has another content.
         """
         final = self._final(name)
-        if not (final.is_file() and final.stat().st_size == source.stat().st_size):
-            check_body(source, file_sha256(source), sha256)
+        if not (final.is_file() and final.stat().st_size == medium.size):
             temporary = final.with_name(f".tmp-{secrets.token_hex(8)}")
             try:
-                try:
-                    os.link(source, temporary)
-                except OSError:
-                    shutil.copyfile(source, temporary)
+                with medium.local_copy() as source:
+                    check_body(medium, file_sha256(source))
+                    try:
+                        os.link(source, temporary)
+                    except OSError:
+                        shutil.copyfile(source, temporary)
                 temporary.replace(final)
             finally:
                 temporary.unlink(missing_ok=True)
-        self._digests[name] = sha256
+        self._digests[name] = medium.sha256
 
     def add(self, digests: Mapping[str, str]) -> None:
         """Take in files that another process has written here, with their digests."""

@@ -18,7 +18,7 @@ from stride_async.document._nodes import JsonObject, attr, json_of, kind_of, obj
 from stride_async.export._archive.reader import ArchivedMedia
 from stride_async.export._archive.state import NOT_PEOPLE
 from stride_async.export.formats._report import Tally
-from stride_async.export.formats._source import People, Person, Room, Source, document_of
+from stride_async.export.formats._source import People, Person, Room, document_of
 
 _CARDS = ("inlineCard", "blockCard", "embedCard")  # Not a set: the type of a malformed node may be a list.
 # What a message with a mention, a link or a file contains. An escaped letter may hide the type of a node.
@@ -127,7 +127,7 @@ def user_row(person: Person, people: People) -> UserRow:
     )
 
 
-def media_row(medium: ArchivedMedia, source: Source) -> MediaRow:
+def media_row(medium: ArchivedMedia) -> MediaRow:
     """Return the row of a file."""
     return MediaRow(
         conversation_id=medium.conversation_id,
@@ -136,7 +136,7 @@ def media_row(medium: ArchivedMedia, source: Source) -> MediaRow:
         mime_type=medium.mime_type,
         size=medium.size,
         sha256=medium.sha256,
-        path=medium.path.relative_to(source.archive_root).as_posix(),
+        path=medium.path_in_archive,
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -20,6 +19,7 @@ from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._models import Conversation, Message, User, new_message
 from stride_async._wire.convert import key_at, message_at, object_at, structure
 from stride_async.document import Document
+from stride_async.export._archive.address import absolute
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.commits import MediaStored
@@ -212,11 +212,11 @@ class Room:
         return ArchivedMedia(
             id=id,
             conversation_id=self.id,
-            path=self._archive.files.root / path,
             sha256=stored.sha256,
             size=stored.size,
             name=stored.name,
             mime_type=stored.mime_type,
+            files=self._archive.files,
         )
 
 
@@ -241,7 +241,7 @@ class Source:
     """
 
     def __init__(self, archive: Archive, selection: Selection, tally: Tally) -> None:
-        self.archive_root: Path = archive.files.root
+        self.archive_address: str = absolute(archive.files.name)
         self.archive_id: str = archive.id
         self.cloud_id: str = archive.cloud_id
         self.verdicts: dict[str, str] = {}
@@ -281,6 +281,13 @@ class Source:
     def room(self, id: str) -> Room:
         """Return a selected conversation by its id. Those used last are kept in memory."""
         return self._recent.room(id)
+
+    def body(self, conversation_id: str, id: str, sha256: str, size: int) -> ArchivedMedia:
+        """Return a file whose body is held, without what the service says of it."""
+        files = self._archive.files
+        return ArchivedMedia(
+            id=id, conversation_id=conversation_id, sha256=sha256, size=size, name=None, mime_type=None, files=files
+        )
 
     def _look_at(self, details: Mapping[str, Any], chain: Chain) -> set[str]:
         """Take a selected conversation in, count what its state has lost, and return the people it references."""

@@ -12,8 +12,7 @@ from typing import IO, Self
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from stride_async.document._text import without_surrogates
-from stride_async.export._archive.files import open_file
-from stride_async.export._archive.reader import check_body
+from stride_async.export._archive.reader import ArchivedMedia, check_body
 
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can have
 _UNIX = 3
@@ -89,15 +88,15 @@ class ZipWriter:
                     write(chunk)
                     self._on_chunk()
 
-    def body(self, name: str, path: Path, size: int, sha256: str) -> None:
+    def body(self, name: str, medium: ArchivedMedia) -> None:
         """Write the body of a file of the archive, uncompressed.
 
         Raises:
             DamagedArchive: The body is missing or has another content.
         """
-        with open_file(path, str(path)) as file:
-            self.files(name, [file], size, is_stored=True)
-        check_body(path, self._last, sha256)
+        with medium.open() as file:
+            self.files(name, [file], medium.size, is_stored=True)
+        check_body(medium, self._last)
 
     def _add(self, name: str, digest: str) -> None:
         self._digest.update(f"{name}\0{digest}\n".encode())

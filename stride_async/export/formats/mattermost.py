@@ -7,12 +7,10 @@ channel by channel and written person by person: a temporary database sorts it.
 
 from __future__ import annotations
 
-import os
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, TypeVar
 
@@ -69,8 +67,8 @@ def write(source: Source, output: Output, options: ConvertOptions, tally: Tally,
             each.seek(0)
         with ZipWriter(output.path, tally.step) as zip_file:
             zip_file.files("import.jsonl", list(lines.values()), size, is_stored=False)
-            for path, file, length, sha256 in scratch.bodies():
-                zip_file.body(f"data/{path}", file, length, sha256)
+            for path, medium in scratch.bodies(source):
+                zip_file.body(f"data/{path}", medium)
         output.digest = zip_file.digest
 
 
@@ -81,7 +79,7 @@ class _Scratch:
         self._db = sqlite3.connect("", isolation_level=None)  # a file without a name
         self._db.execute("PRAGMA journal_mode = OFF")
         self._db.execute("CREATE TABLE member (user TEXT, channel INTEGER, PRIMARY KEY (user, channel)) WITHOUT ROWID")
-        self._db.execute("CREATE TABLE body (path TEXT PRIMARY KEY, file BLOB, size, sha256) WITHOUT ROWID")
+        self._db.execute("CREATE TABLE body (path TEXT PRIMARY KEY, room, id, sha256, size) WITHOUT ROWID")
 
     def add_members(self, channel: int, user_names: Sequence[str]) -> None:
         self._db.executemany("INSERT INTO member VALUES (?, ?)", [(name, channel) for name in user_names])
@@ -92,12 +90,12 @@ class _Scratch:
 
     def add_body(self, path: str, medium: ArchivedMedia) -> bool:
         """Note a body to write. Return whether it is new."""
-        row = (path, os.fsencode(medium.path), medium.size, medium.sha256)
-        return self._db.execute("INSERT OR IGNORE INTO body VALUES (?, ?, ?, ?)", row).rowcount > 0
+        row = (path, medium.conversation_id, medium.id, medium.sha256, medium.size)
+        return self._db.execute("INSERT OR IGNORE INTO body VALUES (?, ?, ?, ?, ?)", row).rowcount > 0
 
-    def bodies(self) -> Iterator[tuple[str, Path, int, str]]:
-        rows = self._db.execute("SELECT path, file, size, sha256 FROM body ORDER BY path")
-        return ((path, Path(os.fsdecode(file)), size, sha256) for path, file, size, sha256 in rows)
+    def bodies(self, source: Source) -> Iterator[tuple[str, ArchivedMedia]]:
+        for path, *row in self._db.execute("SELECT path, room, id, sha256, size FROM body ORDER BY path"):
+            yield path, source.body(*row)
 
     def close(self) -> None:
         self._db.close()

@@ -140,7 +140,7 @@ def _write_months(
             yield month, _write_month(source, output, month, ids)
         return
     expected = Expected(
-        archive=str(source.archive_root.absolute()),
+        archive=source.archive_address,
         archive_id=source.archive_id,
         out=str(output.root.absolute()),
     )
@@ -251,7 +251,7 @@ def _write_small(source: Source, output: OutputFolder, tally: Tally) -> None:
             taken_at = None if room.roster_taken_at is None else round(room.roster_taken_at * 1_000_000)
             memberships.add_all((room.id, source.people[id].id, taken_at) for id in dict.fromkeys(room.user_ids))
             for medium in room.media():
-                media.add(attrs.astuple(media_row(medium, source)))
+                media.add(attrs.astuple(media_row(medium)))
                 tally.file(medium.size)
             tally.conversation()
         users.add_all(attrs.astuple(user_row(person, source.people)) for person in source.people)

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from stride_async._moments import parse_nanoseconds
+from stride_async.export._archive.address import folder_at
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.reader import ArchivedMedia
 from stride_async.export._selection import Selection
@@ -36,7 +37,7 @@ def write(source: Source, output: Output, options: ConvertOptions, tally: Tally)
             file.write(line + b"\n")
     for room in source.rooms():
         for medium in room.media():
-            output.link(_name_of_body(medium), medium.path, medium.sha256)
+            output.link(_name_of_body(medium), medium)
             tally.step()
 
 
@@ -50,17 +51,17 @@ def seed_of(archive: str | PathLike[str]) -> Iterator[bytes]:
 
     Raises:
         NotAnArchive, NewerArchive, ArchiveBusy, DamagedArchive: The archive cannot be read.
+        ValueError: It is in an object store.
     """
     return seed_lines(archive, Tally())
 
 
 def seed_lines(archive: str | PathLike[str], tally: Tally) -> Iterator[bytes]:
     """Yield the lines of `seed_of`, and count what they hold and what is lost."""
-    opened = Archive.open(archive)
-    root = opened.files.root
+    opened = Archive.open(folder_at(archive))
     with opened.kept_unchanged():
         source = Source(opened, Selection(), tally)
-        yield from _lines(source, tally, lambda medium: medium.path.relative_to(root).as_posix())
+        yield from _lines(source, tally, lambda medium: medium.path_in_archive)
 
 
 def _lines(source: Source, tally: Tally, path_of: Callable[[ArchivedMedia], str]) -> Iterator[bytes]:

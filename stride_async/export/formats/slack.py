@@ -193,7 +193,7 @@ class _Messages:
             if size > _LARGEST_DAY:
                 self._tally.lose("day larger than importers read", self._room.id)
         for id, medium in sorted(self._held.items()):
-            self._export.zip.body(self._path(id, medium), medium.path, medium.size, medium.sha256)
+            self._export.zip.body(self._path(id, medium), medium)
             self._tally.file(medium.size)
 
     def _with_times(self) -> Iterator[tuple[int, Message]]:

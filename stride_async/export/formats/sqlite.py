@@ -138,7 +138,7 @@ class _Database:
         self._insert("memberships", ((room.id, people[id].id, taken_at) for id in dict.fromkeys(room.user_ids)))
         for medium in room.media():
             self.tally.file(medium.size)
-            self._insert("media", [attrs.astuple(media_row(medium, self.source))])
+            self._insert("media", [attrs.astuple(media_row(medium))])
         rows = message_rows(room, self.tally)
         while batch := list(islice(rows, _BATCH)):
             self._add_messages(batch)

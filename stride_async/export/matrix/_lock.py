@@ -33,7 +33,7 @@ def only_migration_of(archive: Archive) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ArchiveBusy(f"another migration of {archive.files.root} is running") from None
+                raise ArchiveBusy(f"another migration of {archive.files.name} is running") from None
             except OSError as error:
                 if not is_not_offered(error):
                     raise

@@ -15,6 +15,7 @@ import attrs
 from yarl import URL
 
 from stride_async._files import completed, run_to_completion
+from stride_async.export._archive.address import folder_at
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.errors import DamagedArchive
 from stride_async.export._archive.reader import ArchivedMedia
@@ -74,13 +75,14 @@ async def migrate(
         HomeserverRefusal: The homeserver does not accept the token.
         HomeserverUnavailable: It cannot be reached, keeps failing, or does not follow the Matrix specification.
         BadRegistration: The registration is that of another homeserver.
-        ValueError: `homeserver` is not an http or https URL, or someone to invite is not a user of the homeserver.
+        ValueError: `homeserver` is not an http or https URL, someone to invite is not a user of the homeserver, or the
+            archive is in an object store.
     """
     _check_url(homeserver)
     _check_users(invite, registration.server_name)
     events: asyncio.Queue[MigrationEvent | None] = asyncio.Queue()
     migration = _Migration(
-        Archive.open(archive), selection or Selection(), registration, tuple(invite), events.put_nowait
+        Archive.open(folder_at(archive)), selection or Selection(), registration, tuple(invite), events.put_nowait
     )
     with migration.archive.kept_unchanged(), only_migration_of(migration.archive):
         running = asyncio.create_task(migration.run(homeserver), name="stride migration")
@@ -108,8 +110,9 @@ def preview(archive: str | PathLike[str], *, selection: Selection | None = None)
     Raises:
         NotAnArchive, NewerArchive, ArchiveBusy, DamagedArchive: The archive cannot be read.
         NothingSelected: No conversation matches the selection.
+        ValueError: The archive is in an object store.
     """
-    opened = Archive.open(archive)
+    opened = Archive.open(folder_at(archive))
     tally = Tally()
     with opened.kept_unchanged():
         chosen = selection or Selection()

@@ -14,7 +14,7 @@ from stride_async.export._archive.files import Folder
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     folder = Folder(tmp_path / "folder")
-    folder.make()
+    folder.prepare()
     return folder
 
 

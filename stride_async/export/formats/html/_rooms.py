@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import attrs
 
+from stride_async.export._archive.reader import ArchivedMedia
 from stride_async.export.formats._source import People, Room
 from stride_async.export.formats.html._bodies import FIRST_BYTES, BodyKind, kind_of
 from stride_async.export.formats.html._shown import Face, face, shown, size
@@ -38,8 +38,7 @@ class ShownFile:
     kind: BodyKind
     name: str
     size: int
-    body: Path
-    sha256: str
+    body: ArchivedMedia
 
 
 class Files:
@@ -74,4 +73,4 @@ class Files:
         with medium.open() as body:
             kind = kind_of(body.read(FIRST_BYTES))
         name = shown(medium.name or "") or shown(id)
-        return ShownFile(f"m/{medium.sha256}.{kind.extension}", kind, name, medium.size, medium.path, medium.sha256)
+        return ShownFile(f"m/{medium.sha256}.{kind.extension}", kind, name, medium.size, medium)

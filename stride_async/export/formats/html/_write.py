@@ -183,7 +183,7 @@ class _Update:
             earlier = page_name(month.month, len(record.first_days))
         for medium in room.media():
             if (file := files[medium.id]) is not None:
-                self.output.link(file.path, file.body, file.sha256)
+                self.output.link(file.path, file.body)
                 self.tally.file(file.size)
         self.put(f"c/{folder}/index.html", conversation_page(room, self.faces, records))
         self.put(f"c/{folder}/days.js", days_script(folder, records))

@@ -1,0 +1,169 @@
+"""The lease of an object store, on a clock that the test moves."""
+
+from __future__ import annotations
+
+import pytest
+
+from stride_async.export import ArchiveBusy, StoreUnavailable
+from stride_async.export._archive import object_lease
+from stride_async.export._archive.object_lease import EXPIRES, LeaseHeld, ObjectLease
+
+
+class Store:
+    """One object with versions."""
+
+    def __init__(self) -> None:
+        self.data: bytes | None = None
+        self.version = 0
+        self.is_away = False
+
+    def read_version(self, path: str) -> tuple[bytes, str] | None:
+        return (self.data, str(self.version)) if self.data is not None else None
+
+    def put_version(self, path: str, data: bytes, version: str | None) -> str | None:
+        if self.is_away:
+            raise StoreUnavailable("away")
+        if version != (str(self.version) if self.data is not None else None):
+            return None
+        self.data, self.version = data, self.version + 1
+        return str(self.version)
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def lease(store, clock, monkeypatch):
+    """Return a function that makes the lease of another process; it is renewed only by the test."""
+    monkeypatch.setattr(object_lease, "RENEWED_EVERY", 3600.0)
+    made: list[ObjectLease] = []
+
+    def make() -> ObjectLease:
+        made.append(ObjectLease(store, "runs/lease", "s3://bucket/site", clock=clock))
+        return made[-1]
+
+    yield make
+    store.is_away = False
+    for each in made:
+        each.release()
+
+
+def test_a_lease_that_was_given_back_is_free_at_once(lease):
+    """The next process does not wait, and nothing of the logs is missing."""
+    first, second = lease(), lease()
+
+    assert first.take()
+    assert not second.take()
+    first.release()
+
+    assert 0.0 == second.free()
+    assert second.take()
+    assert not second.had_expired
+
+
+def test_a_lease_expires_when_it_was_watched_for_its_time(lease, clock):
+    """The clocks of two machines are not compared: the time counts from the first look."""
+    dead, heir = lease(), lease()
+    dead.take()
+    clock.now += 10_000
+
+    waited = 0.0
+    while wait := heir.free():
+        clock.now += wait
+        waited += wait
+
+    assert EXPIRES == waited
+    assert heir.had_expired
+    assert heir.take()
+
+
+def test_a_lease_that_is_renewed_meanwhile_is_held(lease, clock):
+    """Its holder is working, so there is nothing to wait for."""
+    holder, other = lease(), lease()
+    holder.take()
+    clock.now += other.free()
+    holder.renew()
+
+    with pytest.raises(LeaseHeld):
+        other.free()
+
+
+def test_of_two_that_wait_for_a_dead_lease_one_gets_it(lease, clock):
+    """The other one learns it, whatever the order of their requests."""
+    dead, first, second = lease(), lease(), lease()
+    dead.take()
+    for each in (first, second):
+        each.free()
+    clock.now += EXPIRES
+
+    assert 0.0 == first.free()
+    assert first.take()
+    with pytest.raises(LeaseHeld):
+        second.free()
+    assert not second.take()
+
+
+def test_a_holder_that_was_taken_over_learns_it_at_its_next_renewal(lease, clock):
+    """It stops, and does not give back what another process has."""
+    stalled, heir = lease(), lease()
+    stalled.take()
+    heir.free()
+    clock.now += EXPIRES
+    heir.free()
+    heir.take()
+
+    stalled.require_held()
+    stalled.renew()
+
+    with pytest.raises(ArchiveBusy, match="taken over"):
+        stalled.require_held()
+    stalled.release()
+    assert not heir.is_free()
+
+
+def test_a_renewal_that_fails_is_tried_again(lease, store, caplog):
+    """A store that is away for a moment does not end the run."""
+    holder = lease()
+    holder.take()
+    store.is_away = True
+    holder.renew()
+    store.is_away = False
+    holder.renew()
+
+    holder.require_held()
+    assert "could not be renewed" in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b'{"holder": "", "renewals": 0}'])
+def test_the_lease_of_a_copied_folder_is_free(lease, store, content):
+    """A file that was locked in a folder has no holder in a store."""
+    store.data = content
+
+    assert 0.0 == lease().free()
+    assert lease().take()
+
+
+@pytest.mark.parametrize("content", [b"[]", b"{", b'{"holder": "abc"}', b"\xff"])
+def test_any_other_content_may_have_a_holder(lease, store, content):
+    """It is watched like one that is held."""
+    store.data = content
+
+    assert lease().free() > 0
+    assert not lease().take()

@@ -1,0 +1,74 @@
+"""An S3 server in a process of its own, for the tests of archives in object stores."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from uuid import uuid4
+
+import aiohttp
+import pytest
+
+ACCESS_KEY, SECRET_KEY = "AKIDSTRIDE", "very-secret-key"
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """Yield the address of an S3 server."""
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        address = next(line.split()[-1] for line in server.stderr if "Running on" in line)
+        drain = threading.Thread(target=server.stderr.read, daemon=True)
+        drain.start()
+        yield address
+        server.terminate()
+        server.wait()
+        drain.join()
+
+
+@pytest.fixture
+def bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the name of a new bucket; the environment has credentials for it."""
+    name = f"bucket-{uuid4().hex}"
+    use_endpoint(monkeypatch, s3)
+    make_bucket(s3, name)
+    return name
+
+
+def use_endpoint(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """Set the environment for a store at an address."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in environment(address).items():
+        monkeypatch.setenv(name, value)
+
+
+def environment(address: str) -> dict[str, str]:
+    """Return the variables for a store at an address."""
+    return {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+    }
+
+
+def make_bucket(address: str, name: str) -> None:
+    """Create a bucket."""
+    url = f"{address}/{name}"
+
+    async def put() -> None:
+        key = f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20180301/us-east-1/s3/aws4_request"
+        async with aiohttp.ClientSession(headers={"Authorization": key}) as session, session.put(url) as answer:
+            answer.raise_for_status()
+
+    with asyncio.Runner() as runner:
+        thread = threading.Thread(target=lambda: runner.run(put()))
+        thread.start()
+        thread.join()

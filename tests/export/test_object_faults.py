@@ -1,0 +1,184 @@
+"""Object stores that fail, refuse, lie or go away: the export completes, or ends with one sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+
+import pytest
+from aiohttp import web
+
+from stride_async.export import RunWaiting, StoreRefused, StoreUnavailable, Summary, status, verify
+from stride_async.export._archive import object_lease, object_store
+from stride_async.export._archive.archive import Archive
+from stride_async.export._archive.layout import RUNS
+from tests.export.conftest import SECRET_KEY, use_endpoint
+from tests.export.exporting import events_of, exported, show_file
+from tests.export.stores import Proxy, objects_of, reset
+
+NO_BUCKET = "there is no bucket"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Shorten the waits between attempts."""
+    monkeypatch.setattr(object_store, "_WAITS", (0.0,) * len(object_store._WAITS))
+
+
+@pytest.fixture
+def proxy(s3, bucket, monkeypatch):
+    """Return a proxy in front of the server that the environment names."""
+    proxy = Proxy(s3)
+    with proxy.running() as address:
+        use_endpoint(monkeypatch, address)
+        yield proxy
+
+
+@pytest.fixture
+def room(server) -> str:
+    """Fill a room with messages and a file."""
+    room = server.add_conversation("room")
+    server.fill(room, 300)
+    show_file(server, room, "file.bin", b"body" * 1000)
+    return room
+
+
+async def test_a_store_that_fails_one_request_in_ten_gets_the_whole_site(
+    server, client, proxy, bucket, room, quick, tmp_path
+):
+    """503s, connections cut before and after the work, and slow answers change nothing in the result."""
+    rng, faults = random.Random(7), Counter()
+
+    async def answer(request: web.Request, body: bytes) -> web.StreamResponse:
+        fault = rng.choice(["503", "cut before", "cut after", "slow"]) if rng.random() < 0.1 else "none"
+        faults[fault] += 1
+        if fault == "503":
+            return web.Response(status=503, text="<Error><Code>SlowDown</Code></Error>")
+        if fault == "cut before":
+            return reset(request)
+        response = await proxy.passed_on(request, body)
+        if fault == "slow":
+            await asyncio.sleep(0.05)
+        return reset(request) if fault == "cut after" else response
+
+    for number in range(4):
+        server.fill(server.add_conversation(f"more {number}"), 200)
+    proxy.answer = answer
+
+    there = await exported(client, f"s3://{bucket}/site")
+
+    assert (await exported(client, tmp_path / "a")).content_digest == there.content_digest
+    assert there.failures == 0
+    assert (await verify(f"s3://{bucket}/site")).ok
+    assert {"none", "503", "cut before", "cut after", "slow"} == faults.keys()
+
+
+async def test_a_store_without_conditional_create_is_refused(client, proxy, bucket, room):
+    """Two exports could overwrite each other's commits. Nothing but the deleted probe was written."""
+
+    async def answer(request: web.Request, body: bytes) -> web.StreamResponse:
+        if "If-None-Match" not in request.headers:
+            return await proxy.passed_on(request, body)
+        return web.Response(headers={"ETag": '"same"'})
+
+    proxy.answer = answer
+
+    with pytest.raises(StoreRefused, match=rf"s3://{bucket}/site cannot hold an archive: .* created again"):
+        await exported(client, f"s3://{bucket}/site")
+
+    assert {} == objects_of(proxy.target, bucket)
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"), [(501, "refuses a request"), (400, "refuses a request"), (403, "access")]
+)
+async def test_a_store_that_refuses_conditional_create_is_not_asked_again(client, proxy, bucket, room, code, sentence):
+    """One that does not know the condition, and one that may not be written to."""
+
+    async def answer(request: web.Request, body: bytes) -> web.StreamResponse:
+        if request.method != "PUT":
+            return await proxy.passed_on(request, body)
+        return web.Response(status=code, text="<Error><Code>AnyCode</Code></Error>")
+
+    proxy.answer = answer
+
+    with pytest.raises(StoreRefused, match=rf"{sentence}.*{code} AnyCode"):
+        await exported(client, f"s3://{bucket}/site")
+
+    puts = [method for method, _ in proxy.requests].count("PUT")
+    assert puts == (1 if code != 501 else 1 + object_store._RETRIES["max_retries"])
+
+
+async def test_a_bucket_that_does_not_exist_is_named(server, client, bucket, room):
+    """The service is not called before that is known."""
+    calls = len(server.calls)
+    for work in (exported(client, "s3://missing-bucket/site"), verify("s3://missing-bucket/site")):
+        with pytest.raises(StoreRefused, match=f"{NO_BUCKET} missing-bucket"):
+            await work
+    with pytest.raises(StoreRefused, match=f"{NO_BUCKET} missing-bucket"):
+        status("s3://missing-bucket/site")
+
+    assert calls == len(server.calls)
+
+
+async def test_a_store_that_is_not_there_is_named_after_a_bounded_wait(client, bucket, room, quick, monkeypatch):
+    """The message has no secret, and no traceback of the library in it."""
+    use_endpoint(monkeypatch, "http://127.0.0.1:1")
+
+    with pytest.raises(StoreUnavailable, match=rf"s3://{bucket}/site is unavailable: it does not answer") as raised:
+        await exported(client, f"s3://{bucket}/site")
+
+    assert SECRET_KEY not in str(raised.value)
+    assert raised.value.__suppress_context__
+
+
+async def test_a_store_that_goes_away_in_the_middle_ends_the_run_and_the_next_one_completes_it(
+    server, client, proxy, bucket, room, quick, monkeypatch, tmp_path
+):
+    """What was committed is kept, and the lease that could not be given back expires."""
+    monkeypatch.setattr(object_lease, "EXPIRES", 0.2)
+    url, is_away = f"s3://{bucket}/site", False
+
+    async def answer(request: web.Request, body: bytes) -> web.StreamResponse:
+        nonlocal is_away
+        is_away = is_away or (request.method == "PUT" and "/commit/00000002" in request.path)
+        return web.Response(status=503) if is_away else await proxy.passed_on(request, body)
+
+    proxy.answer = answer
+    server.fill(server.add_conversation("other"), 900)
+
+    with pytest.raises(StoreUnavailable, match="503"):
+        await exported(client, url)
+    proxy.answer = proxy.passed_on
+    events = await events_of(client, url)
+
+    waiting = [event for event in events if isinstance(event, RunWaiting)]
+    assert [f"another export was killed, or is working on {url}"] == [event.why for event in waiting]
+    assert isinstance(events[-1], Summary)
+    assert (await exported(client, tmp_path / "a")).content_digest == events[-1].content_digest
+    assert (await verify(url)).ok
+
+
+async def test_no_secret_reaches_the_store(server, client, proxy, bucket, room):
+    """Neither the credentials of the service nor those of the store are in an object or its name."""
+    await exported(client, f"s3://{bucket}/site")
+
+    objects = objects_of(proxy.target, bucket)
+    everything = b"\n".join([name.encode() + data for name, data in objects.items()])
+    for secret in (SECRET_KEY, server.client_secret, "Bearer"):
+        assert secret.encode() not in everything
+
+
+async def test_objects_have_the_names_that_files_have(client, proxy, bucket, room, tmp_path):
+    """Every object is one that an archive can have, so it can be copied."""
+    await exported(client, f"s3://{bucket}/site")
+    await exported(client, tmp_path / "a")
+
+    there = {name.removeprefix("site/") for name in objects_of(proxy.target, bucket)}
+    here = {path.relative_to(tmp_path / "a").as_posix() for path in (tmp_path / "a").rglob("*") if path.is_file()}
+    data = {name for name in there if name.startswith(("data/", "media/"))}
+    assert {name for name in here if name.startswith(("data/", "media/"))} == data
+    runs = {name.rpartition("/")[2] for name in there if name.startswith(f"{RUNS}/2")}
+    assert runs == {"settings.json", "picked.json", "calls-000001.log", "heads.json", "finished.json"}
+    assert Archive.open(f"s3://{bucket}/site").files.total_size() > 0
