@@ -24,7 +24,7 @@ _UNLINKED = (nodes.reference, nodes.title, nodes.literal_block, pending_xref)
 
 @cache
 def public_classes() -> dict[str, str]:
-    """Return the path of each public class by its name, without names that several classes have."""
+    """Return the path of each public class by its name, unless several classes have the name, and by its path."""
     found = [
         (name, f"{module.__name__}.{name}")
         for module in map(import_module, PUBLIC_MODULES)
@@ -32,15 +32,15 @@ def public_classes() -> dict[str, str]:
         if name[0].isupper() and getattr(module, name).__class__ is not str
     ]
     count = Counter(name for name, _ in found)
-    return {name: path for name, path in found if count[name] == 1}
+    return {name: path for name, path in found if count[name] == 1} | {path: path for _, path in found}
 
 
 def link_names(app: Sphinx, doctree: nodes.document) -> None:
     """Link code in a page that is the name of a public class, or of a member of one."""
     for literal in list(doctree.findall(nodes.literal)):
-        name, _, member = literal.astext().removesuffix("()").partition(".")
-        if name in public_classes() and re.fullmatch(r"\w*", member) and not _is_inside(literal, _UNLINKED):
-            path = f"{public_classes()[name]}.{member}".rstrip(".")
+        named = re.fullmatch(r"((?:stride_async\.[a-z_.]*)?[A-Z]\w*)((?:\.\w+)?)(\(\))?", literal.astext())
+        if named and named[1] in public_classes() and not _is_inside(literal, _UNLINKED):
+            path = public_classes()[named[1]] + named[2]
             link = pending_xref(
                 "", refdomain="py", reftype="obj", reftarget=path, refdoc=app.env.docname, refwarn=False
             )

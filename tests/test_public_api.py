@@ -201,6 +201,24 @@ def test_every_public_name_is_on_exactly_one_page():
     assert public - Counter(["stride_async.Document"]) == described
 
 
+def test_pages_show_what_a_class_inherits_from_a_private_one():
+    """A reader sees every member, although the base class is on no page."""
+    public = {kind: f"{module.__name__}.{name}" for module in MODULES for name in module.__all__
+              if isinstance(kind := getattr(module, name), type)}  # fmt: skip
+    pages = "".join(page.read_text() for page in API_PAGES)
+
+    inheriting = [
+        path
+        for kind, path in public.items()
+        for base in kind.__mro__[1:]
+        if base not in public and base.__module__.startswith("stride_async") and kind.__mro__[1] not in public
+    ]
+    hidden = [path for path in inheriting if f":: {path}\n   :inherited-members:" not in pages]
+
+    assert "stride_async.Message" in inheriting
+    assert [] == hidden
+
+
 def test_pages_are_in_the_contents():
     """A reader finds each page of the API from their index."""
     index = (ROOT / "docs/api/index.md").read_text()
