@@ -129,6 +129,31 @@ async def test_a_migration_that_is_stopped_anywhere_continues(archive, registrat
         assert stops > 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("acted", [False, True])
+async def test_a_migration_that_is_stopped_at_any_call_continues(server, client, registration, tmp_path, acted):
+    """Nothing is doubled and nothing is missing, whichever call was the last one, and whether it took effect."""
+    ann, bob = server.add_user("Ann"), server.add_user("Bob")
+    for name, archived in (("general", False), ("old", True)):
+        room = server.add_conversation(name, archived=archived, privacy="private", roster=[ann])
+        server.fill(room, 2, sender_id=bob)
+        show_file(server, room, f"{name}.txt", name.encode())
+    await exported(client, tmp_path / "site")
+    number = 0
+    is_stopped = True
+    while is_stopped:
+        number += 1
+        async with FakeHomeserver(registration.token) as homeserver:
+            is_stopped = await _stopped_at(tmp_path / "site", homeserver, registration, number, acted=acted)
+            homeserver.restart()
+
+            summary = await moved(tmp_path / "site", homeserver, registration)
+
+            assert expected(tmp_path / "site") == there(homeserver)
+            assert (2, 6, 0) == (summary.report.conversations, summary.report.messages, summary.failed)
+    assert number > 30
+
+
 @pytest.mark.parametrize("call", ["PUT .*/send/", "POST .*/createRoom", "PUT .*/state/", "POST .*/register", "upload"])
 @pytest.mark.parametrize("acts", [True, False])
 @pytest.mark.parametrize("status", [0, 502])
