@@ -42,8 +42,8 @@ LOOK_SECONDS = float(os.environ.get("LOOK_SECONDS", "5"))
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, StrideClient]]:
-    """Open one client for all requests, and close it after the last of them."""
-    settings = Settings.from_env(deadline=20.0, longest_limit_wait=2.0)  # a visitor does not wait for minutes
+    """Open one client for all requests. A visitor waits neither for minutes nor for the downloads of others."""
+    settings = Settings.from_env(deadline=20.0, longest_limit_wait=2.0, media_concurrency=64)
     async with StrideClient.from_env(settings=settings) as client:
         yield {"client": client}
 

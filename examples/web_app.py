@@ -33,8 +33,8 @@ routes = web.RouteTableDef()
 
 
 async def use_stride(app: web.Application) -> AsyncIterator[None]:
-    """Open one client for all requests, and close it after the last of them."""
-    settings = Settings.from_env(deadline=20.0, longest_limit_wait=2.0)  # a visitor does not wait for minutes
+    """Open one client for all requests. A visitor waits neither for minutes nor for the downloads of others."""
+    settings = Settings.from_env(deadline=20.0, longest_limit_wait=2.0, media_concurrency=64)
     async with StrideClient.from_env(settings=settings) as app[CLIENT]:
         yield
 
@@ -72,7 +72,7 @@ async def send(request: web.Request) -> web.Response:
     return web.json_response({"id": message_id}, status=201)
 
 
-@routes.get("/conversations/{id}/files/{file}")
+@routes.get("/conversations/{id}/files/{file}", allow_head=False)
 async def file(request: web.Request) -> web.StreamResponse:
     """Pass a file through in chunks. It is a download, so that a file with a script does not run on this site."""
     room = request.app[CLIENT].conversation(request.match_info["id"])
@@ -89,7 +89,7 @@ async def file(request: web.Request) -> web.StreamResponse:
     return response
 
 
-@routes.get("/conversations/{id}/events")
+@routes.get("/conversations/{id}/events", allow_head=False)
 async def events(request: web.Request) -> web.StreamResponse:
     """Send messages as server-sent events: those after `Last-Event-ID`, or the latest, and then the new ones."""
     room, last = request.app[CLIENT].conversation(request.match_info["id"]), request.headers.get("Last-Event-ID")

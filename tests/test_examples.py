@@ -206,7 +206,7 @@ async def test_a_web_app_turns_errors_into_statuses(server: LocalServer, web_app
 
 
 async def test_a_web_app_passes_files_through(server: LocalServer, web_app: aiohttp.ClientSession):
-    """A visitor gets the bytes as a download, a status for an unknown file, and an error if a file breaks off."""
+    """A visitor gets the bytes as a download, a status for what is not there, and an error if a file breaks off."""
     room = server.add_conversation("general")
     data = os.urandom(300_000)
     media_id = server.add_media(room, "plan & budget.html", data, mime_type="text/html")
@@ -216,13 +216,15 @@ async def test_a_web_app_passes_files_through(server: LocalServer, web_app: aioh
         body, headers = await response.read(), response.headers
     async with web_app.get(path + "unknown") as response:
         unknown = response.status
+    async with web_app.head(path + media_id) as response:
+        head = response.status
     server.faults.add("GET", "*/media/*", cut_after=200_000, times=1)
     server.faults.add("GET", "*/media/*", status=404)
 
     assert data == body
     assert "attachment; filename*=UTF-8''plan%20%26%20budget.html" == headers["Content-Disposition"]
     assert ("application/octet-stream", "300000") == (headers["Content-Type"], headers["Content-Length"])
-    assert 404 == unknown
+    assert (404, 405) == (unknown, head)
     with pytest.raises(aiohttp.ClientPayloadError):
         async with web_app.get(path + media_id) as response:
             await response.read()
