@@ -14,7 +14,6 @@ from collections import Counter, deque
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 import attrs
 
@@ -24,9 +23,13 @@ from stride_async._events import AttemptStarted, LimitWaiting, Waiting
 from stride_async._files import run_to_completion
 from stride_async._settings import Settings
 from stride_async._wire.token import ClientCredentials, StaticToken
+from stride_async.export._archive.address import absolute
 from stride_async.export._archive.archive import Archive
+from stride_async.export._archive.async_archive import AsyncArchive
 from stride_async.export._archive.chain import Chain
+from stride_async.export._archive.errors import ArchiveError
 from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE, stem_of_run
+from stride_async.export._archive.object_lease import EXPIRES
 from stride_async.export._archive.run_record import RunRecord
 from stride_async.export._archive.state import content_digest, site_digest
 from stride_async.export._cluster import Cluster, WorkersDied, connected
@@ -37,6 +40,7 @@ from stride_async.export._events import (
     ExportEvent,
     Failure,
     RunStarted,
+    RunWaiting,
     Summary,
     Unprotected,
 )
@@ -62,32 +66,53 @@ async def export_in_shards(
 ) -> AsyncGenerator[ExportEvent, None]:
     """Export a site in the workers of an engine; see `export`."""
     _check(client, options)
-    place = place_of(archive)
     async with connected(engine) as cluster:
-        await run_to_completion(partial(Archive.find, place, client.cloud_id))  # Refused before the service is called.
+        await run_to_completion(
+            partial(Archive.find, archive, client.cloud_id)
+        )  # Refused before the service is called.
         listing = await list_site(client, fail_fast=options.fail_fast)
         names = {each["id"]: name_of(each) for each in select(listing, options.selection)}
-        opened = await run_to_completion(partial(Archive.open_or_create, place, client.cloud_id))
-        count = max(1, min(SHARDS_A_WORKER * cluster.threads, len(names)))
-        await run_to_completion(partial(opened.require_free_for_shards, count))
-        expected = Expected(version=__version__, cloud_id=client.cloud_id, archive=place, archive_id=opened.id)
-        await cluster.require_fit(misfit, expected)
-        record = await run_to_completion(partial(RunRecord.start, opened, options, names, of_all_shards=True))
-        export = _ShardedExport(cluster, client, opened, record, expected, options, names, count)
-        working = asyncio.create_task(export.complete(), name="stride_async export")
+        opened = await AsyncArchive.open_or_create(archive, client.cloud_id)
         try:
-            while (event := await export.events.get()) is not None:
-                yield event
-            await working
+            count = max(1, min(SHARDS_A_WORKER * cluster.threads, len(names)))
+            async for waiting in _waiting_until_free(opened, count):
+                yield waiting
+            expected = Expected(
+                version=__version__,
+                cloud_id=client.cloud_id,
+                archive=absolute(os.fsdecode(archive)),
+                archive_id=opened.archive.id,
+            )
+            await cluster.require_fit(misfit, expected)
+            record = await opened.run(RunRecord.start, opened.archive, options, names, of_all_shards=True)
+            export = _ShardedExport(cluster, client, opened, record, expected, options, names, count)
+            working = asyncio.create_task(export.complete(), name="stride_async export")
+            try:
+                while (event := await export.events.get()) is not None:
+                    yield event
+                await working
+            finally:
+                working.cancel()
+                await asyncio.gather(working, return_exceptions=True)
+                with suppress(ArchiveError):  # The shards have the same failures.
+                    await opened.run(record.close)
         finally:
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
+            await opened.close()
 
 
-def place_of(archive: str | os.PathLike[str]) -> str:
-    """Return where an archive is, so that processes with another current folder find it too."""
-    place = os.fspath(archive)
-    return place if "://" in place else str(Path(place).absolute())
+async def _waiting_until_free(archive: AsyncArchive, count: int) -> AsyncGenerator[RunWaiting, None]:
+    """Return when shards of a number can start. Yields an event if that takes a while.
+
+    Raises:
+        ArchiveBusy: Another export is working on the archive.
+    """
+    is_waiting = False
+    while seconds := await archive.acquire_lease(Shard(0, count)):
+        if not is_waiting:
+            yield RunWaiting(f"another export was killed, or is working on {archive.archive.files.name}", EXPIRES)
+        is_waiting = True
+        await asyncio.sleep(seconds)
+    await archive.run(archive.archive.release)  # The shard itself takes it next.
 
 
 def _check(client: StrideClient, options: ExportOptions) -> None:
@@ -116,7 +141,7 @@ class _ShardedExport:
         self,
         cluster: Cluster,
         client: StrideClient,
-        archive: Archive,
+        archive: AsyncArchive,
         record: RunRecord,
         expected: Expected,
         options: ExportOptions,
@@ -141,8 +166,8 @@ class _ShardedExport:
         )
         self._handed_out: set[asyncio.Future[ShardResult | None]] = set()
         self._counts: Counter[str] = Counter()
-        # What is reported once: ids of conversations that are done, and what is not protected.
-        self._once: set[str | Unprotected] = set()
+        # What is reported once: ids of conversations that are done, what is not protected, and waits.
+        self._once: set[str | Unprotected | RunWaiting] = set()
         self._failures: dict[Failure, None] = {}
         self._started_at = time.monotonic()
 
@@ -157,7 +182,7 @@ class _ShardedExport:
             except BaseException:
                 await self._stop()
                 raise
-            self.events.put_nowait(await run_to_completion(self._finish))
+            self.events.put_nowait(await self._archive.run(self._finish))
         finally:
             self.events.put_nowait(None)
 
@@ -200,7 +225,7 @@ class _ShardedExport:
         new = [failure for failure in dict.fromkeys(failures) if failure not in self._failures]
         self._failures.update(dict.fromkeys(new))
         if new:
-            await run_to_completion(partial(self._record.add_failures, new))
+            await self._archive.run(self._record.add_failures, new)
         for failure in new:
             self.events.put_nowait(failure)
 
@@ -216,7 +241,7 @@ class _ShardedExport:
 
     def _is_repeated(self, event: ExportEvent) -> bool:
         """Return whether an event is one that is reported once, and was."""
-        if not isinstance(event, ConversationDone | Unprotected):
+        if not isinstance(event, ConversationDone | Unprotected | RunWaiting):
             return False
         key = event.conversation_id if isinstance(event, ConversationDone) else event
         is_known = key in self._once
@@ -225,7 +250,7 @@ class _ShardedExport:
 
     def _finish(self) -> Summary:
         """Record the run of all shards, and return its summary."""
-        archive = self._archive
+        archive = self._archive.archive
         heads: dict[str, tuple[int, str]] = {PEOPLE: Chain(archive, PEOPLE).head}
         digests: dict[str, str] = {}
         people: set[str] = set()

@@ -35,6 +35,7 @@ from stride_async.export._events import (
     Failure,
     MediaFetched,
     PagesFetched,
+    RunWaiting,
     Summary,
     Unprotected,
 )
@@ -45,7 +46,7 @@ _SECONDS_BETWEEN_REPORTS = 1.0
 _LONGEST_BUSY = 60.0
 """Seconds that a shard waits for its lease, which a worker that lost its connection may still have."""
 
-_ShownEvent = ConversationStarted | PagesFetched | MediaFetched | ConversationDone | Unprotected
+_ShownEvent = ConversationStarted | PagesFetched | MediaFetched | ConversationDone | Unprotected | RunWaiting
 Reported = _ShownEvent | AttemptStarted | Waiting | LimitWaiting
 """An event that shows progress."""
 _WORKING = (Status.running, Status.paused)

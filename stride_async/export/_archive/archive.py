@@ -149,15 +149,6 @@ class Archive:
             self.files.release_lease()
             raise ArchiveError(f"{self.files.name} cannot be exported in shards: its file system offers no locks")
 
-    def require_free_for_shards(self, count: int) -> None:
-        """Return if the shards of a number can start now.
-
-        Raises:
-            ArchiveBusy, ArchiveError: As for `acquire_lease`.
-        """
-        self.acquire_lease(Shard(0, count))
-        self.release()
-
     def _why_busy(self, wanted: Shard | None, held: Shard | None) -> str:
         root = self.files.name
         if held is None:
