@@ -87,7 +87,7 @@ def imports(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the site in docs/_build/html; a warning, such as a link that leads nowhere, is an error."""
-    session.install("-e", ".[all,docs]")
+    session.install("-e", ".[all,testing,docs]")
     session.run("sphinx-build", "--fail-on-warning", "--keep-going", "--fresh-env", "docs", "docs/_build/html")
 
 
