@@ -335,7 +335,60 @@ async def test_what_is_too_large_or_not_held_is_counted_and_said_in_place(
     said = [event["content"]["body"] for event in homeserver.room_named("general").messages()]
     assert ["(file not carried over: huge.bin)", f"(file not held: {lost})"] == said
     assert {"file too large": 1, "file not held": 1} == losses(summary)
+    assert summary.report == again.report
     assert (2, 0, 0) == (summary.sent, summary.report.files, again.sent)
+
+
+@pytest.mark.parametrize("number", [1, 2, 9])
+async def test_a_message_that_the_homeserver_finds_too_large_is_said_in_place(
+    archive, homeserver, registration, number
+):
+    """A proxy before it may allow less than Matrix. A later migration neither tries again nor forgets to count it."""
+    homeserver.faults.append(Fault("/send/", 413, b"<html>too large</html>", first=number))
+
+    first = await moved(archive, homeserver, registration)
+    again = await moved(archive, homeserver, registration)
+
+    said = [event["content"]["body"] for room in homeserver.rooms.values() for event in room.messages()]
+    assert 1 == said.count("(message not carried over)")
+    assert 1 == losses(first)["message too large"]
+    assert (0, first.report) == (again.sent, again.report)
+
+
+async def test_a_file_that_is_found_later_does_not_count_as_moved(server, client, homeserver, registration, tmp_path):
+    """Its place is taken by a notice, and a history cannot be changed in the middle."""
+    room = server.add_conversation("general")
+    lost = show_file(server, room, "lost.txt", b"gone")
+    await exported(client, tmp_path / "site")
+    [body] = [path for path in (tmp_path / "site/media").rglob("*") if path.is_file()]
+    body.rename(tmp_path / "aside")
+    await moved(tmp_path / "site", homeserver, registration)
+    (tmp_path / "aside").rename(body)
+
+    summary = await moved(tmp_path / "site", homeserver, registration)
+
+    [event] = homeserver.room_named("general").messages()
+    assert f"(file not held: {lost})" == event["content"]["body"]
+    assert {"message changed after it was moved": 1} == losses(summary)
+    assert (0, 0) == (summary.sent, summary.report.files)
+
+
+async def test_files_of_a_message_that_was_under_way_count_once(server, client, homeserver, registration, tmp_path):
+    """The report of a migration that resumes is that of one that was never stopped."""
+    room = server.add_conversation("general")
+    ids = [server.add_media(room, name, name.encode()) for name in ("a.txt", "b.txt", "c.txt")]
+    media = [{"type": "media", "attrs": {"type": "file", "id": id, "collection": room}} for id in ids]
+    server.add_message(room, {"version": 1, "type": "doc", "content": [{"type": "mediaGroup", "content": media}]})
+    await exported(client, tmp_path / "site")
+    homeserver.faults.append(Fault("/send/", 500, first=3, times=99))
+    with pytest.raises(HomeserverUnavailable):
+        await moved(tmp_path / "site", homeserver, registration)
+    homeserver.faults.clear()
+
+    summary = await moved(tmp_path / "site", homeserver, registration)
+
+    assert preview(tmp_path / "site") == summary.report
+    assert 3 == summary.report.files
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,12 @@ MARK = "com.atlassian.stride"
 Content = dict[str, object]
 """The content of an event."""
 
+Piece = tuple[int | None, str | None]
+"""The number of a part of a message, or the id of a file."""
+
+NOTICE = "m.notice"
+"""The type of a message that takes the place of what could not be carried over."""
+
 _HEX_DIGITS = 20
 _LONGEST_NAME = 255
 _LONGEST_TOPIC = 4_096
@@ -85,7 +91,7 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
         return int(self.ts), self.id
 
     @property
-    def piece(self) -> tuple[int | None, str | None]:
+    def piece(self) -> Piece:
         """Which part or file of its message the event is."""
         return self.part, self.media
 
@@ -108,9 +114,12 @@ class Outgoing:
         """Return the content with the URL of the uploaded body."""
         return {**self.content, "url": url}
 
-    def without_file(self) -> Content:
-        """Return the content that takes the place of a file that the homeserver does not accept."""
-        return _notice(f"(file not carried over: {self.content['body']})", self.mark)
+    def too_large(self) -> Content:
+        """Return the content that takes the place of a file or text that is too large for the homeserver."""
+        what = (
+            f"file not carried over: {self.content['body']}" if self.medium is not None else "message not carried over"
+        )
+        return _notice(f"({what})", self.mark)
 
 
 @attrs.frozen
@@ -208,7 +217,7 @@ def _text_content(text: str, mark: Mark) -> Content:
 
 
 def _notice(text: str, mark: Mark) -> Content:
-    return {"msgtype": "m.notice", "body": text, "m.mentions": {}, MARK: msgspec.to_builtins(mark)}
+    return {"msgtype": NOTICE, "body": text, "m.mentions": {}, MARK: msgspec.to_builtins(mark)}
 
 
 def mime_type_of(medium: ArchivedMedia) -> str:

@@ -10,16 +10,17 @@ import attrs
 import msgspec
 
 from stride_async._models import Key
-from stride_async.export.matrix._content import Mark, is_ours
+from stride_async.export.matrix._content import NOTICE, Mark, Piece, is_ours
 from stride_async.export.matrix._homeserver import Event, Homeserver
 
 
 class _Content(msgspec.Struct):
     mark: Mark = msgspec.field(name="com.atlassian.stride")
+    msgtype: str = ""
     url: str | None = None
 
 
-_content_of = msgspec.json.Decoder(_Content).decode
+_decoded = msgspec.json.Decoder(_Content).decode
 
 
 @attrs.define
@@ -29,8 +30,10 @@ class HeldMessage:
     key: Key
     digest: str
     """The digest of the message when it was sent."""
-    pieces: set[tuple[int | None, str | None]]
-    """Which parts and files are there."""
+    pieces: dict[Piece, Mark] = attrs.field(factory=dict)
+    """The marks of the parts and files that are there."""
+    notices: set[Piece] = attrs.field(factory=set)
+    """Those of them that a notice takes the place of."""
 
 
 @attrs.define
@@ -57,16 +60,21 @@ class History:
         """Yield the messages in the room, oldest first. They were sent in the order of their keys."""
         message: HeldMessage | None = None
         async for event in self.homeserver.history(self.room_id):
-            mark = self._mark_of(event)
-            if mark is None and self._is_message_of_ours(event):
-                self._removed[event.sender, event.origin_server_ts] += 1
-            if mark is None or (message is not None and mark.key < message.key):
+            content = self._content_of(event)
+            if content is None:
+                if self._is_message_of_ours(event):
+                    self._removed[event.sender, event.origin_server_ts] += 1
+                continue
+            mark = content.mark
+            if message is not None and mark.key < message.key:
                 continue
             if message is None or mark.key > message.key:
                 if message is not None:
                     yield message
-                message = HeldMessage(mark.key, mark.digest, set())
-            message.pieces.add(mark.piece)
+                message = HeldMessage(mark.key, mark.digest)
+            message.pieces[mark.piece] = mark
+            if content.msgtype == NOTICE:
+                message.notices.add(mark.piece)
         if message is not None:
             yield message
 
@@ -74,22 +82,22 @@ class History:
         """Return the mark that was sent last, None if there is none."""
         async with aclosing(self.homeserver.history(self.room_id, backwards=True)) as events:
             async for event in events:
-                if (mark := self._mark_of(event)) is not None:
-                    return mark
+                if (content := self._content_of(event)) is not None:
+                    return content.mark
         return None
 
-    def _mark_of(self, event: Event) -> Mark | None:
-        """Return the mark of an event that a migration has sent; others may write what looks like one."""
+    def _content_of(self, event: Event) -> _Content | None:
+        """Return the content of an event that a migration has sent; others may write what looks like it."""
         if not self._is_message_of_ours(event):
             return None
         try:
-            content = _content_of(event.content)
+            content = _decoded(event.content)
             _ = content.mark.key
         except (msgspec.DecodeError, ValueError):
             return None
         if content.url is not None and content.mark.sha256 is not None:
             self.urls.setdefault(content.mark.sha256, content.url)
-        return content.mark
+        return content
 
     def _is_message_of_ours(self, event: Event) -> bool:
         return event.type == "m.room.message" and is_ours(event.sender, self.homeserver.registration.server_name)

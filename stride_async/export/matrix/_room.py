@@ -265,16 +265,34 @@ class RoomMove:
 
     async def _compare(self, history: History, message: Converted, found: HeldMessage, *, is_last: bool) -> None:
         """Count a message that is in the room. Only the last one can lack events, if it was under way."""
+        for event in message.events:
+            self._count_held(event, found, message.key[1])
         if found.digest != message.digest:
             self.tally.lose("message changed after it was moved", message.key[1])
         elif is_last and (missing := self._missing(history, message, found)):
             await self._send(history, message, missing)
             return
-        for event in message.events:
-            if event.medium is not None and event.mark.piece in found.pieces:
-                self.tally.file(event.medium.size)
         self.tally.message()
         self.moved(1, 0)
+
+    def _count_held(self, event: Outgoing, found: HeldMessage, message_id: str) -> None:
+        held = found.pieces.get(event.mark.piece)
+        if held is None:
+            return
+        if held.piece not in found.notices:
+            if event.medium is not None:
+                self.tally.file(event.medium.size)
+        elif held.sha256 != event.mark.sha256:
+            self.tally.lose("message changed after it was moved", message_id)
+        else:
+            self._count_too_large(event, message_id)
+
+    def _count_too_large(self, event: Outgoing, message_id: str) -> None:
+        """Count what a notice takes the place of. A file that the archive does not hold is counted already."""
+        if event.medium is not None:
+            self.tally.lose("file too large", event.medium.id)
+        elif event.mark.media is None:
+            self.tally.lose("message too large", message_id)
 
     def _missing(self, history: History, message: Converted, found: HeldMessage) -> list[Outgoing]:
         """Return the events of a message that were not sent yet."""
@@ -293,22 +311,35 @@ class RoomMove:
         self.moved(0, 1)
 
     async def _send_event(self, history: History, message: Converted, event: Outgoing) -> None:
+        content = await self._content_to_send(event)
+        is_carried = content is not None and await self._is_accepted(history, message, event, content)
+        if is_carried and event.medium is not None:
+            self.tally.file(event.medium.size)
+        if not is_carried:
+            self._count_too_large(event, message.key[1])
+            is_carried = await self._is_accepted(history, message, event, event.too_large())
+        self.sent += is_carried
+
+    async def _is_accepted(self, history: History, message: Converted, event: Outgoing, content: Content) -> bool:
+        """Send an event, and return whether the homeserver accepts its size."""
+
         async def is_there() -> bool:
             return await history.last() == event.mark
 
-        content = await self._content_to_send(event)
         how = {"transaction": event.transaction(self.room.id), "user": self.puppets.id_of(message.sender)}
         try:
             await self.homeserver.send(self._room_id, content=content, at=message.sent, look=is_there, **how)
         except Refused as refused:
             if not refused.is_too_large:
                 raise refused.about(f"message {message.key[1]}") from refused
-            self.tally.lose("message too large", message.key[1])
-            return
-        self.sent += 1
+            return False
+        return True
 
-    async def _content_to_send(self, event: Outgoing) -> Content:
-        """Return the content of an event, for a file with the URL of its body, which is uploaded once."""
+    async def _content_to_send(self, event: Outgoing) -> Content | None:
+        """Return the content of an event, for a file with the URL of its body; None if that is too large.
+
+        A body is uploaded once.
+        """
         medium = event.medium
         if medium is None:
             return event.content
@@ -319,10 +350,8 @@ class RoomMove:
             except Refused as refused:
                 if not refused.is_too_large:
                     raise refused.about(f"file {medium.id}") from refused
-                self.tally.lose("file too large", medium.id)
-                return event.without_file()
+                return None
             self.urls[medium.sha256] = url
-        self.tally.file(medium.size)
         return event.for_file(url)
 
     async def _close(self) -> None:
