@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from operator import call
 from typing import Generic, Self, TypeVar, cast
 from weakref import ReferenceType, ref
 
@@ -286,10 +287,8 @@ class _Passed:
     def settle(self, but: int = 0) -> None:
         """Give a message that still exists its own bytes, except on the last `but` pages."""
         while len(self._pages) > but:
-            for weak in self._pages.popleft():
-                message = weak()
-                if message is not None:
-                    _ = message.raw
+            for message in filter(None, map(call, self._pages.popleft())):
+                _ = message.raw
 
 
 class Stream(Generic[T]):

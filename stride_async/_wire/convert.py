@@ -109,7 +109,15 @@ class _Fields(msgspec.Struct, gc=False):
     text: str | None = None
 
 
-class _FieldsAndBody(_Fields, gc=False):
+# A message without a text takes the way of single messages.
+class _UsualFields(msgspec.Struct, gc=False):
+    id: Id
+    sender: _Sender
+    ts: str
+    text: str
+
+
+class _FieldsAndBody(_UsualFields, gc=False):
     body: msgspec.Raw = msgspec.Raw(b"null")
 
 
@@ -118,7 +126,7 @@ class _Messages(msgspec.Struct, gc=False):
 
 
 class _FieldsOfAll(msgspec.Struct, gc=False):
-    messages: list[_Fields]
+    messages: list[_UsualFields]
 
 
 class _KeyFields(msgspec.Struct, gc=False):
@@ -152,8 +160,6 @@ def messages_in(page: bytes, raw_of: Callable[[int], bytes]) -> list[Message] | 
     messages = []
     new: Any = object.__new__
     for fields, ts, place in zip(found, times, zip(repeat(raw_of), count()), strict=False):
-        if fields.text is None:
-            return None
         # `new_message`, written out, and without the call of `__init__`: each would take a third of the time.
         message = new(UnfrozenMessage)
         message.id, message.sender_id = fields.id, fields.sender.id
@@ -170,8 +176,6 @@ def raw_messages_in(page: bytes, split: Callable[[bytes], Sequence[bytes | msgsp
         found = _fields_of_all(page).messages
         times = parse_all_nanoseconds([fields.ts for fields in found])
     except (*NOT_DECODABLE, ValueError):
-        return None
-    if any(fields.text is None for fields in found):
         return None
     elements = split(page)
     return [

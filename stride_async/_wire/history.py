@@ -321,13 +321,12 @@ class _Window:
         )
 
     def part(self, messages: list[M]) -> list[M]:
-        """Return those of the sorted messages that lie within, without repeated ones."""
+        """Return those of the sorted messages that lie within."""
         if not messages:
             return messages
-        within = not self.edges and self.holds(key_of(messages[0])) and self.holds(key_of(messages[-1]))
-        if within and len({message.id for message in messages}) == len(messages):
+        if not self.edges and self.holds(key_of(messages[0])) and self.holds(key_of(messages[-1])):
             return messages
-        return list({key: message for message in messages if self.holds(key := key_of(message))}.values())
+        return [message for message in messages if self.holds(key_of(message))]
 
 
 class _WalkBack:
@@ -454,7 +453,7 @@ def _writable(ts: int) -> int:
 
 @attrs.frozen(eq=False, repr=False)
 class _ReadPage(Generic[M]):
-    """A page of a history as decoded, newest first."""
+    """A page of a history as decoded, newest first, each message once."""
 
     messages: list[M]
     errors: Sequence[tuple[int, DecodeError]] = ()
@@ -486,13 +485,16 @@ def _read_with_care(body: bytes, read: Callable[[bytes, str], M]) -> _ReadPage[M
 
 
 def _newest_first(messages: list[M]) -> list[M]:
-    """Sort the messages of a page. The service sends the oldest first, and to find that out is faster than to sort."""
+    """Sort the messages of a page, without repeated ones.
+
+    The service sends the oldest first, and to find that out is faster than to sort.
+    """
     times = [message.ts for message in messages]
     if all(map(lt, times, times[1:])):
         messages.reverse()
-    else:
-        messages.sort(key=key_of, reverse=True)
-    return messages
+        return messages
+    messages.sort(key=key_of, reverse=True)
+    return list({key_of(message): message for message in messages}.values())
 
 
 class _WithoutKey:
