@@ -199,7 +199,7 @@ class Converter:
             lose("file not held")
             return Outgoing(mark, _notice(f"(file not held: {shown_id})", mark))
         mark = msgspec.structs.replace(mark, sha256=medium.sha256)
-        mime_type = mime_type_of(medium)
+        mime_type = sound_mime_type(medium.mime_type)
         name = without_surrogates(medium.name or shown_id)[:_LONGEST_NAME]
         content: Content = {
             "msgtype": _TYPES.get(mime_type.partition("/")[0], "m.file"),
@@ -220,9 +220,9 @@ def _notice(text: str, mark: Mark) -> Content:
     return {"msgtype": NOTICE, "body": text, "m.mentions": {}, MARK: msgspec.to_builtins(mark)}
 
 
-def mime_type_of(medium: ArchivedMedia) -> str:
-    """Return the MIME type of a file without parameters, that of any bytes if it is missing or malformed."""
-    found = _MIME_TYPE.match(medium.mime_type or "")
+def sound_mime_type(mime_type: str | None) -> str:
+    """Return a MIME type without its parameters; that of any bytes if it is missing or malformed."""
+    found = _MIME_TYPE.match(mime_type or "")
     return found[0] if found is not None else "application/octet-stream"
 
 

@@ -34,8 +34,8 @@ from stride_async.export.matrix._content import (
     created_at,
     display_name,
     is_ours,
-    mime_type_of,
     new_room,
+    sound_mime_type,
     user_id,
     wanted_state,
 )
@@ -346,7 +346,8 @@ class RoomMove:
         url = self.urls.get(medium.sha256)
         if url is None:
             try:
-                url = await self.homeserver.upload(medium.path, str(event.content["filename"]), mime_type_of(medium))
+                name, mime_type = str(event.content["filename"]), sound_mime_type(medium.mime_type)
+                url = await self.homeserver.upload(medium.path, name, mime_type)
             except Refused as refused:
                 if not refused.is_too_large:
                     raise refused.about(f"file {medium.id}") from refused
