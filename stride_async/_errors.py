@@ -196,7 +196,7 @@ class ServerError(ApiError):
 
 
 class DecodeError(StrideError):
-    """A response does not have the documented form; `path` is where (`$.messages[3].ts`), `raw` the bytes sent."""
+    """A response does not have the documented form."""
 
     path: str = "$"
     """Where the response differs, such as `$.messages[3].ts`."""

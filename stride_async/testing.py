@@ -53,7 +53,8 @@ async def stride_server(
 ) -> AsyncIterator[LocalServer]:
     """A running `LocalServer` for one test. It is empty unless `stride_server_options` contains a seed.
 
-    It runs in the event loop of the test.
+    It has no rate limit, and repeats a failed delivery at once. It runs in the event loop of the test. A test without
+    an event loop, or with a different one, fails with a message that explains this.
     """
     from stride_async.server import Choices  # noqa: PLC0415 -- see the module docstring
 

@@ -25,7 +25,12 @@ _read = msgspec.json.Decoder(_Stored).decode
 
 @attrs.frozen
 class Bookmark:
-    """The position after one item of a listing. `dumps` and `loads` convert it to text and back."""
+    """The position after one item of a listing. `dumps` and `loads` convert it to text and back.
+
+    A history is resumed by time and id, even if messages have been deleted since. Any other listing is resumed after
+    the bookmarked item. If that item is no longer listed, only its count within the page is known; as many items may
+    then be missed as have left the page before it.
+    """
 
     query: Mapping[str, str | int | bool | None]
     """What was listed: kind, path with the site's id, filters, bounds and order.

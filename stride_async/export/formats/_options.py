@@ -34,7 +34,12 @@ def _is_team(_: object, __: attrs.Attribute[str], name: str) -> None:
 
 @attrs.frozen(kw_only=True)
 class ConvertOptions:
-    """Which part of an archive to convert, and how. Options that a format does not use have no effect."""
+    """Which part of an archive to convert, and how. Options that a format does not use have no effect.
+
+    Raises:
+        ValueError: `files` has another value, `files_base_url` is not an http or https URL, or Mattermost would refuse
+            the name of the team.
+    """
 
     selection: Selection = attrs.field(factory=Selection)
     """The conversations to convert."""
