@@ -262,6 +262,39 @@ async def test_an_update_appends_what_is_new_and_counts_the_rest(server, client,
     assert [1, 1, 1] == [losses(summary)[f"message {kind}"] for kind in kinds]
 
 
+async def test_an_update_renames_archives_and_changes_members(server, client, homeserver, registration, tmp_path):
+    """Someone who has left leaves, and someone with another name gets it."""
+    rooms = await fill_site(server)
+    general = rooms["general"]
+    await exported(client, tmp_path / "site")
+    await moved(tmp_path / "site", homeserver, registration)
+    ann, bob, eve = (
+        next(user for user, name in homeserver.users.items() if name == wanted)
+        for wanted in ("Ann Adler", "Bob Brown", "Eve Ende")
+    )
+    homeserver.users[ann] = "Ann Before"
+    for room in homeserver.rooms.values():
+        if room.membership(ann) == "join":
+            room.content("m.room.member", ann)["displayname"] = "Ann Before"
+    new = server.add_user("New Member")
+    await client.conversation(general).update(name="renamed", topic="about it")
+    server.archive(general)
+    server.set_roster(
+        general, [new, next(user.id for user in read(tmp_path / "site").users() if user_of(user.id) == ann)]
+    )
+    await exported(client, tmp_path / "site")
+
+    summary = await moved(tmp_path / "site", homeserver, registration)
+
+    room = homeserver.room_named("renamed")
+    assert (0, 0) == (summary.failed, summary.sent)
+    assert {"topic": "about it"} == room.content("m.room.topic")
+    assert {"join_rule": "invite"} == room.content("m.room.join_rules")
+    assert 50 == room.required("events_default", 0)
+    assert ["join", "leave", "leave", "join"] == [room.membership(user) for user in (ann, bob, eve, user_of(new))]
+    assert "Ann Adler" == homeserver.users[ann]
+
+
 async def test_what_people_write_later_stays_and_disturbs_nothing(server, client, homeserver, registration, tmp_path):
     """Their messages are not ours, even if one looks so; what they changed in the levels stays."""
     rooms = await fill_site(server)
