@@ -36,10 +36,9 @@ def test_every_extra_for_users_is_in_the_table():
     assert sorted(PROJECT["project"]["optional-dependencies"].keys() - FOR_CONTRIBUTORS) == sorted(listed)
 
 
-def test_every_example_is_linked():
-    """A reader of README.md finds each program of `examples/`."""
-    examples = {
-        path.relative_to(ROOT).as_posix() for path in (ROOT / "examples").iterdir() if path.suffix in {".py", ".md"}
-    }
+def test_every_guide_and_example_is_linked():
+    """A reader of README.md finds each guide, each page that explains why, and each program of `examples/`."""
+    folders = (ROOT / "docs/howto", ROOT / "docs/why", ROOT / "examples")
+    pages = {path.relative_to(ROOT).as_posix() for folder in folders for path in folder.iterdir() if path.is_file()}
 
-    assert set() == examples - set(LINKS)
+    assert set() == pages - set(LINKS)
