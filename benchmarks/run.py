@@ -9,13 +9,26 @@ from itertools import chain
 
 from rich.console import Console
 
-from benchmarks import bot, calls, decode, documents, export, formats, history, imports, media, report, server
+from benchmarks import (
+    bot,
+    calls,
+    decode,
+    distributed,
+    documents,
+    export,
+    formats,
+    history,
+    imports,
+    media,
+    report,
+    server,
+)
 from benchmarks.sides import Benchmark
 
 BENCHMARKS = tuple(
     chain.from_iterable(
         module.BENCHMARKS
-        for module in (history, calls, decode, documents, imports, server, media, export, bot, formats)
+        for module in (history, calls, decode, documents, imports, server, media, export, bot, formats, distributed)
     )
 )
 

@@ -32,6 +32,12 @@ _CONNECTING = 10.0
 """Seconds until a scheduler must answer."""
 _JOINING = 30.0
 """Seconds until it must have a worker."""
+_CONFIGURATION = {
+    "distributed.scheduler.allowed-failures": MOST_RETRIES,
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    "distributed.worker.daemon": True,
+}
 
 
 class WorkersDied(Exception):
@@ -104,7 +110,7 @@ async def connected(engine: Engine) -> AsyncIterator[Cluster]:
         EngineUnavailable: There is no scheduler at the address, or it has no worker.
         EngineError: The connection cannot be encrypted as the address asks.
     """
-    with dask.config.set({"distributed.scheduler.allowed-failures": MOST_RETRIES, "distributed.worker.daemon": True}):
+    with dask.config.set(_CONFIGURATION):
         match engine:
             case Processes():
                 async with _started(engine.count) as local, Client(local, asynchronous=True) as client:
@@ -165,11 +171,14 @@ async def _abandon(tasks: set[asyncio.Task[R]]) -> None:
 
 
 def _started(count: int) -> LocalCluster:
-    # With a plain port, any process of this machine could read the environment of the workers.
+    # With a plain port, any process of this machine could read the environment of the workers. Dask always opens one
+    # for HTTP; without routes, it answers nothing.
     return LocalCluster(
         n_workers=count,
         threads_per_worker=1,
+        memory_limit=0,
         dashboard_address=None,
+        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
         security=Security.temporary(),
         silence_logs=logging.CRITICAL,
         asynchronous=True,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import attrs
+import psutil
 import pytest
 from distributed import LocalCluster
 
@@ -86,6 +89,27 @@ async def events_of(client: StrideClient, folder: Path, engine: Engine, **option
         return [event async for event in events]
 
 
+def listening() -> set[int]:
+    """Return the ports on which this process and its children listen; only this machine can reach them."""
+    this = psutil.Process()
+    sockets = [each for one in (this, *this.children(recursive=True)) for each in one.net_connections("tcp")]
+    addresses = [each.laddr for each in sockets if each.status == psutil.CONN_LISTEN]
+    assert {"127.0.0.1"} == {address.ip for address in addresses}
+    return {address.port for address in addresses}
+
+
+async def said_to_others(port: int) -> bytes:
+    """Return what a port answers to a plain request for what Dask would show of its workers."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(b"GET /info/main/workers.html HTTP/1.0\r\n\r\n")
+        with suppress(ConnectionError):
+            return await reader.read()
+        return b""
+    finally:
+        writer.close()
+
+
 async def test_workers_make_the_archive_of_a_single_process(server, client, cluster, rooms, tmp_path):
     """Nothing is fetched twice, and what happens is reported as if it happened here."""
     calls: list[str] = []
@@ -130,10 +154,20 @@ async def test_a_run_without_changes_costs_one_call_a_conversation(server, clien
 
 
 async def test_processes_are_started_for_an_export(server, client, environment, rooms, tmp_path):
-    """They end with it."""
-    events = await events_of(client, tmp_path / "a", Processes(2))
+    """They end with it, and say nothing to other processes of the machine."""
+    said: list[bytes] = []
+    events: list[ExportEvent] = []
+    async with aclosing(export(client, tmp_path / "a", engine=Processes(2))) as running:
+        async for event in running:
+            events.append(event)
+            if isinstance(event, ConversationsFound):
+                said = [await said_to_others(port) for port in listening() - {urlsplit(server.url).port}]
+    await asyncio.to_thread(psutil.wait_procs, psutil.Process().children(recursive=True), 10)
 
     assert isinstance(events[-1], Summary)
+    assert len(said) >= 4
+    assert not [answer for answer in said if b" 200 " in answer]
+    assert not [each for each in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(each.cmdline())]
     assert await fresh_digest(server, tmp_path / "b") == events[-1].content_digest
     assert (await verify(tmp_path / "a")).ok
 
