@@ -341,9 +341,9 @@ def stride_commands() -> list[tuple[str, list[str]]]:
         (f"{name_of(page)}:{block.line}", words[1:])
         for page in PAGES
         for block in blocks(page)
-        if block.language == "console"
-        for words in commands(block.text)
-        if Path(words[0]).name == "stride"
+        if block.language in {"console", "bash"}
+        for words in (each[each[0] == "exec" :] for each in commands(block.text))
+        if words and Path(words[0]).name == "stride"
     ]
 
 
