@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
+from contextlib import aclosing
 
-from stride_async.export import ArchiveBusy, read, status, verify
+import pytest
+from distributed import LocalCluster
+
+from stride_async.export import ArchiveBusy, Dask, Shard, export, read, status, verify
 from stride_async.export._archive.archive import Archive
 from tests.export.exporting import exported, files_of, show_file
 from tests.export.stores import download, objects_of, upload
@@ -92,6 +96,39 @@ async def test_a_file_url_is_a_folder(site, client, tmp_path):
 
     assert digest == (await exported(client, tmp_path / "with space")).content_digest
     assert (await verify((tmp_path / "with space").as_uri())).ok
+
+
+async def test_shards_make_the_archive_of_a_single_process(site, client, bucket, tmp_path):
+    """Both write to the same bucket at the same time, each with a lease of its own."""
+    url = f"s3://{bucket}/site"
+
+    await asyncio.gather(*(exported(client, url, shard=Shard(index, 2)) for index in range(2)))
+
+    assert (await verify(url)).ok
+    both = await exported(client, url)
+    assert (0, (await exported(client, tmp_path / "a")).content_digest) == (both.new, both.content_digest)
+
+
+async def test_workers_make_the_archive_of_a_single_process(site, client, bucket, s3, tmp_path, monkeypatch):
+    """They take the variables of the store from their own environment."""
+    url = f"s3://{bucket}/site"
+    for name, value in (
+        ("BASE_URL", site.url),
+        ("CLOUD_ID", site.cloud_id),
+        ("CLIENT_ID", site.client_id),
+        ("CLIENT_SECRET", site.client_secret),
+    ):
+        monkeypatch.setenv(f"STRIDE_{name}", value)
+    how = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    async with (
+        LocalCluster(**how, protocol="tcp://", asynchronous=True) as cluster,
+        aclosing(export(client, url, engine=Dask(cluster.scheduler_address))) as events,
+    ):
+        summary = [event async for event in events][-1]
+
+    assert (await exported(client, tmp_path / "a")).content_digest == summary.content_digest
+    assert 0 == summary.failures
+    assert (await verify(url)).ok
 
 
 async def test_two_exports_into_one_archive_keep_out_each_other(site, client, bucket):

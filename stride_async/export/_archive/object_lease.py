@@ -4,6 +4,9 @@ No clock is compared with another one: a lease has expired when a process has wa
 own clock, without seeing it renewed. So a process that finds a lease watches it first, and takes it over by a
 conditional update, which only one of several can win.
 
+A lease that has expired is marked when it is freed or taken. For a minute, everyone who takes one that excludes or
+replaces it knows by that mark that the last calls of its holder are missing in the log.
+
 The lease keeps two exports from sharing the service's limit. The commits are right without it.
 """
 
@@ -24,6 +27,8 @@ EXPIRES = 30.0
 RENEWED_EVERY = 10.0
 """Seconds between two renewals."""
 _LOOKED_AT_EVERY = 5.0
+# A call counts against the limit for so long.
+_CALLS_COUNT = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +38,9 @@ class Conditional(Protocol):
 
     def read_version(self, path: str) -> tuple[bytes, str] | None:
         """Return the content and the version of an object, None if it does not exist."""
+
+    def age(self, path: str) -> float | None:
+        """Return the seconds since an object was put, None if it does not exist."""
 
     def put_version(self, path: str, data: bytes, version: str | None) -> str | None:
         """Replace an object of this version, or create it for None. Return its new version, None if it has another."""
@@ -60,13 +68,14 @@ class ObjectLease:
         self._ended = threading.Event()
         self._renewing: threading.Thread | None = None
         self._is_lost = False
+        self._taken_at = 0.0
         self.had_expired = False
-        """Whether the holder before did not give the lease back."""
+        """Whether a holder did not give the lease back, so short a time ago that its calls may still count."""
 
     def is_free(self) -> bool:
         """Return whether the lease has no holder."""
         found = self._store.read_version(self._path)
-        return found is None or _is_free(found[0])
+        return found is None or _holder_in(found[0]) == ""
 
     def look(self) -> float:
         """Return 0 if the lease is free or has expired, else the seconds after which to look again.
@@ -80,7 +89,7 @@ class ObjectLease:
         """Do the same, and free a lease that has expired."""
         wait, version = self._look()
         if not wait and self.had_expired and version is not None:
-            if self._store.put_version(self._path, _encoded("", 0), version) is None:
+            if self._store.put_version(self._path, _encoded("", 0, has_expired=True), version) is None:
                 raise LeaseHeld
             self._watched = None
         return wait
@@ -88,11 +97,12 @@ class ObjectLease:
     def take(self) -> bool:
         """Take a lease that is free, and renew it from now on. Return False if another process was faster."""
         found = self._store.read_version(self._path)
-        if found is not None and not _is_free(found[0]):
+        if found is not None and not self._is_free(found[0]):
             return False
         self._version = self._put(found[1] if found is not None else None)
         if self._version is None:
             return False
+        self._taken_at = self._clock()
         self._ended.clear()
         self._renewing = threading.Thread(target=self._keep_renewing, name="stride_async lease", daemon=True)
         self._renewing.start()
@@ -116,7 +126,8 @@ class ObjectLease:
         self._renewing.join()
         self._renewing = None
         if not self._is_lost:
-            self._store.put_version(self._path, _encoded("", 0), self._version)
+            has_expired = self.had_expired and self._clock() < self._taken_at + _CALLS_COUNT
+            self._store.put_version(self._path, _encoded("", 0, has_expired=has_expired), self._version)
 
     def require_held(self) -> None:
         """Refuse to go on without the lease.
@@ -133,7 +144,7 @@ class ObjectLease:
         if found is None:
             return 0.0, None
         data, version = found
-        if _is_free(data):
+        if self._is_free(data):
             return 0.0, version
         first, since = self._watched or (version, self._clock())
         self._watched = first, since
@@ -145,25 +156,39 @@ class ObjectLease:
         self.had_expired = True
         return 0.0, version
 
+    def _is_free(self, data: bytes) -> bool:
+        """Return whether the lease has no holder, and see whether one before did not give it back."""
+        if _has_mark(data) and (self._store.age(self._path) or 0.0) < _CALLS_COUNT:
+            self.had_expired = True
+        return _holder_in(data) == ""
+
     def _put(self, version: str | None) -> str | None:
         self._renewals += 1
-        return self._store.put_version(self._path, _encoded(self._owner, self._renewals), version)
+        return self._store.put_version(self._path, _encoded(self._owner, self._renewals, has_expired=False), version)
 
     def _keep_renewing(self) -> None:
         while not (self._ended.wait(RENEWED_EVERY) or self._is_lost):
             self.renew()
 
 
-def _encoded(owner: str, renewals: int) -> bytes:
-    return json.dumps({"holder": owner, "renewals": renewals}).encode()
+def _encoded(holder: str, renewals: int, *, has_expired: bool) -> bytes:
+    return json.dumps({"holder": holder, "renewals": renewals, "expired": has_expired}).encode()
 
 
-def _is_free(data: bytes) -> bool:
-    """Return whether a lease has no holder: that of a folder has no content. One that is undecodable may have one."""
+def _holder_in(data: bytes) -> str:
+    """Return the holder of a lease; that of a folder has none. A lease that is undecodable may have one."""
     if not data.strip():
-        return True
+        return ""
+    return str(_decoded(data).get("holder", "unknown"))
+
+
+def _has_mark(data: bytes) -> bool:
+    return _decoded(data).get("expired") is True
+
+
+def _decoded(data: bytes) -> dict[str, object]:
     try:
         lease = json.loads(data)
     except ValueError:
-        return False
-    return isinstance(lease, dict) and lease.get("holder") == ""
+        return {}
+    return lease if isinstance(lease, dict) else {}

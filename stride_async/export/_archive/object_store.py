@@ -319,18 +319,22 @@ class ObjectStore:
         Yields None, or the path of the lease that another process renews.
         """
         try:
-            yield next((path for path in paths if self._is_renewed(path)), None)
+            yield self._first_renewed({path: ObjectLease(self, path, self.name) for path in paths})
         finally:
             self._remove_temporary()
 
-    def _is_renewed(self, path: str) -> bool:
-        lease = ObjectLease(self, path, self.name)
-        try:
-            while wait := lease.look():
-                self._sleep(wait)
-        except LeaseHeld:
-            return True
-        return False
+    def _first_renewed(self, leases: Mapping[str, ObjectLease]) -> str | None:
+        """Watch leases until each is free, has expired or is renewed."""
+        while leases:
+            waits = {}
+            for path, lease in leases.items():
+                try:
+                    waits[path] = lease.look()
+                except LeaseHeld:
+                    return path
+            self._sleep(max(waits.values()))
+            leases = {path: lease for path, lease in leases.items() if waits[path]}
+        return None
 
     def release_lease(self) -> None:
         """Give the lease back, if this process has it."""

@@ -73,7 +73,7 @@ async def run_export(
         record = await opened.run(RunRecord.start, opened.archive, options, names, stem=stem)
         lost = await opened.run(_ids_with_lost_calls, opened.archive, record)
         health = ServiceHealth(client)
-        calls = await opened.run(CallLog, opened.archive, record.run)
+        calls = await run_to_completion(partial(CallLog, opened.archive, record.run), discard=CallLog.close)
         try:
             job = Job(
                 run=record.run,
@@ -96,12 +96,16 @@ async def run_export(
                 working.cancel()
                 await asyncio.gather(working, return_exceptions=True)
         finally:
-            await opened.run(calls.close)
-            with suppress(ArchiveError):  # The commits have the same failures.
-                await opened.run(record.close)
+            await opened.run(_close, calls, record)
         calls.require_written()
     finally:
         await opened.close()
+
+
+def _close(calls: CallLog, record: RunRecord) -> None:
+    calls.close()
+    with suppress(ArchiveError):  # The commits have the same failures.
+        record.close()
 
 
 def _ids_with_lost_calls(archive: Archive, record: RunRecord) -> set[str]:

@@ -16,6 +16,10 @@ class Store:
         self.data: bytes | None = None
         self.version = 0
         self.is_away = False
+        self.seconds_since_put = 0.0
+
+    def age(self, path: str) -> float | None:
+        return self.seconds_since_put
 
     def read_version(self, path: str) -> tuple[bytes, str] | None:
         return (self.data, str(self.version)) if self.data is not None else None
@@ -103,6 +107,40 @@ def test_a_lease_that_is_renewed_meanwhile_is_held(lease, clock):
 
     with pytest.raises(LeaseHeld):
         other.free()
+
+
+@pytest.mark.parametrize(("seconds", "is_known"), [(0.0, True), (59.0, True), (61.0, False)])
+def test_that_a_holder_was_killed_is_known_for_a_minute(lease, store, clock, seconds, is_known):
+    """Everyone who looks at the lease learns it, also after another process has had it for a moment."""
+    dead, first, second = lease(), lease(), lease()
+    dead.take()
+    first.free()
+    clock.now += EXPIRES
+    first.free()
+    first.take()
+    first.release()
+    store.seconds_since_put = seconds
+
+    second.free()
+
+    assert second.had_expired is is_known
+    assert second.take()
+
+
+def test_a_run_that_lasted_for_a_minute_leaves_nothing_unknown(lease, clock):
+    """The calls of the one that was killed do not count any more."""
+    dead, first, second = lease(), lease(), lease()
+    dead.take()
+    first.free()
+    clock.now += EXPIRES
+    first.free()
+    first.take()
+    clock.now += 61
+    first.release()
+
+    second.free()
+
+    assert not second.had_expired
 
 
 def test_of_two_that_wait_for_a_dead_lease_one_gets_it(lease, clock):
