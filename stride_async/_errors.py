@@ -36,7 +36,7 @@ class Attempt:
     """One attempt of a call."""
 
     status: int | None
-    """The HTTP status of the response; None if there was no response."""
+    """The HTTP status of the response; None if no response arrived."""
     error: str | None
     """The class and message of the error that came instead of a response; None if there was a response."""
     started: float

@@ -55,7 +55,7 @@ class AttemptEnded:
     attempt: int
     """The number of the attempt within the call, counted from 1."""
     status: int | None
-    """The HTTP status of the response; None if there was no response."""
+    """The HTTP status of the response; None if no response arrived."""
     error: str | None
     """The class and message of the error; None if there was a response."""
     seconds: float

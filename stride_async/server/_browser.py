@@ -28,7 +28,7 @@ class AppCallError(Exception):
     def __init__(self, message: str, status: int | None = None, body: bytes = b"") -> None:
         super().__init__(message)
         self.status = status
-        """The HTTP status of the response; None if there was no response."""
+        """The HTTP status of the response; None if no response arrived."""
         self.body = body
         """What the response contained."""
 
@@ -69,7 +69,7 @@ async def fetch_descriptor(http: aiohttp.ClientSession, url: str) -> dict[str, o
     """Return the JSON object at the URL.
 
     Raises:
-        ConnectionError: There is no response, or one with another status than 200.
+        ConnectionError: No response arrived, or its status is not 200.
         ValueError: The URL is not valid, or the response is not a JSON object.
     """
     if not url.startswith(("http://", "https://")):

@@ -36,9 +36,9 @@ class DeliveryTry:
     """One call of a delivery."""
 
     status: int | None
-    """The HTTP status of the response; None if there was no response."""
+    """The HTTP status of the response; None if no response arrived."""
     error: str | None
-    """Why there was no response; None if there was one."""
+    """Why no response arrived; None if one did."""
     at: float
     """When the call began, in seconds since 1970."""
     seconds: float

@@ -121,7 +121,7 @@ class RateLimit:
         self._windows: dict[tuple[str, ...], _Window] = {}
 
     def count(self, *caller: str) -> Allowance | None:
-        """Count a call of this caller, or return None if there is no limit."""
+        """Count a call of this caller, or return None if calls are not limited."""
         if self.limit is None:
             return None
         now = time.time()

@@ -519,7 +519,7 @@ class LocalServer:
         Raises:
             ValueError: The URL or the descriptor is wrong; the message names the place.
             ConnectionError: There is no descriptor at the URL.
-            KeyError: There is no app with this client id.
+            KeyError: No app has this client id.
         """
         world, app = self._world, self._app(client_id)
         content = await fetch_descriptor(world.deliveries.http, descriptor_url)
