@@ -489,8 +489,8 @@ def _newest_first(messages: list[M]) -> list[M]:
 
     The service sends the oldest first, and to find that out is faster than to sort.
     """
-    times = [message.ts for message in messages]
-    if all(map(lt, times, times[1:])):
+    keys = [*map(key_of, messages)]
+    if all(map(lt, keys, keys[1:])):
         messages.reverse()
         return messages
     messages.sort(key=key_of, reverse=True)
