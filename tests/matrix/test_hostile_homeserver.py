@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -109,6 +109,22 @@ async def test_throttling_in_any_words_is_obeyed(archive, homeserver, registrati
     await moved(archive, homeserver, registration)
 
     assert expected(archive) == there(homeserver)
+
+
+@pytest.mark.parametrize("answer", [b"<html>no such page</html>", b'{"errcode":"M_UNRECOGNIZED","error":"no"}'])
+async def test_a_proxy_that_does_not_know_a_path_is_no_proof_of_absence(archive, homeserver, registration, answer):
+    """No alias is deleted, no room and no user created a second time."""
+    await moved(archive, homeserver, registration)
+    aliases, users = dict(homeserver.aliases), dict(homeserver.users)
+    for hidden in ("/state", "/directory/", "/profile/", "/messages"):
+        homeserver.faults = [Fault(hidden, 404, answer, times=9_999)]
+
+        with suppress(HomeserverUnavailable):
+            assert 5 == (await moved(archive, homeserver, registration)).failed
+
+    homeserver.faults = []
+    assert (aliases, users) == (homeserver.aliases, homeserver.users)
+    assert 0 == (await moved(archive, homeserver, registration)).sent
 
 
 async def test_a_homeserver_that_throttles_for_ever_is_given_up(archive, registration):

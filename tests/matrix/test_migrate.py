@@ -129,27 +129,53 @@ async def test_a_migration_that_is_stopped_anywhere_continues(archive, registrat
         assert stops > 0
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("acted", [False, True])
-async def test_a_migration_that_is_stopped_at_any_call_continues(server, client, registration, tmp_path, acted):
-    """Nothing is doubled and nothing is missing, whichever call was the last one, and whether it took effect."""
+async def small_archive(server, client, folder):
+    """Export two private rooms, one of them archived, in which someone who is not a member wrote and showed a file."""
     ann, bob = server.add_user("Ann"), server.add_user("Bob")
     for name, archived in (("general", False), ("old", True)):
         room = server.add_conversation(name, archived=archived, privacy="private", roster=[ann])
         server.fill(room, 2, sender_id=bob)
         show_file(server, room, f"{name}.txt", name.encode())
-    await exported(client, tmp_path / "site")
+    await exported(client, folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("acted", [False, True])
+async def test_a_migration_that_is_stopped_at_any_call_continues(server, client, registration, tmp_path, acted):
+    """Nothing is doubled and nothing is missing, whichever call was the last one, and whether it took effect."""
+    site = await small_archive(server, client, tmp_path / "site")
     number = 0
     is_stopped = True
     while is_stopped:
         number += 1
         async with FakeHomeserver(registration.token) as homeserver:
-            is_stopped = await _stopped_at(tmp_path / "site", homeserver, registration, number, acted=acted)
+            is_stopped = await _stopped_at(site, homeserver, registration, number, acted=acted)
             homeserver.restart()
 
-            summary = await moved(tmp_path / "site", homeserver, registration)
+            summary = await moved(site, homeserver, registration)
 
-            assert expected(tmp_path / "site") == there(homeserver)
+            assert expected(site) == there(homeserver)
+            assert (2, 6, 0) == (summary.report.conversations, summary.report.messages, summary.failed)
+    assert number > 30
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("acts", [False, True])
+async def test_the_answer_to_any_call_may_be_lost(server, client, registration, tmp_path, acts):
+    """The homeserver restarts then, whether it has acted or not, and the same migration completes everything."""
+    site = await small_archive(server, client, tmp_path / "site")
+    fault = Fault("")
+    number = 0
+    while fault.seen >= number:
+        number += 1
+        fault = Fault("", acts=acts, restarts=True, stored=number % 7, first=number)
+        async with FakeHomeserver(registration.token) as homeserver:
+            homeserver.faults.append(fault)
+
+            summary = await moved(site, homeserver, registration)
+
+            assert expected(site) == there(homeserver)
             assert (2, 6, 0) == (summary.report.conversations, summary.report.messages, summary.failed)
     assert number > 30
 

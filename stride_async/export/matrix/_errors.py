@@ -34,6 +34,11 @@ class Refused(Exception):
         return Refused(f"{what}: {self.call}", self.status, self.errcode, self.reason)
 
     @property
+    def is_about_absence(self) -> bool:
+        """Whether what the call names does not exist. A proxy that does not know the path also answers 404."""
+        return self.status == 404 and self.errcode not in {"", "M_UNRECOGNIZED"}
+
+    @property
     def is_too_large(self) -> bool:
         """Whether what was sent is larger than the homeserver accepts."""
         return self.status == 413 or self.errcode == "M_TOO_LARGE"

@@ -293,7 +293,7 @@ class Homeserver:
         try:
             return await self._call(call, reply)
         except Refused as refused:
-            if refused.status != HTTPStatus.NOT_FOUND:
+            if not refused.is_about_absence:
                 raise
             return None
 

@@ -15,7 +15,6 @@ There is no journal. What a room holds is read back from it, so a move can be st
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from http import HTTPStatus
 
 import attrs
 import msgspec
@@ -127,7 +126,7 @@ class RoomMove:
         try:
             await self._set_membership(self._owner, "join", by=None)
         except Refused as refused:
-            if before is None and refused.status == HTTPStatus.NOT_FOUND:
+            if before is None and refused.is_about_absence:
                 return None
             raise self._foreign(f"{self._owner} is not in it, and cannot join: {refused}") from refused
         try:
@@ -141,7 +140,7 @@ class RoomMove:
         try:
             events = await self.homeserver.state(self._room_id)
         except Refused as refused:
-            if refused.status not in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
+            if refused.errcode != "M_FORBIDDEN" and not refused.is_about_absence:
                 raise
             return None
         state = {(event.type, event.state_key): event for event in events if event.state_key is not None}
