@@ -18,9 +18,9 @@ from benchmarks.formats import archived
 from benchmarks.sides import Benchmark, Finding, compared, in_fresh_process, taking_turns
 from benchmarks.site import Site, served
 
-ROOMS, MESSAGES = 12, 3_000
+ROOMS, MESSAGES = 12, 10_000
 MANY_ROOMS, MANY_MESSAGES = 100, 10_000
-EXPORTS, CONVERSIONS = 5, 2  # Repetitions of each side.
+EXPORTS, CONVERSIONS = 3, 2  # Repetitions of each side.
 PROCESS = "benchmarks.sharing"
 LONGEST = 3600.0  # seconds that one side may take
 

@@ -32,11 +32,16 @@ _CONNECTING = 10.0
 """Seconds until a scheduler must answer."""
 _JOINING = 30.0
 """Seconds until it must have a worker."""
+# Of processes that are started here.
 _CONFIGURATION = {
     "distributed.scheduler.allowed-failures": MOST_RETRIES,
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
     "distributed.worker.daemon": True,
+    # Dask would look at the stack of each task a hundred times a second, for pages that are not shown.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.admin.tick.interval": "1s",
 }
 
 
@@ -110,15 +115,15 @@ async def connected(engine: Engine) -> AsyncIterator[Cluster]:
         EngineUnavailable: There is no scheduler at the address, or it has no worker.
         EngineError: The connection cannot be encrypted as the address asks.
     """
-    with dask.config.set(_CONFIGURATION):
-        match engine:
-            case Processes():
+    match engine:
+        case Processes():
+            with dask.config.set(_CONFIGURATION):
                 async with _started(engine.count) as local, Client(local, asynchronous=True) as client:
                     await client.register_plugin(_IgnoreInterrupts())
                     yield Cluster(client, "the scheduler in this process", engine.count)
-            case Dask():
-                async with _client_of(engine.address) as client:
-                    yield Cluster(client, f"the scheduler at {engine.address}", await _threads(client, engine.address))
+        case Dask():
+            async with _client_of(engine.address) as client:
+                yield Cluster(client, f"the scheduler at {engine.address}", await _threads(client, engine.address))
 
 
 def run_each(

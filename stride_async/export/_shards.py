@@ -21,6 +21,7 @@ from stride_async import __version__
 from stride_async._client import StrideClient
 from stride_async._events import AttemptStarted, LimitWaiting, Waiting
 from stride_async._files import run_to_completion
+from stride_async._net.report import Receivers
 from stride_async._settings import Settings
 from stride_async._wire.token import ClientCredentials, StaticToken
 from stride_async.export._archive.address import absolute
@@ -169,6 +170,7 @@ class _ShardedExport:
         # What is reported once: ids of conversations that are done, what is not protected, and waits.
         self._once: set[str | Unprotected | RunWaiting] = set()
         self._failures: dict[Failure, None] = {}
+        self._receivers = Receivers()
         self._started_at = time.monotonic()
 
     async def complete(self) -> None:
@@ -235,7 +237,7 @@ class _ShardedExport:
         for event in reported(data):
             if isinstance(event, AttemptStarted | Waiting | LimitWaiting):
                 if on_event is not None:
-                    on_event(event)
+                    self._receivers.call(on_event, event)
             elif not self._is_repeated(event):
                 self.events.put_nowait(event)
 

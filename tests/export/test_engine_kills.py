@@ -26,6 +26,7 @@ from stride_async.export import (
     ExportEvent,
     Failure,
     Processes,
+    Shard,
     Summary,
     export,
     status,
@@ -35,7 +36,7 @@ from stride_async.export._archive.layout import conversation_folder
 from stride_async.export._fetch.history import GROUP_PAGES
 from stride_async.server import LocalServer
 from tests.conftest import client_of
-from tests.export.exporting import fresh_digest, history_calls, media_of
+from tests.export.exporting import exported, fresh_digest, history_calls, media_of
 from tests.export.quick_worker import LIMIT, WINDOW
 from tests.export.test_kill import assert_within_the_limit, furnish
 
@@ -46,11 +47,16 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LocalServer]:
     async with LocalServer(rate_limit=LIMIT, window=WINDOW, latency=0.01) as server:
         furnish(server)
         monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__PRELOAD", "tests.export.quick_worker")
-        monkeypatch.setenv("STRIDE_BASE_URL", server.url)
-        monkeypatch.setenv("STRIDE_CLOUD_ID", server.cloud_id)
-        monkeypatch.setenv("STRIDE_CLIENT_ID", server.client_id)
-        monkeypatch.setenv("STRIDE_CLIENT_SECRET", server.client_secret)
+        set_environment(monkeypatch, server)
         yield server
+
+
+def set_environment(monkeypatch: pytest.MonkeyPatch, server: LocalServer) -> None:
+    """Set the variables that workers read."""
+    monkeypatch.setenv("STRIDE_BASE_URL", server.url)
+    monkeypatch.setenv("STRIDE_CLOUD_ID", server.cloud_id)
+    monkeypatch.setenv("STRIDE_CLIENT_ID", server.client_id)
+    monkeypatch.setenv("STRIDE_CLIENT_SECRET", server.client_secret)
 
 
 @pytest.fixture
@@ -122,7 +128,7 @@ async def assert_as_undisturbed(server: LocalServer, folder: Path, digest: str) 
     assert (await verify(folder / "archive")).ok
 
 
-async def events_of(client: StrideClient, folder: Path, engine: Engine) -> list[ExportEvent]:
+async def events_of(client: StrideClient, folder: Path, engine: Engine | None) -> list[ExportEvent]:
     async with aclosing(export(client, folder, engine=engine)) as events:
         return [event async for event in events]
 
@@ -180,6 +186,38 @@ async def test_an_export_ends_when_its_scheduler_does(server, client, tmp_path):
     assert fetched > 10
     assert_few_pages_again(server, 1)
     await assert_as_undisturbed(server, tmp_path, last.content_digest)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["generated", "meetup"])
+async def test_every_way_to_export_makes_the_same_archive(source, request, tmp_path, monkeypatch):
+    """By one process, by shards next to each other, and by processes; nothing is fetched twice by any of them."""
+    site = (
+        {"generate": "conversations=200,messages=40,users=60,media=20,media_max=50000,seed=7"}
+        if source == "generated"
+        else {"seed": request.getfixturevalue("meetup") / "site.jsonl"}
+    )
+    async with LocalServer(rate_limit=None, **site) as server:
+        set_environment(monkeypatch, server)
+        digests, media, calls = [], [], []
+        for way in ("alone", "shards", "processes"):
+            folder = tmp_path / way
+            before = len(history_calls(server))
+            async with client_of(server) as one, client_of(server) as other:
+                if way == "shards":
+                    halves = zip((one, other), (Shard(0, 2), Shard(1, 2)), strict=True)
+                    await asyncio.gather(*(exported(client, folder, shard=half) for client, half in halves))
+                else:
+                    await events_of(one, folder, Processes(2) if way == "processes" else None)
+                fetched = history_calls(server)[before:]
+                digests.append((await exported(one, folder)).content_digest)
+            calls.append((len(fetched), len(set(fetched))))
+            media.append(media_of(folder))
+            assert (await verify(folder)).ok
+
+    assert [digests[0]] * 3 == digests
+    assert [media[0]] * 3 == media
+    assert [(calls[0][1], calls[0][1])] * 3 == calls
 
 
 @attrs.define
