@@ -67,7 +67,7 @@ async def opened(file: str, room: Room) -> AsyncIterator[RemoteBody]:
 
 async def news_of(room: Room, last_event_id: Annotated[str | None, Header()] = None) -> Pager[Message]:
     """Return the messages after `Last-Event-ID`, or the latest. An error here can still be a status."""
-    latest = await room.recent(LATEST)
+    latest = [] if last_event_id else await room.recent(LATEST)
     start = Bookmark.loads(last_event_id) if last_event_id else (latest[0].ts, "") if latest else None
     return room.history(after=start, oldest_first=True)
 

@@ -59,8 +59,7 @@ async def report_errors(request: web.Request, handler: Handler) -> web.StreamRes
 @routes.get("/conversations")
 async def conversations(request: web.Request) -> web.Response:
     """Return the conversations that are not archived."""
-    found = [{"id": each.id, "name": each.name} async for each in request.app[CLIENT].conversations()]
-    return web.json_response(found)
+    return web.json_response([{"id": each.id, "name": each.name} async for each in request.app[CLIENT].conversations()])
 
 
 @routes.post("/conversations/{id}/messages")
@@ -82,8 +81,9 @@ async def file(request: web.Request) -> web.StreamResponse:
         response.content_length = body.size
         await response.prepare(request)
         try:
-            async for chunk in body.chunks():
-                await response.write(chunk)
+            with suppress(ConnectionResetError):  # the visitor has left
+                async for chunk in body.chunks():
+                    await response.write(chunk)
         except StrideError as error:  # too late for a status: a broken connection shows that the file is incomplete
             raise ConnectionAbortedError from error
     return response
@@ -93,19 +93,19 @@ async def file(request: web.Request) -> web.StreamResponse:
 async def events(request: web.Request) -> web.StreamResponse:
     """Send messages as server-sent events: those after `Last-Event-ID`, or the latest, and then the new ones."""
     room, last = request.app[CLIENT].conversation(request.match_info["id"]), request.headers.get("Last-Event-ID")
-    latest = await room.recent(LATEST)
+    latest = [] if last else await room.recent(LATEST)
     start = Bookmark.loads(last) if last else (latest[0].ts, "") if latest else None
     news = room.history(after=start, oldest_first=True)
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await response.prepare(request)
-    with suppress(StrideError):  # the browser reconnects
+    with suppress(StrideError, ConnectionResetError):  # the browser reconnects, or the visitor has left
         while not request.app[STOPPING].is_set():
             async with news.stream() as messages:
                 async for message in messages:
                     data = json.dumps({"sender": message.sender_id, "text": message.text})
                     await response.write(f"id: {messages.bookmark.dumps()}\ndata: {data}\n\n".encode())
                     news = room.history(after=messages.bookmark, oldest_first=True)
-            await response.write(b":\n\n")  # fails if the visitor has left
+            await response.write(b":\n\n")  # raises ConnectionResetError if the visitor has left
             with suppress(TimeoutError):
                 await asyncio.wait_for(request.app[STOPPING].wait(), LOOK_SECONDS)
     return response
