@@ -125,9 +125,10 @@ def find_attributes() -> None:
         shown = _analyzed(module)
         for name in module.__all__:
             public = getattr(module, name)
-            bases = reversed(public.__mro__[1:]) if isinstance(public, type) else []
-            for defined in (*(base for base in bases if id(base) not in paths), public):
-                own_name = defined.__name__ if isinstance(defined, type) else name
+            is_class = isinstance(public, type) and public is not Any  # which is the alias `Json`
+            private_bases = [base for base in public.__mro__[1:] if id(base) not in paths] if is_class else []
+            for defined in (*reversed(private_bases), public):
+                own_name = defined.__name__ if is_class else name
                 if (definer := _definer(own_name, defined)) is not None:
                     _copy_docstrings(shown, _analyzed(definer), own_name, name)
                     _qualify_annotations(defined, definer, paths)

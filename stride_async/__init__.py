@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 __version__ = "0.2.0"
+"""The version of the package."""
 
 if TYPE_CHECKING:
     from stride_async._public import *  # noqa: F403 -- its __all__ says which
