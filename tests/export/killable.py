@@ -18,6 +18,7 @@ from stride_async._cli import connect
 from stride_async._cli.main import stride
 from stride_async._net import pool
 from stride_async._net.throttle import Throttle
+from stride_async.export._archive import object_lease
 from stride_async.export._fetch import call_log
 
 TOUCHES = ("open", "os.link", "os.remove", "os.rename")
@@ -38,10 +39,11 @@ def kill_at(archive: str, count: int) -> None:
 
 
 def quicken(limit: int, window: float) -> None:
-    """Shorten the window of the limit to a few seconds, and retry without a wait."""
+    """Shorten the window of the limit and the lease of an object store to a few seconds, and retry without a wait."""
     connect.Settings = partial(Settings, backoff=0.0, calls_per_minute=limit)
     pool.Throttle = partial(Throttle, window)
     call_log.WINDOW = window
+    object_lease.EXPIRES, object_lease.RENEWED_EVERY = window, window / 4
 
 
 if __name__ == "__main__":

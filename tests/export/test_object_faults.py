@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 from aiohttp import web
@@ -23,6 +24,8 @@ NO_BUCKET = "there is no bucket"
 @pytest.fixture
 def quick(monkeypatch):
     """Shorten the waits between attempts."""
+    backoff = {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=2), "base": 2}
+    monkeypatch.setattr(object_store, "_RETRIES", {**object_store._RETRIES, "backoff": backoff})
     monkeypatch.setattr(object_store, "_WAITS", (0.0,) * len(object_store._WAITS))
 
 
