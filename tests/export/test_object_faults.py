@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from aiohttp import web
 
-from stride_async.export import RunWaiting, StoreRefused, StoreUnavailable, Summary, status, verify
+from stride_async.export import NotAnArchive, RunWaiting, StoreRefused, StoreUnavailable, Summary, status, verify
 from stride_async.export._archive import object_lease, object_store
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.layout import RUNS
@@ -91,6 +91,25 @@ async def test_a_store_without_conditional_create_is_refused(client, proxy, buck
         await exported(client, f"s3://{bucket}/site")
 
     assert {} == objects_of(proxy.target, bucket)
+
+
+async def test_a_probe_that_a_kill_left_is_not_in_the_way(client, proxy, bucket, room):
+    """The first export was killed before it made an archive. Anything else in its place is left alone."""
+
+    async def answer(request: web.Request, body: bytes) -> web.StreamResponse:
+        is_deletion = request.method in {"DELETE", "POST"}
+        return web.Response(status=403) if is_deletion else await proxy.passed_on(request, body)
+
+    url, proxy.answer = f"s3://{bucket}/site", answer
+    with pytest.raises(StoreRefused, match="refuses access"):
+        await exported(client, url)
+    assert ["site/runs/probe-"] == [name.rstrip("0123456789abcdef") for name in objects_of(proxy.target, bucket)]
+    proxy.answer = proxy.passed_on
+
+    assert 0 == (await exported(client, url)).failures
+
+    with pytest.raises(NotAnArchive, match="is not empty and is not an archive"):
+        await exported(client, f"s3://{bucket}")
 
 
 @pytest.mark.parametrize(
