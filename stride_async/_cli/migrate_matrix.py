@@ -31,6 +31,7 @@ from stride_async.export.matrix import (
     Registration,
     RoomFailed,
     Summary,
+    Waiting,
     migrate,
     new_registration,
     preview,
@@ -39,6 +40,7 @@ from stride_async.export.matrix import (
 
 # Messages per second that homeservers were seen to accept, for an estimate before anything is sent.
 _SLOW, _FAST = 20, 40
+_SECONDS_WORTH_SAYING = 1.0
 _EXITS: dict[type[MatrixError], Exit] = {
     BadRegistration: Exit.USAGE,
     HomeserverRefusal: Exit.AUTHENTICATION,
@@ -188,6 +190,8 @@ class _Move:
             case MessagesMoved():
                 self._gauge.done += event.held + event.sent
                 self._gauge.before += event.held
+            case Waiting() if event.seconds >= _SECONDS_WORTH_SAYING:
+                show.message(printable(f"Waiting {event.seconds:.0f} s: {event.reason}."))
             case RoomFailed():
                 show.message(printable(f"Not moved: {event.conversation_id}: {event.reason}."))
         if self.writes_json:

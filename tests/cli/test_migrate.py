@@ -203,6 +203,18 @@ async def test_the_token_is_nowhere_but_in_the_registration(start, archive, home
     assert not any(token.encode() in each for each in seen)
 
 
+async def test_a_wait_is_shown_with_its_reason(run, archive, homeserver, registration):
+    """Otherwise a homeserver that is being restarted looks like a command that does nothing."""
+    homeserver.faults.append(Fault("/send/", 429, b'{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":1100}'))
+
+    result = await run(
+        "migrate", "matrix", str(archive), "--homeserver", homeserver.url, "--registration", registration
+    )
+
+    assert 0 == result.exit_code
+    assert re.search(r"Waiting 1 s: PUT \S+ is throttled\.", result.stderr)
+
+
 async def test_a_registration_that_others_can_read_is_warned_about(run, archive, homeserver, registration, tmp_path):
     """The migration runs."""
     (tmp_path / "stride.yaml").chmod(0o644)

@@ -17,6 +17,7 @@ from stride_async.export.matrix import (
     HomeserverRefusal,
     HomeserverUnavailable,
     RoomFailed,
+    Waiting,
     migrate,
     new_registration,
     preview,
@@ -264,6 +265,17 @@ async def test_throttling_and_passing_errors_are_survived(archive, homeserver, r
     await moved(archive, homeserver, registration)
 
     assert expected(archive) == there(homeserver)
+
+
+async def test_waits_are_reported(archive, homeserver, registration):
+    """With what the homeserver asked for, and why."""
+    homeserver.faults.append(Fault("/send/", 429, b'{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":2}'))
+
+    events = await events_of(archive, homeserver, registration)
+
+    [waiting] = [event for event in events if isinstance(event, Waiting)]
+    assert 0.002 == waiting.seconds
+    assert waiting.reason.endswith("is throttled")
 
 
 async def test_an_update_appends_what_is_new_and_counts_the_rest(server, client, homeserver, registration, tmp_path):

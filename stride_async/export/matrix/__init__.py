@@ -17,6 +17,7 @@ from stride_async.export.matrix._events import (
     RoomDone,
     RoomFailed,
     Summary,
+    Waiting,
 )
 from stride_async.export.matrix._migrate import migrate, preview
 from stride_async.export.matrix._registration import Registration, new_registration, read_registration
@@ -33,6 +34,7 @@ __all__ = [
     "RoomDone",
     "RoomFailed",
     "Summary",
+    "Waiting",
     "migrate",
     "new_registration",
     "preview",

@@ -32,6 +32,16 @@ class MessagesMoved:
 
 
 @attrs.frozen
+class Waiting:
+    """A call failed in a way that may pass, and is repeated after a wait."""
+
+    reason: str
+    """What was called, and how it failed."""
+    seconds: float
+    """What the homeserver asked for, or a time that grows with each attempt."""
+
+
+@attrs.frozen
 class RoomDone:
     """A conversation is complete at the homeserver."""
 
@@ -65,5 +75,5 @@ class Summary:
     """Conversations that could not be moved."""
 
 
-MigrationEvent = MigrationStarted | MessagesMoved | RoomDone | RoomFailed | Summary
+MigrationEvent = MigrationStarted | MessagesMoved | Waiting | RoomDone | RoomFailed | Summary
 """Any event of a migration."""

@@ -137,10 +137,12 @@ class Homeserver:
     Args:
         url: Where its client-server API is.
         registration: Whose token is used.
+        waiting: Called with the failure of a call and the seconds until it is repeated.
     """
 
-    def __init__(self, url: str, registration: Registration) -> None:
+    def __init__(self, url: str, registration: Registration, waiting: Callable[[str, float], None]) -> None:
         self.registration = registration
+        self._waiting = waiting
         self._url = url.rstrip("/")
         # Without a total limit: an upload may take long. A homeserver that is silent is noticed.
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=120)
@@ -306,6 +308,7 @@ class Homeserver:
             retry=tenacity.retry_if_exception_type(_Trouble),
             stop=tenacity.stop_after_attempt(patience.attempts),
             wait=lambda state: _wait(state, patience),
+            before_sleep=self._report_wait,
             reraise=True,
         )
         try:
@@ -319,6 +322,10 @@ class Homeserver:
         except _Trouble as trouble:
             raise HomeserverUnavailable(f"{self._url}: {trouble} ({patience.attempts} attempts)") from trouble
         raise AssertionError("tenacity ends with a result or an exception")
+
+    def _report_wait(self, state: tenacity.RetryCallState) -> None:
+        if state.outcome is not None and state.next_action is not None:
+            self._waiting(str(state.outcome.exception()), state.next_action.sleep)
 
     async def _attempt(self, call: _Call, reply: type[T], patience: Patience) -> T:
         if call.file is None:

@@ -32,6 +32,7 @@ from stride_async.export.matrix._events import (
     RoomDone,
     RoomFailed,
     Summary,
+    Waiting,
 )
 from stride_async.export.matrix._homeserver import Homeserver
 from stride_async.export.matrix._lock import only_migration_of, write_report
@@ -203,7 +204,7 @@ class _Migration:
     async def run(self, url: str) -> None:
         """Move everything."""
         try:
-            async with Homeserver(url, self.registration) as homeserver:
+            async with Homeserver(url, self.registration, self._waiting) as homeserver:
                 await homeserver.check()
                 source = await self._in_thread(lambda: Source(self.archive, self.selection, self._total))
                 self.emit(
@@ -225,6 +226,9 @@ class _Migration:
             self.emit(Summary(report=report, sent=self._sent, failed=self._failed))
         finally:
             self._thread.shutdown(wait=False)
+
+    def _waiting(self, reason: str, seconds: float) -> None:
+        self.emit(Waiting(reason, seconds))
 
     async def _move_all(self, source: Source, homeserver: Homeserver, puppets: Puppets) -> None:
         rooms = enumerate(source.rooms())
