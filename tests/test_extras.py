@@ -45,3 +45,21 @@ def test_commands_that_make_pages_name_their_extra(tmp_path, command):
     assert 1 == ended.returncode
     message = "Error: the format html requires jinja2: pip install 'stride-async[view]'"
     assert message == " ".join(ended.stderr.split())
+
+
+@pytest.mark.parametrize("missing", ["distributed", "cryptography"])
+def test_an_engine_names_its_extra(tmp_path, missing):
+    """In one sentence, before anything is done."""
+    program = (
+        f"import sys; sys.modules[{missing!r}] = None; from stride_async._cli.main import run_command; "
+        "sys.argv = 'stride convert parquet site -o out --engine processes=2'.split(); run_command()"
+    )
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/archive.json").write_text('{"format": 1, "id": "a", "cloud_id": "b"}')
+
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    assert 1 == ended.returncode
+    message = f"Error: an engine requires {missing}: pip install 'stride-async[distributed]'"
+    assert message == " ".join(ended.stderr.split())
+    assert ["site"] == [path.name for path in tmp_path.iterdir()]

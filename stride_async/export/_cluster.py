@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
+import cryptography  # noqa: F401 -- Security.temporary needs it, and would say so only when a cluster starts
 import dask
 from distributed import Client, LocalCluster, Security, Worker, WorkerPlugin
 from distributed.scheduler import KilledWorker
