@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 
 import pytest
 
-from stride_async.export.matrix import HomeserverRefusal, HomeserverUnavailable, _homeserver, migrate
+from stride_async.export.matrix import HomeserverRefusal, HomeserverUnavailable, Waiting, _homeserver, migrate
 from tests.matrix.fake import FakeHomeserver, Fault
 from tests.matrix.moving import expected, moved, there
 
@@ -44,7 +44,8 @@ async def test_what_is_not_an_answer_of_matrix_is_reported_without_the_token(arc
     """Neither the message nor a traceback shows it, although errors of aiohttp quote the headers of requests."""
     async with answering(lambda writer: writer.write(answer)) as url:
         with pytest.raises(HomeserverUnavailable, match=message) as raised:
-            await anext(migrate(archive, url, registration))
+            async with aclosing(migrate(archive, url, registration)) as events:
+                assert all([isinstance(event, Waiting) async for event in events])
 
     assert url in str(raised.value)
     assert registration.token not in "".join(traceback.format_exception(raised.value))
