@@ -9,12 +9,12 @@ from stride_async._cli import show
 
 
 @click.command(name="completion")
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(context: click.Context, *, shell: str) -> None:
     """Print a script that completes commands in a shell.
 
-    It completes the names of commands and options, their values, and paths.
+    SHELL is bash, zsh or fish. The script completes the names of commands and options, their values, and paths.
 
     \b
     Examples:

@@ -203,7 +203,7 @@ def _pace(found: Sequence[Estimate], limit: int, concurrency: int) -> str:
 async def _export(
     client: StrideClient, archive: Path | str, options: ExportOptions, engine: Engine | None, *, as_json: bool
 ) -> int:
-    progress, report = ExportProgress(client.settings.calls_per_minute, options.concurrency), RunReport()
+    progress, report = ExportProgress(client.settings.calls_per_minute, options.concurrency), RunReport(options.shard)
     watched = client.with_settings(attrs.evolve(client.settings, on_event=progress.on_client_event))
     try:
         with _cancelling_on_signals() as stopped:

@@ -14,7 +14,16 @@ from rich import filesize
 from stride_async._cli import show
 from stride_async._cli.escape import printable
 from stride_async._cli.export_progress import ExportProgress
-from stride_async.export import ConversationStarted, ExportEvent, Failure, RunStarted, RunWaiting, Summary, Unprotected
+from stride_async.export import (
+    ConversationStarted,
+    ExportEvent,
+    Failure,
+    RunStarted,
+    RunWaiting,
+    Shard,
+    Summary,
+    Unprotected,
+)
 
 # At most so many, to keep the summary short; the run's failures.jsonl lists all of them.
 _FAILURES_SHOWN = 5
@@ -30,6 +39,7 @@ _RETRY = "--retry-failed"
 class RunReport:
     """What happened in a run: collected from its events, and reported at its end."""
 
+    shard: Shard | None = None
     started: bool = False
     failures: list[Failure] = attrs.field(factory=list)
     _names: dict[str, str] = attrs.field(factory=dict, init=False)  # Of conversations, by id.
@@ -65,7 +75,8 @@ class RunReport:
         yield f"{conversations}, {summary.messages:,} messages ({changes}), {summary.users:,} people."
         files = f"{show.counted(summary.media, 'file')} ({filesize.decimal(summary.media_bytes)})"
         yield f"Fetched {files} in this run. It took {progress.calls:,} calls and {summary.seconds:.1f} s."
-        yield f"Content digest {summary.content_digest}"
+        of_shard = "" if self.shard is None else f"of shard {self.shard} "
+        yield f"Content digest {of_shard}{summary.content_digest}"
         yield from self._advice()
         yield "To check the archive, run:"
         yield f"  stride verify {shlex.quote(str(archive))}"

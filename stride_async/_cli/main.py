@@ -122,7 +122,7 @@ class _UsageError(click.UsageError):
 
 def _escaped(error: click.ClickException) -> click.ClickException:
     """Return an error of click as one whose message is escaped, and wrapped on a terminal."""
-    message = printable(error.format_message())
+    message = printable(error.format_message().replace("\n\t", " "))  # click puts each choice on a line of its own.
     if isinstance(error, click.UsageError):
         return _UsageError(message, error.ctx)
     return CommandError(Exit(error.exit_code), message)

@@ -65,6 +65,7 @@ def _facts(found: Status) -> dict[str, object]:
         "files": f"{found.media:,} ({filesize.decimal(found.media_bytes)})",
         "people": f"{found.users:,}",
         "size on disk": filesize.decimal(found.size_bytes),
+        "content digest": found.content_digest,
         "newest update": _when(found.newest_update),
         "oldest update": _when(found.oldest_update),
         "last run": last_run,

@@ -14,6 +14,7 @@ from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE
 from stride_async.export._archive.run_record import failures_in, failures_of
 from stride_async.export._archive.runs import Runs
+from stride_async.export._archive.state import content_digest, site_digest
 from stride_async.export._archive.verdict import VerdictKind, verdict_of
 from stride_async.export._events import Failure
 
@@ -41,6 +42,8 @@ class Status:
     """Conversations that the service no longer lists. What is held of them stays."""
     size_bytes: int
     """The size of all files of the archive."""
+    content_digest: str
+    """The digest of all conversations that are held and the service lists, no matter how many shards exported them."""
     verdicts: Mapping[VerdictKind, int]
     """The number of conversations by kind of verdict."""
     oldest_update: datetime | None
@@ -70,9 +73,13 @@ def status(archive: str | PathLike[str]) -> Status:
     updates: list[float] = []
     messages = media = media_bytes = unlisted = 0
     names = set()
+    digests: list[tuple[str, str]] = []
     failures: list[Failure] = []
     for name in opened.files.list(CONVERSATIONS).folders:
-        state = Chain(opened, f"{CONVERSATIONS}/{name}").state
+        chain = Chain(opened, f"{CONVERSATIONS}/{name}")
+        state = chain.state
+        if state.listed and chain.head[0]:
+            digests.append((name, content_digest(state)))
         if not state.updated_at:
             continue  # Nothing was committed.
         names.add(name)
@@ -98,6 +105,7 @@ def status(archive: str | PathLike[str]) -> Status:
         users=len(people.profile_ids),
         unlisted=unlisted,
         size_bytes=opened.files.total_size(),
+        content_digest=site_digest(digests),
         verdicts=dict(+kinds),
         oldest_update=datetime.fromtimestamp(min(updates), UTC) if updates else None,
         newest_update=datetime.fromtimestamp(max(updates), UTC) if updates else None,

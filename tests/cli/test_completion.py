@@ -67,3 +67,11 @@ def test_zsh_and_fish_get_descriptions(shell: str, words: str, at: str, expected
     done = subprocess.run(STRIDE, env=variables, capture_output=True, text=True, check=False)
 
     assert (expected, "") == (done.stdout, done.stderr)
+
+
+def test_a_missing_shell_is_reported_in_one_line():
+    """The message lists the shells, as every missing choice does."""
+    done = subprocess.run([*STRIDE, "completion"], capture_output=True, text=True, check=False)
+
+    assert (2, "") == (done.returncode, done.stdout)
+    assert "Error: Missing argument 'SHELL'. Choose from: bash, zsh, fish" == done.stderr.splitlines()[-1]

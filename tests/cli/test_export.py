@@ -524,6 +524,12 @@ async def test_shards_export_the_site_together(run: Run, rooms: dict[str, str], 
 
     assert {0} == {result.exit_code for result in (*results, whole)}, [result.stderr for result in results]
     counts = [lines(result.stdout)[-1]["conversations"] for result in results]
+    for index, result in enumerate(results):
+        digest = lines(result.stdout)[-1]["contentDigest"]
+        assert f"Content digest of shard {index}/8 {digest}" in result.stderr.splitlines()
+    digest = lines(whole.stdout)[-1]["contentDigest"]
+    assert f"Content digest {digest}" in whole.stderr.splitlines()
+    assert digest == lines((await run("status", folder)).stdout)[0]["contentDigest"]
     assert (4, True) == (sum(counts), 0 in counts)
     assert 0 == lines(whole.stdout)[-1]["new"]
     assert (8, "") == (busy.exit_code, busy.stdout)

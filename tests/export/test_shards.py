@@ -90,12 +90,13 @@ async def test_shards_at_the_same_time_make_the_archive_of_a_single_export(serve
             *(exported(client, tmp_path / "a", shard=half) for client, half in zip((one, other), HALVES, strict=True))
         )
         calls = history_calls(server)
+        of_shards = status(tmp_path / "a").content_digest
         whole = await exported(one, tmp_path / "a")
 
     assert [len(rooms[half]) for half in HALVES] == [summary.conversations for summary in summaries]
     assert len(calls) == len(set(calls))
     assert (0, 0, 0, 0) == (whole.new, whole.changed, whole.gone, whole.failures)
-    assert await fresh_digest(server, tmp_path / "b") == whole.content_digest
+    assert await fresh_digest(server, tmp_path / "b") == whole.content_digest == of_shards
     assert media_of(tmp_path / "b") == media_of(tmp_path / "a")
     people = [id for group in Chain(Archive.open(tmp_path / "a"), PEOPLE).state.profiles for id in group.ids]
     assert len(people) == len(set(people))

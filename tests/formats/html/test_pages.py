@@ -83,6 +83,20 @@ async def test_a_month_is_cut_into_pages_that_link_to_each_other(server, client,
     assert 'id="d-2018-03-06"' in pages[1].read_text()
 
 
+async def test_the_bar_of_a_month_is_as_long_as_it_has_messages(server, client, tmp_path):
+    """The month with the most messages has the full width, and no other one is rounded to a coarse step."""
+    room = server.add_conversation("general")
+    for month, count in ((1, 49), (2, 60), (3, 400), (4, 1)):
+        server.fill(room, count, ts=f"2018-{month:02}-05T00:00:00Z")
+    await exported(client, tmp_path / "site")
+    convert(tmp_path / "site", "html", tmp_path / "out")
+
+    [page] = (tmp_path / "out/c").glob("*/index.html")
+    months = re.findall(r'<svg class="level" width="([^"]*)"', page.read_text())
+
+    assert ["0.2%", "12.2%", "15.0%", "100.0%"] == sorted(months, key=lambda width: float(width[:-1]))
+
+
 async def test_pages_stay_below_their_size_and_a_huge_message_is_cut(server, client, tmp_path):
     """A page has up to 300 kB. A message over 200 kB begins there, and its text is in a file of its own."""
     room = server.add_conversation("general")

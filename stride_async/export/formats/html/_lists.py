@@ -18,7 +18,6 @@ from stride_async.export.formats.html._templates import render
 _Parts = Mapping[str, PartRecord]
 
 _GROUPS = ("Rooms", "Private rooms", "Direct conversations", "Archived rooms")
-_LEVELS = 10  # lengths of the bar of a month in `assets/pages.css`
 
 
 @attrs.frozen
@@ -138,7 +137,7 @@ def _month(month: str, part: PartRecord, most: int) -> dict[str, object]:
     return {
         "title": month_name(month) if month[:1].isdigit() else month_title(month),
         "count": counted(part.rows, "message"),
-        "level": max(1, round(part.rows / most * _LEVELS)),
+        "percent": f"{part.rows / most:.1%}",
         "pages": pages,
     }
 
