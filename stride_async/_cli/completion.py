@@ -14,13 +14,14 @@ from stride_async._cli import show
 def command(context: click.Context, *, shell: str) -> None:
     """Print a script that completes commands in a shell.
 
-    SHELL is bash, zsh or fish. The script completes the names of commands and options, their values, and paths.
+    SHELL is bash, zsh or fish. The script completes the names of commands and options, their values, and paths, as soon
+    as a new shell has read it and `stride` is on the PATH. For zsh, the line comes after the one with compinit.
 
     \b
     Examples:
-        stride completion bash > ~/.local/share/bash-completion/completions/stride
-        echo 'eval "$(stride completion zsh)"' >> ~/.zshrc
         stride completion fish > ~/.config/fish/completions/stride.fish
+        echo 'eval "$(stride completion bash)"' >> ~/.bashrc
+        echo 'eval "$(stride completion zsh)"' >> ~/.zshrc
     """
     completion = get_completion_class(shell)
     assert completion is not None

@@ -28,9 +28,9 @@ async def export(
 
     With an engine, its workers export shards of the site. They make clients of their own from the environment variables
     of `StrideClient.from_env`, and use the numbers in `client.settings`; `concurrency` is the total of all workers.
-    Tasks contain no secret. `Settings.on_event` is called with the `AttemptStarted`, `Waiting` and `LimitWaiting` of
-    workers. If a worker dies, its shards run in another one. A shard that has lost four of them is given up, and its
-    conversations are failures.
+    Tasks contain no secret. `Settings.on_event` is called with the `AttemptStarted`, `stride_async.Waiting` and
+    `LimitWaiting` of workers. If a worker dies, its shards run in another one. A shard that has lost four of them is
+    given up, and its conversations are failures.
 
     Args:
         client: A client of the site.
