@@ -269,11 +269,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 def _stride_server_class(request: pytest.FixtureRequest) -> type[LocalServer]:
     """The class of the server, or a failed test if it is not installed or could not respond in this test."""
     if not request.config.pluginmanager.hasplugin("asyncio"):
-        pytest.fail(f"stride_server needs pytest-asyncio: {_WHAT_TO_INSTALL}", pytrace=False)
+        pytest.fail(f"stride_server requires pytest-asyncio: {_WHAT_TO_INSTALL}", pytrace=False)
     try:
         from stride_async.server import LocalServer  # noqa: PLC0415 -- see the module docstring
     except ImportError as error:
-        pytest.fail(f"stride_server needs {error.name}: {_WHAT_TO_INSTALL}", pytrace=False)
+        pytest.fail(f"stride_server requires {error.name}: {_WHAT_TO_INSTALL}", pytrace=False)
     if (problem := _loop_problem(request)) is not None:
         pytest.fail(problem, pytrace=False)
     return LocalServer

@@ -19,14 +19,14 @@ import pytest
         ("stride_async.contrib.opentelemetry", "opentelemetry", "otel"),
     ],
 )
-def test_a_module_names_the_extra_that_it_needs(module, missing, extra):
+def test_a_module_names_the_extra_that_it_requires(module, missing, extra):
     """In one sentence, with the command that installs it."""
     program = f"import sys; sys.modules[{missing!r}] = None; import {module}"
 
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
     last = ended.stderr.splitlines()[-1]
-    assert last.startswith(f"ModuleNotFoundError: {module} needs {missing}")
+    assert last.startswith(f"ModuleNotFoundError: {module} requires {missing}")
     assert last.endswith(f"pip install 'stride-async[{extra}]'")
 
 

@@ -191,7 +191,7 @@ def test_without_pytest_asyncio_only_the_fixtures_fail(pytester: pytest.Pytester
     result = without(pytester, "pytest_asyncio", "-p", "no:asyncio", found=found)
 
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*stride_server needs pytest-asyncio: pip install 'stride-async[[]testing[]]'"])
+    result.stdout.fnmatch_lines(["*stride_server requires pytest-asyncio: pip install 'stride-async[[]testing[]]'"])
     result.stderr.no_fnmatch_line("*")
 
 
@@ -207,7 +207,7 @@ def test_without_the_server_extra_only_the_fixtures_fail(pytester: pytest.Pytest
     result = without(pytester, "jsonschema")
 
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*stride_server needs jsonschema: pip install 'stride-async[[]testing[]]'"])
+    result.stdout.fnmatch_lines(["*stride_server requires jsonschema: pip install 'stride-async[[]testing[]]'"])
 
 
 def without(pytester: pytest.Pytester, package: str, *args: str, found: str = NOTHING) -> pytest.RunResult:

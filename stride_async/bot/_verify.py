@@ -18,7 +18,7 @@ try:
     import jwt
 except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(
-        f"stride_async.bot needs {_error.name}: pip install 'stride-async[bot]'", name=_error.name
+        f"stride_async.bot requires {_error.name}: pip install 'stride-async[bot]'", name=_error.name
     ) from _error
 
 # Seconds by which clocks may differ, as a client of the service allowed (protocol 7).

@@ -30,7 +30,7 @@ try:
     from opentelemetry.util.types import AttributeValue
 except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(
-        f"stride_async.contrib.opentelemetry needs {_error.name}: pip install 'stride-async[otel]'", name=_error.name
+        f"stride_async.contrib.opentelemetry requires {_error.name}: pip install 'stride-async[otel]'", name=_error.name
     ) from _error
 
 __all__ = ["instrument"]

@@ -19,7 +19,7 @@ try:
     from stride_async.server._store import ConversationTruth, MediaTruth, Truth
 except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(
-        f"stride_async.server needs {_error.name}: pip install 'stride-async[server]'", name=_error.name
+        f"stride_async.server requires {_error.name}: pip install 'stride-async[server]'", name=_error.name
     ) from None
 
 __all__ = [

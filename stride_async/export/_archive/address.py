@@ -87,7 +87,7 @@ def storage_at(archive: str | PathLike[str]) -> Storage:
     except ModuleNotFoundError as error:
         if error.name != "obstore":
             raise
-        raise StoreRefused(f"{address} needs obstore: pip install 'stride-async[cloud]'") from error
+        raise StoreRefused(f"{address} requires obstore: pip install 'stride-async[cloud]'") from error
     opened: Storage = store.ObjectStore.at(address)
     return opened
 

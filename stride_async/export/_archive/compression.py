@@ -12,7 +12,7 @@ try:
     import zstandard
 except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(
-        f"stride_async.export needs {_error.name}: pip install 'stride-async[export]'", name=_error.name
+        f"stride_async.export requires {_error.name}: pip install 'stride-async[export]'", name=_error.name
     ) from _error
 
 _LEVEL = 3

@@ -96,5 +96,5 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "obstore", None)
     monkeypatch.delitem(__import__("sys").modules, "stride_async.export._archive.object_store", raising=False)
 
-    with pytest.raises(StoreRefused, match=r"needs obstore: pip install 'stride-async\[cloud\]'"):
+    with pytest.raises(StoreRefused, match=r"requires obstore: pip install 'stride-async\[cloud\]'"):
         status("s3://bucket/a")
