@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import copyreg
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-from stride_async import ClientCredentials, Settings, StrideClient
+from stride_async import ClientCredentials, Settings, StrideClient, StrideError
 from stride_async.server import LocalServer
 
 # Continuous integration always tries the same examples. Elsewhere they are random, and Hypothesis keeps the failing
@@ -56,6 +57,19 @@ class FilesBegun:
         if file not in self._begun:
             self._begun.add(file)
             self._reporter.write(f"\n{file} ")
+
+
+@pytest.fixture(autouse=True)
+def pickles_as_without_dask() -> None:
+    """Forget how Dask pickles errors: with their causes. It registers that for all programs that import it."""
+    for kind in _kinds_of(StrideError):
+        copyreg.dispatch_table.pop(kind, None)
+
+
+def _kinds_of(error: type[StrideError]) -> Iterator[type[StrideError]]:
+    yield error
+    for kind in error.__subclasses__():
+        yield from _kinds_of(kind)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import json
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import partial
 from typing import get_args
 
@@ -116,9 +116,14 @@ def run_shard(task: ShardTask) -> ShardResult | None:
     worker = get_worker()
     if (reason := misfit(task.expected)) is not None:
         raise EngineError(f"worker {worker.address} {reason}")
-    with suppress(asyncio.CancelledError):
+    try:
         return asyncio.run(_export(task, worker))
-    return None
+    except asyncio.CancelledError:
+        return None
+    except Exception as error:
+        # Dask sends an error with its causes, and one of aiohttp's has the headers of the request, with the token.
+        error.__cause__ = error.__context__ = None
+        raise
 
 
 def stop_shards(topic: str) -> None:

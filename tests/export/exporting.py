@@ -14,6 +14,9 @@ from stride_async.export._archive.state import State
 from stride_async.server import LocalServer
 from tests.conftest import client_of
 
+# Dask always opens a port for pages. Without this, it is the same one for all clusters.
+NO_PAGES = {"dashboard_address": None, "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"}}
+
 
 async def exported(client: StrideClient, folder: Path, **options) -> Summary:
     """Export the site into a folder and return the summary of the run."""

@@ -21,6 +21,7 @@ from stride_async._net.throttle import Throttle
 from stride_async.export._archive import object_lease
 from stride_async.export._fetch import call_log
 
+LIMIT, WINDOW = 40, 2.0  # calls to a conversation, and seconds in which they are allowed
 TOUCHES = ("open", "os.link", "os.remove", "os.rename")
 
 

@@ -7,9 +7,7 @@ import os
 import signal
 import sys
 
-from tests.export.killable import quicken
-
-LIMIT, WINDOW = 40, 2.0
+from tests.export.killable import LIMIT, WINDOW, quicken
 
 
 def _die_of(poison: str) -> None:

@@ -46,7 +46,7 @@ from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.layout import PEOPLE
 from stride_async.server import LocalServer
 from tests.conftest import client_of
-from tests.export.exporting import exported, failures, fresh_digest, history_calls, media_of, show_file
+from tests.export.exporting import NO_PAGES, exported, failures, fresh_digest, history_calls, media_of, show_file
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def environment(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> dict[st
 async def cluster(environment) -> AsyncIterator[Dask]:
     """Yield the address of a scheduler with two workers, all of them in this process."""
     async with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None, asynchronous=True
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", **NO_PAGES, asynchronous=True
     ) as cluster:
         yield Dask(cluster.scheduler_address)
 
@@ -342,9 +342,7 @@ async def test_a_scheduler_that_is_not_there_is_named(client, environment, rooms
 
     with pytest.raises(EngineUnavailable, match=f"no Dask scheduler at tcp://127.0.0.1:{port}"):
         await events_of(client, tmp_path / "a", Dask(f"tcp://127.0.0.1:{port}"))
-    async with LocalCluster(
-        n_workers=0, processes=False, protocol="tcp://", dashboard_address=None, asynchronous=True
-    ) as empty:
+    async with LocalCluster(n_workers=0, processes=False, protocol="tcp://", **NO_PAGES, asynchronous=True) as empty:
         with pytest.raises(EngineUnavailable, match="has no workers"):
             await events_of(client, tmp_path / "a", Dask(empty.scheduler_address))
 

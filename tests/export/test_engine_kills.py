@@ -37,7 +37,7 @@ from stride_async.export._fetch.history import GROUP_PAGES
 from stride_async.server import LocalServer
 from tests.conftest import client_of
 from tests.export.exporting import exported, fresh_digest, history_calls, media_of
-from tests.export.quick_worker import LIMIT, WINDOW
+from tests.export.killable import LIMIT, WINDOW
 from tests.export.test_kill import assert_within_the_limit, furnish
 
 

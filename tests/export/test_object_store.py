@@ -10,7 +10,7 @@ from distributed import LocalCluster
 
 from stride_async.export import ArchiveBusy, Dask, Shard, export, read, status, verify
 from stride_async.export._archive.archive import Archive
-from tests.export.exporting import exported, files_of, show_file
+from tests.export.exporting import NO_PAGES, exported, files_of, show_file
 from tests.export.stores import download, objects_of, upload
 
 
@@ -119,7 +119,7 @@ async def test_workers_make_the_archive_of_a_single_process(site, client, bucket
         ("CLIENT_SECRET", site.client_secret),
     ):
         monkeypatch.setenv(f"STRIDE_{name}", value)
-    how = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    how = {"n_workers": 2, "threads_per_worker": 1, "processes": False, **NO_PAGES}
     async with (
         LocalCluster(**how, protocol="tcp://", asynchronous=True) as cluster,
         aclosing(export(client, url, engine=Dask(cluster.scheduler_address))) as events,

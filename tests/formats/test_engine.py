@@ -16,14 +16,14 @@ from stride_async.export.formats import ConvertProgress, convert
 from stride_async.export.formats.parquet import Expected, misfit
 from stride_async.server import LocalServer
 from tests.conftest import client_of
-from tests.export.exporting import exported, files_of, show_file
+from tests.export.exporting import NO_PAGES, exported, files_of, show_file
 
 
 @pytest.fixture
 async def cluster() -> AsyncIterator[Dask]:
     """Yield the address of a scheduler with two workers, all of them in this process."""
     async with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None, asynchronous=True
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", **NO_PAGES, asynchronous=True
     ) as cluster:
         yield Dask(cluster.scheduler_address)
 

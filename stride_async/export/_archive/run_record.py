@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -78,6 +79,7 @@ class RunRecord:
         """What this run finished since then need not be checked again; in seconds since the epoch."""
         self._archive = archive
         self._failures: Log | None = None  # Open from the first failure to the end of the run.
+        self._lock = threading.Lock()  # Conversations that fail at the same time do so in several threads.
 
     @classmethod
     def start(
@@ -112,14 +114,17 @@ class RunRecord:
 
     def add_failures(self, failures: Iterable[Failure]) -> None:
         """Record failures, one a line."""
-        if self._failures is None:
-            self._failures = self._archive.files.open_log(run_file(self.run, FAILURES))
-        self._failures.write(b"".join(msgspec.json.encode(attrs.asdict(failure)) + b"\n" for failure in failures))
+        lines = b"".join(msgspec.json.encode(attrs.asdict(failure)) + b"\n" for failure in failures)
+        with self._lock:
+            if self._failures is None:
+                self._failures = self._archive.files.open_log(run_file(self.run, FAILURES))
+            self._failures.write(lines)
 
     def close(self) -> None:
         """Close what is open. Everything recorded is written then."""
-        if self._failures is not None:
+        with self._lock:
             log, self._failures = self._failures, None
+        if log is not None:
             log.close()
 
     def finish(self, heads: Mapping[str, tuple[int, str]], summary: Summary) -> None:
