@@ -127,14 +127,16 @@ def run_shard(task: ShardTask) -> ShardResult | None:
 
 
 def stop_shards(topic: str) -> None:
-    """Stop the shards of an export that run in this process. They commit what they have."""
+    """Stop the shards of an export in this process. Those that run commit what they have; no other one begins."""
     with _running_lock:
+        _stopped.add(topic)
         for stop in _running.get(topic, ()):
             stop()
 
 
 # How to stop the shards that run in this process, by topic.
 _running: dict[str, list[Callable[[], object]]] = {}
+_stopped: set[str] = set()
 _running_lock = threading.Lock()
 
 
@@ -144,6 +146,8 @@ def _stoppable(topic: str) -> Iterator[None]:
     assert current is not None
     stop = partial(asyncio.get_running_loop().call_soon_threadsafe, current.cancel)
     with _running_lock:
+        if topic in _stopped:  # It was handed out just before.
+            raise asyncio.CancelledError
         _running.setdefault(topic, []).append(stop)
     try:
         yield
