@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import socket
+import traceback
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
@@ -199,11 +200,12 @@ async def test_an_error_that_ends_an_export_ends_it_in_all_workers(server, clien
 
 async def test_an_export_that_is_left_stops_its_workers(server, client, cluster, rooms, tmp_path):
     """They commit what they have, and release the archive."""
-    server.faults.add("GET", f"*/conversation/{rooms[8]}/message", stall="headers", times=1, after=1)
+    fault = server.faults.add("GET", f"*/conversation/{rooms[8]}/message", stall="headers", times=1, after=1)
     async with aclosing(export(client, tmp_path / "a", engine=cluster)) as events:
         async for event in events:
             if isinstance(event, ConversationDone):
                 break
+    fault.remove()
 
     summary = await exported(client, tmp_path / "a")
 
@@ -362,3 +364,20 @@ async def test_an_encrypted_scheduler_needs_certificates(client, environment, ro
     """The message names the variables."""
     with pytest.raises(EngineError, match="DASK_DISTRIBUTED__COMM__TLS__CA_FILE"):
         await events_of(client, tmp_path / "a", Dask("tls://127.0.0.1:8786"))
+
+
+async def test_an_error_of_a_shard_has_no_causes(client, cluster, rooms, tmp_path, monkeypatch):
+    """Dask would send them through the scheduler, and those of aiohttp have the headers of the request."""
+
+    async def fail(task: object, worker: object) -> None:
+        try:
+            {}["Authorization: Bearer of-the-worker"]
+        except KeyError as cause:
+            raise OSError("the call failed") from cause
+
+    monkeypatch.setattr(_worker, "_export", fail)
+
+    with pytest.raises(OSError, match="the call failed") as caught:
+        await events_of(client, tmp_path / "a", cluster)
+
+    assert "of-the-worker" not in "".join(traceback.format_exception(caught.value))
