@@ -113,6 +113,7 @@ async def site(
         monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(compiled))
         monkeypatch.setenv("BROWSER", "true")  # the command `true` opens no window
+        monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)  # pages print what pytest prints by default
         monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
         monkeypatch.chdir(tmp_path)
         yield server

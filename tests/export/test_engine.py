@@ -154,6 +154,7 @@ async def test_a_run_without_changes_costs_one_call_a_conversation(server, clien
     assert (9, 0) == (len(history_calls(server)) - before, summary.new)
 
 
+@pytest.mark.slow
 async def test_processes_are_started_for_an_export(server, client, environment, rooms, tmp_path):
     """They end with it, and say nothing to other processes of the machine."""
     said: list[bytes] = []

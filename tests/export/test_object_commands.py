@@ -57,6 +57,7 @@ def room(server) -> str:
     return room
 
 
+@pytest.mark.slow
 async def test_a_site_goes_into_a_bucket_and_out_of_it(server, client, bucket, s3, stride, room, tmp_path):
     """Each command that takes a URL gives what it gives for a folder."""
     stride.environment |= environment(s3)
@@ -107,6 +108,7 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(stride, server, tmp_path
     assert [] == list(server.calls)
 
 
+@pytest.mark.slow
 def test_a_bucket_that_is_missing_or_away_has_an_exit_code(stride, bucket, s3, room, monkeypatch):
     """A missing one is 2; a store that does not answer is 7, with advice."""
     stride.environment |= environment(s3)
