@@ -68,9 +68,8 @@ async def export_in_shards(
     """Export a site in the workers of an engine; see `export`."""
     _check(client, options)
     async with connected(engine) as cluster:
-        await run_to_completion(
-            partial(Archive.find, archive, client.cloud_id)
-        )  # Refused before the service is called.
+        # An archive of another site is refused before the service is called.
+        await run_to_completion(partial(Archive.find, archive, client.cloud_id))
         listing = await list_site(client, fail_fast=options.fail_fast)
         names = {each["id"]: name_of(each) for each in select(listing, options.selection)}
         opened = await AsyncArchive.open_or_create(archive, client.cloud_id)
