@@ -26,7 +26,7 @@ _TYPES = frozenset(
         *("chat:dialog", "chat:externalPage", "chat:inputAction", "chat:messageAction", "chat:sidebar"),
     }
 )
-_EVENTS = frozenset({"conversation:updates", "roster:updates"})
+_EVENTS = ("conversation:updates", "roster:updates")
 _LIFECYCLE = frozenset({"installed", "uninstalled"})
 _TARGETS = ("callService", "openConfiguration", "openDialog", "openExternalPage", "openSidebar")
 # Where the modules of each type have URLs; a dot separates the names of nested objects.
@@ -147,7 +147,7 @@ def read_module(type: str, key: str, content: Json, place: str) -> Module:
     for name in _URLS.get(type, ()):
         _check_url(content, name, place)
     if type == WEBHOOK and content.get("event") not in _EVENTS:
-        _wrong(f"{place}.event", " or ".join(sorted(_EVENTS)), content.get("event"))
+        _wrong(f"{place}.event", " or ".join(_EVENTS), content.get("event"))
     if type == BOT_MESSAGES:
         _check_pattern(content.get("pattern"), f"{place}.pattern")
     if type == ACTION_TARGET and len([name for name in _TARGETS if name in content]) != 1:

@@ -6,16 +6,18 @@ import errno
 import json
 import shutil
 import sqlite3
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from random import Random
 
 import pytest
 
 from stride_async.document import doc, mention, paragraph, text
 from stride_async.export import ArchiveError, DamagedArchive, ExportOptions, PagesFetched, export, read
-from stride_async.export.formats import convert
+from stride_async.export._archive.layout import CONVERSATIONS
+from stride_async.export.formats import convert, seed_of
 from stride_async.export.formats._convert import FORMATS
-from tests.export.archive.test_hostile import mutate, touched, values_for
+from stride_async.server import LocalServer
+from tests.export.archive.test_hostile import mutate, mutated, places, rewrite, touched, values_for
 from tests.export.exporting import exported, show_file
 from tests.formats.archives import archive_of, contents, fill_site, snapshot
 from tests.formats.converting import Converter
@@ -336,6 +338,26 @@ async def test_no_value_in_an_archive_leads_outside(archive, tmp_path, first):
             assert [] == [path for path in paths if path.startswith(str(outside))], (format, changed)
         shutil.rmtree(copy)
         shutil.rmtree(tmp_path / "out", ignore_errors=True)
+
+
+@pytest.mark.parametrize("value", [None, 0.5, "", ["x"], {"id": []}], ids=repr)
+async def test_any_value_anywhere_in_a_commit_converts_or_is_a_named_error(server, client, tmp_path, value):
+    """Every value of the commit of a room is replaced, and what a seed then has is what the local server takes."""
+    room = server.add_conversation("general", roster=[server.add_user("Ann")])
+    server.fill(room, 3)
+    show_file(server, room, "plan.txt", b"body")
+    await exported(client, tmp_path / "site")
+    (folder,) = (tmp_path / "site").glob(f"{CONVERSATIONS}/*/commit")
+    numbers = range(len(list(folder.iterdir())))
+    commits = [json.loads(path.read_bytes()) for path in sorted(folder.iterdir())]
+    for number in numbers:
+        for place in places(commits[number]):
+            rewrite(folder, number, mutated(commits[number], place, value))
+            with suppress(ArchiveError):
+                lines = list(seed_of(tmp_path / "site"))
+                async with LocalServer(seed=lines, media_root=tmp_path / "site"):
+                    pass
+        rewrite(folder, number, commits[number])
 
 
 @pytest.mark.parametrize("format", EVERY_FORMAT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from contextlib import suppress
 
 import pytest
 from aiohttp import web
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from stride_async.server import LocalServer
 from stride_async.server._apps import BOT_MESSAGES, Module, RegisteredApp, Registration, read_descriptor
 from stride_async.server._limits import App
+from tests.export.archive.test_hostile import mutated, places
 
 from .app import DESCRIPTOR, running_app
 
@@ -114,6 +116,14 @@ def test_a_wrong_descriptor_is_refused_with_the_place(change, problem):
 
     with pytest.raises(ValueError, match=re.escape(problem)):
         read_descriptor(wrong)
+
+
+@pytest.mark.parametrize("value", [None, True, -1, 0.5, "", [], ["x"], [[]], {}, {"url": []}], ids=repr)
+def test_any_value_anywhere_is_accepted_or_refused_with_the_place(value):
+    """No value of a descriptor, whatever its kind, raises anything else."""
+    for place in places(DESCRIPTOR):
+        with suppress(ValueError):
+            read_descriptor(mutated(DESCRIPTOR, place, value))
 
 
 @pytest.mark.parametrize(

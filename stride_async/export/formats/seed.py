@@ -25,6 +25,8 @@ from stride_async.export.formats._source import Room, Source
 NOT_HELD = {f"{noun} that a seed cannot hold": noun for noun in ("message", "file", "person", "conversation")}
 """The kinds of what an archive has and a seed cannot hold, each with a noun for it."""
 
+_TYPES = ("group", "direct")
+_PRIVACIES = ("public", "private")
 _TIMES = range(-(2**63), 2**63)  # What a seed accepts, in nanoseconds.
 _strict = msgspec.json.Decoder().decode
 
@@ -153,8 +155,8 @@ def _is_conversation(details: Mapping[str, Any], cloud_id: str) -> bool:
         _is_id(details.get("id"))
         and details.get("cloudId") == cloud_id
         and _are_texts(details, "name", "topic")
-        and details.get("type") in {"group", "direct"}
-        and details.get("privacy") in {"public", "private"}
+        and details.get("type") in _TYPES
+        and details.get("privacy") in _PRIVACIES
         and isinstance(details.get("isArchived"), bool)
         and _is_time(details.get("created"))
         and _is_time(details.get("modified"))
