@@ -24,6 +24,7 @@ import msgspec
 from stride_async._body import Body, Progress, ProgressCallback
 from stride_async._errors import LengthMismatch, StrideError
 from stride_async._files import completed, is_not_offered, run_to_completion, sync_content, sync_folder
+from stride_async._json import NOT_DECODABLE
 from stride_async._net.download import BodyReader
 from stride_async._net.session import Session
 from stride_async._wire.names import name_key, safe_name
@@ -277,7 +278,7 @@ class _Part:
         """Return how many bytes of this media the file holds already."""
         try:
             note = msgspec.json.decode(self._note.read_bytes(), type=_Note)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        except (OSError, *NOT_DECODABLE):
             note = None
         if not self._shared or note is None or note.media_id != media_id:
             self.start_over()

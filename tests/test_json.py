@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import json
+from pathlib import Path
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import stride_async
 from stride_async._json import elements, members, repaired
 
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=8)  # lone surrogates included
@@ -125,3 +128,22 @@ def test_any_depth_of_nesting_is_one_element():
     deep = b"[" * 100_000 + b"]" * 100_000
 
     assert [b"1", deep, b"2"] == elements(b"[1," + deep + b",2]")
+
+
+# In these two, what a strict decoder refuses is decoded again, and everything else is left to the caller.
+DECODED_TWICE = {"_json.py", "_wire/convert.py"}
+
+
+def test_what_is_nested_too_deeply_is_expected_wherever_json_is_decoded():
+    """Each clause for malformed JSON is for a `RecursionError` too, as `NOT_DECODABLE` is."""
+    package = Path(stride_async.__file__).parent
+    clauses = [
+        (name, ast.unparse(clause))
+        for name in {path.relative_to(package).as_posix() for path in package.rglob("*.py")} - DECODED_TWICE
+        for node in ast.walk(ast.parse((package / name).read_text()))
+        for clause in ([node.type] if isinstance(node, ast.ExceptHandler) and node.type else [])
+        + ([node] if isinstance(node, ast.Call) and ast.unparse(node.func) == "suppress" else [])
+    ]
+
+    assert [] == [each for each in clauses if "msgspec.DecodeError" in each[1] and "RecursionError" not in each[1]]
+    assert any("NOT_DECODABLE" in clause for _, clause in clauses)

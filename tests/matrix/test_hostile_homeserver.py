@@ -38,6 +38,7 @@ async def answering(answer: Callable[[asyncio.StreamWriter], None]) -> AsyncIter
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", "whoami failed: Response payload is not completed"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\xff\xff", "whoami answered with an invalid body"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnull", "whoami answered with an invalid body"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b'{"x":' + b"[" * 20_000, "whoami answered with an invalid body"),
     ],
 )
 async def test_what_is_not_an_answer_of_matrix_is_reported_without_the_token(archive, registration, answer, message):

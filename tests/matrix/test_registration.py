@@ -50,6 +50,7 @@ def test_a_server_name_has_no_address_in_it(tmp_path, name):
         b"",
         b"id: stride\nas_token: abc\n",
         b"[]",
+        b'{"x":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
         b"\xff",
         {"as_token": ""},
         {"as_token": "a\nb"},

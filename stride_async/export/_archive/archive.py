@@ -24,6 +24,7 @@ from pathlib import Path
 
 import msgspec
 
+from stride_async._json import NOT_DECODABLE
 from stride_async.export._archive.address import storage_at
 from stride_async.export._archive.commits import Stored
 from stride_async.export._archive.compression import compress, in_blocks, lines_in
@@ -47,7 +48,6 @@ from stride_async.export._shard import Shard
 
 FORMAT = 1
 """The format that this version writes, and the latest that it reads."""
-
 
 _LONGEST_ARCHIVE_JSON = 64 * 1024  # bytes
 
@@ -83,7 +83,7 @@ class Archive:
             head = msgspec.json.decode(files.read(ARCHIVE_JSON, _LONGEST_ARCHIVE_JSON), type=_ArchiveJson)
         except (DamagedArchive, NotADirectoryError):
             raise NotAnArchive(f"{files.name} is not an archive: it has no {ARCHIVE_JSON}") from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except NOT_DECODABLE as error:
             raise NotAnArchive(f"{files.name} is not an archive: {ARCHIVE_JSON} cannot be decoded: {error}") from error
         if head.format > FORMAT:
             raise NewerArchive(f"{files.name} has format {head.format}; this version reads formats up to {FORMAT}")

@@ -189,6 +189,6 @@ def _has_mark(data: bytes) -> bool:
 def _decoded(data: bytes) -> dict[str, object]:
     try:
         lease = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return lease if isinstance(lease, dict) else {}

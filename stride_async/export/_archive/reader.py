@@ -14,6 +14,7 @@ import msgspec
 
 from stride_async._errors import DecodeError
 from stride_async._files import run_to_completion
+from stride_async._json import NOT_DECODABLE
 from stride_async._models import Conversation, Message, User
 from stride_async._wire.convert import message_at, object_at, structure
 from stride_async.export._archive.archive import Archive
@@ -307,5 +308,5 @@ def roster_in(archive: Archive, file: Stored) -> tuple[str, ...]:
     try:
         lines = archive.checked_lines(file)
         return tuple(id for line in lines for id in msgspec.json.decode(line, type=list[str]))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_DECODABLE as error:
         raise DamagedArchive(f"{file.path} is not a roster: {error}") from error

@@ -14,6 +14,7 @@ from typing import Literal
 import attrs
 import msgspec
 
+from stride_async._json import NOT_DECODABLE
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.layout import (
     CALLS,
@@ -150,7 +151,7 @@ def picked_by_unfinished(archive: Archive, runs: Iterable[str]) -> set[str]:
     picked: set[str] = set()
     for run in runs:
         if not archive.files.exists(run_file(run, FINISHED)):
-            with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            with suppress(*NOT_DECODABLE):
                 picked.update(msgspec.json.decode(archive.files.read(run_file(run, PICKED)), type=dict[str, str]))
     return picked
 
@@ -159,7 +160,7 @@ def failures_of(archive: Archive, run: str) -> list[Failure]:
     """Return what a run could not fetch. A line that a loss of power cut off is left out."""
     failures = []
     for line in RunLog(archive.files, run, FAILURES).read().splitlines():
-        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+        with suppress(*NOT_DECODABLE):
             failures.append(msgspec.json.decode(line, type=Failure))
     return failures
 

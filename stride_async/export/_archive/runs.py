@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 import attrs
 import msgspec
 
+from stride_async._json import NOT_DECODABLE
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.layout import (
     FAILURES,
@@ -230,7 +231,7 @@ class _RunFiles:
         for number, line in enumerate(lines, 1):
             try:
                 msgspec.json.decode(line, type=Failure)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except NOT_DECODABLE as error:
                 if line.endswith(b"}"):
                     self._add_finding(FAILURES, f"line {number} cannot be decoded: {error}")
             else:
@@ -249,6 +250,6 @@ class _RunFiles:
     def _decoded(self, name: RunFile, data: bytes, type: type[T]) -> T | None:
         try:
             return msgspec.json.decode(data, type=type)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except NOT_DECODABLE as error:
             self._add_finding(name, f"cannot be decoded: {error}")
             return None

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from stride_async._json import NOT_DECODABLE
 from stride_async._moments import parse_nanoseconds
 from stride_async.export._archive.address import folder_at
 from stride_async.export._archive.archive import Archive
@@ -138,7 +139,7 @@ def _decoded(raw: bytes) -> object:
     """Return a decoded JSON value, None if it is not JSON in UTF-8."""
     try:
         return _strict(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_DECODABLE:
         pass
     try:
         return json.loads(raw)  # It also accepts half a surrogate pair.

@@ -9,6 +9,7 @@ from contextlib import aclosing
 import attrs
 import msgspec
 
+from stride_async._json import NOT_DECODABLE
 from stride_async._models import Key
 from stride_async.export.matrix._content import NOTICE, Mark, Piece, is_ours
 from stride_async.export.matrix._homeserver import Event, Homeserver
@@ -93,7 +94,7 @@ class History:
         try:
             content = _decoded(event.content)
             _ = content.mark.key
-        except (msgspec.DecodeError, ValueError):
+        except (*NOT_DECODABLE, ValueError):
             return None
         if content.url is not None and content.mark.sha256 is not None:
             self.urls.setdefault(content.mark.sha256, content.url)

@@ -24,6 +24,7 @@ import msgspec
 import tenacity
 from yarl import URL
 
+from stride_async._json import NOT_DECODABLE
 from stride_async.export._archive.files import open_file
 from stride_async.export.matrix._content import MARK, Content
 from stride_async.export.matrix._errors import (
@@ -371,11 +372,11 @@ class Homeserver:
         if status == HTTPStatus.OK:
             try:
                 return msgspec.json.decode(body, type=reply)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except NOT_DECODABLE as error:
                 raise HomeserverUnavailable(f"{self._url}: {call} answered with an invalid body: {error}") from error
         try:
             found = msgspec.json.decode(body, type=_Error)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except NOT_DECODABLE:
             found = _Error(error=body[:_LONGEST_SHOWN].decode(errors="replace").strip())
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             raise _throttled(call, found, response, patience)

@@ -15,6 +15,7 @@ from pathlib import Path
 import attrs
 import msgspec
 
+from stride_async._json import NOT_DECODABLE
 from stride_async.export.matrix._errors import BadRegistration
 
 OWNER = "stride_archive"
@@ -109,7 +110,7 @@ def read_registration(file: str | PathLike[str]) -> Registration:
         data = opened.read(_LONGEST_FILE + 1)
     try:
         found = msgspec.json.decode(data[:_LONGEST_FILE], type=_File)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_DECODABLE as error:
         raise BadRegistration(
             f"{path} is not a registration that `stride migrate matrix --new-registration` wrote: {error}"
         ) from error

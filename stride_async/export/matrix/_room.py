@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Callable
 import attrs
 import msgspec
 
+from stride_async._json import NOT_DECODABLE
 from stride_async._models import Key
 from stride_async.export.formats._report import Tally
 from stride_async.export.formats._source import Person, Room
@@ -373,5 +374,5 @@ def _content(event: Event | None) -> dict[str, object]:
         return {}
     try:
         return msgspec.json.decode(event.content, type=dict[str, object])
-    except msgspec.DecodeError:
+    except NOT_DECODABLE:
         return {}

@@ -266,6 +266,32 @@ async def test_only_regular_files_are_opened(site, tmp_path, name, kind):
     assert [] == [path for path in paths if path.startswith(str(tmp_path / "outside"))]
 
 
+TOO_DEEP = b'{"x":' + b"[" * 20_000 + b"]" * 20_000 + b"}\n"
+
+
+async def test_records_that_are_nested_too_deeply_are_found(site, tmp_path):
+    """There is a finding for each, and every use of the archive ends with a result or a named error."""
+    archive = tmp_path / "archive"
+    run = sorted((archive / "runs").glob("*/"))[0]
+    records = {run / name for name in ("settings.json", "picked.json", "heads.json", "finished.json", "failures.jsonl")}
+    for record in records:
+        record.write_bytes(TOO_DEEP)
+
+    findings = (await verify(archive)).findings
+    await use(site, archive)
+
+    assert records <= {archive / finding.path for finding in findings}
+
+
+def test_a_head_that_is_nested_too_deeply_is_refused(tmp_path):
+    """The folder is not taken for an archive."""
+    archive = Archive.open_or_create(tmp_path / "archive", "site")
+    (archive.files.root / "archive.json").write_bytes(TOO_DEEP)
+
+    with pytest.raises(ArchiveError, match=r"archive\.json cannot be decoded"):
+        Archive.open(tmp_path / "archive")
+
+
 def bomb(tmp_path: Path, content: bytes, rows: int) -> tuple[Archive, Stored]:
     """An archive with one month whose file decompresses to a hundred times the content."""
     archive = Archive.open_or_create(tmp_path / "archive", "site")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from stride_async._json import NOT_DECODABLE
 from stride_async.export.formats.html._messages import Piece
 from stride_async.export.formats.html._paging import page_name
 
@@ -82,7 +83,7 @@ def read_records(content: bytes) -> Records:
     """Return the records in `parts.json`; none if it is not as this version writes it."""
     try:
         return msgspec.json.decode(content, type=Records)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_DECODABLE:
         return Records()
 
 

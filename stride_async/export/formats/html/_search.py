@@ -19,6 +19,7 @@ from itertools import pairwise
 import attrs
 import msgspec
 
+from stride_async._json import NOT_DECODABLE
 from stride_async._models import Key
 from stride_async.export.formats.html._words import words_in
 
@@ -223,7 +224,7 @@ def read_head(content: bytes) -> Head | None:
         return None
     try:
         return msgspec.json.decode(content[len(prefix) : -len(suffix)], type=Head)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_DECODABLE:
         return None
 
 
