@@ -94,6 +94,7 @@ PROGRAMS = {
     for page in PAGES
     if any(block.language == "python" or starts_site(block) for block in blocks(page))
 }
+SLOW_PAGES = {name for name in PROGRAMS if name.startswith("docs/howto/")} | {"docs/api/testing.md"}
 
 
 @pytest.fixture(scope="session")
@@ -139,7 +140,13 @@ def test_pages_with_code_are_found():
     assert {"README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/howto/a-bot-that-answers.md"} <= PROGRAMS.keys()
 
 
-@pytest.mark.parametrize("page", list(PROGRAMS.values()), ids=list(PROGRAMS))
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.slow if name in SLOW_PAGES else (), id=name)
+        for name, page in PROGRAMS.items()
+    ],
+)
 async def test_code_of_page_runs(site: LocalServer, page: Path):
     """A reader can enter a page from top to bottom and sees exactly the output that it shows."""
     async with contextlib.AsyncExitStack() as stack:

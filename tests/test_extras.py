@@ -44,7 +44,7 @@ def test_commands_that_make_pages_name_their_extra(tmp_path, command):
 
     assert 1 == ended.returncode
     message = "Error: the format html requires jinja2: pip install 'stride-async[view]'"
-    assert message == " ".join(ended.stderr.split())
+    assert " ".join(ended.stderr.split()).endswith(message)  # after the progress, if the imports take long
 
 
 @pytest.mark.parametrize("missing", ["distributed", "cryptography"])
@@ -61,5 +61,5 @@ def test_an_engine_names_its_extra(tmp_path, missing):
 
     assert 1 == ended.returncode
     message = f"Error: an engine requires {missing}: pip install 'stride-async[distributed]'"
-    assert message == " ".join(ended.stderr.split())
+    assert " ".join(ended.stderr.split()).endswith(message)  # after the progress, if the imports take long
     assert ["site"] == [path.name for path in tmp_path.iterdir()]

@@ -8,6 +8,7 @@ from tests.formats.html.browser import installed_browser
 from tests.pictures import PAGES, PICTURES, TERMINALS, screen, words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TERMINALS)
 def test_a_picture_of_a_terminal_has_the_words_of_a_new_run(name):
     """If this fails, `python -m tests.pictures` makes the pictures anew."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stride_async.export import DamagedArchive
@@ -17,6 +17,7 @@ def archive(tmp_path: Path) -> Archive:
     return Archive.open_or_create(tmp_path / "archive", "site")
 
 
+@settings(max_examples=40)
 @given(lines=st.lists(st.binary(max_size=50).filter(lambda line: b"\n" not in line), min_size=1, max_size=700))
 def test_lines_are_read_back_as_they_were_written(tmp_path_factory, lines):
     """Their digest is that of the lines, compressed or not."""
