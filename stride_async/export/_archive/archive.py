@@ -233,10 +233,10 @@ class Archive:
         for temporary, _ in staged.values():
             self.files.sync_file(temporary)
         for path, (temporary, file_sha256) in staged.items():
+            del self._staged[path]  # The temporary file is gone in any case, also after an error.
             if not self.files.create_from_file(path, temporary) and self.files.sha256(path) != file_sha256:
                 # The same lines, compressed differently: what the other process has committed must be read first.
                 return False
-            del self._staged[path]
         path = commit_path(folder, number)
         temporary = self.files.gather(path, [data], durable=True)
         # The commit before this one may have been made by a process that was killed.

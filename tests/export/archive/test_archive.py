@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,28 @@ def test_a_commit_fails_if_another_writer_compressed_the_same_lines_differently(
 
     assert not archive.commit("folder", 1, b"", [ours.path])
     assert [] == archive.files.list("folder/commit").files
+
+
+def test_lines_can_be_staged_again_after_a_commit_failed(archive: Archive, monkeypatch):
+    """The commit uses up its files, whether the other writer's was different or the disk was full."""
+    ours = archive.stage_lines("folder/sealed/name", [b"a"])
+    (archive.files.root / ours.path).write_bytes(b"compressed by another version")
+    assert not archive.commit("folder", 1, b"", [ours.path])
+    assert archive.stage_lines("folder/sealed/name", [b"a"]) == ours
+    assert archive.commit("folder", 1, b"", [ours.path])
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    other = archive.stage_lines("folder/sealed/other", [b"b"])
+    with monkeypatch.context() as patched:
+        patched.setattr("os.link", full)
+        with pytest.raises(OSError, match="No space left"):
+            archive.commit("folder", 2, b"", [other.path])
+
+    assert archive.stage_lines("folder/sealed/other", [b"b"]) == other
+    assert archive.commit("folder", 2, b"", [other.path])
+    assert archive.is_sound(other)
 
 
 def test_a_damaged_file_is_named(archive: Archive):
