@@ -12,7 +12,6 @@ The lease keeps two exports from sharing the service's limit. The commits are ri
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 import threading
@@ -20,7 +19,10 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from stride_async.export._archive.errors import ArchiveBusy, StoreUnavailable
+import msgspec
+
+from stride_async._json import NOT_DECODABLE
+from stride_async.export._archive.errors import ArchiveBusy, StoreRefused, StoreUnavailable
 
 EXPIRES = 30.0
 """Seconds after which a lease that was not renewed can be taken over."""
@@ -50,6 +52,15 @@ class LeaseHeld(Exception):
     """The holder of the lease has renewed it, so it is working."""
 
 
+class _Content(msgspec.Struct):
+    """What the object of a lease contains."""
+
+    holder: str
+    """Empty if the lease is free."""
+    renewals: int = 0
+    expired: bool = False
+
+
 class ObjectLease:
     """The lease at one path, taken or watched."""
 
@@ -68,6 +79,7 @@ class ObjectLease:
         self._ended = threading.Event()
         self._renewing: threading.Thread | None = None
         self._is_lost = False
+        self._refusal: StoreRefused | None = None  # of the last renewal
         self._taken_at = 0.0
         self.had_expired = False
         """Whether a holder did not give the lease back, so short a time ago that its calls may still count."""
@@ -115,6 +127,10 @@ class ObjectLease:
         except StoreUnavailable as error:  # The work itself will fail, or the next renewal will not.
             _log.warning("the lease of %s could not be renewed: %s", self._archive, error)
             return
+        except StoreRefused as error:
+            self._refusal = error
+            return
+        self._refusal = None
         self._is_lost = version is None
         self._version = version
 
@@ -134,7 +150,10 @@ class ObjectLease:
 
         Raises:
             ArchiveBusy: Another process has taken it over.
+            StoreRefused: The store refuses to renew it.
         """
+        if self._refusal is not None:
+            raise self._refusal
         if self._is_lost:
             raise ArchiveBusy(f"another export has taken over {self._archive}: this one could not reach it for a while")
 
@@ -172,23 +191,20 @@ class ObjectLease:
 
 
 def _encoded(holder: str, renewals: int, *, has_expired: bool) -> bytes:
-    return json.dumps({"holder": holder, "renewals": renewals, "expired": has_expired}).encode()
+    return msgspec.json.encode(_Content(holder, renewals, has_expired))
 
 
 def _holder_in(data: bytes) -> str:
     """Return the holder of a lease; that of a folder has none. A lease that is undecodable may have one."""
-    if not data.strip():
-        return ""
-    return str(_decoded(data).get("holder", "unknown"))
+    return _decoded(data).holder if data.strip() else ""
 
 
 def _has_mark(data: bytes) -> bool:
-    return _decoded(data).get("expired") is True
+    return _decoded(data).expired
 
 
-def _decoded(data: bytes) -> dict[str, object]:
+def _decoded(data: bytes) -> _Content:
     try:
-        lease = json.loads(data)
-    except (ValueError, RecursionError):
-        return {}
-    return lease if isinstance(lease, dict) else {}
+        return msgspec.json.decode(data, type=_Content)
+    except NOT_DECODABLE:
+        return _Content("unknown")

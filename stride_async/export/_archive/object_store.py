@@ -51,6 +51,7 @@ _WAITS = (0.5, 1.0, 2.0, 4.0)
 _LARGEST_PUT = 8 * 1024 * 1024
 _PART = 4 * 1024 * 1024
 _READ_BYTES = 16_384
+_LONGEST_LEASE = 4096  # bytes; anything longer was not written by an export
 _THREADS = 8
 
 Store = S3Store | GCSStore | AzureStore
@@ -344,11 +345,12 @@ class ObjectStore:
             lease.release()
 
     def read_version(self, path: str) -> tuple[bytes, str] | None:
-        """Return the content and the version of an object, None if it does not exist."""
+        """Return the content and the version of an object, None if it does not exist. A large one is not read."""
 
         def get() -> tuple[bytes, str]:
             found = obstore.get(self._store, path)
-            return bytes(found.bytes()), found.meta["e_tag"] or ""
+            is_large = found.meta["size"] > _LONGEST_LEASE
+            return b"large" if is_large else bytes(found.bytes()), found.meta["e_tag"] or ""
 
         try:
             return self._call(path, get)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stride_async.export import ArchiveBusy, StoreUnavailable
+from stride_async.export import ArchiveBusy, ArchiveError, StoreRefused, StoreUnavailable
 from stride_async.export._archive import object_lease
 from stride_async.export._archive.object_lease import EXPIRES, LeaseHeld, ObjectLease
 
@@ -15,7 +15,7 @@ class Store:
     def __init__(self) -> None:
         self.data: bytes | None = None
         self.version = 0
-        self.is_away = False
+        self.error: ArchiveError | None = None
         self.seconds_since_put = 0.0
 
     def age(self, path: str) -> float | None:
@@ -25,8 +25,8 @@ class Store:
         return (self.data, str(self.version)) if self.data is not None else None
 
     def put_version(self, path: str, data: bytes, version: str | None) -> str | None:
-        if self.is_away:
-            raise StoreUnavailable("away")
+        if self.error is not None:
+            raise self.error
         if version != (str(self.version) if self.data is not None else None):
             return None
         self.data, self.version = data, self.version + 1
@@ -64,7 +64,7 @@ def lease(store, clock, monkeypatch):
         return made[-1]
 
     yield make
-    store.is_away = False
+    store.error = None
     for each in made:
         each.release()
 
@@ -180,13 +180,28 @@ def test_a_renewal_that_fails_is_tried_again(lease, store, caplog):
     """A store that is away for a moment does not end the run."""
     holder = lease()
     holder.take()
-    store.is_away = True
+    store.error = StoreUnavailable("away")
     holder.renew()
-    store.is_away = False
+    holder.require_held()
+    store.error = None
     holder.renew()
 
     holder.require_held()
     assert "could not be renewed" in caplog.text
+
+
+def test_a_renewal_that_is_refused_ends_the_run(lease, store):
+    """The lease would expire while the run goes on. Once the store accepts it again, the run may."""
+    holder = lease()
+    holder.take()
+    store.error = StoreRefused("403")
+    holder.renew()
+
+    with pytest.raises(StoreRefused):
+        holder.require_held()
+    store.error = None
+    holder.renew()
+    holder.require_held()
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b'{"holder": "", "renewals": 0}'])
@@ -198,7 +213,9 @@ def test_the_lease_of_a_copied_folder_is_free(lease, store, content):
     assert lease().take()
 
 
-@pytest.mark.parametrize("content", [b"[]", b"{", b'{"holder": "abc"}', b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"[]", b"{", b'{"holder": "abc"}', b'{"holder": null}', b"\xff", b"[" * 100_000, b'{"a": ' * 100_000]
+)
 def test_any_other_content_may_have_a_holder(lease, store, content):
     """It is watched like one that is held."""
     store.data = content
