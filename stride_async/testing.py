@@ -145,7 +145,7 @@ class BotKit:
             room: The id of the conversation. By default, `room` of the kit.
 
         Raises:
-            KeyError: There is no such room.
+            KeyError: The room does not exist.
         """
         return await self._rehearsal.say(room or self.room, text, by=by or self.person, mention=True)
 
@@ -159,7 +159,7 @@ class BotKit:
                 first used.
 
         Raises:
-            KeyError: There is no such conversation.
+            KeyError: The conversation does not exist.
         """
         person = by or self.person
         return await self._rehearsal.say(room or self._rehearsal.direct_conversation(person), text, by=person)
@@ -186,7 +186,7 @@ class BotKit:
             room: The id of the conversation. By default, `room` of the kit.
 
         Raises:
-            KeyError: There is no such message or action target.
+            KeyError: The message or action target does not exist.
             AppCallError: The bot refused the call.
         """
         by, room = by or self.person, room or self.room

@@ -200,7 +200,7 @@ def _url(parent: Json, name: str, place: str) -> str:
 
 
 def _is_url(text: str) -> bool:
-    """Whether the text is an http or https URL, or a path that can be appended to one."""
+    """Return whether the text is an http or https URL, or a path that can be appended to one."""
     if not text or _NOT_IN_URLS.search(text):
         return False
     try:

@@ -37,7 +37,7 @@ async def post_json(http: aiohttp.ClientSession, url: str, token: str | None, bo
     """Send JSON after a preflight request, and return the JSON of the response, or None if it is empty.
 
     Raises:
-        AppCallError: There is no such response, or a browser would not let the page read it.
+        AppCallError: The response is not 2xx or not JSON, or a browser would refuse it.
     """
     preflight = {
         "Access-Control-Request-Method": "POST",
@@ -59,7 +59,7 @@ async def get_json(http: aiohttp.ClientSession, url: str, token: str | None) -> 
     """Ask with the token in the query, and return the JSON of the response, or None if it is empty.
 
     Raises:
-        AppCallError: There is no such response, or a browser would not let the page read it.
+        AppCallError: The response is not 2xx or not JSON, or a browser would refuse it.
     """
     query = "" if token is None else f"{'&' if '?' in url else '?'}{urlencode({'jwt': token})}"
     return _answer("GET", url, *await _request(http, "GET", url + query, {}))

@@ -247,7 +247,7 @@ def _altered(response: Response, fault: Fault) -> Response:
 
 
 def _follows_http(fault: Fault) -> bool:
-    """Whether aiohttp can send the response that the fault altered."""
+    """Return whether aiohttp can send the response that the fault altered."""
     removes = any(value is None for value in fault.headers.values())
     return not removes and fault.content_length is None and fault.cut_after is None and fault.stall is None
 

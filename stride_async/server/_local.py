@@ -34,6 +34,7 @@ from stride_async.server._mentions import Document, with_mention
 from stride_async.server._routes import handle, handle_media
 from stride_async.server._seed import FILE_IN_FOLDER, SeedFile, SeedLines
 from stride_async.server._store import Store, StoredConversation, Truth
+from stride_async.server._store.messages import StoredMessage
 from stride_async.server._times import SECOND, parse_ts
 from stride_async.server._visits import ask, press
 from stride_async.server._world import World
@@ -328,7 +329,7 @@ class LocalServer:
             conversation_id: The conversation.
 
         Raises:
-            KeyError: There is no such conversation.
+            KeyError: The conversation does not exist.
         """
         return [json.loads(each) for each in self._world.store.messages.all(self._conversation(conversation_id).number)]
 
@@ -380,11 +381,8 @@ class LocalServer:
         Raises:
             KeyError: The conversation or message does not exist.
         """
-        messages = self._world.store.messages
-        message = messages.find(self._conversation(conversation_id).number, message_id)
-        if message is None:
-            raise KeyError(message_id)
-        messages.change(message, self._world.edited_json(message.json, _document(content)))
+        message = self._message(conversation_id, message_id)
+        self._world.store.messages.change(message, self._world.edited_json(message.json, _document(content)))
 
     def delete_message(self, conversation_id: str, message_id: str) -> None:
         """Delete a message of any sender.
@@ -396,11 +394,7 @@ class LocalServer:
         Raises:
             KeyError: The conversation or message does not exist.
         """
-        messages = self._world.store.messages
-        message = messages.find(self._conversation(conversation_id).number, message_id)
-        if message is None:
-            raise KeyError(message_id)
-        messages.delete(message)
+        self._world.store.messages.delete(self._message(conversation_id, message_id))
 
     def archive(self, conversation_id: str, *, archived: bool = True) -> None:
         """Archive a conversation, or unarchive it.
@@ -518,7 +512,7 @@ class LocalServer:
 
         Raises:
             ValueError: The URL or the descriptor is wrong; the message names the place.
-            ConnectionError: There is no descriptor at the URL.
+            ConnectionError: The URL does not respond with 200.
             KeyError: No app has this client id.
         """
         world, app = self._world, self._app(client_id)
@@ -683,6 +677,12 @@ class LocalServer:
         if conversation is None:
             raise KeyError(conversation_id)
         return conversation
+
+    def _message(self, conversation_id: str, message_id: str) -> StoredMessage:
+        message = self._world.store.messages.find(self._conversation(conversation_id).number, message_id)
+        if message is None:
+            raise KeyError(message_id)
+        return message
 
     async def _perform(self, action: FaultAction) -> None:
         """Call a fault's action with this server, and await what it returns if that is awaitable."""

@@ -245,7 +245,7 @@ class World:
         return f"{self.media_url}{path}?expires={expires}&signature={self._signature(media_id, str(expires))}"
 
     def is_valid_signature(self, media_id: str, expires: str, signature: str) -> bool:
-        """Whether this server signed the URL, and it has not expired."""
+        """Return whether this server signed the URL, and it has not expired."""
         expected = self._signature(media_id, expires)
         genuine = hmac.compare_digest(signature.encode(errors="replace"), expected.encode())
         return genuine and time.time() * 1000 < int(expires)

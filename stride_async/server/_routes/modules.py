@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stride_async.server._apps import CONFIGURATION, GLANCE
 from stride_async.server._responses import HttpError, Response, json_response, no_content
 from stride_async.server._routes.request import PAGE_LIMIT, Request, optional_string
 
@@ -18,8 +19,6 @@ _TYPES = frozenset(
     }
 )
 _DEFAULT_LIMIT = 10  # unlike other listings (protocol 5.19)
-_GLANCE = "chat:glance"
-_CONFIGURATION = "chat:configuration"
 
 
 async def list_page(request: Request) -> Response:
@@ -51,27 +50,27 @@ async def delete(request: Request) -> Response:
 
 async def set_glance(request: Request) -> Response:
     """`PUT {cv}/app/module/chat:glance/{key}/state`, the form of the second generation."""
-    return _set_state(request, _GLANCE, request.conversation.id, "", _glance_state(await request.json_object()))
+    return _set_state(request, GLANCE, request.conversation.id, "", _glance_state(await request.json_object()))
 
 
 async def set_configuration(request: Request) -> Response:
     """`PUT {cv}/app/module/chat:configuration/{key}/state`, the form of the second generation."""
     state = _configuration_state(await request.json_object())
-    return _set_state(request, _CONFIGURATION, request.conversation.id, "", state)
+    return _set_state(request, CONFIGURATION, request.conversation.id, "", state)
 
 
 async def update_glance(request: Request) -> Response:
     """`POST /app/module/chat/conversation/chat:glance/{key}/state`: for the site, a conversation or a person in it."""
     content = await request.json_object()
     conversation_id, user_id = _context(request, content)
-    return _set_state(request, _GLANCE, conversation_id, user_id, _glance_state(content))
+    return _set_state(request, GLANCE, conversation_id, user_id, _glance_state(content))
 
 
 async def update_configuration(request: Request) -> Response:
     """`POST /app/module/chat/conversation/chat:configuration/{key}/state`, the form of the first generation."""
     content = await request.json_object()
     conversation_id, user_id = _context(request, content)
-    return _set_state(request, _CONFIGURATION, conversation_id, user_id, _configuration_state(content))
+    return _set_state(request, CONFIGURATION, conversation_id, user_id, _configuration_state(content))
 
 
 def _set_state(request: Request, type: str, conversation_id: str, user_id: str, state: dict[str, object]) -> Response:

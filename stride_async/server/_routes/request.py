@@ -30,8 +30,8 @@ class Request:
     """One request.
 
     `query` has the first value of each parameter. `chunks` yields the body, and raises a 413 beyond the size that it
-    is called with. `grant` and `conversation` are set before a route that needs them runs. `response_headers` are
-    added to the response, whatever it is.
+    is called with. `response_headers` are added to the response, whatever it is. `grant` is what the caller's token
+    allows, and `conversation` is the one in the path; they are set before a route that needs them runs.
     """
 
     world: World
@@ -41,28 +41,8 @@ class Request:
     chunks: Callable[[int], AsyncIterator[bytes]]
     path_params: dict[str, str] = field(factory=dict)
     response_headers: dict[str, str] = field(factory=dict)
-    _grant: Grant | None = None
-    _conversation: StoredConversation | None = None
-
-    @property
-    def grant(self) -> Grant:
-        """What the caller's token allows."""
-        assert self._grant is not None
-        return self._grant
-
-    @grant.setter
-    def grant(self, grant: Grant) -> None:
-        self._grant = grant
-
-    @property
-    def conversation(self) -> StoredConversation:
-        """The conversation in the path."""
-        assert self._conversation is not None
-        return self._conversation
-
-    @conversation.setter
-    def conversation(self, conversation: StoredConversation) -> None:
-        self._conversation = conversation
+    grant: Grant = field(init=False, repr=False)
+    conversation: StoredConversation = field(init=False, repr=False)
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
         """Return an integer from the query; one out of range is refused (protocol 3.3)."""

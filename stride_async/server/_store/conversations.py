@@ -118,7 +118,7 @@ class Conversations:
         self._db.execute("DELETE FROM member WHERE app = ? AND conversation = ?", (client_id, number))
 
     def is_member(self, client_id: str, number: int) -> bool:
-        """Whether the app may use the conversation now."""
+        """Return whether the app may use the conversation now."""
         query = "SELECT since FROM member WHERE app = ? AND conversation = ?"
         row = self._db.execute(query, (client_id, number)).fetchone()
         return row is not None and row[0] <= time.time()

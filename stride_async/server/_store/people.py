@@ -50,7 +50,7 @@ class People:
         return None if found is None else str(found.get("displayName", ""))
 
     def is_person(self, id: str) -> bool:
-        """Whether this is the id of a person, not of an app's account."""
+        """Return whether this is the id of a person, not of an app's account."""
         return self._db.execute("SELECT 1 FROM person WHERE id = ?", (id,)).fetchone() is not None
 
     def find(self, email: str) -> str | None:

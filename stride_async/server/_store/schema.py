@@ -88,7 +88,7 @@ def connect(path: Path | None) -> sqlite3.Connection:
 
 
 def is_empty(db: sqlite3.Connection) -> bool:
-    """Whether the database has no tables yet."""
+    """Return whether the database has no tables yet."""
     return db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
 
 
