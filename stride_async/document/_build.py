@@ -14,7 +14,8 @@ from typing import Protocol, TypeAlias, TypeVar
 
 from stride_async.document._document import Document
 from stride_async.document._nodes import JsonObject, Node, NodeView, copied, json_of
-from stride_async.document._schema import INLINE, node_problems
+from stride_async.document._schema import node_problems
+from stride_async.document._text import INLINE
 
 T = TypeVar("T")
 
@@ -63,7 +64,7 @@ def heading(*inline: Inline, level: int = 1) -> Node:
 
 
 def text(value: str) -> Node:
-    """Build plain text, which must not be empty.
+    """Build plain text.
 
     Args:
         value: One or more characters.
@@ -137,7 +138,7 @@ def text_color(content: Inline, color: str) -> Node:
 
 
 def link(content: Inline, href: str, *, title: str | None = None) -> Node:
-    """Build text that links to a URL, which must not be empty.
+    """Build text that links to a URL.
 
     Args:
         content: Text, or a text node.
@@ -287,7 +288,7 @@ def panel(*content: Inline, type: str = "info") -> Node:
 
 
 def code_block(source: str, language: str | None = None) -> Node:
-    """Build a block of code, which may be empty.
+    """Build a block of code.
 
     Args:
         source: The code, which may be empty.
@@ -393,7 +394,7 @@ def external_media(url: str, *, width: float | None = None, height: float | None
 
 
 def media_group(*files: UploadedMedia | Node) -> Node:
-    """Build a row of files: results of `upload`, or `media` nodes.
+    """Build a row of files.
 
     Args:
         *files: Results of `upload`, or `media` nodes.
@@ -429,7 +430,9 @@ def table_row(*cells: Inline) -> Node:
     Args:
         *cells: Cells or headers, or text that becomes a cell.
     """
-    content = [json_of(cell if _is(cell, "tableCell", "tableHeader") else table_cell(cell)) for cell in _nodes(cells)]
+    content = [
+        json_of(cell if cell.type in {"tableCell", "tableHeader"} else table_cell(cell)) for cell in _nodes(cells)
+    ]
     return _built({"type": "tableRow", "content": content})
 
 
@@ -612,10 +615,6 @@ class _MakesItem(Protocol):
 
 def _each(items: Iterable[Inline], kind: str, make: _MakesItem) -> list[JsonObject]:
     return [json_of(item if item.type == kind else make(item)) for item in _nodes(items)]
-
-
-def _is(node: Node, *kinds: str) -> bool:
-    return node.type in kinds
 
 
 def _media_node(file: UploadedMedia | Node) -> Node:

@@ -321,12 +321,12 @@ def _reference(character: str) -> str:
 
 
 def _may_be_punctuation(character: str) -> bool:
-    """Whether some parser counts the character as punctuation."""
+    """Return whether some parser counts the character as punctuation."""
     return unicodedata.category(character)[0] in "PS"
 
 
 def _is_letter(character: str) -> bool:
-    """Whether some parser counts the character neither as a blank nor as punctuation."""
+    """Return whether some parser counts the character neither as a blank nor as punctuation."""
     if character.isascii() and character.isprintable():
         return character.isalnum()
     return character not in _BLANKS and unicodedata.category(character)[0] != "P"

@@ -105,8 +105,7 @@ class NodeView(Node):
 
     def __init__(self, json: JsonObject) -> None:
         self._json: Final = json
-        kind = json.get("type")
-        self.type: Final[str] = kind if isinstance(kind, str) else ""
+        self.type: Final[str] = kind_of(json)
 
     @property
     def attrs(self) -> Mapping[str, object]:

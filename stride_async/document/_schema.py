@@ -14,7 +14,7 @@ from typing import TypeAlias
 import attrs
 
 from stride_async.document._nodes import JsonObject, Node, json_of, kind_of, objects, shown
-from stride_async.document._text import without_surrogates
+from stride_async.document._text import INLINE, without_surrogates
 
 DEEPEST = 300
 """How many JSON objects and lists may be inside one another, the document itself included (protocol 8.5)."""
@@ -173,7 +173,8 @@ def _media(value: object, path: str) -> Iterator[Problem]:
     return (_EXTERNAL if external else _FILE)(value, path)
 
 
-INLINE = ("text", "hardBreak", "mention", "emoji", "inlineExtension", "date", "placeholder")
+_Types: TypeAlias = tuple[str, ...] | frozenset[str]
+
 BLOCKS = (
     "paragraph",
     "heading",
@@ -206,13 +207,13 @@ class Kind:
 
     attrs: Rule | None = None
     attrs_required: bool = False
-    content: tuple[str, ...] | None = None
+    content: _Types | None = None
     least: int | None = 0
     most: int | None = None
-    first: tuple[str, ...] | None = None
+    first: _Types | None = None
 
 
-def _with_attrs(rule: Rule, content: tuple[str, ...] | None = None, least: int | None = 0) -> Kind:
+def _with_attrs(rule: Rule, content: _Types | None = None, least: int | None = 0) -> Kind:
     return Kind(rule, attrs_required=True, content=content, least=least)
 
 
@@ -379,7 +380,7 @@ def _mark_problems(marks: object) -> Iterator[Problem]:
         yield Problem("$.marks", f"code can be combined only with link, not with {', '.join(sorted(others))}")
 
 
-def _content_problems(json: JsonObject, name: str, kind: Kind, allowed: tuple[str, ...]) -> Iterator[Problem]:
+def _content_problems(json: JsonObject, name: str, kind: Kind, allowed: _Types) -> Iterator[Problem]:
     if "content" not in json and kind.least is None:
         return
     content = json.get("content")
@@ -400,7 +401,7 @@ def _content_problems(json: JsonObject, name: str, kind: Kind, allowed: tuple[st
         yield Problem("$.content", "text in a codeBlock has no marks")
 
 
-def _child_problem(child: object, parent: str, expected: tuple[str, ...]) -> str | None:
+def _child_problem(child: object, parent: str, expected: _Types) -> str | None:
     if not isinstance(child, dict):
         return f"expected a node, not {shown(child)}"
     kind = child.get("type")
@@ -413,8 +414,8 @@ def _child_problem(child: object, parent: str, expected: tuple[str, ...]) -> str
     return None
 
 
-def _listed(types: tuple[str, ...]) -> str:
-    names = {
+def _listed(types: _Types) -> str:
+    names: dict[_Types, str] = {
         INLINE: "inline nodes",
         BLOCKS: "blocks",
         _IN_EXTENSIONS: "blocks other than bodiedExtension",

@@ -7,6 +7,9 @@ import re
 
 from stride_async.document._nodes import JsonObject, Node, attr, json_of
 
+INLINE = frozenset({"text", "hardBreak", "mention", "emoji", "inlineExtension", "date", "placeholder"})
+"""Types of nodes that stand within a line."""
+
 LINES = frozenset({"paragraph", "heading", "codeBlock", "decisionItem", "taskItem"})
 """Types of nodes that hold inline nodes. Each is one line of plain text."""
 
@@ -14,8 +17,6 @@ FALLBACKS = frozenset({"applicationCard", "extension"})
 """Types of blocks with a fallback text in their attribute `text`."""
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
-
-INLINE = frozenset({"text", "hardBreak", "mention", "emoji", "inlineExtension", "date", "placeholder"})
 
 
 def to_text(root: Node) -> str:
