@@ -96,7 +96,7 @@ def elements(raw: bytes) -> list[bytes]:
 
 
 def _parts(raw: bytes, brackets: bytes) -> Iterator[bytes]:
-    """The parts between the commas of one object or array, without surrounding white space."""
+    """Yield the parts between the commas of one object or array, without surrounding white space."""
     text = raw.strip()
     if text[:1] != brackets[:1] or text[-1:] != brackets[1:]:
         raise ValueError(f"expected {brackets.decode()}")

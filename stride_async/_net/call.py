@@ -404,7 +404,7 @@ class Call(Generic[T, R]):
 
 
 def _is_success(ended: R | TransportError) -> TypeGuard[R]:
-    """Whether an attempt that ended in this way is the last one, so that the rule need not decide about it."""
+    """Return whether an attempt that ended in this way is the last one, so that the rule need not decide about it."""
     return not isinstance(ended, TransportError) and ended.status < 400
 
 

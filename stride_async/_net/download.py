@@ -287,6 +287,7 @@ class RemoteBody:
             LengthMismatch: It is longer than stated.
             MediaError: It started over after a part was yielded, and may have changed.
             RuntimeError: It is read outside its `async with`, or a second time.
+            ValueError: `chunk_bytes` is below 1.
         """
         if chunk_bytes < 1:
             raise ValueError(f"chunk_bytes is {chunk_bytes}; expected 1 or more")
@@ -343,5 +344,5 @@ def _clean(text: str | None) -> str | None:
 
 
 def _is_extended(value: str | tuple[str | None, str | None, str]) -> bool:
-    """Whether the value came as `filename*`, which names its charset; the other form is an ASCII fallback."""
+    """Return whether the value came as `filename*`, which names its charset; the other form is an ASCII fallback."""
     return isinstance(value, tuple)

@@ -217,7 +217,7 @@ class Pool:
             response.close()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait.
+        """Wait for so many seconds.
 
         Raises:
             ClientClosed: The client was closed during the wait.

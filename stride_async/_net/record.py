@@ -73,7 +73,7 @@ class Record(msgspec.Struct, eq=False):
         return redact(error, secrets)
 
     def _may_have_acted(self, error: StrideError) -> bool:
-        """Whether the service may have acted on a call that ends in this error."""
+        """Return whether the service may have acted on a call that ends in this error."""
         if isinstance(error, DeadlineExceeded | ClientClosed):
             return self.ambiguous
         if isinstance(error, ServerError):
@@ -82,7 +82,7 @@ class Record(msgspec.Struct, eq=False):
 
 
 def _is_temporary(error: StrideError) -> bool:
-    """Whether the same call may succeed later."""
+    """Return whether the same call may succeed later."""
     if isinstance(error, ApiError) and error.status in RETRIED_STATUSES:
         return True
     return isinstance(error, TransportError | RateLimited | DeadlineExceeded)

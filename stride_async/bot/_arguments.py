@@ -202,7 +202,7 @@ def _parameter(function: Function, parameter: inspect.Parameter) -> Parameter:
 
 
 def _evaluated(function: Function, name: str, annotation: str) -> object:
-    """The type an annotation names; of this parameter alone, since others may name what exists for type checkers."""
+    """Return the type that an annotation names. Only this one is evaluated: others may exist for type checkers only."""
     code = inspect.unwrap(function)
     while isinstance(code, functools.partial):
         code = inspect.unwrap(code.func)
@@ -306,7 +306,7 @@ class Command:
             return self.usage
 
     def _read(self, text: str) -> Arguments:
-        """The arguments behind the word.
+        """Return the arguments after the word.
 
         Raises:
             ValueError: They do not fit the parameters.

@@ -169,7 +169,7 @@ def _note_installation(connection: sqlite3.Connection, incoming: Incoming, recei
 
 
 def pending(connection: sqlite3.Connection) -> list[Pending]:
-    """Every waiting event."""
+    """Return every waiting event."""
     rows = connection.execute(
         "SELECT number, cloud_id, conversation_id, ordering, under_way, not_before FROM event WHERE state = 0"
     )
@@ -294,7 +294,7 @@ def last_reply(cloud_id: str, conversation_id: str) -> Job[str | None]:
 
 
 def failures(connection: sqlite3.Connection) -> list[StoredFailure]:
-    """Every failed event, the oldest first."""
+    """Return every failed event, the oldest first."""
     rows = connection.execute(
         f"SELECT {_COLUMNS}, error, message, ended_at FROM event WHERE state = 2 ORDER BY number"  # noqa: S608 -- constant
     )
