@@ -12,7 +12,6 @@ from os import PathLike
 from types import NoneType
 
 import attrs
-import msgspec
 
 from stride_async._client import StrideClient
 from stride_async._errors import DecodeError
@@ -114,13 +113,13 @@ async def verify(
         ValueError: The client is of another site.
     """
     of_type(against, "against", StrideClient, NoneType)
-    opened = Archive.open(archive)
+    opened = await run_to_completion(partial(Archive.open, archive))
     if against is not None and against.cloud_id != opened.cloud_id:
         raise ValueError(f"the archive is of site {opened.cloud_id}, the client of {against.cloud_id}")
-    check = _Check(opened)
-    await run_to_completion(check.runs)
+    check = _Check(opened, await run_to_completion(partial(Runs.of, opened)))
+    check.runs()
     verdicts = []
-    for name in check.conversations():
+    for name in await run_to_completion(check.conversations):
         verdict = await run_to_completion(partial(check.conversation, name))
         verdicts.append(verdict)
         if on_verdict is not None:
@@ -142,17 +141,13 @@ async def verify(
     )
 
 
-class _ArchiveJson(msgspec.Struct):
-    format: int
-
-
 class _Check:
     """Reads everything and collects findings."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, runs: Runs) -> None:
         self.findings: list[Finding] = []
         self._archive = archive
-        self._runs = Runs.of(archive)
+        self._runs = runs
         self._chains = ChainCheck(archive, self._runs, lambda path, what: self._add(path, what, "move away"))
         self._not_fetched = 0  # media bodies that are neither held nor recorded as failed
         # The run that last completed a conversation, by the name of its folder.
@@ -167,9 +162,8 @@ class _Check:
     def runs(self) -> None:
         """Check the records of the runs, and that all of them are of this archive."""
         self.findings += self._runs.findings
-        format = msgspec.json.decode(self._archive.files.read(ARCHIVE_JSON), type=_ArchiveJson).format
-        if format != FORMAT:
-            self._add(ARCHIVE_JSON, f"has format {format}, which does not exist", "put right")
+        if self._archive.format != FORMAT:
+            self._add(ARCHIVE_JSON, f"has format {self._archive.format}, which does not exist", "put right")
         owners = self._runs.owners
         others = {run: owner for run, owner in owners.items() if owner != (self._archive.id, self._archive.cloud_id)}
         some_agree = len(others) < len(owners)

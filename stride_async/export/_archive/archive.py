@@ -63,8 +63,9 @@ class _ArchiveJson(msgspec.Struct):
 class Archive:
     """An archive of one site."""
 
-    def __init__(self, files: Storage, id: str, cloud_id: str) -> None:
+    def __init__(self, files: Storage, format: int, id: str, cloud_id: str) -> None:
         self.files = files
+        self.format = format
         self.id = id
         self.cloud_id = cloud_id
         # Files that have no name yet, by the path that each will have: the temporary file and its digest.
@@ -87,7 +88,7 @@ class Archive:
             raise NotAnArchive(f"{files.name} is not an archive: {ARCHIVE_JSON} cannot be decoded: {error}") from error
         if head.format > FORMAT:
             raise NewerArchive(f"{files.name} has format {head.format}; this version reads formats up to {FORMAT}")
-        return cls(files, head.id, head.cloud_id)
+        return cls(files, head.format, head.id, head.cloud_id)
 
     @classmethod
     def open_or_create(cls, root: str | PathLike[str], cloud_id: str) -> Archive:

@@ -76,13 +76,14 @@ class CallLog:
         self._ended = b""
 
 
-def recall_calls(archive: Archive, client: StrideClient, runs: Iterable[str]) -> None:
-    """Count the calls that earlier runs made in the last minute against the limit of this client.
+def recent_calls(archive: Archive, runs: Iterable[str]) -> list[tuple[str, float]]:
+    """Return the calls that runs made in the last minute: the key of the limit, and the seconds since the end.
 
     A limit slot is free again one window after its call ended. A call that was under way when its process was killed
     may have been counted by the service as late as now.
     """
     now = time.time()
+    calls: list[tuple[str, float]] = []
     for run in runs:
         log = RunLog(archive.files, run, CALLS)
         age = log.age()
@@ -98,9 +99,9 @@ def recall_calls(archive: Archive, client: StrideClient, runs: Iterable[str]) ->
                 under_way[key] -= 1
                 seconds_ago = now - _seconds(at)
                 if seconds_ago < WINDOW:
-                    client.recall_call(key, max(0.0, seconds_ago))
-        for key in under_way.elements():
-            client.recall_call(key, 0.0)
+                    calls.append((key, max(0.0, seconds_ago)))
+        calls += [(key, 0.0) for key in under_way.elements()]
+    return calls
 
 
 class LostCalls:

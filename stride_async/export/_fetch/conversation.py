@@ -90,7 +90,7 @@ class ConversationExport:
         try:
             return await self._export()
         except DamagedArchive as error:
-            if not chain.has_conflict():
+            if not await self._archive.run(chain.has_conflict):
                 raise
             # The other export has deleted files that its newest commit no longer needs.
             raise CommitConflict(f"{self._folder}: another writer committed") from error

@@ -38,7 +38,7 @@ from stride_async.export._events import (
     Summary,
     Unprotected,
 )
-from stride_async.export._fetch.call_log import CallLog, LostCalls, recall_calls
+from stride_async.export._fetch.call_log import CallLog, LostCalls, recent_calls
 from stride_async.export._fetch.conversation import ConversationExport, ConversationResult, PeopleFound
 from stride_async.export._fetch.health import ServiceHealth
 from stride_async.export._fetch.job import Job
@@ -165,7 +165,9 @@ class Run:
         await self._report(RunStarted(job.run, self._record.continued))
         if self._record.continued:
             self._recorded.update(await self._archive.run(self._record.failures))
-        recall_calls(archive, job.client, await self._archive.run(started_runs, archive))
+        runs = await self._archive.run(started_runs, archive)
+        for key, seconds_ago in await self._archive.run(recent_calls, archive, runs):
+            job.client.recall_call(key, seconds_ago)
         await self._report_failures(self._failures_in_list())
         await self._report_unmatched_selectors()
         await self._report(ConversationsFound(len(self._selected)))
