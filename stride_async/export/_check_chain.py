@@ -91,7 +91,7 @@ class ChainCheck:
             if known.get(number, link.sha256) != link.sha256:
                 self._add(link.path, "is not what was committed: its digest differs")
             elif (link.previous == 0) != (number == 1) or link.previous >= number:
-                self._add(link.path, f"names commit {link.previous} as the one before it, which cannot be")
+                self._add(link.path, f"names commit {link.previous} as the one before it, which is impossible")
             elif (
                 before is None
                 or before.sha256 == link.previous_sha256

@@ -29,10 +29,8 @@ X = TypeVar("X")
 
 MOST_RETRIES = 3
 """How often a task whose worker died is given to another one. A cluster that is running has a number of its own."""
-_CONNECTING = 10.0
-"""Seconds until a scheduler must answer."""
-_JOINING = 30.0
-"""Seconds until it must have a worker."""
+# Seconds until a scheduler must answer, and until it must have a worker.
+_CONNECTING, _JOINING = 10.0, 30.0
 # Of processes that are started here.
 _CONFIGURATION = {
     "distributed.scheduler.allowed-failures": MOST_RETRIES,

@@ -39,6 +39,7 @@ class Dask:
     from its own configuration.
 
     Raises:
+        TypeError: The address is not text.
         ValueError: It is not such an address.
     """
 

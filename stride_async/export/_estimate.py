@@ -53,13 +53,15 @@ async def estimate(
 
     Args:
         client: A client of the site.
-        archive: The folder of the archive, which need not exist.
+        archive: The folder or URL of the archive, which need not exist.
         options: What to export and how; None means everything.
 
     Raises:
         ArchiveError: The folder is not an archive, or the archive is of another site or of a later version.
         NothingSelected: No conversation matches the selection.
         StrideError: The list of conversations could not be fetched.
+        StoreRefused, StoreUnavailable: The object store of the archive cannot be used.
+        ValueError: The URL is not one of an archive.
     """
     of_type(client, "client", StrideClient)
     options = of_type(options or ExportOptions(), "options", ExportOptions)

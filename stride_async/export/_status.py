@@ -62,11 +62,13 @@ def status(archive: str | PathLike[str]) -> Status:
     """Return what an archive holds, how complete it is and how old.
 
     Args:
-        archive: The folder of the archive.
+        archive: The folder or URL of the archive.
 
     Raises:
         NotAnArchive: The folder is not an archive.
         NewerArchive: Its format is later than this version reads.
+        StoreRefused, StoreUnavailable: The object store of the archive cannot be used.
+        ValueError: The URL is not one of an archive.
     """
     opened = Archive.open(archive)
     kinds: Counter[VerdictKind] = Counter()

@@ -28,12 +28,12 @@ from stride_async.export._archive.layout import (
     CONVERSATIONS,
     DERIVED,
     PEOPLE,
-    RUNS,
     SETTINGS,
     commit_folder,
     is_known,
     media_path,
     run_file,
+    run_folder,
 )
 from stride_async.export._archive.months import month_of
 from stride_async.export._archive.reader import roster_in
@@ -100,17 +100,18 @@ async def verify(
     """Read everything in an archive and report what it proves.
 
     Args:
-        archive: The folder of the archive.
+        archive: The folder or URL of the archive.
         against: A client of the site. Some messages are then fetched from the service again and compared.
-        sample: How many windows of messages to compare.
-        seed: The seed of the random numbers with which the windows are drawn.
+        sample: The number of samples to compare. Each is up to 75 consecutive messages of one conversation.
+        seed: The seed of the random numbers with which the samples are drawn.
         on_verdict: Called with each verdict as it is reached.
 
     Raises:
         NotAnArchive: The folder is not an archive.
         NewerArchive: Its format is later than this version reads.
         StrideError: A call for the comparison failed.
-        ValueError: The client is of another site.
+        StoreRefused, StoreUnavailable: The object store of the archive cannot be used.
+        ValueError: The client is of another site, or the URL is not one of an archive.
     """
     of_type(against, "against", StrideClient, NoneType)
     opened = await run_to_completion(partial(Archive.open, archive))
@@ -244,7 +245,7 @@ class _Check:
         included: set[str] = set()
         for run, pending in self._unfinished_runs():
             some = f", {len(pending):,} of its {len(run.conversations):,} conversations are not done" if pending else ""
-            self._add(f"{RUNS}/{run.run}", f"did not finish{some}: run the export again", "run again")
+            self._add(run_folder(run.run), f"did not finish{some}: run the export again", "run again")
             included |= pending
         self.findings += [finding for name, finding in self._incomplete.items() if name not in included]
 
@@ -259,7 +260,9 @@ class _Check:
     def not_known(self) -> list[str]:
         """Return what the archive cannot show, as noun clauses."""
         clauses = list(self._runs.notes)
-        foreign = [path for path in self._archive.files.walk() if not (is_known(path) or path.startswith(DERIVED))]
+        foreign = [
+            path for path in self._archive.files.walk() if not (is_known(path) or path.startswith(f"{DERIVED}/"))
+        ]
         if foreign:
             more = f" and {len(foreign) - _FOREIGN_NAMED:,} more" if len(foreign) > _FOREIGN_NAMED else ""
             clauses.append(f"files that are not part of an archive: {', '.join(foreign[:_FOREIGN_NAMED])}{more}")

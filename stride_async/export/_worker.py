@@ -43,8 +43,8 @@ from stride_async.export._fetch.run import run_export
 from stride_async.export._options import ExportOptions
 
 _SECONDS_BETWEEN_REPORTS = 1.0
+# Seconds that a shard waits for its lease, which a worker that lost its connection may still have.
 _LONGEST_BUSY = 60.0
-"""Seconds that a shard waits for its lease, which a worker that lost its connection may still have."""
 
 _ShownEvent = ConversationStarted | PagesFetched | MediaFetched | ConversationDone | Unprotected | RunWaiting
 Reported = _ShownEvent | AttemptStarted | Waiting | LimitWaiting

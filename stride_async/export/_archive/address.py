@@ -59,7 +59,9 @@ def parse_address(archive: str | PathLike[str]) -> Path | StoreAddress:
     if "@" in url.netloc:  # Not shown: it may be a secret.
         raise ValueError("the URL of an archive has no user and password: credentials come from the environment")
     if url.query or url.fragment:
-        raise ValueError(f"{url.scheme}://{url.netloc}{url.path} is followed by ? or #, which an archive's URL has not")
+        raise ValueError(
+            f"{url.scheme}://{url.netloc}{url.path} is followed by ? or #, which the URL of an archive cannot have"
+        )
     if url.scheme == "file":
         if url.netloc not in {"", "localhost"} or not url.path.startswith("/"):
             raise ValueError(f"{text} is not the URL of a local folder, such as file:///home/ann/site")

@@ -43,7 +43,7 @@ from stride_async.export._archive.layout import (
     shard_of_lease,
 )
 from stride_async.export._archive.months import Line, with_keys
-from stride_async.export._archive.storage import Lease, Storage
+from stride_async.export._archive.storage import LeaseKind, Storage
 from stride_async.export._shard import Shard
 
 FORMAT = 1
@@ -135,7 +135,7 @@ class Archive:
             LeaseWatched: A run that was killed may have it. Try again later.
         """
 
-        def kind(name: str) -> Lease:
+        def kind(name: str) -> LeaseKind:
             other = shard_of_lease(name)
             if other is None:
                 return "excluding" if name == LEASE else "none"
@@ -172,7 +172,10 @@ class Archive:
             yield
 
     def _leases(self) -> Iterator[str]:
-        """Yield the paths of the leases that exist. A shard takes its own first and looks at the first one then."""
+        """Yield the paths of the leases that exist, first the one that is not for a shard.
+
+        A shard takes its own lease before it looks at that one, so at least one of the two notices the other.
+        """
         yield lease_path(None)
         for name in self.files.list(RUNS).files:
             if shard_of_lease(name) is not None:

@@ -31,7 +31,7 @@ from typing import BinaryIO, Self
 
 from stride_async._files import is_not_offered, sync_content, sync_folder
 from stride_async.export._archive.errors import DamagedArchive
-from stride_async.export._archive.storage import LONGEST_READ, Contents, Lease
+from stride_async.export._archive.storage import LONGEST_READ, Contents, LeaseKind
 
 if sys.platform != "win32":
     import fcntl
@@ -189,15 +189,11 @@ class Folder:
             raise DamagedArchive(f"{path} is larger than {longest:,} bytes")
         return data
 
-    def read_range(self, path: str, start: int, length: int) -> bytes:
-        """Return up to `length` bytes of a file from `start` on."""
-        with self.open(path) as file:
-            file.seek(start)
-            return file.read(length)
-
     def read_end(self, path: str, length: int) -> bytes:
         """Return the last bytes of a file, up to `length` of them."""
-        return self.read_range(path, max(0, self.size(path) - length), length)
+        with self.open(path) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - length))
+            return file.read(length)
 
     def stream(self, path: str) -> Iterator[bytes]:
         """Yield the content of a file in small pieces."""
@@ -289,7 +285,7 @@ class Folder:
             log.write(b"\n")
         return log
 
-    def acquire_lease(self, path: str, others: Callable[[str], Lease]) -> str | None:
+    def acquire_lease(self, path: str, others: Callable[[str], LeaseKind]) -> str | None:
         """Take a lease, and remove stray temporary files if no other lease is held.
 
         The system releases it at the latest with the process.
@@ -476,7 +472,7 @@ def open_file(path: Path, name: str) -> BufferedReader:
     """Open a file of an archive for reading.
 
     Raises:
-        DamagedArchive: It does not exist, or is not a regular file; says its `name`.
+        DamagedArchive: It does not exist, or is not a regular file. The message has its `name`.
     """
     return BufferedReader(_open(path, name, os.O_RDONLY, "rb"))
 

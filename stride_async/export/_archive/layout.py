@@ -40,9 +40,10 @@ RUNS = "runs"
 LEASE = "lease"
 """The lease of an export that is not for a shard only."""
 PROBE = "probe-"
-"""How the name of an object in that folder begins that an export creates and deletes to see what a store offers."""
-DERIVED = "derived/"
-"""Where the beginning of a path says that the file is made from the archive and can be deleted."""
+"""The beginning of the names of objects in that folder that an export creates and deletes, to see what a store offers.
+"""
+DERIVED = "derived"
+"""The folder of what is made from the archive and can be deleted."""
 
 RunFile = Literal["settings.json", "picked.json", "calls.log", "failures.jsonl", "heads.json", "finished.json"]
 SETTINGS: RunFile = "settings.json"
@@ -91,7 +92,7 @@ def commit_folder(folder: str) -> str:
 
 def commit_path(folder: str, number: int) -> str:
     """Return the path of one commit."""
-    return f"{folder}/commit/{number:08d}.json"
+    return f"{commit_folder(folder)}/{number:08d}.json"
 
 
 def commit_number(name: str) -> int | None:
@@ -122,7 +123,7 @@ def raw_folder(folder: str) -> str:
 
 def raw_stem(folder: str, leg: int, number: int) -> str:
     """Return the stem of one raw group of a leg."""
-    return f"{folder}/raw/{leg:04d}-{number:06d}"
+    return f"{raw_folder(folder)}/{leg:04d}-{number:06d}"
 
 
 def leg_of_raw(name: str) -> int | None:
@@ -194,14 +195,14 @@ def _shard(name: str) -> Shard | None:
     return Shard(index, count) if index < count else None
 
 
-def run_file(run: str, name: RunFile) -> str:
-    """Return the path of a file of a run."""
-    return f"{RUNS}/{run}/{name}"
-
-
 def run_folder(run: str) -> str:
     """Return the folder of the files of a run."""
     return f"{RUNS}/{run}"
+
+
+def run_file(run: str, name: RunFile) -> str:
+    """Return the path of a file of a run."""
+    return f"{run_folder(run)}/{name}"
 
 
 def log_part(path: str, number: int) -> str:

@@ -32,7 +32,7 @@ from stride_async.export._archive.layout import PROBE, RUNS, log_number, log_par
 from stride_async.export._archive.object_answers import Answer, require_environment
 from stride_async.export._archive.object_lease import LeaseHeld, ObjectLease
 from stride_async.export._archive.object_log import ObjectLog
-from stride_async.export._archive.storage import LONGEST_READ, Contents, Lease, LeaseWatched
+from stride_async.export._archive.storage import LONGEST_READ, Contents, LeaseKind, LeaseWatched
 
 if TYPE_CHECKING:
     from obstore.store import RetryConfig
@@ -45,8 +45,8 @@ _RETRIES: RetryConfig = {
     "retry_timeout": timedelta(seconds=30),
     "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2), "base": 2},
 }
+# Seconds before each further attempt.
 _WAITS = (0.5, 1.0, 2.0, 4.0)
-"""Seconds before each further attempt."""
 # A larger file goes up in parts, unless only one request can make sure that the name is free.
 _LARGEST_PUT = 8 * 1024 * 1024
 _PART = 4 * 1024 * 1024
@@ -278,7 +278,7 @@ class ObjectStore:
 
         return ObjectLog(put)
 
-    def acquire_lease(self, path: str, others: Callable[[str], Lease]) -> str | None:
+    def acquire_lease(self, path: str, others: Callable[[str], LeaseKind]) -> str | None:
         """Take a lease. Return None, or the name of the lease that is in the way: this one, or one that excludes it.
 
         Raises:
@@ -304,7 +304,7 @@ class ObjectStore:
         self.has_lost_lines = any(each.had_expired for each in self._watched.values())
         return None
 
-    def _excluding(self, folder: str, own: str, others: Callable[[str], Lease]) -> Sequence[str]:
+    def _excluding(self, folder: str, own: str, others: Callable[[str], LeaseKind]) -> Sequence[str]:
         return [name for name in self.list(folder).files if name != own and others(name) == "excluding"]
 
     def _watch(self, path: str) -> ObjectLease:

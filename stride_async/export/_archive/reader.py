@@ -36,11 +36,13 @@ def read(archive: str | PathLike[str]) -> ArchiveReader:
     """Open an archive for reading. Only what is committed is read, and the service is not called.
 
     Args:
-        archive: The folder of the archive.
+        archive: The folder or URL of the archive.
 
     Raises:
         NotAnArchive: The folder is not an archive.
         NewerArchive: Its format is later than this version reads.
+        StoreRefused, StoreUnavailable: The object store of the archive cannot be used.
+        ValueError: The URL is not one of an archive.
     """
     return ArchiveReader(Archive.open(archive))
 

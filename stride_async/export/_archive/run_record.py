@@ -200,10 +200,10 @@ def _can_be_continued(archive: Archive, run: str, settings: bytes) -> bool:
     files = archive.files
     if files.exists(run_file(run, FINISHED)):
         return False
-    ages = (files.age(run_file(run, SETTINGS)), RunLog(files, run, CALLS).age())
+    path = run_file(run, SETTINGS)
+    ages = (files.age(path), RunLog(files, run, CALLS).age())
     if min((age for age in ages if age is not None), default=CONTINUED_WITHIN) >= CONTINUED_WITHIN:
         return False
-    path = run_file(run, SETTINGS)
     return files.exists(path) and files.read(path) == settings
 
 

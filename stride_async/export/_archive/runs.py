@@ -99,6 +99,7 @@ class Runs:
     owners: dict[str, tuple[str, str]] = attrs.field(factory=dict)
     """The archive and the site that each run says it belongs to."""
     findings: list[Finding] = attrs.field(factory=list)
+    """What is wrong with the records."""
     notes: list[str] = attrs.field(factory=list)
     """What cannot be known because of a missing record, as noun clauses."""
     _heads: dict[str, list[Head]] = attrs.field(factory=dict)
@@ -145,8 +146,8 @@ class Runs:
             newest.setdefault(shard, run)
         self.round = tuple(newest.values()) or (self.last,)
         unfinished = {each.run for each in self.unfinished}
-        is_whole = len(self.round) == (1 if last is None else last.count)
-        self.finished = is_whole and not unfinished.intersection(self.round)
+        has_all_shards = len(self.round) == (1 if last is None else last.count)
+        self.finished = has_all_shards and not unfinished.intersection(self.round)
 
     def _add(self, files: _RunFiles) -> None:
         run = self.last = files.run

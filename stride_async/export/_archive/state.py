@@ -83,7 +83,7 @@ def touches(key: Key, spans: Iterable[Span]) -> bool:
 
 
 def is_storable(key: Key) -> bool:
-    """Return whether commits can store a key: its time must be between the years 1678 and 2261."""
+    """Return whether commits can store a key: its time must fit into 64 bits (1677-09-21 to 2262-04-11)."""
     return BEGINNING < key < HIGHEST
 
 

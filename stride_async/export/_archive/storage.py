@@ -44,7 +44,7 @@ class Log(Protocol):
         """Write what is still to be written."""
 
 
-Lease = Literal["excluding", "compatible", "none"]
+LeaseKind = Literal["excluding", "compatible", "none"]
 """What a file is to a lease: one that must not be held at the same time, one that may be, or no lease."""
 
 
@@ -153,7 +153,7 @@ class Storage(Protocol):
     def open_log(self, path: str) -> Log:
         """Open a log to append lines to. `logs` reads it back."""
 
-    def acquire_lease(self, path: str, others: Callable[[str], Lease]) -> str | None:
+    def acquire_lease(self, path: str, others: Callable[[str], LeaseKind]) -> str | None:
         """Take a lease. Return None, or the name of the lease that is in the way: this one, or one that excludes it.
 
         `others` says of the name of any other file in its folder what kind of lease that is.

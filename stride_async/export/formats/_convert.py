@@ -13,13 +13,12 @@ import attrs
 
 from stride_async.export._archive.address import parse_address
 from stride_async.export._archive.archive import Archive
+from stride_async.export._archive.layout import DERIVED
 from stride_async.export._engine import Engine, import_for_engine
 from stride_async.export.formats._options import ConvertOptions
 from stride_async.export.formats._output import OutInTheWay, Output, Place
 from stride_async.export.formats._report import ConvertProgress, Report, Tally
 from stride_async.export.formats._source import Source
-
-_DERIVED = "derived"
 
 
 class Writer(Protocol):
@@ -159,7 +158,7 @@ def _with_name(out: Path) -> Path:
 def _check_apart(out: Path, archive: Path) -> None:
     """Refuse an output in the archive, except below its folder for what is derived, and one around the archive."""
     place, root = out.resolve(), archive.resolve()
-    if place.is_relative_to(root) and not (place.is_relative_to(root / _DERIVED) and place != root / _DERIVED):
+    if place.is_relative_to(root) and not (place.is_relative_to(root / DERIVED) and place != root / DERIVED):
         raise OutInTheWay(f"{out} is in the archive, which a conversion does not change")
     if root.is_relative_to(place):
         raise OutInTheWay(f"{out} contains the archive")

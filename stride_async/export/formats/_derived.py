@@ -15,10 +15,11 @@ from pathlib import Path
 from stride_async.export._archive.address import folder_at
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.errors import DamagedArchive
+from stride_async.export._archive.layout import DERIVED
 from stride_async.export._archive.storage import Storage
 from stride_async.export.formats._report import report_path
 
-_PAGES = "derived/html"
+_PAGES = f"{DERIVED}/html"
 _MARK = f"{_PAGES}.mark"
 
 

@@ -290,7 +290,7 @@ class Place:
         _remove(old)
 
     def _replace(self, path: Path, data: bytes) -> None:
-        """Write a file next to the output, whole or not at all. Nothing happens if it has this content."""
+        """Write a file next to the output, completely or not at all. Nothing happens if it has this content."""
         with suppress(OSError):
             if path.read_bytes() == data:
                 return

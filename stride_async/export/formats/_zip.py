@@ -30,7 +30,7 @@ def json_bytes(value: object) -> bytes:
 
 
 class ZipWriter:
-    """Writes one entry after the other. `digest` is over the names and the uncompressed contents."""
+    """Writes one entry after the other. Its digest is over the names and the uncompressed contents."""
 
     def __init__(self, path: Path, on_chunk: Callable[[], object]) -> None:
         """`on_chunk` is called now and then while a long file is written. It may raise to end that."""
@@ -47,6 +47,7 @@ class ZipWriter:
 
     @property
     def digest(self) -> str:
+        """The SHA-256 of what was written so far, in hexadecimal."""
         return self._digest.hexdigest()
 
     @contextmanager

@@ -29,12 +29,11 @@ from stride_async.export.formats._report import Loss, Parts, Tally
 from stride_async.export.formats._rows import conversation_row, media_row, message_rows, user_row
 from stride_async.export.formats._source import RecentRooms, Source
 
+# The version of the tables. A folder with another one is made anew.
 _VERSION = "2"
-"""Of the tables. A folder with another version is made anew."""
+# The most rows in one row group, and in memory. Long messages make a group smaller.
 _ROWS = 4_096
-"""In one row group, and in memory."""
 _CHARACTERS = 8 * 1024 * 1024
-"""Long messages make a row group smaller."""
 _METADATA = b"stride"
 _TIME = pa.timestamp("us", tz="UTC")
 _SCHEMAS = {

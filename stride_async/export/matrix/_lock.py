@@ -10,13 +10,14 @@ from pathlib import Path
 from stride_async._files import is_not_offered
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.errors import ArchiveBusy
+from stride_async.export._archive.layout import DERIVED
 from stride_async.export.formats._report import Report, encoded
 
 if sys.platform != "win32":
     import fcntl
 
-_LOCK = "derived/matrix.lock"
-_REPORT = "derived/matrix.report.json"
+_LOCK = f"{DERIVED}/matrix.lock"
+_REPORT = f"{DERIVED}/matrix.report.json"
 
 
 @contextmanager

@@ -31,8 +31,8 @@ from stride_async.export.formats.html._search import INDEX, SEGMENT, Head, Sorte
 from stride_async.export.formats.html._shown import folder_of
 from stride_async.export.formats.html._templates import assets, edition
 
+# The folder of a conversation, and a month.
 _PartKey = tuple[str, str]
-"""The folder of a conversation, and a month."""
 
 
 def write(source: Source, output: Output, _: ConvertOptions, tally: Tally) -> None:
