@@ -93,6 +93,16 @@ async def client(server: LocalServer) -> AsyncIterator[StrideClient]:
         yield client
 
 
+def variables_of(server: LocalServer) -> dict[str, str]:
+    """Return the environment variables that a user of a server sets."""
+    return {
+        "STRIDE_BASE_URL": server.url,
+        "STRIDE_CLOUD_ID": server.cloud_id,
+        "STRIDE_CLIENT_ID": server.client_id,
+        "STRIDE_CLIENT_SECRET": server.client_secret,
+    }
+
+
 def client_of(server: LocalServer, **options: object) -> StrideClient:
     """Return a client of a server with other options."""
     settings = Settings(base_url=server.url, **{"backoff": 0.0, "calls_per_minute": None, **options})

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 
 import aiohttp
 import attrs
@@ -22,7 +21,8 @@ from stride_async import (
     StrideClient,
     WrongLoop,
 )
-from tests.conftest import client_of
+from tests.conftest import client_of, variables_of
+from tests.net.peers import free_port
 
 VARIABLES = ("STRIDE_CLIENT_ID", "STRIDE_CLIENT_SECRET", "STRIDE_TOKEN", "STRIDE_CLOUD_ID", "STRIDE_BASE_URL")
 
@@ -32,10 +32,8 @@ def environment(server, monkeypatch):
     """Set the environment variables for this server, which a test can change."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("STRIDE_CLIENT_ID", server.client_id)
-    monkeypatch.setenv("STRIDE_CLIENT_SECRET", server.client_secret)
-    monkeypatch.setenv("STRIDE_CLOUD_ID", server.cloud_id)
-    monkeypatch.setenv("STRIDE_BASE_URL", server.url)
+    for name, value in variables_of(server).items():
+        monkeypatch.setenv(name, value)
     return monkeypatch
 
 
@@ -58,12 +56,6 @@ async def prefixed(server):
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     yield f"http://127.0.0.1:{runner.addresses[0][1]}/stride/api"
     await runner.cleanup()
-
-
-def free_port():
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
 
 
 def settings_for(url, **options):

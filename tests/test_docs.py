@@ -32,6 +32,7 @@ import pytest
 from stride_async import ClientCredentials, Settings, StrideClient
 from stride_async.server import LocalServer
 from tests import cli_page
+from tests.conftest import variables_of
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -109,7 +110,7 @@ async def site(
 ) -> AsyncIterator[LocalServer]:
     """Start the server of a page, put it in the environment, and change to an empty folder."""
     async with LocalServer(generate=plan_of(page)) as server:
-        for name, value in environment(server).items():
+        for name, value in variables_of(server).items():
             monkeypatch.setenv(name, value)
         monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(compiled))
@@ -124,15 +125,6 @@ def plan_of(page: Path) -> str | None:
     """Return the plan from which the server of the page generates its site."""
     named = re.search(r"stride server .*?--generate (\S+)", page.read_text())
     return named[1] if named else None
-
-
-def environment(server: LocalServer) -> dict[str, str]:
-    return {
-        "STRIDE_BASE_URL": server.url,
-        "STRIDE_CLOUD_ID": server.cloud_id,
-        "STRIDE_CLIENT_ID": server.client_id,
-        "STRIDE_CLIENT_SECRET": server.client_secret,
-    }
 
 
 def test_pages_with_code_are_found():

@@ -20,6 +20,7 @@ import pyarrow.parquet
 import pytest
 
 from stride_async.server import LocalServer
+from tests.conftest import variables_of
 from tests.test_docs import commands, refused
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -30,15 +31,7 @@ URL = re.compile(r"http://127\.0\.0\.1:\d+")
 
 def environment(server: LocalServer, **more: str) -> dict[str, str]:
     """Return the environment of a program that finds the server and lets the kernel pick a port."""
-    return {
-        **os.environ,
-        "STRIDE_BASE_URL": server.url,
-        "STRIDE_CLOUD_ID": server.cloud_id,
-        "STRIDE_CLIENT_ID": server.client_id,
-        "STRIDE_CLIENT_SECRET": server.client_secret,
-        "PORT": "0",
-        **more,
-    }
+    return {**os.environ, **variables_of(server), "PORT": "0", **more}
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from stride_async import Settings
 from stride_async._cli import connect
 from stride_async._cli.main import stride
 from stride_async.server import LocalServer
+from tests.conftest import variables_of
 
 Run = Callable[..., Awaitable[Result]]
 Started = Callable[..., Awaitable[asyncio.subprocess.Process]]
@@ -29,12 +30,7 @@ NOTHING_SET = dict.fromkeys(
 @pytest.fixture
 def environment(server: LocalServer) -> dict[str, str]:
     """Return the variables that a user of the server sets."""
-    return {
-        "STRIDE_BASE_URL": server.url,
-        "STRIDE_CLOUD_ID": server.cloud_id,
-        "STRIDE_CLIENT_ID": server.client_id,
-        "STRIDE_CLIENT_SECRET": server.client_secret,
-    }
+    return variables_of(server)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 
 from stride_async.server import LocalServer
 
+from .app import App, running_app
 from .calling import Api, Start, log_in
 
 
@@ -39,3 +40,15 @@ def server(api: Api) -> LocalServer:
 def room(server: LocalServer) -> str:
     """A public conversation without messages."""
     return server.add_conversation("general")
+
+
+@pytest.fixture
+def ann(server: LocalServer) -> str:
+    return server.add_user("Ann Adler")
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[App]:
+    """An app that listens, and is not registered yet."""
+    async with running_app() as app:
+        yield app

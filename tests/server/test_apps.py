@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from contextlib import suppress
 
 import pytest
 from aiohttp import web
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from stride_async.server import LocalServer
 from stride_async.server._apps import BOT_MESSAGES, Module, RegisteredApp, Registration, read_descriptor
 from stride_async.server._limits import App
-from tests.export.archive.test_hostile import mutated, places
+from tests.schema_cases import places_in, with_value
 
 from .app import DESCRIPTOR, running_app
 
@@ -120,10 +119,20 @@ def test_a_wrong_descriptor_is_refused_with_the_place(change, problem):
 
 @pytest.mark.parametrize("value", [None, True, -1, 0.5, "", [], ["x"], [[]], {}, {"url": []}], ids=repr)
 def test_any_value_anywhere_is_accepted_or_refused_with_the_place(value):
-    """No value of a descriptor, whatever its kind, raises anything else."""
-    for place in places(DESCRIPTOR):
-        with suppress(ValueError):
-            read_descriptor(mutated(DESCRIPTOR, place, value))
+    """The place is that of the value, one inside it, or one around it."""
+    for path, _ in places_in(DESCRIPTOR):
+        if not path:
+            continue
+        try:
+            read_descriptor(with_value(DESCRIPTOR, path, value))
+        except ValueError as error:
+            named, changed = str(error).partition(": ")[0], dotted(path)
+            assert named.startswith(changed) or changed.startswith(named)
+
+
+def dotted(path: tuple[str | int, ...]) -> str:
+    """Return a path as messages write it, such as `modules.chat:bot[0].key`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
@@ -18,22 +17,11 @@ AT_ONCE = (0.0, 0.0, 0.0)
 
 
 @pytest.fixture
-async def app() -> AsyncIterator[App]:
-    async with running_app() as app:
-        yield app
-
-
-@pytest.fixture
 async def api(start: Start, app: App) -> Api:
     """Calls of an app that is registered; redeliveries do not wait."""
     api = await start(rate_limit=None, choices=Choices(redelivery_spans=AT_ONCE))
     await api.server.register_app(f"{app.url}/descriptor.json")
     return api
-
-
-@pytest.fixture
-def ann(server: LocalServer) -> str:
-    return server.add_user("Ann Adler")
 
 
 @pytest.fixture

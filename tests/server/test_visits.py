@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
@@ -24,17 +23,6 @@ CARD = {
         ],
     },
 }
-
-
-@pytest.fixture
-async def app() -> AsyncIterator[App]:
-    async with running_app() as app:
-        yield app
-
-
-@pytest.fixture
-def ann(server: LocalServer) -> str:
-    return server.add_user("Ann Adler")
 
 
 @pytest.fixture
