@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 
 from stride_async._files import run_to_completion
 from stride_async.export._archive.archive import Archive
-from stride_async.export._archive.chain import Chain
+from stride_async.export._archive.chain import Chain, sound_chain
 from stride_async.export._archive.commits import Op, Stored
 from stride_async.export._archive.storage import LeaseWatched
 from stride_async.export._shard import Shard
@@ -73,9 +73,7 @@ class AsyncArchive:
         Raises:
             DamagedArchive: A commit is damaged or missing, so nothing can be added to the chain.
         """
-        chain = await self.run(Chain, self.archive, folder)
-        chain.require_sound()
-        return chain
+        return await self.run(sound_chain, self.archive, folder)
 
     async def commit(self, chain: Chain, run: str, ops: Sequence[Op]) -> None:
         """Add a commit to a chain.

@@ -120,6 +120,17 @@ class Chain:
             raise DamagedArchive(f"{self.broken[0]} is damaged, or the commit before it is missing")
 
 
+def sound_chain(archive: Archive, folder: str) -> Chain:
+    """Read the commits of a folder.
+
+    Raises:
+        DamagedArchive: A commit is damaged or missing.
+    """
+    chain = Chain(archive, folder)
+    chain.require_sound()
+    return chain
+
+
 def _chain_below(top: int, found: dict[int, tuple[str, Commit]]) -> list[int] | None:
     """Return the numbers from a commit down to the first, None if one is not what the commit above it names."""
     chain, number = [], top

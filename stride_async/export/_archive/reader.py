@@ -18,8 +18,8 @@ from stride_async._json import NOT_DECODABLE
 from stride_async._models import Conversation, Message, User
 from stride_async._wire.convert import message_at, object_at, structure
 from stride_async.export._archive.archive import Archive
-from stride_async.export._archive.chain import Chain
-from stride_async.export._archive.commits import BEGINNING, Stored
+from stride_async.export._archive.chain import Chain, sound_chain
+from stride_async.export._archive.commits import BEGINNING, MediaStored, Stored
 from stride_async.export._archive.errors import DamagedArchive
 from stride_async.export._archive.files import Folder
 from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE, conversation_folder, media_path
@@ -118,6 +118,19 @@ class ArchivedMedia:
     def local_copy(self) -> AbstractContextManager[Path]:
         """Return a local file with the body, for as long as the context lasts. In a folder, it is the body itself."""
         return self._files.local_copy(self.path_in_archive)
+
+
+def archived_media(archive: Archive, conversation_id: str, stored: MediaStored) -> ArchivedMedia:
+    """Return a file of a conversation whose body is held."""
+    return ArchivedMedia(
+        id=stored.id,
+        conversation_id=conversation_id,
+        sha256=stored.sha256,
+        size=stored.size,
+        name=stored.name,
+        mime_type=stored.mime_type,
+        files=archive.files,
+    )
 
 
 def check_body(medium: ArchivedMedia, sha256: str) -> None:
@@ -262,9 +275,7 @@ class ArchiveReader:
         return Rows(self._media)
 
     def _chain(self, folder: str) -> Chain:
-        chain = Chain(self._archive, folder)
-        chain.require_sound()
-        return chain
+        return sound_chain(self._archive, folder)
 
     def _states(self) -> Iterator[State]:
         for name in self._archive.files.list(CONVERSATIONS).folders:
@@ -289,16 +300,8 @@ class ArchiveReader:
     def _media(self) -> Iterator[ArchivedMedia]:
         for state in self._states():
             assert state.details is not None
-            for id, media in sorted(state.media.items()):
-                yield ArchivedMedia(
-                    id=id,
-                    conversation_id=str(state.details["id"]),
-                    sha256=media.sha256,
-                    size=media.size,
-                    name=media.name,
-                    mime_type=media.mime_type,
-                    files=self._archive.files,
-                )
+            for _, stored in sorted(state.media.items()):
+                yield archived_media(self._archive, str(state.details["id"]), stored)
 
 
 def roster_in(archive: Archive, file: Stored) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ import attrs
 from stride_async.document import Document
 from stride_async.document._nodes import JsonObject, attr, children, json_of, kind_of, objects
 from stride_async.document._shown import safe_href
+from stride_async.export.formats._tree import FILES
 
-_FILES = frozenset({"media", "mediaInline"})
 _EVERYONE = {"all": "@all", "here": "@here"}
 # What Markdown shows by its text alone.
 _OTHER_NODES = frozenset({"panel", "decisionItem", "taskItem", "applicationCard", "extension", "bodiedExtension"})
@@ -61,7 +61,7 @@ class MattermostText:
         """Return a node as Markdown should show it, without what it contains; None to omit it."""
         if kind == "mention" and (id := attr(node, "id")):
             return {"type": "mention", "attrs": {"id": id, "text": _EVERYONE.get(id) or f"@{self.user_name(id)}"}}
-        if kind in _FILES and safe_href(attr(node, "url")) is None:
+        if kind in FILES and safe_href(attr(node, "url")) is None:
             text = self.file(node)
             return {"type": "text", "text": text} if text else None
         if kind in _OTHER_NODES:

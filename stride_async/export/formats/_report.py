@@ -36,7 +36,8 @@ _KINDS = frozenset(
     }
 )
 _KINDS_WITH_DETAIL = ("node without equivalent: ", "mark without equivalent: ")
-_MOST_EXAMPLES = 5
+MOST_EXAMPLES = 5
+"""The most ids that are kept of one kind of loss."""
 _MESSAGES_PER_STEP = 1000
 
 Parts = Mapping[str, Mapping[str, str]]
@@ -143,7 +144,7 @@ class Tally:
             ValueError: The kind is not one of the fixed words.
         """
         found, examples = self._lost.get(kind) or self._new_kind(kind)
-        if example and example not in examples and len(examples) < _MOST_EXAMPLES:
+        if example and example not in examples and len(examples) < MOST_EXAMPLES:
             examples.append(example)
         self._lost[kind] = (found + count, examples)
 
@@ -153,7 +154,7 @@ class Tally:
             self.lose(loss.kind, "", 0)
             count, examples = self._lost[loss.kind]
             examples += [each for each in loss.examples if each not in examples]
-            self._lost[loss.kind] = (count + loss.count, examples[:_MOST_EXAMPLES])
+            self._lost[loss.kind] = (count + loss.count, examples[:MOST_EXAMPLES])
 
     def losses(self) -> tuple[Loss, ...]:
         """Return what was lost so far, by kind."""

@@ -17,6 +17,7 @@ import attrs
 from stride_async.document._nodes import JsonObject, attr, children, kind_of, objects
 from stride_async.document._shown import SHOWN_AS_TEXT, as_text, safe_href
 from stride_async.document._text import LINES, shown_text, without_surrogates
+from stride_async.export.formats._tree import FILES
 
 _SIGNS = {"strong": "*", "em": "_", "strike": "~", "code": "`"}
 _BITS = {kind: 1 << number for number, kind in enumerate(_SIGNS)}
@@ -26,7 +27,6 @@ _ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _UNSAFE_IN_URL = re.compile(r"[<>|\s]")
 _SCHEME = re.compile(r"[A-Za-z]+:")
 _BREAKS = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-_FILES = frozenset({"media", "mediaInline"})
 _EVERYONE = {"all": "<!channel>", "here": "<!here>"}
 
 Count = Callable[[str], None]
@@ -71,7 +71,7 @@ class SlackLines:
 
     def text_node(self, node: JsonObject, kind: str) -> JsonObject:
         """Return a card that is only a URL, or a file, as a text node."""
-        if kind in _FILES and safe_href(attr(node, "url")) is None:
+        if kind in FILES and safe_href(attr(node, "url")) is None:
             return {"type": "text", "text": self.file(node)}
         return as_text(node)
 

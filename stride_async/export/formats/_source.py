@@ -21,14 +21,13 @@ from stride_async._wire.convert import key_at, message_at, object_at, structure
 from stride_async.document import Document
 from stride_async.export._archive.address import absolute
 from stride_async.export._archive.archive import Archive
-from stride_async.export._archive.chain import Chain
-from stride_async.export._archive.commits import MediaStored
+from stride_async.export._archive.chain import Chain, sound_chain
 from stride_async.export._archive.errors import DamagedArchive
 from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE, conversation_folder, media_path
 from stride_async.export._archive.parts import UNSEALED, ArchivedMonth, lines_of, messages_of, months_of, unplaced
-from stride_async.export._archive.reader import ArchivedMedia, roster_in
+from stride_async.export._archive.reader import ArchivedMedia, archived_media, roster_in
 from stride_async.export._archive.state import NOT_PEOPLE, State, content_digest, site_digest
-from stride_async.export._archive.verdict import VerdictKind, verdict_of
+from stride_async.export._archive.verdict import verdict_of
 from stride_async.export._selection import NothingSelected, Selection, kinds_of, name_of, nothing_selected
 from stride_async.export.formats._names import digest_of
 from stride_async.export.formats._report import Tally
@@ -201,23 +200,14 @@ class Room:
             DamagedArchive: The body has another size than was committed.
         """
         stored = self._state.media.get(id)
-        return self._body(id, stored) if stored is not None else None
-
-    def _body(self, id: str, stored: MediaStored) -> ArchivedMedia | None:
+        if stored is None:
+            return None
         path = media_path(stored.sha256)
         if not self._archive.files.exists(path):
             return None
         if self._archive.files.size(path) != stored.size:
             raise DamagedArchive(f"{path} is not what was committed: its size differs")
-        return ArchivedMedia(
-            id=id,
-            conversation_id=self.id,
-            sha256=stored.sha256,
-            size=stored.size,
-            name=stored.name,
-            mime_type=stored.mime_type,
-            files=self._archive.files,
-        )
+        return archived_media(self._archive, self.id, stored)
 
 
 @attrs.frozen(order=True)
@@ -253,7 +243,7 @@ class Source:
         names: dict[str, str] = {}
         ids: set[str] = set()
         for name in archive.files.list(CONVERSATIONS).folders:
-            chain = _sound_chain(archive, f"{CONVERSATIONS}/{name}")
+            chain = sound_chain(archive, f"{CONVERSATIONS}/{name}")
             if chain.state.listed and chain.head[0]:
                 digests.append((name, content_digest(chain.state)))
             details = chain.state.details
@@ -276,7 +266,7 @@ class Source:
     def rooms(self) -> Iterator[Room]:
         """Yield the selected conversations, oldest first. Each iteration reads them anew."""
         for entry in self._entries:
-            yield _room(self._archive, _sound_chain(self._archive, entry.folder).state, self._tally)
+            yield _room(self._archive, sound_chain(self._archive, entry.folder).state, self._tally)
 
     def room(self, id: str) -> Room:
         """Return a selected conversation by its id. Those used last are kept in memory."""
@@ -301,7 +291,7 @@ class Source:
         self._entries.append(_Entry(room.conversation.created or _NEVER, room.id, chain.folder))
         self.verdicts[room.id] = room.verdict
         self._tally.total_messages += room.rows
-        if state.leg is not None or _kind(state) in {"gap", "unknown"}:
+        if state.leg is not None or verdict_of(state)[0] in {"gap", "unknown"}:
             self._tally.lose("conversation unfinished", room.id)
         for kind, count in (("earlier revision", state.changed_messages), ("deleted message", state.gone_messages)):
             if count:
@@ -325,7 +315,7 @@ class RecentRooms:
         """
         room = self._rooms.pop(id, None)
         if room is None:
-            room = _room(self._archive, _sound_chain(self._archive, conversation_folder(id)).state, self._tally)
+            room = _room(self._archive, sound_chain(self._archive, conversation_folder(id)).state, self._tally)
         self._rooms[id] = room
         if len(self._rooms) > _ROOMS_KEPT:
             del self._rooms[next(iter(self._rooms))]
@@ -369,16 +359,6 @@ def _require_matches(selection: Selection, names: Mapping[str, str], *, is_empty
         raise nothing_selected(Selection(unmatched), names)
 
 
-def _sound_chain(archive: Archive, folder: str) -> Chain:
-    chain = Chain(archive, folder)
-    chain.require_sound()
-    return chain
-
-
-def _kind(state: State) -> VerdictKind:
-    return verdict_of(state)[0]
-
-
 def _conversation(details: Mapping[str, Any]) -> Conversation:
     """Return a conversation, without the fields that cannot be decoded."""
     if not _is_decodable(details):
@@ -398,7 +378,7 @@ def _is_decodable(details: Mapping[str, Any]) -> bool:
 def _profiles(archive: Archive) -> dict[str, bytes]:
     """Return the latest profile of each person."""
     profiles: dict[str, bytes] = {}
-    for group in _sound_chain(archive, PEOPLE).state.profiles:
+    for group in sound_chain(archive, PEOPLE).state.profiles:
         profiles.update(zip(group.ids, archive.checked_lines(group.file), strict=True))
     return profiles
 

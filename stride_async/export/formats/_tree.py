@@ -25,6 +25,11 @@ class Piece:
     text: str
 
 
+FILES = frozenset({"media", "mediaInline"})
+"""The types of the nodes that show a file."""
+EMPTY_MESSAGE = "(empty message)"
+"""The text of a message without content, in a system that accepts no such message."""
+
 Rule = Callable[[Node, Sequence[Piece]], str]
 """Returns the text of a node from those of its children, in order."""
 
@@ -55,6 +60,11 @@ def render(
         rule = rules.get(node.type, otherwise) if len(open_nodes) < _DEEPEST or not inner else _grouped
         results[-1].append(Piece(node.type, rule(node, inner)))
     return joined(results[0])
+
+
+def file_not_held(id: str) -> str:
+    """Return the text in place of a file whose body the archive does not hold."""
+    return f"(file not held: {id})"
 
 
 def joined(inner: Sequence[Piece]) -> str:

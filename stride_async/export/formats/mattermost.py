@@ -28,6 +28,7 @@ from stride_async.export.formats._output import Output, OutputFile
 from stride_async.export.formats._report import Tally
 from stride_async.export.formats._source import Room, Source, document_of
 from stride_async.export.formats._times import MILLISECOND, RisingTimes
+from stride_async.export.formats._tree import EMPTY_MESSAGE, file_not_held
 from stride_async.export.formats._zip import ZipWriter, json_bytes
 
 # The types of lines, in the order of the file.
@@ -44,7 +45,6 @@ _NOT_CHANNELS = frozenset({"town-square", "off-topic"})  # every team has these
 _GROUP_NAME = re.compile(r"[0-9a-f]{40}")  # the server would take it for a group of people
 _LONGEST_TEAM = 64
 _LAST_TIME = 253_402_214_400_000  # the beginning of 9999-12-31, so that there is room to move times after it
-_EMPTY = "(empty message)"
 _BODIES = "bulk-export-attachments"
 
 Item = dict[str, Any]
@@ -53,7 +53,7 @@ Item = dict[str, Any]
 T = TypeVar("T")
 
 
-def write(source: Source, output: Output, options: ConvertOptions, tally: Tally, /) -> None:
+def write(source: Source, output: Output, options: ConvertOptions, tally: Tally) -> None:
     """Write the selected conversations with their people and files."""
     assert isinstance(output, OutputFile)
     folder = output.path.parent
@@ -282,7 +282,7 @@ class _Posts:
             parts[number]["attachments"] = [{"path": path} for path in paths]
         if not text and not self._paths:
             self._lose("empty message")
-            parts[0]["message"] = _EMPTY
+            parts[0]["message"] = EMPTY_MESSAGE
         sent = min(max(message.ts, MILLISECOND), _LAST_TIME * MILLISECOND)
         time = self._times.next(sent)
         if self._times.moved or sent != message.ts:
@@ -305,7 +305,7 @@ class _Posts:
         medium = self._room.medium(id)
         if medium is None:
             self._lose("file not held")
-            return f"(file not held: {id})"
+            return file_not_held(id)
         original = f"{self._room.id}/{id}"
         path = f"{_BODIES}/{digest_of(original)[:26]}_{safe_name(medium.name or '')}"
         if self._export.scratch.add_body(path, medium):

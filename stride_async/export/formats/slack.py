@@ -25,6 +25,7 @@ from stride_async.export.formats._slack_line import SlackLines
 from stride_async.export.formats._slack_text import SlackText
 from stride_async.export.formats._source import Room, Source, document_of
 from stride_async.export.formats._times import MICROSECOND, RisingTimes
+from stride_async.export.formats._tree import file_not_held
 from stride_async.export.formats._zip import ZipWriter, json_bytes
 
 _LONGEST_NAME = 80
@@ -41,7 +42,7 @@ Item = dict[str, Any]
 """An object as Slack writes it."""
 
 
-def write(source: Source, output: Output, options: ConvertOptions, tally: Tally, /) -> None:
+def write(source: Source, output: Output, options: ConvertOptions, tally: Tally) -> None:
     """Write the selected conversations with their people and files."""
     assert isinstance(output, OutputFile)
     with ZipWriter(output.path, tally.step) as zip_file:
@@ -236,7 +237,7 @@ class _Messages:
         medium = self._held.get(id) or self._room.medium(id)
         if medium is None:
             self._lose("file not held")
-            return f"(file not held: {id})"
+            return file_not_held(id)
         self._held[id] = medium
         self._shown[id] = None
         return ""

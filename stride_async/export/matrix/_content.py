@@ -25,6 +25,7 @@ from stride_async.export.formats._mattermost_text import split
 from stride_async.export.formats._names import digest_of
 from stride_async.export.formats._source import Person, document_of
 from stride_async.export.formats._times import MILLISECOND
+from stride_async.export.formats._tree import EMPTY_MESSAGE, file_not_held
 from stride_async.export.matrix._text import MatrixText, files_in
 
 MARK = "com.atlassian.stride"
@@ -47,7 +48,6 @@ _LONGEST_BODY = 24_000  # bytes in JSON
 _LONGEST_HTML = 24_000  # bytes in JSON
 _LONGEST_PART = 4_000  # characters
 _LAST_MILLISECOND = 253_402_300_799_999  # the end of the year 9999
-_EMPTY = "(empty message)"
 _MIME_TYPE = re.compile(r"[\w!#$&^.+-]{1,60}/[\w!#$&^.+-]{1,120}(?=\s*(?:;|$))", re.ASCII)
 _TYPES = {"image": "m.image", "video": "m.video", "audio": "m.audio"}
 
@@ -167,7 +167,7 @@ class Converter:
         if not events:
             lose("empty message")
             first = msgspec.structs.replace(mark, part=0)
-            events = [Outgoing(first, _text_content(_EMPTY, first))]
+            events = [Outgoing(first, _text_content(EMPTY_MESSAGE, first))]
         sent = min(max(message.ts // MILLISECOND, 0), _LAST_MILLISECOND)
         if sent != message.ts // MILLISECOND:
             lose("time moved")
@@ -197,7 +197,7 @@ class Converter:
         mark = msgspec.structs.replace(mark, media=shown_id)
         if medium is None:
             lose("file not held")
-            return Outgoing(mark, _notice(f"(file not held: {shown_id})", mark))
+            return Outgoing(mark, _notice(file_not_held(shown_id), mark))
         mark = msgspec.structs.replace(mark, sha256=medium.sha256)
         mime_type = sound_mime_type(medium.mime_type)
         name = without_surrogates(medium.name or shown_id)[:_LONGEST_NAME]

@@ -14,8 +14,8 @@ from stride_async.document import Document
 from stride_async.document._nodes import JsonObject, attr, children, json_of, kind_of, objects
 from stride_async.document._shown import safe_href
 from stride_async.document._text import shown_text
+from stride_async.export.formats._tree import FILES
 
-FILES = frozenset({"media", "mediaInline"})
 _AROUND_FILES = frozenset({"mediaGroup", "mediaSingle"})
 _EVERYONE = frozenset({"all", "here"})
 _OTHER_NODES = frozenset({"decisionItem", "applicationCard", "extension", "bodiedExtension"})

@@ -7,14 +7,15 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from stride_async._json import NOT_DECODABLE
+from stride_async.export.formats._report import MOST_EXAMPLES
 from stride_async.export.formats.html._messages import Piece
 from stride_async.export.formats.html._paging import page_name
 
 NAME = "parts.json"
-_EXAMPLES = 5
+"""The name of the file with the records."""
 
 
-class Loss(msgspec.Struct, array_like=True):
+class LossRecord(msgspec.Struct, array_like=True):
     """How often something was lost, with the first ids."""
 
     kind: str
@@ -38,7 +39,7 @@ class PartRecord(msgspec.Struct):
     shown_files: list[str] = []
     """The ids of the files in its messages, sorted."""
     text_files: list[str] = []
-    losses: list[Loss] = []
+    losses: list[LossRecord] = []
 
     def add(self, page: Sequence[Piece]) -> None:
         """Add the messages of a page."""
@@ -61,10 +62,10 @@ class PartRecord(msgspec.Struct):
     def _lose(self, kind: str, id: str) -> None:
         loss = next((loss for loss in self.losses if loss.kind == kind), None)
         if loss is None:
-            loss = Loss(kind, 0, [])
+            loss = LossRecord(kind, 0, [])
             self.losses.append(loss)
         loss.count += 1
-        if len(loss.examples) < _EXAMPLES:
+        if len(loss.examples) < MOST_EXAMPLES:
             loss.examples.append(id)
 
 

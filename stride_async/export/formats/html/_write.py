@@ -20,7 +20,7 @@ from stride_async.export._archive.parts import UNSEALED, ArchivedMonth
 from stride_async.export.formats._database import database_errors
 from stride_async.export.formats._options import ConvertOptions
 from stride_async.export.formats._output import Output, OutputFolder
-from stride_async.export.formats._report import Tally
+from stride_async.export.formats._report import Loss, Tally
 from stride_async.export.formats._source import Room, Source
 from stride_async.export.formats.html._lists import conversation_page, days_script, index_page, listed, room_name
 from stride_async.export.formats.html._messages import MessageWriter
@@ -35,7 +35,7 @@ from stride_async.export.formats.html._templates import assets, edition
 _PartKey = tuple[str, str]
 
 
-def write(source: Source, output: Output, _: ConvertOptions, tally: Tally) -> None:
+def write(source: Source, output: Output, options: ConvertOptions, tally: Tally) -> None:
     """Write all pages."""
     assert isinstance(output, OutputFolder)
     update = _planned(source, output, tally)
@@ -209,10 +209,7 @@ class _Update:
 
     def _count(self, month: ArchivedMonth, record: PartRecord) -> None:
         self.tally.message(month.rows)
-        for loss in record.losses:
-            for example in loss.examples[1:]:
-                self.tally.lose(loss.kind, example)
-            self.tally.lose(loss.kind, loss.examples[0], loss.count - len(loss.examples) + 1)
+        self.tally.add_losses(Loss(each.kind, each.count, tuple(each.examples)) for each in record.losses)
 
     def write_search(self, messages: Sorted) -> None:
         """Write the files of the search."""
