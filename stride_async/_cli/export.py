@@ -35,6 +35,7 @@ from stride_async._cli.export_summary import RunReport, stopped_message
 from stride_async._cli.options import WholeNumber, json_option, kinds_option, verbose_option
 from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async.export import (
+    ArchiveError,
     Engine,
     EngineError,
     Estimate,
@@ -42,7 +43,6 @@ from stride_async.export import (
     ExportOptions,
     Selection,
     Shard,
-    StoreUnavailable,
     estimate,
     export,
     room_in_address,
@@ -220,7 +220,7 @@ async def _export(
             task.uncancel()
         show.message(stopped_message("Interrupted", progress))
         return Exit.INTERRUPTED
-    except (StrideError, EngineError, StoreUnavailable):
+    except (StrideError, EngineError, ArchiveError):
         if report.started:
             show.message(stopped_message("Stopped", progress))
         raise

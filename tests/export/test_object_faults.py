@@ -10,7 +10,16 @@ from datetime import timedelta
 import pytest
 from aiohttp import web
 
-from stride_async.export import NotAnArchive, RunWaiting, StoreRefused, StoreUnavailable, Summary, status, verify
+from stride_async.export import (
+    DamagedArchive,
+    NotAnArchive,
+    RunWaiting,
+    StoreRefused,
+    StoreUnavailable,
+    Summary,
+    status,
+    verify,
+)
 from stride_async.export._archive import object_lease, object_store
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.layout import RUNS
@@ -130,6 +139,31 @@ async def test_a_store_that_refuses_conditional_create_is_not_asked_again(client
 
     puts = [method for method, _ in proxy.requests].count("PUT")
     assert puts == (1 if code != 501 else 1 + object_store._RETRIES["max_retries"])
+
+
+ODD_ANSWERS = [
+    ({"status": 301}, StoreRefused, "cannot be requested; check the endpoint and the region"),
+    ({"status": 302, "headers": {"Location": "/"}}, StoreRefused, "cannot be requested"),
+    ({"status": 416}, DamagedArchive, "has become shorter while it was read"),
+    ({"status": 403}, StoreRefused, "refuses access: it answers 403"),
+    ({"status": 503}, StoreUnavailable, "is unavailable: it answers 503"),
+    ({"text": "Log in"}, StoreUnavailable, "its answer is not one of an object store"),
+]
+
+
+async def test_what_answers_in_place_of_a_store_is_named(client, proxy, bucket, room, quick):
+    """It may be a portal, another region, or an object that was replaced meanwhile."""
+    await exported(client, f"s3://{bucket}/site")
+    for answer, error, sentence in ODD_ANSWERS:
+
+        async def odd(request: web.Request, body: bytes, answer: dict[str, object] = answer) -> web.StreamResponse:
+            is_whole = request.path.endswith("archive.json")
+            return await proxy.passed_on(request, body) if is_whole else web.Response(**answer)
+
+        proxy.answer = odd
+
+        with pytest.raises(error, match=sentence):
+            status(f"s3://{bucket}/site")
 
 
 async def test_a_bucket_that_does_not_exist_is_named(server, client, bucket, room):

@@ -8,10 +8,10 @@ from contextlib import aclosing
 import pytest
 from distributed import LocalCluster
 
-from stride_async.export import ArchiveBusy, Dask, Shard, export, read, status, verify
+from stride_async.export import ArchiveBusy, Dask, NotAnArchive, Shard, StoreRefused, export, read, status, verify
 from stride_async.export._archive.archive import Archive
-from tests.export.exporting import NO_PAGES, exported, files_of, show_file
-from tests.export.stores import download, objects_of, upload
+from tests.export.exporting import NO_PAGES, exported, show_file
+from tests.export.stores import download, objects_of, put_foreign, upload
 
 
 @pytest.fixture
@@ -84,10 +84,38 @@ async def test_nothing_is_left_of_the_work(site, client, bucket, s3, tmp_path, m
     monkeypatch.setattr("tempfile.tempdir", None)
 
     await exported(client, f"s3://{bucket}/site")
+    for file in read(f"s3://{bucket}/site").media():
+        with file.local_copy() as copy:
+            assert file.size == copy.stat().st_size
 
-    assert {} == files_of(tmp_path)
+    assert [] == list(tmp_path.iterdir())
     names = objects_of(s3, bucket, "site")
     assert [] == [name for name in names if "probe" in name or "part/" in name or "tmp" in name]
+
+
+async def test_the_mark_of_a_folder_is_nothing(server, client, bucket, s3):
+    """Consoles create `FOLDER/` when someone makes a folder. The place of the archive is free even then."""
+    server.fill(server.add_conversation("room"), 3)
+    await put_foreign(s3, bucket, "site/")
+
+    assert 0 == (await exported(client, f"s3://{bucket}/site")).failures
+
+    report = await verify(f"s3://{bucket}/site")
+    assert report.ok
+    assert [] == [clause for clause in report.not_known if "not part of an archive" in clause]
+
+
+@pytest.mark.parametrize("name", ["a//b", "a/%2E%2E/b", "./a", "a%00b", "data/conversations//a"])
+async def test_a_name_that_leads_outside_is_refused_in_one_sentence(server, client, bucket, s3, name):
+    """Others may write to the bucket, too. What is next to the archive does not matter."""
+    await put_foreign(s3, bucket, f"other/{name}")
+    await put_foreign(s3, bucket, f"other{name}")
+    await put_foreign(s3, bucket, "other2/file")
+
+    with pytest.raises(StoreRefused, match=f"s3://{bucket}/other has an object with .* in its name: remove it"):
+        await exported(client, f"s3://{bucket}/other")
+    with pytest.raises(NotAnArchive, match="is not an archive"):
+        status(f"s3://{bucket}/other")
 
 
 async def test_a_file_url_is_a_folder(site, client, tmp_path):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import re
-from os import PathLike, fsdecode
+from os import PathLike, fsdecode, fsencode
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes
 
 import attrs
 
@@ -17,7 +17,8 @@ from stride_async.export._archive.storage import Storage
 SCHEMES = ("s3", "gs", "az")
 """The schemes of URLs of object stores."""
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(.*)", re.DOTALL)
+_BUCKET = re.compile(r"[A-Za-z0-9_$][A-Za-z0-9_$.-]*")
 # What `Path` makes of a URL.
 _URL_AS_PATH = re.compile(rf"(file|{'|'.join(SCHEMES)}):/(?!/)")
 
@@ -51,27 +52,28 @@ def parse_address(archive: str | PathLike[str]) -> Path | StoreAddress:
         ValueError: It is a URL with another scheme, without a bucket, or with a part that is not allowed.
     """
     text = fsdecode(archive)
-    if not is_url(archive):
+    url = _URL.match(text)
+    if url is None or not isinstance(archive, str):
         if not isinstance(archive, str) and _URL_AS_PATH.match(text):
             raise ValueError(f"{text} is a URL that was made a path: pass the URL of an archive as text")
         return Path(text)
-    url = urlsplit(text)
-    if "@" in url.netloc:  # Not shown: it may be a secret.
+    scheme, host, path, rest = url[1].lower(), url[2], url[3], url[4]
+    if "@" in host:  # Not shown: it may be a secret.
         raise ValueError("the URL of an archive has no user and password: credentials come from the environment")
-    if url.query or url.fragment:
-        raise ValueError(
-            f"{url.scheme}://{url.netloc}{url.path} is followed by ? or #, which the URL of an archive cannot have"
-        )
-    if url.scheme == "file":
-        if url.netloc not in {"", "localhost"} or not url.path.startswith("/"):
-            raise ValueError(f"{text} is not the URL of a local folder, such as file:///home/ann/site")
-        return Path(unquote(url.path))
-    if url.scheme not in SCHEMES:
-        raise ValueError(f"{text} is not the URL of an archive: expected s3://, gs://, az:// or file://, or a folder")
-    prefix = url.path.strip("/")
-    if not url.netloc or any(part in {"", ".", ".."} for part in prefix.split("/") if prefix):
-        raise ValueError(f"{text} is not the URL of an archive, such as {url.scheme}://bucket/site")
-    return StoreAddress(url.scheme, url.netloc, prefix)
+    if rest:
+        raise ValueError(f"{scheme}://{host}{path} is followed by {rest[0]}, which the URL of an archive cannot have")
+    if scheme == "file":
+        folder = fsdecode(unquote_to_bytes(fsencode(path)))
+        if host not in {"", "localhost"} or not folder.startswith("/") or "\0" in folder:
+            raise ValueError(f"{text!r} is not the URL of a local folder, such as file:///home/ann/site")
+        return Path(folder)
+    if scheme not in SCHEMES:
+        raise ValueError(f"{text!r} is not the URL of an archive: expected s3://, gs://, az:// or file://, or a folder")
+    prefix = path.strip("/")
+    has_folders = not any(part in {"", ".", ".."} for part in prefix.split("/") if prefix)
+    if not (_BUCKET.fullmatch(host) and has_folders and prefix.isprintable()):
+        raise ValueError(f"{text!r} is not the URL of an archive, such as {scheme}://bucket/site")
+    return StoreAddress(scheme, host, prefix)
 
 
 def storage_at(archive: str | PathLike[str]) -> Storage:

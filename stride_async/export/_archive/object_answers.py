@@ -45,6 +45,9 @@ _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 _NO_BUCKET = frozenset({"NoSuchBucket", "ContainerNotFound"})
 _NOT_IMPLEMENTED = 501
+_NOT_SATISFIABLE = 416
+# Requests that obstore did not send, or whose answer leads nowhere.
+_USELESS = ("builder error", "Received redirect without LOCATION", "error following redirect")
 _TRANSIENT = frozenset({408, 409, 425, 429})
 
 
@@ -72,6 +75,8 @@ class Answer:
     code: str
     is_refusal: bool
     """Whether it is useless to send the request again."""
+    is_answered: bool
+    """Whether something answered, be it a store or not."""
 
     @classmethod
     def of(cls, error: Exception) -> Answer:
@@ -81,18 +86,24 @@ class Answer:
         code = found[1] if (found := _CODE.search(text)) is not None else ""
         if isinstance(error, PermissionDeniedError | UnauthenticatedError):
             status = status or 403
-        is_never_sent = "builder error" in text  # The endpoint is not a URL that can be requested.
+        is_useless = any(each in text for each in _USELESS) or isinstance(error, NotSupportedError)
         is_status_of_refusal = status == _NOT_IMPLEMENTED or (300 <= status < 500 and status not in _TRANSIENT)
-        is_refusal = is_never_sent or is_status_of_refusal or isinstance(error, NotSupportedError)
-        return cls(status, code, is_refusal)
+        return cls(status, code, is_useless or is_status_of_refusal, status > 0 or "HTTP error: " not in text)
 
     @property
     def has_no_bucket(self) -> bool:
         """Whether the bucket does not exist."""
         return self.code in _NO_BUCKET
 
+    @property
+    def is_out_of_range(self) -> bool:
+        """Whether an object is shorter than what was asked for."""
+        return self.status == _NOT_SATISFIABLE
+
     def __str__(self) -> str:
-        return f"it answers {self.status} {self.code}".rstrip() if self.status else "it does not answer"
+        if self.status:
+            return f"it answers {self.status} {self.code}".rstrip()
+        return "its answer is not one of an object store" if self.is_answered else "it does not answer"
 
     def refusal(self, address: StoreAddress) -> str:
         """Return a refusal as a sentence."""
@@ -101,5 +112,5 @@ class Answer:
         if self.status in {401, 403}:
             return f"{address} refuses access: {self}; check the credentials and what they allow"
         if not self.status:
-            return f"{address} cannot be requested; check the endpoint"
+            return f"{address} cannot be requested; check the endpoint and the region"
         return f"{address} refuses a request: {self}; check the endpoint and the region"

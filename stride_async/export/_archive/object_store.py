@@ -13,6 +13,7 @@ import hashlib
 import secrets
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -53,6 +54,7 @@ _PART = 4 * 1024 * 1024
 _READ_BYTES = 16_384
 _LONGEST_LEASE = 4096  # bytes; anything longer was not written by an export
 _THREADS = 8
+_TEMPORARY = "stride_async-"
 
 Store = S3Store | GCSStore | AzureStore
 _STORES: Mapping[str, type[Store]] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
@@ -73,6 +75,7 @@ class ObjectStore:
         self._lease: ObjectLease | None = None
         self._watched: dict[str, ObjectLease] = {}
         self._temporary: Path | None = None
+        self._temporary_lock = threading.Lock()
 
     @classmethod
     def at(cls, address: StoreAddress) -> ObjectStore:
@@ -216,11 +219,13 @@ class ObjectStore:
     @contextmanager
     def local_copy(self, path: str) -> Iterator[Path]:
         """Yield a temporary file with the content of an object."""
-        file = self.gather(path, self.stream(path))
+        descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY)
         try:
-            yield file
+            with open(descriptor, "wb") as file:  # noqa: PTH123 -- there is no Path of a descriptor
+                file.writelines(self.stream(path))
+            yield Path(name)
         finally:
-            file.unlink(missing_ok=True)
+            Path(name).unlink(missing_ok=True)
 
     def sha256(self, path: str) -> str:
         """Return the digest of an object's content."""
@@ -398,14 +403,16 @@ class ObjectStore:
             found = obstore.list(self._store, folder, offset=last, chunk_size=at_a_time)
             return [(each["path"], each["size"]) for each in next(iter(found), ())]
 
-        while chunk := self._call("", following):
-            yield from chunk
+        while last != "" and (chunk := self._call("", following)):
+            # Many tools mark a folder by an object named `FOLDER/`; that of the archive itself comes first.
+            yield from (each for each in chunk if each[0])
             last = chunk[-1][0]
 
     def _temporary_folder(self) -> Path:
-        if self._temporary is None:
-            self._temporary = Path(tempfile.mkdtemp(prefix="stride_async-"))
-        return self._temporary
+        with self._temporary_lock:
+            if self._temporary is None:
+                self._temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY))
+            return self._temporary
 
     def _remove_temporary(self) -> None:
         if self._temporary is not None:
@@ -429,12 +436,15 @@ class ObjectStore:
                 return request()
             except (AlreadyExistsError, PreconditionError):
                 raise
-            except InvalidPathError:
-                raise DamagedArchive(f"{path!r} is not a path that an archive can have") from None
+            except InvalidPathError:  # Only a list has names that others have chosen.
+                what = "an empty part, a part . or .., or a control character"
+                raise StoreRefused(f"{self.name} has an object with {what} in its name: remove it") from None
             except (BaseError, FileNotFoundError) as error:
                 answer = Answer.of(error)
                 if isinstance(error, FileNotFoundError) and not answer.has_no_bucket:
                     raise DamagedArchive(f"{path} is missing") from None
+                if answer.is_out_of_range:
+                    raise DamagedArchive(f"{path} has become shorter while it was read") from None
                 if answer.is_refusal:
                     raise StoreRefused(answer.refusal(self._address)) from None
                 if wait is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ STORES = [
     ("s3://bucket/", StoreAddress("s3", "bucket", "")),
     ("s3://bucket/a/b/", StoreAddress("s3", "bucket", "a/b")),
     ("gs://bucket/a", StoreAddress("gs", "bucket", "a")),
-    ("az://container/a", StoreAddress("az", "container", "a")),
+    ("az://$root/a", StoreAddress("az", "$root", "a")),
+    ("S3://my.bucket_1/a b/ü%2F~", StoreAddress("s3", "my.bucket_1", "a b/ü%2F~")),
 ]
 FOLDERS = [
     ("site", Path("site")),
@@ -23,6 +25,7 @@ FOLDERS = [
     (Path("site"), Path("site")),
     ("file:///var/site", Path("/var/site")),
     ("file://localhost/var/a%20b", Path("/var/a b")),
+    ("file:///var/%FF", Path(os.fsdecode(b"/var/\xff"))),
 ]
 NEITHER = [
     "ftp://host/site",
@@ -35,6 +38,14 @@ NEITHER = [
     "s3://bucket/a?region=x",
     "s3://bucket/a#b",
     "s3://key:hidden@bucket/a",
+    "s3://bucket:9000/a",
+    "s3://[bucket/a",
+    "s3://bücket/a",
+    "s3://bucket/a\tb",
+    "s3://bucket/a\nb",
+    "s3://bucket/a\x01b",
+    "s3://bucket/\udc80",
+    "file:///var/%00",
     "file://host/site",
     "file://site",
     Path("s3://bucket/site"),
