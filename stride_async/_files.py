@@ -68,6 +68,10 @@ def is_not_offered(error: OSError) -> bool:
     return error.errno in _NOT_OFFERED
 
 
+# What some systems answer in addition if a folder is to be opened or synced.
+_NOT_FOR_FOLDERS = frozenset({errno.EISDIR, errno.EBADF})
+
+
 def sync_content(descriptor: int) -> bool:
     """Make the content of an open file survive a loss of power; return False if the file system does not offer that."""
     try:
@@ -85,11 +89,11 @@ def sync_folder(folder: Path) -> bool:
         return False
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return sync_content(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
-        if not is_not_offered(error):
+        if not (is_not_offered(error) or error.errno in _NOT_FOR_FOLDERS):
             raise
         return False
-    try:
-        return sync_content(descriptor)
-    finally:
-        os.close(descriptor)

@@ -24,6 +24,7 @@ from stride_async._errors import (
 from stride_async._net.upload import Upload
 from stride_async._wire.request import Request, Response
 from stride_async._wire.response import error_of
+from stride_async._wire.token import without_tokens
 
 MOST_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -70,6 +71,8 @@ def _to_host_and_why(cause: Exception) -> str:
 
 def refusal_of(request: Request[Any], response: Response, *, renewable: bool) -> ApiError:
     """Return the error of a response that is not a success; `renewable` is whether the token could be renewed."""
+    if not request.authorized:
+        response = without_tokens(response)
     if response.status in REDIRECTS:
         return error_of(str(request), response, problem=_why_not_followed(request, response))
     if response.status == 401 and request.authorized and not renewable:

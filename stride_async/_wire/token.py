@@ -139,6 +139,12 @@ def ask_token(credentials: ClientCredentials, url: str | None) -> Request[Access
     )
 
 
+def without_tokens(response: Response) -> Response:
+    """Return an error response of the token call with `***` in place of every token that it contains."""
+    return Response(response.status, response.headers, _TOKEN_FIELD.sub(rb'\1"***"', response.body))
+
+
+_TOKEN_FIELD = re.compile(rb'("(?:access|refresh|id)_token"\s*+:\s*+)"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _decode = decoder(_TokenFields)
 
 

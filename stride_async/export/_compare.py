@@ -39,7 +39,7 @@ def draw_samples(archive: Archive, count: int, seed: int) -> list[Sample]:
     choice = random.Random(seed)  # noqa: S311 -- the same seed draws the same samples
     months = [
         (str((state.details or {}).get("id")), sealed.file)
-        for name in archive.files.list(CONVERSATIONS).folders
+        for name in archive.conversations()
         for state in [Chain(archive, f"{CONVERSATIONS}/{name}").state]
         for _, sealed in sorted(state.months.items())
         if sealed.file is not None and sealed.file.rows

@@ -255,7 +255,7 @@ class _ShardedExport:
         heads: dict[str, tuple[int, str]] = {PEOPLE: Chain(archive, PEOPLE).head}
         digests: dict[str, str] = {}
         people: set[str] = set()
-        for name in archive.files.list(CONVERSATIONS).folders:
+        for name in archive.conversations():
             chain = Chain(archive, f"{CONVERSATIONS}/{name}")
             heads[chain.folder] = chain.head
             if chain.state.listed and chain.head[0]:

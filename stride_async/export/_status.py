@@ -77,7 +77,7 @@ def status(archive: str | PathLike[str]) -> Status:
     names = set()
     digests: list[tuple[str, str]] = []
     failures: list[Failure] = []
-    for name in opened.files.list(CONVERSATIONS).folders:
+    for name in opened.conversations():
         chain = Chain(opened, f"{CONVERSATIONS}/{name}")
         state = chain.state
         if state.listed and chain.head[0]:

@@ -179,8 +179,8 @@ class _Check:
 
     def conversations(self) -> list[str]:
         """Return the names of the folders that exist, and of those that should."""
-        folders = self._archive.files.list(CONVERSATIONS).folders
-        existing = (name for name in folders if commit_numbers(self._archive, f"{CONVERSATIONS}/{name}"))
+        names = self._archive.conversations()
+        existing = (name for name in names if commit_numbers(self._archive, f"{CONVERSATIONS}/{name}"))
         recorded = (folder.rpartition("/") for folder in self._runs.folders_with_heads())
         expected = (name for parent, _, name in recorded if parent == CONVERSATIONS)
         return sorted({*existing, *self._runs.pending, *expected})

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -90,8 +91,9 @@ async def test_an_export_without_locks_warns_once(server, client, rooms, tmp_pat
     assert await fresh_digest(server, tmp_path / "b") == digest
 
 
-@pytest.mark.parametrize("number", SYNC_ERRORS)
-@pytest.mark.parametrize("of", ["folders", "folders and files"])
+@pytest.mark.parametrize(
+    ("number", "of"), [*product(SYNC_ERRORS, ["folders", "folders and files"]), (errno.EBADF, "folders")]
+)
 async def test_an_export_without_syncing_warns_once(server, client, rooms, tmp_path, monkeypatch, number, of):
     """Only a loss of power makes a difference."""
     with monkeypatch.context() as patched:

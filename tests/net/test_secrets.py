@@ -182,6 +182,22 @@ async def test_an_unusable_token_is_not_shown(observed, body, after):
     assert fresh[:12] not in "".join(observed.shown) + observed.log.text + repr(observed.events)
 
 
+@pytest.mark.parametrize("status", [302, 401, 500])
+@pytest.mark.parametrize("cut_off", [0, 3])
+async def test_a_token_in_a_refusal_is_not_shown(observed, status, cut_off):
+    """A service that sends a token with an error status gave one that no call has carried."""
+    fresh = "a-fresh-token-that-no-call-has-carried"
+    text = json.dumps({"id_token": f'\\"{fresh}', "error": "no", "access_token": fresh}, indent=1)
+    await observed.server.expire_tokens()
+    observed.server.faults.add("POST", "/oauth/token", status=status, body=text[: len(text) - cut_off])
+
+    await observed.during(observed.client.me())
+
+    observed.check()
+    assert 1 == len(observed.shown)
+    assert fresh[:12] not in "".join(observed.shown) + observed.log.text + repr(observed.events)
+
+
 async def test_a_failed_connection_shows_no_secret(observed):
     """Connection errors quote hosts and ports, but nothing of the request."""
     await observed.server.close()

@@ -31,11 +31,14 @@ from stride_async.export._archive.compression import compress, in_blocks, lines_
 from stride_async.export._archive.errors import ArchiveBusy, ArchiveError, DamagedArchive, NewerArchive, NotAnArchive
 from stride_async.export._archive.layout import (
     ARCHIVE_JSON,
+    CONVERSATIONS,
     LEASE,
     RUNS,
     commit_folder,
     commit_path,
     is_compressed,
+    is_folder_name,
+    is_run_name,
     lease_path,
     lines_path,
     media_part,
@@ -123,6 +126,14 @@ class Archive:
         if not files.exists(ARCHIVE_JSON):
             raise NotAnArchive(f"{root} is not empty and is not an archive: choose a new folder; nothing was changed")
         return _of_site(cls.open(root), cloud_id)
+
+    def conversations(self) -> list[str]:
+        """Return the names of the folders of conversations, in order. A folder of any other name is foreign."""
+        return [name for name in self.files.list(CONVERSATIONS).folders if is_folder_name(name)]
+
+    def runs(self) -> list[str]:
+        """Return the names of the folders of runs, in order. A folder of any other name is foreign."""
+        return [name for name in self.files.list(RUNS).folders if is_run_name(name)]
 
     def acquire_lease(self, shard: Shard | None = None) -> None:
         """Keep other exports out until `release`, because they would share the service's limit.

@@ -16,7 +16,7 @@ from msgspec import Meta, field
 from stride_async._json import NOT_DECODABLE
 from stride_async._models import Key
 from stride_async.export._archive.errors import DamagedArchive
-from stride_async.export._archive.layout import can_be_stored, conversation_folder
+from stride_async.export._archive.layout import RUN_NAME, can_be_stored, conversation_folder
 
 BEGINNING: Key = (-(2**63), "")
 """Below every message: an empty page proved that there is none older. Commits store times as 64-bit integers."""
@@ -31,8 +31,8 @@ LARGEST_COUNT = 2**53
 Count = Annotated[int, Meta(ge=0, le=LARGEST_COUNT)]
 Moment = Annotated[float, Meta(ge=0, le=253_402_300_799)]
 """Seconds since the epoch, up to the end of the year 9999."""
-Month = Annotated[str, Meta(pattern=r"\A\d{4}-(0[1-9]|1[0-2])\Z")]
-RunId = Annotated[str, Meta(pattern=r"\A[0-9A-Za-z][0-9A-Za-z.-]{0,99}\Z")]
+Month = Annotated[str, Meta(pattern=r"\A[0-9]{4}-(0[1-9]|1[0-2])\Z")]
+RunId = Annotated[str, Meta(pattern=rf"\A{RUN_NAME}\Z")]
 Nanoseconds = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 StoredKey = tuple[Nanoseconds, str]
 """A key as commits store it: its time has 64 bits."""

@@ -31,6 +31,7 @@ from typing import BinaryIO, Self
 
 from stride_async._files import is_not_offered, sync_content, sync_folder
 from stride_async.export._archive.errors import DamagedArchive
+from stride_async.export._archive.layout import MOST_FOLDERS
 from stride_async.export._archive.storage import LONGEST_READ, Contents, LeaseKind
 
 if sys.platform != "win32":
@@ -251,22 +252,31 @@ class Folder:
         return contents
 
     def walk(self) -> Iterator[str]:
-        """Yield the paths of all files, without those whose names or folders begin with a dot."""
-        yield from self._files_in("")
+        """Yield the paths of all files, without those whose names or folders begin with a dot.
 
-    def _files_in(self, folder: str) -> Iterator[str]:
-        contents = self.list(folder)
-        prefix = f"{folder}/" if folder else ""
-        yield from (f"{prefix}{name}" for name in contents.files)
-        for name in contents.folders:
-            yield from self._files_in(f"{prefix}{name}")
+        A folder that lies too deep for any file of an archive is yielded itself instead of what is in it.
+        """
+        folders = [""]
+        while folders:
+            folder = folders.pop()
+            prefix = f"{folder}/" if folder else ""
+            contents = self.list(folder)
+            yield from (f"{prefix}{name}" for name in contents.files)
+            inner = [f"{prefix}{name}" for name in contents.folders]
+            if prefix.count("/") < MOST_FOLDERS:
+                folders += inner[::-1]
+            else:
+                yield from inner
 
     def total_size(self) -> int:
         """Return the space that the archive takes on disk in bytes, as `du` counts it."""
-        found = {
-            entry.st_ino: _allocated(entry) for entry in map(os.lstat, (os.fspath(self.root), *self._everything()))
-        }
+        found = {status.st_ino: _allocated(status) for status in (self.root.lstat(), *self._statuses())}
         return sum(found.values())
+
+    def _statuses(self) -> Iterator[os.stat_result]:
+        for entry in self._everything():
+            with suppress(OSError):  # An export that runs at the same time has removed it.
+                yield os.lstat(entry)
 
     def delete(self, paths: Iterable[str]) -> None:
         """Delete files."""
@@ -358,10 +368,10 @@ class Folder:
     def _remove_strays(self) -> None:
         now = self._now()
         for entry in self._everything():
-            if os.path.basename(entry).startswith(_TEMPORARY):  # noqa: PTH119 -- a path of os.walk
+            if entry.name.startswith(_TEMPORARY):
                 with suppress(FileNotFoundError):
                     if now - os.lstat(entry).st_mtime > _STRAY_SECONDS:
-                        os.unlink(entry)  # noqa: PTH108 -- as above
+                        os.unlink(entry.path)  # noqa: PTH108 -- a path of os.scandir
 
     @contextmanager
     def shared_leases(self, paths: Iterable[str]) -> Iterator[str | None]:
@@ -400,11 +410,7 @@ class Folder:
         """Return the time by the clock of the file system, which may differ from the one of this machine."""
         if self._lease is None:
             return time.time()
-        try:
-            os.utime(self._lease.fileno())
-        except OSError as error:
-            if not is_not_offered(error):
-                raise
+        if not _touched(self._lease.fileno()):
             self._lease.seek(0)
             self._lease.write(b"\n")  # This sets the time, too.
         return os.fstat(self._lease.fileno()).st_mtime
@@ -417,11 +423,20 @@ class Folder:
         if not sync_folder(folder) and sys.platform != "win32":
             self._refused.setdefault(_NO_SYNC, False)
 
-    def _everything(self) -> Iterator[str]:
-        """Yield the full path of everything in the archive. No symbolic link is followed."""
-        for folder, folders, files in os.walk(self.root):
-            for name in (*folders, *files):
-                yield os.path.join(folder, name)  # noqa: PTH118 -- a Path for each of many files is slow
+    def _everything(self) -> Iterator[os.DirEntry[str]]:
+        """Yield everything in the archive, however deep. No symbolic link is followed.
+
+        Not with `os.walk`, which some versions of Python let recurse. Folders that cannot be listed are left out.
+        """
+        folders = [os.fspath(self.root)]
+        while folders:
+            try:
+                with os.scandir(folders.pop()) as scanned:
+                    entries = list(scanned)
+                folders += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+            except OSError:
+                continue
+            yield from entries
 
     def _inside(self, path: str, *, is_folder: bool = False) -> Path:
         """Return the full path of a name in the archive. Of a folder, the name itself must not be a symbolic link.
@@ -442,7 +457,12 @@ class Folder:
     def _in_made_folder(self, path: str) -> Path:
         """Return the full path, and make the folders on the way to it."""
         final = self._inside(path)
-        for parent in _make(final.parent):
+        try:
+            made = _make(final.parent)
+        except (FileExistsError, NotADirectoryError) as error:
+            name = Path(os.fsdecode(error.filename)).relative_to(self.root).as_posix()
+            raise DamagedArchive(f"{name} is not a folder") from None
+        for parent in made:
             self.mark_unsynced("" if parent == self.root else parent.relative_to(self.root).as_posix())
         return final
 
@@ -498,6 +518,19 @@ def _open(path: Path, name: str, flags: int, mode: str) -> FileIO:
 
 def _link(name: str) -> DamagedArchive:
     return DamagedArchive(f"{name} is a symbolic link, which is not followed in an archive")
+
+
+def _touched(descriptor: int) -> bool:
+    """Set the time of an open file to now; return False if the system or the file system does not offer that."""
+    if sys.platform == "win32":
+        return False  # It sets the times of paths only.
+    try:
+        os.utime(descriptor)
+    except OSError as error:
+        if not is_not_offered(error):
+            raise
+        return False
+    return True
 
 
 def _allocated(status: os.stat_result) -> int:

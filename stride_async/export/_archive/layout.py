@@ -45,6 +45,11 @@ PROBE = "probe-"
 DERIVED = "derived"
 """The folder of what is made from the archive and can be deleted."""
 
+RUN_NAME = r"[0-9A-Za-z][0-9A-Za-z.-]{0,99}"
+"""The pattern of the name of a run."""
+MOST_FOLDERS = 5
+"""In how many folders a file of an archive lies at most, apart from the derived ones."""
+
 RunFile = Literal["settings.json", "picked.json", "calls.log", "failures.jsonl", "heads.json", "finished.json"]
 SETTINGS: RunFile = "settings.json"
 """What the run was asked for."""
@@ -228,7 +233,19 @@ def can_be_stored(path: str, folder: str) -> bool:
     return path.startswith(f"{folder}/") and _LINES.fullmatch(path) is not None
 
 
-_ROOM, _DIGEST = rf"{CONVERSATIONS}/[a-zA-Z0-9%-]+", rf"[0-9a-f]{{{_DIGEST_DIGITS}}}"
+def is_folder_name(name: str) -> bool:
+    """Return whether a name can be one that `folder_name` returns."""
+    return _NAME.fullmatch(name) is not None
+
+
+def is_run_name(name: str) -> bool:
+    """Return whether a name can be one of a run."""
+    return _RUN.fullmatch(name) is not None
+
+
+_NAME = re.compile(r"[a-zA-Z0-9%-]+", re.ASCII)
+_RUN = re.compile(RUN_NAME)
+_ROOM, _DIGEST = rf"{CONVERSATIONS}/{_NAME.pattern}", rf"[0-9a-f]{{{_DIGEST_DIGITS}}}"
 _LINES = re.compile(
     rf"""({_ROOM}/(sealed/\d{{4}}-\d\d/r\d+ | roster/r | unplaced/u) | {PEOPLE}/sealed/r\d+)-{_DIGEST}\.jsonl\.zst
     | {_ROOM}/raw/\d+-\d+-{_DIGEST}\.jsonl""",
@@ -239,7 +256,8 @@ _KNOWN = re.compile(
     | ({_ROOM} | {PEOPLE})/commit/{_COMMIT.pattern}
     | {_LINES.pattern}
     | {_MEDIA}/[0-9a-f]{{2}}/[0-9a-f]{{2}}/[0-9a-f]{{64}} | {_MEDIA_PARTS}/.+
-    | {RUNS}/{LEASE}(-\d+-\d+)? | {RUNS}/{PROBE}[0-9a-f]+ | {RUNS}/[^/]+/({"|".join(map(re.escape, sorted(RUN_FILES)))})
-    | {RUNS}/[^/]+/(calls-\d{{6,9}}\.log | failures-\d{{6,9}}\.jsonl)""",
+    | {RUNS}/{LEASE}(-\d+-\d+)? | {RUNS}/{PROBE}[0-9a-f]+
+    | {RUNS}/{RUN_NAME}/({"|".join(map(re.escape, sorted(RUN_FILES)))})
+    | {RUNS}/{RUN_NAME}/(calls-\d{{6,9}}\.log | failures-\d{{6,9}}\.jsonl)""",
     re.ASCII | re.VERBOSE,
 )

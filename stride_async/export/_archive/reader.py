@@ -278,7 +278,7 @@ class ArchiveReader:
         return sound_chain(self._archive, folder)
 
     def _states(self) -> Iterator[State]:
-        for name in self._archive.files.list(CONVERSATIONS).folders:
+        for name in self._archive.conversations():
             state = self._chain(f"{CONVERSATIONS}/{name}").state
             if state.details is not None:
                 yield state

@@ -22,7 +22,6 @@ from stride_async.export._archive.layout import (
     FINISHED,
     HEADS,
     PICKED,
-    RUNS,
     SETTINGS,
     RunFile,
     run_file,
@@ -143,7 +142,7 @@ class RunRecord:
 
 def started_runs(archive: Archive) -> list[str]:
     """Return the runs that selected conversations and began to work, oldest first."""
-    return [run for run in archive.files.list(RUNS).folders if archive.files.exists(run_file(run, PICKED))]
+    return [run for run in archive.runs() if archive.files.exists(run_file(run, PICKED))]
 
 
 def picked_by_unfinished(archive: Archive, runs: Iterable[str]) -> set[str]:

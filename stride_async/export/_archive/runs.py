@@ -20,7 +20,6 @@ from stride_async.export._archive.layout import (
     HEADS,
     PICKED,
     RUN_FILES,
-    RUNS,
     SETTINGS,
     RunFile,
     folder_name,
@@ -109,7 +108,7 @@ class Runs:
     def of(cls, archive: Archive) -> Runs:
         """Read the records of an archive."""
         runs = cls()
-        for run in archive.files.list(RUNS).folders:
+        for run in archive.runs():
             found = archive.files.list(run_folder(run)).files
             names = RUN_FILES.intersection(found)
             if any(log_number(name, FAILURES) is not None for name in found):

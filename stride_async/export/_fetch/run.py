@@ -318,7 +318,7 @@ def _check_others(archive: Archive, job: Job, listing: Listing, exported: Collec
     """
     others = _Others()
     shard, listed = job.options.shard, {folder_name(id): id for id in listing.conversations}
-    for name in archive.files.list(CONVERSATIONS).folders:
+    for name in archive.conversations():
         folder = f"{CONVERSATIONS}/{name}"
         if folder in exported or (shard is not None and not shard.includes(listed.get(name) or _id(archive, folder))):
             continue

@@ -242,7 +242,7 @@ class Source:
         digests: list[tuple[str, str]] = []
         names: dict[str, str] = {}
         ids: set[str] = set()
-        for name in archive.files.list(CONVERSATIONS).folders:
+        for name in archive.conversations():
             chain = sound_chain(archive, f"{CONVERSATIONS}/{name}")
             if chain.state.listed and chain.head[0]:
                 digests.append((name, content_digest(chain.state)))

@@ -295,6 +295,54 @@ def test_a_head_that_is_nested_too_deeply_is_refused(tmp_path):
         Archive.open(tmp_path / "archive")
 
 
+@pytest.mark.parametrize("name", [each for each in LINKED if not each.endswith("raw")])
+async def test_what_is_no_folder_is_named(site, tmp_path, name):
+    """An export into the archive ends with a named error, or completes all that needs nothing in that folder."""
+    archive = tmp_path / "archive"
+    [room] = (path.name for path in (archive / CONVERSATIONS).iterdir())
+    folder = archive / name.format(room=room)
+    shutil.rmtree(folder)
+    folder.write_bytes(b"x")
+
+    async with asyncio.timeout(20):
+        found = await is_found(archive)
+        await use(site, archive)
+
+    assert found or name == "runs"  # Records of runs can be deleted, which `verify` only mentions.
+    assert not folder.is_dir()
+
+
+async def test_foreign_names_and_deep_folders_are_no_part_of_an_archive(site, tmp_path):
+    """They are listed as such, up to a bounded depth, and change nothing."""
+    archive = tmp_path / "archive"
+    for foreign in (b"data/conversations/\xff\n", b"runs/\xff", b"data/conversations/UP_PER"):
+        (archive / os.fsdecode(foreign) / "commit").mkdir(parents=True)
+        (archive / os.fsdecode(foreign) / "commit/00000001.json").write_bytes(b"{}")
+        (archive / os.fsdecode(foreign) / "picked.json").write_bytes(b"{}")
+    nest(archive, sys.getrecursionlimit() + 200)
+    size = status(archive).size_bytes
+
+    errors = await use(site, archive)
+    report = await verify(archive)
+
+    assert ([], True) == (errors, report.ok)
+    [foreign] = [clause for clause in report.not_known if "not part of an archive" in clause]
+    assert "d/d/d/d/d/d," in foreign
+    assert "UP_PER" in foreign or " more" in foreign
+    assert size > sys.getrecursionlimit()
+
+
+def nest(folder: Path, depth: int) -> None:
+    """Make folders in each other, deeper than a recursive function could follow."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=descriptor)
+        inner = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = inner
+    os.close(descriptor)
+
+
 def bomb(tmp_path: Path, content: bytes, rows: int) -> tuple[Archive, Stored]:
     """An archive with one month whose file decompresses to a hundred times the content."""
     archive = Archive.open_or_create(tmp_path / "archive", "site")
