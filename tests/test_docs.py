@@ -47,6 +47,7 @@ PLAIN_PROMPT = {"PYTHON_BASIC_REPL": "1", "PYTHONUTF8": "1"}  # reads lines on e
 END = "[end of block]"
 PATIENCE = 300  # seconds; a machine may be busy with much else
 RUN_BOT = "stride bot run "
+LONG_RUN = re.compile(r" \(\d+:\d\d:\d\d\)$", re.MULTILINE)  # what pytest adds to the duration of more than a minute
 
 
 @attrs.frozen
@@ -197,7 +198,8 @@ async def use_file(block: Block) -> str:
     assert block.file is not None
     await asyncio.to_thread(save, Path(block.file), block.text)
     if block.file.startswith("test_"):
-        return await run(f"python -m pytest -q -o asyncio_mode=auto -p no:cacheprovider {block.file}")
+        printed = await run(f"python -m pytest -q -o asyncio_mode=auto -p no:cacheprovider {block.file}")
+        return LONG_RUN.sub("", printed)
     return await run(f"python {block.file}") if block.prints is not None else ""
 
 

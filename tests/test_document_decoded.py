@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stride_async import Message
 from stride_async._json import decoder
-from stride_async._models import Message, UnfrozenMessage
+from stride_async._models import UnfrozenMessage
 from stride_async.document import Document, Node, doc, paragraph, strong
 from stride_async.document._decoded import DecodedNode
 from stride_async.document._document import usual_document

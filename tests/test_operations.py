@@ -10,8 +10,7 @@ from typing import get_args
 import pytest
 from attrs import fields
 
-from stride_async import Forbidden, Markdown, Module, NotFound, Site
-from stride_async._models import ModuleType
+from stride_async import Forbidden, Markdown, Module, ModuleType, NotFound, Site
 from stride_async.document import doc, mention, paragraph
 from stride_async.server import Choices, LocalServer
 from tests.conftest import client_of

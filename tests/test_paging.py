@@ -14,14 +14,15 @@ import pytest
 from stride_async import (
     Bookmark,
     DecodeError,
+    PageFetched,
     Pager,
     PaginationLoop,
     ServerError,
     StaleBookmark,
     StrideError,
     TooManyEmptyPages,
+    Waiting,
 )
-from stride_async._events import PageFetched, Waiting
 from tests.conftest import client_of
 
 COUNT = 7

@@ -88,6 +88,20 @@ def test_public_classes_show_the_path_that_users_import():
     assert [] == hidden
 
 
+def test_tests_import_public_names_from_the_public_path():
+    """A test that imports one from a private module would pass although users cannot import it."""
+    private = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {alias.name} of {node.module}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ImportFrom) and node.module is not None and "._" in node.module
+        for alias in node.names
+        if alias.name in getattr(IMPORTABLE.get(node.module.partition("._")[0]), "__all__", ())
+    ]
+
+    assert [] == private
+
+
 NOT_CONSTRUCTED_BY_USERS = {
     *("ArchiveReader", "BotKit", "Calls", "ConversationClient", "Document", "Faults", "Pager", "RemoteBody", "Rows"),
     *("RunningBot", "Stream", "UserClient"),

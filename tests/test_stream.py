@@ -8,8 +8,16 @@ import sys
 import aiohttp
 import pytest
 
-from stride_async import ClientClosed, ClientCredentials, ServerError, Settings, StrideClient
-from stride_async._events import AttemptEnded, AttemptStarted, PageFetched
+from stride_async import (
+    AttemptEnded,
+    AttemptStarted,
+    ClientClosed,
+    ClientCredentials,
+    PageFetched,
+    ServerError,
+    Settings,
+    StrideClient,
+)
 from tests.conftest import client_of
 from tests.net.cancelling import cancelled_often
 

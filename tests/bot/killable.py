@@ -15,8 +15,7 @@ import sys
 import attrs
 
 from stride_async import ClientCredentials, Settings
-from stride_async.bot import Bot, BotSettings, Ended, Event, Mention, _parts
-from stride_async.bot._reports import Report
+from stride_async.bot import Bot, BotSettings, Ended, Event, Mention, Report, _parts
 from stride_async.bot._store import Store
 
 REPLIES = 2

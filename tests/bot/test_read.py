@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stride_async._models import Message
+from stride_async import Message
 from stride_async.bot._read import Incoming, read_delivery, read_press
 from stride_async.bot._refusal import Refusal
 from stride_async.bot._text import text_for_bot

@@ -8,9 +8,8 @@ from contextlib import aclosing
 
 import pytest
 
-from stride_async.export import ExportOptions, NothingSelected, PagesFetched, export
+from stride_async.export import ExportOptions, NothingSelected, PagesFetched, Selection, export
 from stride_async.export._archive.archive import Archive
-from stride_async.export._selection import Selection
 from stride_async.export.formats._report import Tally
 from stride_async.export.formats._source import Source
 from tests.export.exporting import exported

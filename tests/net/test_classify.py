@@ -11,6 +11,7 @@ import pytest
 from stride_async import (
     Ambiguous,
     ApiError,
+    AttemptStarted,
     BodyInterrupted,
     NotSent,
     Settings,
@@ -18,7 +19,6 @@ from stride_async import (
     StrideClient,
     StrideError,
 )
-from stride_async._events import AttemptStarted
 
 from .peers import deaf_port, free_port, listening, peer, reset
 

@@ -16,6 +16,7 @@ import pytest
 from stride_async import (
     Ambiguous,
     ApiError,
+    AttemptStarted,
     AuthError,
     BadRequest,
     BodyInterrupted,
@@ -30,7 +31,6 @@ from stride_async import (
     Unauthorized,
     UnsupportedContent,
 )
-from stride_async._events import AttemptStarted
 from stride_async.server import LocalServer
 from tests.conftest import client_of
 

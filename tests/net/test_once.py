@@ -9,6 +9,8 @@ import pytest
 
 from stride_async import (
     Ambiguous,
+    AttemptEnded,
+    AttemptStarted,
     BodyInterrupted,
     DeadlineExceeded,
     DecodeError,
@@ -18,7 +20,6 @@ from stride_async import (
     ServerError,
     StrideError,
 )
-from stride_async._events import AttemptEnded, AttemptStarted
 from tests.conftest import client_of
 
 DOCUMENT = Document.from_json(

@@ -6,8 +6,16 @@ import asyncio
 
 import pytest
 
-from stride_async import Ambiguous, NotSent, ServerError, Settings, StaticToken, StrideClient, StrideError
-from stride_async._events import AttemptStarted
+from stride_async import (
+    Ambiguous,
+    AttemptStarted,
+    NotSent,
+    ServerError,
+    Settings,
+    StaticToken,
+    StrideClient,
+    StrideError,
+)
 from tests.conftest import client_of
 
 from .peers import free_port

@@ -11,8 +11,8 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stride_async.server import LocalServer
-from stride_async.server._apps import BOT_MESSAGES, Module, RegisteredApp, Registration, read_descriptor
+from stride_async.server import LocalServer, RegisteredApp
+from stride_async.server._apps import BOT_MESSAGES, Module, Registration, read_descriptor
 from stride_async.server._limits import App
 from tests.schema_cases import places_in, with_value
 

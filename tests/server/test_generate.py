@@ -10,8 +10,9 @@ from uuid import UUID
 
 import pytest
 
+from stride_async.server import Plan
 from stride_async.server._documents import problems, to_plain_text
-from stride_async.server._generate import Plan, generate
+from stride_async.server._generate import generate
 from stride_async.server._records import Conversation, Media, Message, Site, User
 from stride_async.server._times import format_ts, parse_ts
 

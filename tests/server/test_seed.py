@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stride_async.server import LocalServer
+from stride_async.server import LocalServer, SeedError
 from stride_async.server._records import Conversation, Media, Message, Site, User
-from stride_async.server._seed import SeedError, read_seed
+from stride_async.server._seed import read_seed
 from stride_async.server._times import format_ts, parse_ts
 from tests.conftest import client_of
 

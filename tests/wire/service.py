@@ -13,7 +13,7 @@ from heapq import nlargest
 
 import attrs
 
-from stride_async._wire.pages import Page
+from stride_async import Page
 
 MOST_REQUESTS = 3_000  # a walk with more of them does not end
 

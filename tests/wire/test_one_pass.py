@@ -10,8 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stride_async import DecodeError
-from stride_async._models import Message
+from stride_async import DecodeError, Message
 from stride_async._moments import parse_all_nanoseconds, parse_nanoseconds
 from stride_async._wire.convert import message_at, messages_in
 from stride_async._wire.history import history, of_raw_messages

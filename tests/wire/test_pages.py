@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stride_async import Bookmark, DecodeError, PaginationLoop, StaleBookmark, TooManyEmptyPages
-from stride_async._models import Conversation
+from stride_async import Bookmark, Conversation, DecodeError, PaginationLoop, StaleBookmark, TooManyEmptyPages
 from stride_async._wire.convert import id_at, object_at
 from stride_async._wire.pages import MOST_EMPTY_PAGES, CursorListing, OffsetListing
 from tests.wire.service import ConversationsService, RosterService, Scripted, cut, items_of, walked

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stride_async import Conversation, DecodeError, Email, PersonName, User
-from stride_async._models import Account, Media
+from stride_async import Account, Conversation, DecodeError, Email, Media, PersonName, User
 from stride_async._wire.convert import object_at
 
 CONVERSATION = {

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stride_async.export import Shard
 from stride_async.export._archive import layout
-from stride_async.export._shard import Shard
 
 DIGEST = "0123456789abcdef" * 4
 ROOM = layout.conversation_folder("General/1")
