@@ -15,7 +15,7 @@ from tests.matrix.moving import archive_of
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_homeserver, "PATIENCE", Patience(attempts=4, backoff=0.0))
+    monkeypatch.setattr(_homeserver, "PATIENCE", Patience(backoff=0.0))
 
 
 @pytest.fixture

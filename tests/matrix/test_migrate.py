@@ -505,8 +505,8 @@ UNKNOWN = b'{"errcode":"M_UNKNOWN_TOKEN","error":"Unrecognised access token"}'
         (Fault("whoami", 404, b"<html>"), HomeserverUnavailable, "does not respond like a Matrix homeserver"),
         (Fault("whoami", 302, b""), HomeserverUnavailable, "answered 302"),
         (Fault("/messages", 200, b'{"chunk":{}}'), HomeserverUnavailable, "answered with an invalid body"),
-        (Fault("/send/", 500, b"{}", times=99), HomeserverUnavailable, r"answered 500.* \(4 attempts\)"),
-        (Fault("/send/", 0, times=99), HomeserverUnavailable, r"failed: .* \(4 attempts\)"),
+        (Fault("/send/", 500, b"{}", times=99), HomeserverUnavailable, r"answered 500.* \(12 attempts\)"),
+        (Fault("/send/", 0, times=99), HomeserverUnavailable, r"failed: .* \(12 attempts\)"),
         (
             Fault("/send/", 429, b'{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":9e6}'),
             HomeserverUnavailable,
