@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.export.exporting import exported
-from tests.formats.archives import archive_of, contents, snapshot
+from tests.export.exporting import exported, files_of
+from tests.formats.archives import archive_of, snapshot
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ async def test_new_messages_are_added(run, archive, server, client):
 async def test_pages_that_came_with_an_archive_are_made_anew(run, archive, tmp_path):
     """Someone else may have put anything into them. A report that fits does not help."""
     await run("view", str(archive), "--print")
-    expected = contents(pages(archive))
+    expected = files_of(pages(archive))
     copy = tmp_path / "copy"
     archive.rename(copy)
     [page] = pages(copy).glob("c/*/2018-05-1.html")
@@ -85,7 +85,7 @@ async def test_pages_that_came_with_an_archive_are_made_anew(run, archive, tmp_p
     result = await run("view", str(copy), "--print")
 
     assert 0 == result.exit_code, result.stderr
-    assert expected == contents(pages(copy))
+    assert expected == files_of(pages(copy))
 
 
 async def test_a_link_out_of_the_archive_is_not_followed(run, archive, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import TypeVar
@@ -16,13 +16,12 @@ from stride_async.export import Failure, Summary, read, verify
 from stride_async.server import LocalServer
 from tests.conftest import client_of
 from tests.export.exporting import events_of, exported, failures, media_of, show_file, state_of
+from tests.export.tampering import Place, places
 
 T = TypeVar("T")
 
 RUNS = 60
 MARK = "the value to be replaced"
-
-Place = tuple[str | int, ...]
 
 # Undecoded JSON: what no correct service would send in the place of a value.
 VALUES = [
@@ -73,14 +72,6 @@ class Change:
     def of(self, response: object) -> bytes:
         """Return the response with the change in it."""
         return json.dumps(replaced(response, self.path)).replace(f'"{MARK}"', self.value).encode()
-
-
-def places(value: object, at: Place = ()) -> Iterator[Place]:
-    """Yield the path of every value within a JSON value."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for step, each in inner:
-        yield (*at, step)
-        yield from places(each, (*at, step))
 
 
 def replaced(value: object, at: Place) -> object:

@@ -44,8 +44,3 @@ def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Return the content of every file in a folder, by its path."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -10,15 +10,10 @@ import pytest
 from stride_async.export import ArchiveBusy, DamagedArchive, NothingSelected, Selection, read
 from stride_async.export.formats import ConvertOptions, OutInTheWay, convert
 from stride_async.export.formats._convert import FORMATS
-from tests.export.exporting import exported
-from tests.formats.archives import archive_of, contents, snapshot
+from tests.export.exporting import exported, files_of
+from tests.formats.archives import snapshot
 
 EVERY_FORMAT = sorted(FORMATS)
-
-
-@pytest.fixture
-async def archive(server, client, tmp_path):
-    return await archive_of(server, client, tmp_path / "site")
 
 
 @pytest.mark.parametrize("format", EVERY_FORMAT)
@@ -30,7 +25,7 @@ async def test_the_same_archive_gives_the_same_bytes_and_report(archive, tmp_pat
     other = convert(archive, format, tmp_path / "two" / "out")
 
     assert first == again == other
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
     assert (3, 127) == (first.conversations, first.messages)
     assert json.loads((tmp_path / "one/out.report.json").read_bytes())["digest"] == first.digest
     if FORMATS[format].is_folder:

@@ -11,12 +11,6 @@ import pytest
 from stride_async.export import read
 from stride_async.export.formats import convert
 from tests.export.exporting import exported
-from tests.formats.archives import archive_of
-
-
-@pytest.fixture
-async def archive(server, client, tmp_path):
-    return await archive_of(server, client, tmp_path / "site")
 
 
 @pytest.fixture

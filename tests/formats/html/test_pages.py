@@ -14,8 +14,8 @@ from stride_async.document import doc, link, paragraph
 from stride_async.export._archive.archive import Archive
 from stride_async.export.formats import convert
 from stride_async.export.formats.html import _search, _write
-from tests.export.exporting import exported, show_file
-from tests.formats.archives import archive_of, contents, fill_site, snapshot
+from tests.export.exporting import exported, files_of, show_file
+from tests.formats.archives import archive_of, fill_site, snapshot
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(60)
 POLICY = (
@@ -37,7 +37,7 @@ def fresh(archive: Path, folder: Path) -> dict[str, bytes]:
     """Return the files of pages that are made anew."""
     shutil.rmtree(folder, ignore_errors=True)
     convert(archive, "html", folder / "fresh")
-    return contents(folder / "fresh")
+    return files_of(folder / "fresh")
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ async def test_an_update_equals_new_pages_and_leaves_the_rest_alone(server, clie
     [edited, *_, deleted] = server.fill(rooms[0], 30, ts="2018-08-01T10:00:00Z")
     await exported(client, archive)
     convert(archive, "html", out)
-    assert fresh(archive, tmp_path / "a") == contents(out)
+    assert fresh(archive, tmp_path / "a") == files_of(out)
     second = snapshot(out)
     kept = {name for name in first if name in second and first[name] == second[name]}
     assert any("2018-05" in name for name in kept)
@@ -137,7 +137,7 @@ async def test_an_update_equals_new_pages_and_leaves_the_rest_alone(server, clie
     server.fill(server.add_conversation("a new room"), 12, ts="2018-06-11T10:00:00Z")
     await exported(client, archive, rescan="all")
     convert(archive, "html", out)
-    assert fresh(archive, tmp_path / "b") == contents(out)
+    assert fresh(archive, tmp_path / "b") == files_of(out)
     assert "quite different" in text_of(out)
 
 
@@ -176,7 +176,7 @@ async def test_any_updates_equal_new_pages(server, client, tmp_path, small_segme
     for number in range(6):
         await exported(client, archive, rescan="all")
         convert(archive, "html", out)
-        assert fresh(archive, tmp_path / f"fresh-{number}") == contents(out)
+        assert fresh(archive, tmp_path / f"fresh-{number}") == files_of(out)
         for _ in range(random.randrange(1, 5)):
             change()
 
@@ -219,7 +219,7 @@ async def test_an_update_that_was_interrupted_is_finished_by_the_next_one(server
         except KeyboardInterrupt:
             interrupted += 1
         convert(archive, "html", out)
-        assert expected == contents(out)
+        assert expected == files_of(out)
     assert interrupted >= 3
 
 
@@ -227,14 +227,14 @@ async def test_a_file_that_was_removed_comes_back(server, client, tmp_path):
     """Also a foreign file goes away."""
     archive, out = await archive_of(server, client, tmp_path / "site"), tmp_path / "out"
     convert(archive, "html", out)
-    expected = contents(out)
+    expected = files_of(out)
     for name in ("search/t/0.js", "search/w/0-0.js", "search/index.js", "parts.json", str(pages_of(out)[0])):
         (out / name).unlink()
         (out / "search/t/99.js").write_text("foreign")
 
         convert(archive, "html", out)
 
-        assert expected == contents(out)
+        assert expected == files_of(out)
 
 
 async def test_files_are_displayed_by_their_content(server, client, tmp_path):
