@@ -15,7 +15,7 @@ from aiohttp import web
 
 from stride_async.bot import _rows
 from stride_async.bot._descriptor import descriptor
-from stride_async.bot._http import body_of, caller_of, json_response, refused
+from stride_async.bot._http import caller_of, json_response, refused, shutting_down
 from stride_async.bot._parts import Parts, opened
 from stride_async.bot._queries import DID_NOT_WORK, AskedKind, HandlerFailed, ask, press
 from stride_async.bot._read import read_delivery
@@ -47,7 +47,7 @@ def application(
     key: str, routes: Routes, settings: BotSettings, under_test: UnderTest | None = None
 ) -> web.Application:
     """Return the application of a bot, which runs the bot from its start-up to its clean-up."""
-    app = web.Application()
+    app = web.Application(middlewares=[_refuse_unknown])
     app.cleanup_ctx.append(partial(_run, partial(opened, key, routes, settings, under_test)))
     app.on_shutdown.append(_stop_accepting)
     app.router.add_get("/descriptor.json", _describe)
@@ -79,8 +79,22 @@ async def _run(open: Callable[[], AbstractAsyncContextManager[Parts]], app: web.
 async def _stop_accepting(app: web.Application) -> None:
     parts = app[PARTS]
     parts.dispatcher.closing = True
+    parts.bodies.interrupt()
     if running := parts.dispatcher.running:
         LOG.info("waiting up to %g s for %d running handlers to end", parts.settings.shutdown_timeout, running)
+
+
+@web.middleware
+async def _refuse_unknown(request: web.Request, handler: Handle) -> web.StreamResponse:
+    """Refuse an unknown path or method with a reason in JSON, like everything else that is refused."""
+    try:
+        return await handler(request)
+    except web.HTTPMethodNotAllowed as error:
+        methods = " or ".join(sorted(error.allowed_methods))
+        allow = {"Allow": error.headers["Allow"]}
+        return _refused(request.app[PARTS], Refusal(405, f"expected the method {methods}"), allow)
+    except web.HTTPNotFound:
+        return _refused(request.app[PARTS], Refusal(404, "this bot is not called at this path"), None)
 
 
 def _add_browser_route(app: web.Application, method: str, kind: Kind, answer: Answer) -> None:
@@ -114,7 +128,7 @@ def _refusing(answer: Answer, headers: dict[str, str] | None = None) -> Handle:
 
 def _check_open(parts: Parts) -> None:
     if parts.dispatcher.closing:
-        raise Refusal(503, "the bot is shutting down")
+        raise shutting_down()
 
 
 def _refused(parts: Parts, refusal: Refusal, headers: dict[str, str] | None) -> web.Response:
@@ -126,7 +140,7 @@ async def _deliver(kind: Kind, module: str, parts: Parts, request: web.Request) 
     caller = caller_of(request, parts.settings)
     if parts.full:
         raise Refusal(503, "too many events wait")
-    incoming = read_delivery(kind, module, await body_of(request))
+    incoming = read_delivery(kind, module, await parts.bodies.receive(request))
     check_place(caller, cloud_id=incoming.cloud_id, conversation_id=incoming.conversation_id)
     if kind in MESSAGE_KINDS:
         check_sender(caller, incoming.user_id)
@@ -144,7 +158,7 @@ async def _deliver_matched(parts: Parts, request: web.Request) -> web.Response:
 
 async def _press(parts: Parts, request: web.Request) -> web.Response:
     caller = caller_of(request, parts.settings)
-    answer = await press(parts, request.match_info["key"], caller, lambda: body_of(request))
+    answer = await press(parts, request.match_info["key"], caller, lambda: parts.bodies.receive(request))
     return web.Response(status=204) if answer is None else json_response(answer)
 
 

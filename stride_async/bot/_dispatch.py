@@ -226,15 +226,6 @@ class Dispatcher:
                 return "again", pause
             await self._fail(event, replies, stored, error)
             return "failed", None
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if self.closing or task is None:
-                raise
-            # Only the handler itself can have cancelled this task, and what follows must not be canceled for it.
-            while task.uncancel():
-                pass
-            await self._fail(event, replies, stored, RuntimeError(f"the handler cancelled its own task: {error!r}"))
-            return "failed", None
         except Exception as error:  # noqa: BLE001 -- foreign code
             await self._fail(event, replies, stored, error)
             return "failed", None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Coroutine
 from typing import Any
 
 from stride_async.bot._arguments import Usage, name_of
 from stride_async.bot._errors import HandlerTimeout
 from stride_async.bot._events import Event
 from stride_async.bot._reports import LOG, Reporter
-from stride_async.bot._router import Chosen, Middleware, Routes
+from stride_async.bot._router import Call, Chosen, Middleware, Routes
 
 
 async def call_handler(routes: Routes, chosen: Chosen, event: Event, limit: float) -> object:
@@ -27,7 +27,7 @@ async def call_handler(routes: Routes, chosen: Chosen, event: Event, limit: floa
         returned = await _called(chosen, event)
         return returned
 
-    call: Callable[[Any], Awaitable[Any]] = innermost
+    call: Call = innermost
     for middleware in reversed(routes.middlewares):
         call = _around(middleware, call)
     await _within(limit, call(event), name_of(chosen.function))
@@ -41,40 +41,40 @@ async def _called(chosen: Chosen, event: Event) -> object:
     return await chosen.function(event, *arguments.positional, **arguments.named)
 
 
-def _around(middleware: Middleware, call: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+def _around(middleware: Middleware, call: Call) -> Call:
     return lambda event: middleware(event, call)
 
 
-async def _within(limit: float, work: Awaitable[Any], name: str) -> None:
+async def _within(limit: float, work: Coroutine[Any, Any, Any], name: str) -> None:
     """Run foreign code, whose every end is an end of its event: it returns, or it raises an `Exception`.
 
+    It runs in a task of its own, so code that cancels its current task, at whatever moment, cancels only itself.
+
     Raises:
-        CancelledError: The task that runs it was cancelled.
+        CancelledError: The task that calls this was cancelled, and the code with it.
         HandlerTimeout: It took longer than the limit, whatever it did when it was cancelled for that.
-        RuntimeError: It raised what is not an `Exception`, such as the `CancelledError` of a task that it awaits.
+        RuntimeError: It cancelled itself, or raised something else that is not an `Exception`.
         Exception: Whatever else it raises.
     """
     late = HandlerTimeout(f"{name} took longer than {limit:g} s")
+    caller = asyncio.current_task()
+    assert caller is not None
+    task = asyncio.get_running_loop().create_task(work, name=caller.get_name())
     try:
         async with asyncio.timeout(limit) as scope:
-            await work
-    except (KeyboardInterrupt, SystemExit):
-        raise
+            await task
     except BaseException as error:
-        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
-            raise
+        # KeyboardInterrupt and SystemExit have left the loop already; an event that they end counts as killed.
+        if caller.cancelling() or isinstance(error, KeyboardInterrupt | SystemExit):
+            raise asyncio.CancelledError from error
         if scope.expired():
             raise late from error
         if isinstance(error, Exception):
             raise
-        raise RuntimeError(f"{name} raised {type(error).__name__}") from error
+        raised = "was cancelled by its own code" if task.cancelled() else f"raised {type(error).__name__}"
+        raise RuntimeError(f"{name} {raised}") from error
     if scope.expired():
         raise late
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
 
 
 async def report_error(routes: Routes, report: Reporter, event: Event, error: Exception, limit: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from stride_async.bot._refusal import Refusal
 from stride_async.bot._settings import BODY_BYTES, BODY_SECONDS, BotSettings
@@ -27,28 +27,53 @@ def caller_of(request: web.Request, settings: BotSettings) -> Caller:
     return verified(token, settings.credentials, settings.sites)
 
 
-async def body_of(request: web.Request) -> bytes:
-    """Return the body of a request.
+class Bodies:
+    """Receives the bodies of requests, each within a time limit, until the bot ends."""
 
-    Raises:
-        Refusal: 413 it is too large, 408 it is too slow, 400 it is cut or cannot be decompressed.
-    """
-    if (request.content_length or 0) > BODY_BYTES:
-        raise _too_large()
+    def __init__(self) -> None:
+        self._closing = False
+        self._under_way: set[asyncio.Timeout] = set()
+
+    def interrupt(self) -> None:
+        """Refuse the requests whose bodies are incomplete: aiohttp drops what arrives once its server is shut down."""
+        self._closing = True
+        for scope in self._under_way:
+            if not scope.expired():
+                scope.reschedule(asyncio.get_running_loop().time())
+
+    async def receive(self, request: web.Request) -> bytes:
+        """Return the body of a request.
+
+        Raises:
+            Refusal: 413 it is too large, 408 it is too slow, 400 it is cut or cannot be decompressed, 503 the bot ends
+                before it is complete.
+        """
+        if (request.content_length or 0) > BODY_BYTES:
+            raise _too_large()
+        try:
+            if request.content.is_eof():  # the usual case: it came along with the head
+                return _not_too_large(request.content.read_nowait())
+            async with asyncio.timeout(BODY_SECONDS) as scope:
+                self._under_way.add(scope)
+                try:
+                    return await _received(request.content)
+                finally:
+                    self._under_way.remove(scope)
+        except TimeoutError:
+            if self._closing:
+                raise shutting_down() from None
+            raise Refusal(408, f"expected the complete body within {BODY_SECONDS:g} s") from None
+        except (web.RequestPayloadError, ConnectionError) as error:
+            raise Refusal(400, f"the body cannot be received: {type(error).__name__}") from None
+
+
+async def _received(content: StreamReader) -> bytes:
     chunks, size = [], 0
-    try:
-        if request.content.is_eof():  # the usual case: it came along with the head
-            return _not_too_large(request.content.read_nowait())
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.content.iter_any():
-                size += len(chunk)
-                if size > BODY_BYTES:
-                    raise _too_large()
-                chunks.append(chunk)
-    except TimeoutError:
-        raise Refusal(408, f"expected the complete body within {BODY_SECONDS:g} s") from None
-    except (web.RequestPayloadError, ConnectionError) as error:
-        raise Refusal(400, f"the body cannot be received: {type(error).__name__}") from None
+    async for chunk in content.iter_any():
+        size += len(chunk)
+        if size > BODY_BYTES:
+            raise _too_large()
+        chunks.append(chunk)
     return b"".join(chunks)
 
 
@@ -60,6 +85,11 @@ def _not_too_large(body: bytes) -> bytes:
 
 def _too_large() -> Refusal:
     return Refusal(413, f"expected a body of at most {BODY_BYTES} bytes")
+
+
+def shutting_down() -> Refusal:
+    """Return the refusal of every call that the end of the bot prevents."""
+    return Refusal(503, "the bot is shutting down")
 
 
 def json_response(value: object, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

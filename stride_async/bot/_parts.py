@@ -15,6 +15,7 @@ from stride_async._moments import NANOSECONDS
 from stride_async.bot import _rows
 from stride_async.bot._catch_up import OVERLAP_SECONDS, CatchUp
 from stride_async.bot._dispatch import Dispatcher
+from stride_async.bot._http import Bodies
 from stride_async.bot._read import Incoming
 from stride_async.bot._reports import LOG, Received, Reporter, UnderTest
 from stride_async.bot._router import Routes
@@ -38,6 +39,8 @@ class Parts:
     dispatcher: Dispatcher
     catching_up: CatchUp
     report: Reporter
+    bodies: Bodies = attrs.field(factory=Bodies)
+    """The bodies that are being received."""
     starting: list[asyncio.Task[None]] = attrs.field(factory=list)
     """The looks of the start."""
     being_kept: int = 0

@@ -7,7 +7,7 @@ event.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -46,7 +46,8 @@ BOT_MODULE = "bot"
 # Stands for a module key where the descriptor has none: installed and uninstalled.
 LIFECYCLE = "lifecycle"
 
-Middleware = Callable[[Any, Callable[[Any], Awaitable[Any]]], Awaitable[Any]]
+Call = Callable[[Any], Coroutine[Any, Any, Any]]
+Middleware = Callable[[Any, Call], Coroutine[Any, Any, Any]]
 
 
 @attrs.frozen

@@ -21,6 +21,8 @@ from stride_async.bot._router import Routes
 from stride_async.bot._settings import BotSettings
 
 _REACH_SECONDS = 5.0
+# After a refusal, aiohttp reads the rest of the body, so that the client can read why. The end waits for that, too.
+_LINGER_SECONDS = 1.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -59,7 +61,12 @@ async def serve(
         OSError: The port is taken.
     """
     app = application(key, routes, settings)
-    runner = web.AppRunner(app, access_log_class=_PathLogger, access_log=LOG.getChild("access"))
+    runner = web.AppRunner(
+        app,
+        access_log_class=_PathLogger,
+        access_log=LOG.getChild("access"),
+        lingering_time=_LINGER_SECONDS,
+    )
     with _Signals(partial(_end_handlers, app)) as signals:
         try:
             with signals.awaited():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 
@@ -413,26 +414,50 @@ async def test_whatever_a_handler_raises_is_a_failure(bot, scene, raised):
     assert (200, {"error": "this did not work"}) == (press.status, press.json)
 
 
-async def test_a_handler_that_cancels_its_own_task_has_failed(bot, scene):
-    """The conversation goes on."""
+def cancel_at_once(task: asyncio.Task[Any]) -> None:
+    """Cancel a task at its next step."""
+    task.cancel()
+
+
+def cancel_soon(task: asyncio.Task[Any]) -> None:
+    """Cancel a task at whatever it waits for next."""
+    asyncio.get_running_loop().call_soon(task.cancel)
+
+
+@pytest.mark.parametrize(("cancel", "waits"), [(cancel_at_once, False), (cancel_at_once, True), (cancel_soon, True)])
+async def test_a_handler_that_cancels_its_own_task_has_failed(bot, scene, cancel, waits):
+    """This costs one event, even if the handler returns at once. The next event and a browser are served."""
 
     @bot.error()
     async def error(event: Event, error: Exception) -> None:
         await event.reply(type(error).__name__)
+        cancel(current_task())
 
     @bot.mention()
-    async def handler(event: Mention) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        task.cancel()
-        await asyncio.Event().wait()
+    @bot.action("vote")
+    async def handler(event: Event) -> None:
+        cancel(current_task())
+        if waits:
+            await asyncio.Event().wait()
 
     async with served(bot, scene) as bot_app:
         await bot_app.mention("hi")
         await bot_app.mention("hi again")
         await bot_app.running.idle()
+        press = await bot_app.call("/action/vote", {}, token=scene.token(sub=scene.ann))
 
-        assert ["RuntimeError"] * 2 == await bot_app.texts()
+        assert ["RuntimeError"] * 3 == await bot_app.texts()
+        assert {("RuntimeError", f"{handler.__qualname__} was cancelled by its own code")} == {
+            (failure.error, failure.message) for failure in await bot_app.running.failed()
+        }
+    assert (200, {"error": "this did not work"}) == (press.status, press.json)
+
+
+def current_task() -> asyncio.Task[Any]:
+    """Return the task of the caller."""
+    task = asyncio.current_task()
+    assert task is not None
+    return task
 
 
 class WithoutText(Exception):
@@ -537,13 +562,15 @@ async def test_a_postponed_event_waits_across_a_restart(bot, scene):
     async def handler(event: Mention) -> None:
         attempts.append(event.delivery.attempt)
         if event.delivery.attempt == 1:
-            raise TryAgain(after=0.3)
+            raise TryAgain(after=3600.0)
 
     async with served(bot, scene) as bot_app:
         await bot_app.mention("hi")
         await until(lambda: attempts and not bot_app.under_way)
     async with served(bot, scene) as bot_app:
         assert (1, 0) == (bot_app.waiting, bot_app.under_way)
+        await bot_app.running._parts.store.run(lambda db: db.execute("UPDATE event SET not_before = 1.0").rowcount)
+    async with served(bot, scene) as bot_app:
         await bot_app.running.idle()
 
     assert [1, 2] == attempts
@@ -698,6 +725,28 @@ async def test_a_cancelled_handler_is_no_error(bot, scene, caplog):
         await started.wait()
 
     assert not caplog.records
+
+
+async def test_a_handler_that_fails_because_it_is_cancelled_is_begun_again(bot, scene):
+    """It counts as killed, like every handler that the end cancels."""
+    attempts = []
+
+    @bot.mention()
+    async def handler(event: Mention) -> None:
+        attempts.append(event.delivery.attempt)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ConnectionError("the connection was closed") from None
+
+    for number in (1, 2):
+        async with served(bot, scene) as bot_app:
+            if number == 1:
+                await bot_app.mention("one")
+            await until(lambda number=number: len(attempts) == number)
+
+            assert [] == await bot_app.running.failed()
+    assert [1, 2] == attempts
 
 
 async def test_nothing_is_left_behind(bot, scene):

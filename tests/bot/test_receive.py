@@ -340,6 +340,39 @@ async def test_a_module_that_is_not_there_is_not_found(bot, scene):
     assert 401 == unknown.status
 
 
+async def test_an_unknown_path_or_method_is_refused_like_everything_else(bot, scene):
+    """The reason is JSON, and is reported."""
+    reports: list[object] = []
+    async with served(bot, scene, on_event=reports.append) as bot_app:
+        path = await bot_app.call("/mentions", {})
+        below = await bot_app.call("/mention/", {})
+        method = await bot_app.call("/mention", method="GET")
+        glance = await bot_app.call("/glance/votes", {})
+
+    assert [(404, {"error": "this bot is not called at this path"})] * 2 == [(a.status, a.json) for a in (path, below)]
+    assert (405, {"error": "expected the method POST"}) == (method.status, method.json)
+    assert (405, {"error": "expected the method GET or OPTIONS"}) == (glance.status, glance.json)
+    assert ("POST", "GET,OPTIONS") == (method.headers["Allow"], glance.headers["Allow"])
+    assert [404, 404, 405, 405] == [report.status for report in reports if isinstance(report, Refused)]
+
+
+async def test_a_body_that_is_incomplete_does_not_delay_the_end(bot, scene):
+    """It is answered with 503 at once, so that the delivery is repeated."""
+    async with served(bot, scene) as bot_app:
+        port = int(bot_app.url.split(":")[2].split("/")[0])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"POST /stride/mention HTTP/1.1\r\nHost: x\r\nAuthorization: {scene.token()}\r\n".encode())
+        writer.write(b"Content-Length: 2\r\n\r\n{")
+        await until(lambda: bot_app.running._parts.bodies._under_way)
+        began = asyncio.get_running_loop().time()
+    response = await reader.read()
+    writer.close()
+
+    assert response.startswith(b"HTTP/1.1 503 ")
+    assert response.endswith(b'{"error":"the bot is shutting down"}')
+    assert asyncio.get_running_loop().time() - began < http.BODY_SECONDS
+
+
 async def test_health_reports_what_waits(bot, scene):
     """The health check needs no token and returns numbers."""
     async with served(bot, scene) as bot_app:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from aiohttp import web
 
 from stride_async import ClientCredentials, Settings, StaticToken
 from stride_async.bot import RUNNING, Bot, BotSettings, Caller, Mention, RunningBot
+from stride_async.bot import _http as http
 from stride_async.bot._serve import serve
 from tests.bot.delivering import Scene, served, serving, until
 
@@ -211,6 +213,22 @@ async def test_a_program_serves_its_bot_until_a_signal_ends_it(scene: Scene, tmp
     assert ("deployer", line["url"]) == (descriptor["key"], descriptor["baseUrl"])
     assert (tmp_path / "bot.sqlite").exists()
     assert "Hello, you said hi" == (await scene.client.conversation(scene.room).recent())[-1].text
+
+
+async def test_a_program_ends_soon_after_it_refused_an_incomplete_request(scene: Scene, tmp_path):
+    """The end does not wait for a body that no one reads."""
+    process, line = await started(scene, tmp_path)
+    port = int(line["url"].rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST /mention HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 401 ")
+    process.terminate()
+    began = time.monotonic()
+    out, err = await process.communicate()
+    writer.close()
+
+    assert (0, b"", b"") == (process.returncode, out, err)
+    assert time.monotonic() - began < http.BODY_SECONDS - 2.0
 
 
 async def test_a_public_url_that_leads_nowhere_is_reported(scene: Scene, tmp_path):
