@@ -10,6 +10,7 @@ import pytest
 from tests.cli.conftest import on_terminal
 from tests.export.exporting import exported
 from tests.formats.archives import archive_of, snapshot
+from tests.pictures import screen
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ async def test_losses_are_a_short_table_on_a_terminal(start, server, client, tmp
 
     code, shown = await on_terminal(start, "convert", "sqlite", str(tmp_path / "site"), "-o", str(tmp_path / "out"))
 
-    lines = shown.splitlines()
+    lines = screen(shown)
     assert 0 == code
     assert any(line.split() == ["person", "without", "a", "profile", "1"] for line in lines)
     assert "557058:who" in (tmp_path / "out.report.json").read_text()
