@@ -13,10 +13,9 @@ from stride_async._net.download import BodyReader, RemoteBody
 from stride_async._net.session import Session
 from stride_async._pager import Pager, planned
 from stride_async._settings import MOST_ITEMS_A_PAGE
-from stride_async._wire.bounds import Bound
 from stride_async._wire.endpoints import conversations, media, messages, modules
 from stride_async._wire.endpoints.conversations import Privacy
-from stride_async._wire.history import of_raw_messages
+from stride_async._wire.history import Bound, of_raw_messages
 from stride_async._wire.request import number, of_type
 
 

@@ -70,8 +70,8 @@ from stride_async._pager import Pager, Stats, Stream
 from stride_async._settings import Priority, Settings
 from stride_async._user import UserClient
 from stride_async._wire.bookmark import Bookmark
-from stride_async._wire.bounds import Bound
 from stride_async._wire.endpoints.conversations import Privacy, Sort
+from stride_async._wire.history import Bound
 from stride_async._wire.pages import Page, Undecodable
 from stride_async._wire.token import AccessToken, ClientCredentials, Credentials, StaticToken, TokenProvider
 from stride_async.document import Document

@@ -70,18 +70,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from operator import lt
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeGuard, TypeVar
 
 import attrs
 import msgspec
 
-from stride_async._errors import DecodeError, PaginationLoop
+from stride_async._errors import DecodeError, PaginationLoop, StaleBookmark
 from stride_async._json import NOT_DECODABLE, decoder
-from stride_async._models import HasKey, Key, Message, RawMessage, key_of
-from stride_async._moments import format_nanoseconds
-from stride_async._wire.bookmark import Bookmark, Scalar
-from stride_async._wire.bounds import KIND, Bound, Edge, Window, edges, key_in
+from stride_async._models import HasKey, Key, Message, RawMessage, just_above, key_of
+from stride_async._moments import NANOSECONDS, format_nanoseconds, to_nanoseconds
+from stride_async._wire.bookmark import Bookmark, Scalar, can_be_encoded, number_in, text_in
 from stride_async._wire.convert import key_at, message_at, messages_in, raw_message_at, raw_messages_in, undecodable
 from stride_async._wire.pages import (
     Element,
@@ -100,6 +100,23 @@ M = TypeVar("M", bound=HasKey)
 HELD_PAGES = 16
 """Pages that an oldest-first walk keeps, besides the newest one, so that catching up costs no second request."""
 
+_KIND = "history"
+_DAY = 86_400 * NANOSECONDS
+# The first and the last whole second that can be written with a year of four digits.
+_EARLIEST = to_nanoseconds(datetime.min.replace(tzinfo=UTC))
+_LATEST = to_nanoseconds(datetime.max.replace(microsecond=0, tzinfo=UTC))
+
+Bound = str | Message | datetime | Key | Bookmark
+"""Where a history begins or ends, exclusive.
+
+- A message id, or a `Message`.
+- An aware datetime. It excludes a message of exactly that moment.
+- A key, `(ts, id)`: the position of a message that need not exist. With an empty id it is the position before every
+  message of that nanosecond, so `after=(ts, "")` includes them and `before=(ts, "")` does not.
+- A `Bookmark` of a history of the same conversation, whatever its bounds and order: the position of the bookmarked
+  message.
+"""
+
 
 class _OnlyId(msgspec.Struct):
     id: str
@@ -116,7 +133,85 @@ def _id_at(raw: Element) -> str | None:
         return None
 
 
-_NOWHERE = Edge(None, None)  # of a page in which no id is readable
+@attrs.frozen(eq=False, repr=False)
+class _Edge:
+    """One bound of a request, as far as it is known: a message id, a time, or both."""
+
+    id: str | None
+    ts: int | None
+
+    @property
+    def key(self) -> Key | None:
+        """The key of the message, if both parts are known."""
+        return None if self.ts is None or self.id is None else (self.ts, self.id)
+
+    @property
+    def scalar(self) -> Scalar:
+        """The edge in the query of a bookmark: the id if there is one, else the time."""
+        return self.id if self.id is not None else format_nanoseconds(self.ts or 0)
+
+    def floor(self) -> Key | None:
+        """Return the least key above this lower bound, if its time is known."""
+        if self.ts is None:
+            return None
+        return (self.ts + 1, "") if self.id is None else just_above((self.ts, self.id))
+
+    def ceiling(self) -> Key | None:
+        """Return the least key that this upper bound excludes, if its time is known."""
+        return None if self.ts is None else (self.ts, self.id or "")
+
+
+_NOWHERE = _Edge(None, None)
+
+
+def _edge_of(bound: Bound | None, name: Literal["after", "before"], path: str) -> _Edge | None:
+    if bound is None:
+        return None
+    if isinstance(bound, Message):
+        return _Edge(bound.id, bound.ts)
+    if isinstance(bound, datetime):
+        if bound.utcoffset() is None:
+            raise ValueError(f"{name}={bound.isoformat()} has no time zone; use an aware datetime")
+        return _Edge(None, min(max(to_nanoseconds(bound), _EARLIEST), _LATEST + NANOSECONDS - 1))
+    if isinstance(bound, Bookmark):
+        bound = _bookmarked(bound, name, path)
+    ts, id = bound if _is_key(bound) else (None, bound)
+    if not isinstance(id, str):
+        raise TypeError(
+            f"{name} must be a message id, a Message, an aware datetime, a key (ts, id) or a Bookmark, "
+            f"not {type(bound).__name__}: {bound!r:.100}"
+        )
+    if ts is not None and not _EARLIEST - _DAY <= ts <= _LATEST + _DAY:
+        raise ValueError(f"{name}={bound!r} is outside the years 1 to 9999; expected (nanoseconds, message id)")
+    if not can_be_encoded(id):
+        raise ValueError(f"{name}={bound!r} cannot be encoded as UTF-8")
+    if id:
+        return _Edge(id, ts)
+    if ts is None:
+        raise ValueError(f"{name} is an empty message id")
+    # Between the messages of this nanosecond and those before. An edge without an id excludes its own moment.
+    return _Edge(None, _writable(ts - 1 if name == "after" else ts))
+
+
+def _is_key(bound: object) -> TypeGuard[Key]:
+    return isinstance(bound, tuple) and len(bound) == 2 and isinstance(bound[0], int)
+
+
+def _bookmarked(bookmark: Bookmark, name: str, path: str) -> Key:
+    """Return the key of a bookmarked message."""
+    if (bookmark.query.get("kind"), bookmark.query.get("path")) != (_KIND, path):
+        raise StaleBookmark(f"{name} is a bookmark of another listing, not of {path}")
+    if not bookmark.place:
+        raise ValueError(f"{name} is a bookmark of the start of a listing, which names no message")
+    return _key_in(bookmark)
+
+
+def _key_in(bookmark: Bookmark) -> Key:
+    # An offset from UTC may put a message up to a day outside the years that can be written.
+    ts, id = number_in(bookmark, "ts", _EARLIEST - _DAY, _LATEST + _DAY), text_in(bookmark, "id")
+    if not id:
+        raise StaleBookmark("the bookmark has an empty id")
+    return ts, id
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -125,8 +220,8 @@ class HistoryListing(Generic[M]):
 
     path: str
     limit_key: str
-    after: Edge | None
-    before: Edge | None
+    after: _Edge | None
+    before: _Edge | None
     oldest_first: bool
     read: Callable[[bytes], _ReadPage[M]]
 
@@ -134,7 +229,7 @@ class HistoryListing(Generic[M]):
     def query(self) -> Mapping[str, Scalar]:
         """Kind, path, bounds and order."""
         return {
-            "kind": KIND,
+            "kind": _KIND,
             "path": self.path,
             "after": self.after.scalar if self.after else None,
             "before": self.before.scalar if self.before else None,
@@ -145,8 +240,8 @@ class HistoryListing(Generic[M]):
         """Return a walk from the end that the order names, or from directly after the bookmarked message."""
         at = None
         if bookmark is not None and bookmark.place:
-            ts, id = key_in(bookmark)
-            at = Edge(id, ts)
+            ts, id = _key_in(bookmark)
+            at = _Edge(id, ts)
         if self.oldest_first:
             return OldestFirstWalk(self, page_size, at)
         return HistoryWalk(self, page_size, at)
@@ -165,8 +260,18 @@ class HistoryListing(Generic[M]):
 def history(
     path: str, limit_key: str, after: Bound | None, before: Bound | None, *, oldest_first: bool
 ) -> HistoryListing[Message]:
-    """Return a listing of the messages between two bounds. It raises what `edges` raises."""
-    low, high = edges(after, before, path)
+    """Return a listing of the messages between two bounds.
+
+    Raises:
+        TypeError: A bound is of another type.
+        ValueError: A bound is a naive datetime, an empty id, a key outside the years 1 to 9999, or a bookmark without
+            a message; or `after` is later than `before`.
+        StaleBookmark: A bound is a bookmark of another listing.
+    """
+    low, high = _edge_of(after, "after", path), _edge_of(before, "before", path)
+    if low and high and low.ts is not None and high.ts is not None and low.ts > high.ts:
+        later, earlier = format_nanoseconds(_writable(low.ts)), format_nanoseconds(_writable(high.ts))
+        raise ValueError(f"after={later} is later than before={earlier}")
     return HistoryListing(
         path=path, limit_key=limit_key, after=low, before=high, oldest_first=oldest_first, read=_read_messages
     )
@@ -184,11 +289,51 @@ def of_raw_messages(listing: HistoryListing[Message]) -> HistoryListing[RawMessa
     )
 
 
+@attrs.frozen(eq=False, repr=False)
+class _Window:
+    """The range of keys that may still be returned: from `floor` to below `ceiling`, where these are known."""
+
+    floor: Key | None
+    ceiling: Key | None
+    ids: frozenset[str]  # of the bounds, which are excluded even if their time is unknown
+
+    @classmethod
+    def of(cls, listing: HistoryListing[Any]) -> _Window:
+        after, before = listing.after, listing.before
+        ids = frozenset(edge.id for edge in (after, before) if edge and edge.id is not None)
+        return cls(after.floor() if after else None, before.ceiling() if before else None, ids)
+
+    def above(self, floor: Key) -> _Window:
+        """Return the part from a key up."""
+        return self if self.floor is not None and self.floor >= floor else _Window(floor, self.ceiling, self.ids)
+
+    def below(self, ceiling: Key) -> _Window:
+        """Return the part below a key."""
+        if self.ceiling is not None and self.ceiling <= ceiling:
+            return self
+        return _Window(self.floor, ceiling, self.ids)
+
+    def holds(self, key: Key) -> bool:
+        return (
+            (self.floor is None or key >= self.floor)
+            and (self.ceiling is None or key < self.ceiling)
+            and key[1] not in self.ids
+        )
+
+    def part(self, messages: list[M]) -> list[M]:
+        """Return those of the sorted messages that lie within."""
+        if not messages:
+            return messages
+        if not self.ids and self.holds(key_of(messages[0])) and self.holds(key_of(messages[-1])):
+            return messages
+        return [message for message in messages if self.holds(key_of(message))]
+
+
 class _WalkBack:
     """The requests of a walk back: each names the anchor of the previous page."""
 
     def __init__(
-        self, listing: HistoryListing[Any], page_size: int, *, after: Edge | None, before: Edge | None
+        self, listing: HistoryListing[Any], page_size: int, *, after: _Edge | None, before: _Edge | None
     ) -> None:
         self._listing = listing
         self._page_size = page_size
@@ -208,12 +353,12 @@ class _WalkBack:
             if low.id is not None and (low_by_id or low.ts is None):
                 query.append(("afterMessage", low.id))
             elif low.ts is not None:
-                query.append(("afterTimestamp", format_nanoseconds(low.second_before())))
+                query.append(("afterTimestamp", format_nanoseconds(_second_before(low))))
         if high is not None:
             if high.id is not None and (high_by_id or high.ts is None):
                 query.append(("beforeMessage", high.id))
             elif high.ts is not None:
-                query.append(("beforeTimestamp", format_nanoseconds(high.second_after())))
+                query.append(("beforeTimestamp", format_nanoseconds(_second_after(high))))
                 # A whole second includes more than was wanted: a small page might hold nothing else.
                 limit = self._page_size
         query.append(("limit", str(limit)))
@@ -238,7 +383,7 @@ class _WalkBack:
         changed, self._by_id = by_id != self._by_id, by_id
         return changed
 
-    def anchor(self, elements: Sequence[Element], path: str, body: bytes) -> Edge | None:
+    def anchor(self, elements: Sequence[Element], path: str, body: bytes) -> _Edge | None:
         """Return the oldest message of a page, judged by what is readable of it, or None at the end.
 
         Where no time is readable, it is the first message that was not the anchor yet, of which only the id is known.
@@ -249,18 +394,18 @@ class _WalkBack:
         """
         key = min((key for raw in elements if (key := key_at(bytes(raw))) is not None), default=None)
         if key is not None:
-            return Edge(key[1], key[0])
+            return _Edge(key[1], key[0])
         for raw in elements:
             id = _id_at(raw)
             if id and id not in self._used:
-                return Edge(id, None)
+                return _Edge(id, None)
         if not elements or (body == self._unreadable and len(elements) < self._limit):
             return None
         if self._unreadable is None:
             return _NOWHERE
         raise undecodable(path, body, "no message of this page has a readable id, so the history cannot continue")
 
-    def check(self, anchor: Edge | None) -> None:
+    def check(self, anchor: _Edge | None) -> None:
         """Check that a page holds something older than the message that it was requested with.
 
         Raises:
@@ -273,7 +418,7 @@ class _WalkBack:
                 f"GET {self._listing.path}: the page before message {edge[1]} contains no older message"
             )
 
-    def continue_below(self, anchor: Edge | None, body: bytes) -> None:
+    def continue_below(self, anchor: _Edge | None, body: bytes) -> None:
         """Let the next request be for the page below this one."""
         self._unreadable = body if anchor == _NOWHERE else None
         if anchor == _NOWHERE:
@@ -288,6 +433,24 @@ class _WalkBack:
         self._by_id = (self._by_id[0], True)
 
 
+def _second_before(edge: _Edge) -> int:
+    """Return a whole second that is not above the edge, and is below it if messages of that moment are included."""
+    assert edge.ts is not None
+    ts = edge.ts - 1 if edge.id is not None else edge.ts
+    return _writable(ts // NANOSECONDS * NANOSECONDS)
+
+
+def _second_after(edge: _Edge) -> int:
+    """Return a whole second that is not below the edge, and is above it if messages of that moment are included."""
+    assert edge.ts is not None
+    ts = edge.ts + 1 if edge.id is not None else edge.ts
+    return _writable(-(-ts // NANOSECONDS) * NANOSECONDS)
+
+
+def _writable(ts: int) -> int:
+    return min(max(ts, _EARLIEST), _LATEST)
+
+
 @attrs.frozen(eq=False, repr=False)
 class _ReadPage(Generic[M]):
     """A page of a history as decoded, newest first, each message once."""
@@ -297,11 +460,11 @@ class _ReadPage(Generic[M]):
     elements: Sequence[Element] = ()  # of a page with errors, and their path
     path: str = ""
 
-    def anchor(self, back: _WalkBack, body: bytes) -> Edge | None:
+    def anchor(self, back: _WalkBack, body: bytes) -> _Edge | None:
         """Return the oldest message, or None at the end."""
         if self.errors:
             return back.anchor(self.elements, self.path, body)
-        return Edge(self.messages[-1].id, self.messages[-1].ts) if self.messages else None
+        return _Edge(self.messages[-1].id, self.messages[-1].ts) if self.messages else None
 
 
 def _read_messages(body: bytes) -> _ReadPage[Message]:
@@ -349,7 +512,7 @@ class _WithoutKey:
         self._before = frozenset(error.raw for _, error in errors if key_at(error.raw) is None)
 
 
-def _within(errors: Sequence[tuple[int, DecodeError]], window: Window) -> list[DecodeError]:
+def _within(errors: Sequence[tuple[int, DecodeError]], window: _Window) -> list[DecodeError]:
     """Return the errors of elements whose key is readable and lies in the window."""
     return [error for _, error in errors if (key := key_at(error.raw)) is not None and window.holds(key)]
 
@@ -357,16 +520,12 @@ def _within(errors: Sequence[tuple[int, DecodeError]], window: Window) -> list[D
 class HistoryWalk(Generic[M]):
     """The walk newest first; see the module docstring."""
 
-    def __init__(self, listing: HistoryListing[M], page_size: int, at: Edge | None) -> None:
+    def __init__(self, listing: HistoryListing[M], page_size: int, at: _Edge | None) -> None:
         self._listing = listing
         self._page_size = page_size
         self._back = _WalkBack(listing, page_size, after=listing.after, before=at or listing.before)
         self._last = at.key if at else None  # the last message returned
-        self._window = (
-            Window.between(listing.after, listing.before)
-            if self._last is None
-            else Window.between(listing.after, listing.before).below(self._last)
-        )
+        self._window = _Window.of(listing) if self._last is None else _Window.of(listing).below(self._last)
         # The last page held nothing new. Many such pages may follow a deleted anchor, so they are requested in full.
         self._catching_up = False
         self._without_key = _WithoutKey()
@@ -420,7 +579,7 @@ class _Span:
 class OldestFirstWalk(Generic[M]):
     """The walk oldest first; see the module docstring."""
 
-    def __init__(self, listing: HistoryListing[M], page_size: int, at: Edge | None) -> None:
+    def __init__(self, listing: HistoryListing[M], page_size: int, at: _Edge | None) -> None:
         self._listing = listing
         self._page_size = page_size
         self._back = _WalkBack(listing, page_size, after=at or listing.after, before=listing.before)
@@ -428,7 +587,7 @@ class OldestFirstWalk(Generic[M]):
         self._held: deque[tuple[_Span, bytes]] = deque()  # newest first, as are the spans
         self._spans: list[_Span] = []
         self._lowest: Key | None = None  # the oldest key of the walk back
-        self._window = Window.between(listing.after, listing.before)
+        self._window = _Window.of(listing)
         floor = at.floor() if at else None
         if floor is not None:
             self._window = self._window.above(floor)
@@ -522,10 +681,10 @@ class OldestFirstWalk(Generic[M]):
 class _SpanWalk(Generic[M]):
     """The walk back through one span that is requested again."""
 
-    def __init__(self, listing: HistoryListing[M], page_size: int, span: _Span, window: Window) -> None:
+    def __init__(self, listing: HistoryListing[M], page_size: int, span: _Span, window: _Window) -> None:
         assert span.upper is not None
         # No lower bound is requested: that message may have been deleted. What lies below the span is dropped.
-        self.back = _WalkBack(listing, page_size, after=None, before=Edge(span.upper[1], span.upper[0]))
+        self.back = _WalkBack(listing, page_size, after=None, before=_Edge(span.upper[1], span.upper[0]))
         self.span = span
         self.found: list[M] = []
         self._window = window.below(span.upper)
