@@ -641,6 +641,20 @@ async def test_a_list_of_failures_that_was_cut_off_is_read_up_to_there(server, c
     assert ({path}, 2) == (found(garbled), len(still.failures))
 
 
+async def test_a_run_that_was_killed_as_it_finished_is_reported_once(client, room, archive):
+    """The last run is unfinished. Once a later one has completed its work, only how it ended is not known."""
+    (run,) = (path.parent for path in archive.glob("runs/*/finished.json"))
+    (run / "finished.json").unlink()
+    unfinished = await verify(archive)
+    await exported(client, archive, media="none")
+    completed = await verify(archive)
+
+    note = f"whether a run was killed as it finished, or runs/{run.name}/finished.json was removed"
+    assert {f"runs/{run.name}"} == found(unfinished)
+    assert (False, True) == (note in unfinished.not_known, note in completed.not_known)
+    assert completed.ok
+
+
 async def test_foreign_files_are_ignored_and_named(server, client, room, archive):
     """They may be in any folder of the archive."""
     folders = [archive, *(folder for folder in archive.rglob("*") if folder.is_dir())]

@@ -115,8 +115,8 @@ class Runs:
                 names |= {FAILURES}
             if not names <= {SETTINGS}:  # Otherwise it never began to work.
                 runs._add(_RunFiles(archive, run, names))
-        ended = [each.run for each in runs.unfinished if each.run not in runs.round]
         runs._find_round()
+        ended = [each.run for each in runs.unfinished if each.run not in runs.round]
         runs.notes += [
             f"whether a run was killed as it finished, or {run_file(run, FINISHED)} was removed"
             for run in ended
