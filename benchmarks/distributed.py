@@ -28,11 +28,7 @@ LONGEST = 3600.0  # seconds that one side may take
 def overhead() -> Iterator[Finding]:
     """P18: compare the CPU per message of an export in the one process of an engine with that of a plain export."""
     with served(conversations=ROOMS, messages=MESSAGES) as site:
-        sides: dict[str, Callable[[], float]] = {
-            "engine with 1 process": partial(_cpu_a_message, site, 1),
-            "no engine": partial(_cpu_a_message, site, None),
-        }
-        samples = taking_turns(sides, EXPORTS)
+        samples = taking_turns(_sides("engine with 1 process", 1, partial(_cpu_a_message, site)), EXPORTS)
     yield compared(
         samples,
         ours="engine with 1 process",
@@ -47,11 +43,7 @@ def overhead() -> Iterator[Finding]:
 def speedup() -> Iterator[Finding]:
     """P19: compare the rate of two processes that convert an archive to Parquet with that of one."""
     with archived(MANY_ROOMS, MANY_MESSAGES) as archive:
-        sides: dict[str, Callable[[], float]] = {
-            "engine with 2 processes": partial(_rate, archive, 2),
-            "no engine": partial(_rate, archive, None),
-        }
-        samples = taking_turns(sides, CONVERSIONS)
+        samples = taking_turns(_sides("engine with 2 processes", 2, partial(_rate, archive)), CONVERSIONS)
     yield compared(
         samples,
         ours="engine with 2 processes",
@@ -62,6 +54,11 @@ def speedup() -> Iterator[Finding]:
         goal=1.6,
         at_least=True,
     )
+
+
+def _sides(engine: str, processes: int, measure: Callable[[int | None], float]) -> dict[str, Callable[[], float]]:
+    """Return what is measured with an engine of this many processes, by its name, and without one."""
+    return {engine: partial(measure, processes), "no engine": partial(measure, None)}
 
 
 def _cpu_a_message(site: Site, processes: int | None) -> float:
