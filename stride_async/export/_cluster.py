@@ -133,9 +133,11 @@ def run_each(
     This blocks, and so must not be called in a running event loop.
 
     Raises:
-        EngineError: A worker cannot do its part, or every worker that an argument was given to has died.
+        EngineError: There is a running event loop, a worker cannot do its part, or every worker that an argument was
+            given to has died.
         Exception: What the function raises.
     """
+    _require_no_loop()
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         running: set[asyncio.Task[R]] = set()
@@ -160,6 +162,14 @@ def run_each(
             runner.run(stack.aclose())
 
 
+def _require_no_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise EngineError("a conversion with an engine blocks the running event loop: use asyncio.to_thread(convert, ...)")
+
+
 def _other_version(expected: str) -> str | None:
     return None if __version__ == expected else f"has stride_async {__version__}, not {expected}"
 
@@ -174,10 +184,11 @@ async def _abandon(tasks: set[asyncio.Task[R]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _started(count: int) -> LocalCluster:
+@asynccontextmanager
+async def _started(count: int) -> AsyncIterator[LocalCluster]:
     # With a plain port, any process of this machine could read the environment of the workers. Dask always opens one
     # for HTTP; without routes, it answers nothing.
-    return LocalCluster(
+    cluster = LocalCluster(
         n_workers=count,
         threads_per_worker=1,
         memory_limit=0,
@@ -187,6 +198,13 @@ def _started(count: int) -> LocalCluster:
         silence_logs=logging.CRITICAL,
         asynchronous=True,
     )
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(cluster)
+        except RuntimeError as error:
+            why = 'a program must begin its work below `if __name__ == "__main__":`, in a file'
+            raise EngineError(f"the processes of an engine could not be started: {why}") from error
+        yield cluster
 
 
 @asynccontextmanager

@@ -48,7 +48,8 @@ async def export(
         StoreRefused: The object store refuses access, or cannot hold an archive.
         StoreUnavailable: The object store did not answer, or failed for as long as was tried.
         OSError: The archive cannot be written.
-        EngineError: A worker cannot do its part. `EngineUnavailable`: the scheduler cannot be reached or was lost.
+        EngineError: A worker cannot do its part, or processes cannot be started. `EngineUnavailable`: the scheduler
+            cannot be reached or was lost.
         ModuleNotFoundError: The engine requires a package that is not installed. The message names the extra.
         ValueError: The URL is not one of an archive. With an engine, the options have a shard, or the client something
             that a worker cannot have.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import pickle
 import socket
+import subprocess
+import sys
 import traceback
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -45,6 +47,7 @@ from stride_async.export import (
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.layout import PEOPLE
+from stride_async.export.formats import convert
 from stride_async.server import LocalServer
 from tests.conftest import client_of
 from tests.export.exporting import NO_PAGES, exported, failures, fresh_digest, history_calls, media_of, show_file
@@ -359,6 +362,43 @@ def test_what_is_no_address_of_a_scheduler_is_refused(address):
     """In a sentence."""
     with pytest.raises(ValueError, match="address"):
         Dask(address)
+
+
+async def test_a_conversion_does_not_block_an_event_loop(client, environment, rooms, tmp_path):
+    """A sentence says what to do instead, and nothing is written."""
+    await exported(client, tmp_path / "a")
+
+    with pytest.raises(EngineError, match=r"use asyncio\.to_thread"):
+        convert(tmp_path / "a", "parquet", tmp_path / "out", engine=Processes(1))
+
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_processes_need_a_program_that_can_be_imported(environment, tmp_path):
+    """A program on stdin cannot be imported, and one that begins its work when it is imported would start more."""
+    program = """
+import asyncio, sys
+from stride_async import StrideClient
+from stride_async.export import Processes, export
+async def main():
+    async with StrideClient.from_env() as client:
+        async for event in export(client, sys.argv[1], engine=Processes(1)):
+            print(event)
+asyncio.run(main())
+"""
+    (tmp_path / "program.py").write_text(program)
+    for arguments in (["-"], [str(tmp_path / "program.py")]):
+        command = [sys.executable, *arguments, str(tmp_path / "a")]
+        done = subprocess.run(command, input=program, capture_output=True, text=True, timeout=120, check=False)
+
+        assert 1 == done.returncode
+        assert (
+            "EngineError: the processes of an engine could not be started: a program must"
+            in done.stderr.splitlines()[-1]
+        )
+        assert "" == done.stdout
+    assert not (tmp_path / "a").exists()
 
 
 async def test_an_encrypted_scheduler_needs_certificates(client, environment, rooms, tmp_path):

@@ -86,7 +86,8 @@ def convert(
         OSError: The output cannot be written.
         StoreRefused, StoreUnavailable: The object store of the archive cannot be used.
         ValueError: There is no such format, it has no use for an engine, or the URL is not one of an archive.
-        EngineError: A worker cannot do its part. `EngineUnavailable`: the scheduler cannot be reached or was lost.
+        EngineError: A worker cannot do its part, or processes cannot be started. `EngineUnavailable`: the scheduler
+            cannot be reached or was lost.
     """
     options = options or ConvertOptions()
     write = writer_of(format, engine)
