@@ -19,6 +19,8 @@ from urllib.parse import quote, urlencode
 import aiohttp
 import attrs
 import msgspec
+from aiohttp import hdrs
+from multidict import CIMultiDict
 from yarl import URL
 
 from stride_async._errors import BodyInterrupted, DecodeError, ForbiddenOrigin
@@ -81,9 +83,10 @@ class Authorize:
         return sent_once(request, handler)
 
     def _authorize(self, request: aiohttp.ClientRequest) -> None:
-        request.headers.popall("Authorization", None)
         if self.token is not None:
-            request.headers["Authorization"] = f"Bearer {self.token.value}"
+            request.headers[hdrs.AUTHORIZATION] = f"Bearer {self.token.value}"
+        else:
+            request.headers.popall(hdrs.AUTHORIZATION, None)
 
 
 class Sending(msgspec.Struct, frozen=True, eq=False):
@@ -104,6 +107,8 @@ class Transport:
         self._settings = settings
         self._pool = pool
         self._base = str(URL(settings.base_url)).rstrip("/")
+        # In the form that aiohttp keeps headers in, and with its names, which need no lowercasing: 1 % of a small call.
+        self._own_headers = CIMultiDict({hdrs.USER_AGENT: settings.user_agent})
         self._usual_timeout = _connecting_within(CONNECT_PART * settings.attempt_timeout)
         # No total: a large body may take an hour. `sock_read` ends one that stalls.
         self._media_timeout = aiohttp.ClientTimeout(
@@ -220,10 +225,12 @@ class Transport:
             raise ForbiddenOrigin(f"{request}: redirected to {target.origin()}, which is not in allowed_origins")
         return target
 
-    def _headers(self, request: Request[Any]) -> dict[str, str]:
-        headers = {"Accept": request.accept, "User-Agent": self._settings.user_agent, **dict(request.headers)}
+    def _headers(self, request: Request[Any]) -> CIMultiDict[str]:
+        headers = self._own_headers.copy()
+        headers[hdrs.ACCEPT] = request.accept
         if request.content_type is not None:
-            headers["Content-Type"] = request.content_type
+            headers[hdrs.CONTENT_TYPE] = request.content_type
+        headers.update(request.headers)
         return headers
 
     def _api_timeout(self, remaining: float | None) -> aiohttp.ClientTimeout:
