@@ -14,8 +14,9 @@ from aiohttp.payload import Payload
 from stride_async._body import Body, Progress, ProgressCallback
 from stride_async._errors import MediaError, SourceChanged
 
-# How much is read from disk at once, in a thread.
-_BLOCK_BYTES = 262_144
+# How much is read from disk at once, in a thread. Half of it costs a sixth more CPU; all of it must be sent within
+# `idle_timeout`.
+_BLOCK_BYTES = 524_288
 # The end of the body is held back until the source has ended at its measured size. Once it is sent, the service may
 # have everything. It is small enough for the system to accept it at once.
 _LAST_BYTES = 65_536
