@@ -641,8 +641,10 @@ async def test_a_list_of_failures_that_was_cut_off_is_read_up_to_there(server, c
     assert ({path}, 2) == (found(garbled), len(still.failures))
 
 
-async def test_a_run_that_was_killed_as_it_finished_is_reported_once(client, room, archive):
+async def test_a_run_that_was_killed_as_it_finished_is_reported_once(client, room, tmp_path):
     """The last run is unfinished. Once a later one has completed its work, only how it ended is not known."""
+    archive = tmp_path / "site"
+    await exported(client, archive)
     (run,) = (path.parent for path in archive.glob("runs/*/finished.json"))
     (run / "finished.json").unlink()
     unfinished = await verify(archive)
