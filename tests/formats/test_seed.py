@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
+
+import pytest
 
 from stride_async.document import doc, paragraph, text
 from stride_async.export.formats import convert, seed_of
+from stride_async.export.formats.seed import _decoded, _is_user
 from stride_async.server import LocalServer
 from tests.conftest import client_of
 from tests.export.exporting import exported, show_file
@@ -63,3 +67,30 @@ async def test_what_a_seed_cannot_hold_is_counted(server, client, tmp_path):
     ]
     async with LocalServer(seed=tmp_path / "seed/site.jsonl") as restored:
         assert 3 == restored.truth().conversations[room].messages
+
+
+async def test_a_value_that_the_server_cannot_read_costs_what_it_stands_in(server, client, tmp_path):
+    """Such as NaN, a number beyond the range of a float, or nesting near the limit of the interpreter."""
+    ann = server.add_user("Ann")
+    room = server.add_conversation("general", roster=[ann])
+    server.fill(room, 3, sender_id=ann)
+    depth = sys.getrecursionlimit() - 50
+    fields = '"ts":"2030-01-01T00:00:00Z","sender":{"id":"x"},"text":"x","body":{"type":"doc","content":[]},"x":'
+    values = {"nan": "NaN", "deep": "[" * depth + "]" * depth, "huge": "1e400"}
+    page = ",".join(f'{{"id":"{id}",{fields}{value}}}' for id, value in values.items())
+    server.faults.add("GET", f"*/{room}/message", body=f'{{"messages":[{page}]}}', times=1)
+    await exported(client, tmp_path / "site")
+
+    report = convert(tmp_path / "site", "seed", tmp_path / "seed")
+
+    async with LocalServer(seed=tmp_path / "seed/site.jsonl") as restored:
+        assert report.messages == restored.truth().conversations[room].messages == 4  # The number is kept as text.
+    assert [2] == [loss.count for loss in report.lost if "seed" in loss.kind]
+
+
+@pytest.mark.parametrize(("value", "is_held"), [("1e400", False), ("NaN", False), ("1e300", True), ('"\\ud83d"', True)])
+def test_a_profile_is_held_if_the_server_can_write_it_again(value, is_held):
+    """An archive of someone else may contain any."""
+    profile = f'{{"id":"ann","userName":"a","displayName":"A","x":[{value}]}}'
+
+    assert _is_user(_decoded(profile.encode())) is is_held

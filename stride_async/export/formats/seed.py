@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -78,8 +78,9 @@ def _lines(source: Source, tally: Tally, path_of: Callable[[ArchivedMedia], str]
         else:
             tally.lose("person that a seed cannot hold", person.id)
     for room in source.rooms():
-        if _is_conversation(room.details, source.cloud_id):
-            yield _line({"type": "conversation", "conversation": room.details, "roster": room.user_ids})
+        line = _conversation_line(room) if _is_conversation(room.details, source.cloud_id) else None
+        if line is not None:
+            yield line
             yield from _messages(room, tally)
             yield from _media(room, tally, path_of)
         else:
@@ -127,6 +128,15 @@ def _name_of_body(medium: ArchivedMedia) -> str:
     return f"media/{medium.sha256}"
 
 
+def _conversation_line(room: Room) -> bytes | None:
+    """Return the line of a conversation, None if it is nested too deeply."""
+    try:
+        line = _line({"type": "conversation", "conversation": room.details, "roster": room.user_ids})
+    except RecursionError:
+        return None
+    return line if _decoded(line) is not None else None
+
+
 def _line(value: object) -> bytes:
     """Return a value as JSON; half a surrogate pair can only be written as an escape."""
     try:
@@ -136,19 +146,46 @@ def _line(value: object) -> bytes:
 
 
 def _decoded(raw: bytes) -> object:
-    """Return a decoded JSON value, None if it is not JSON in UTF-8."""
+    """Return a decoded JSON value, None if it is not JSON in UTF-8 or the server may find it nested too deeply."""
+    is_deep = raw.count(b"[") + raw.count(b"{") > _DEEP
     try:
-        return _strict(raw)
+        if not is_deep:
+            return _strict(raw)
     except NOT_DECODABLE:
         pass
     try:
-        return json.loads(raw)  # It also accepts half a surrogate pair.
+        if is_deep:
+            _DECODER.decode((b"[" * _DEEP + raw + b"]" * _DEEP).decode())
+        return _DECODER.decode(raw.decode())  # It also accepts half a surrogate pair and very large numbers.
     except (ValueError, RecursionError):
         return None
 
 
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+# As the server decodes a seed. How many levels the interpreter allows depends on how deep the calls are already.
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+_DEEP = 200
+
+
 def _is_user(user: object) -> bool:
-    return isinstance(user, dict) and _is_id(user.get("id")) and _are_texts(user, "userName", "displayName")
+    return (
+        isinstance(user, dict)
+        and _is_id(user.get("id"))
+        and _are_texts(user, "userName", "displayName")
+        and _has_finite_numbers(user)
+    )
+
+
+def _has_finite_numbers(value: object) -> bool:
+    """Return whether the server can write a value as JSON; 1e999 was read as infinity."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_conversation(details: Mapping[str, Any], cloud_id: str) -> bool:
