@@ -42,7 +42,7 @@ def test_commands_that_make_pages_name_their_extra(tmp_path, command):
 
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
 
-    assert 1 == ended.returncode
+    assert 2 == ended.returncode
     message = "Error: the format html requires jinja2: pip install 'stride-async[view]'"
     assert " ".join(ended.stderr.split()).endswith(message)  # after the progress, if the imports take long
 
@@ -59,7 +59,7 @@ def test_an_engine_names_its_extra(tmp_path, missing):
 
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
 
-    assert 1 == ended.returncode
+    assert 2 == ended.returncode
     message = f"Error: an engine requires {missing}: pip install 'stride-async[distributed]'"
     assert " ".join(ended.stderr.split()).endswith(message)  # after the progress, if the imports take long
     assert ["site"] == [path.name for path in tmp_path.iterdir()]

@@ -153,7 +153,7 @@ def converted(
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("stride_async"):
             raise
-        raise CommandError(Exit.UNEXPECTED, f"{error}") from error
+        raise CommandError(Exit.USAGE, f"{error}") from error
     except OSError as error:
         raise CommandError(os_exit_code(error), f"Cannot write the output: {os_message(error)}") from error
 

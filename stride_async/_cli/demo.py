@@ -80,7 +80,7 @@ def command(*, rooms: int, messages: int, seed: int, as_json: bool) -> None:
     try:
         writer_of("html")
     except ModuleNotFoundError as error:
-        raise CommandError(Exit.UNEXPECTED, str(error)) from error
+        raise CommandError(Exit.USAGE, str(error)) from error
     archive = Path(tempfile.mkdtemp(prefix="stride-demo-")) / "site"
     try:
         checks, room = loop.run(_demo(plan, archive))

@@ -51,4 +51,4 @@ def engine_errors(engine: Engine | None) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if engine is None or (error.name or "").startswith("stride_async"):
             raise
-        raise CommandError(Exit.UNEXPECTED, f"{error}") from error
+        raise CommandError(Exit.USAGE, f"{error}") from error

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from stride_async._cli.exits import CommandError, Exit
+
 
 class LazyGroup(click.Group):
     """Commands by name, each with the module that contains it. The group lists them in this order.
@@ -52,7 +54,7 @@ def _unavailable(name: str, extras: str) -> click.Command:
 
     @click.pass_context
     def refuse(context: click.Context) -> None:
-        raise click.ClickException(f"{context.command_path} requires more packages. Install them: {install}")
+        raise CommandError(Exit.USAGE, f"{context.command_path} requires more packages. Install them: {install}")
 
     return click.Command(
         name,
