@@ -34,6 +34,7 @@ from stride_async.export._archive.layout import (
     media_path,
     run_file,
     run_folder,
+    stem_of_run,
 )
 from stride_async.export._archive.months import month_of
 from stride_async.export._archive.reader import roster_in
@@ -284,7 +285,8 @@ class _Check:
         """Return whether an unfinished run, or one after it, completed a conversation."""
         if name not in self._done:
             return name in self._unlisted or name not in self._runs.pending
-        return self._done[name] >= run.run
+        # Shards of one export may have another number than those that an interruption left.
+        return stem_of_run(self._done[name]) >= stem_of_run(run.run)
 
     def _check_content(self, folder: str) -> Chain:
         """Check the chain of a conversation and the files that its content is read from."""

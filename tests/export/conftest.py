@@ -1,4 +1,4 @@
-"""An S3 server in a process of its own, for the tests of archives in object stores."""
+"""An S3 server in a process of its own, and a Dask cluster in this one."""
 
 from __future__ import annotations
 
@@ -7,13 +7,35 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
 import aiohttp
 import pytest
+from distributed import LocalCluster
+
+from stride_async.export import Dask
+from stride_async.server import LocalServer
+from tests.conftest import variables_of
+from tests.export.exporting import NO_PAGES
 
 ACCESS_KEY, SECRET_KEY = "AKIDSTRIDE", "very-secret-key"
+
+
+@pytest.fixture
+def environment(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the variables that workers read."""
+    for name, value in variables_of(server).items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+async def cluster(environment: None) -> AsyncIterator[Dask]:
+    """Yield the address of a scheduler with two workers, all of them in this process."""
+    async with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", **NO_PAGES, asynchronous=True
+    ) as cluster:
+        yield Dask(cluster.scheduler_address)
 
 
 @pytest.fixture(scope="session")
@@ -44,11 +66,11 @@ def use_endpoint(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     """Set the environment for a store at an address."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    for name, value in environment(address).items():
+    for name, value in store_environment(address).items():
         monkeypatch.setenv(name, value)
 
 
-def environment(address: str) -> dict[str, str]:
+def store_environment(address: str) -> dict[str, str]:
     """Return the variables for a store at an address."""
     return {
         "AWS_ENDPOINT_URL": address,
@@ -68,7 +90,6 @@ def make_bucket(address: str, name: str) -> None:
         async with aiohttp.ClientSession(headers={"Authorization": key}) as session, session.put(url) as answer:
             answer.raise_for_status()
 
-    with asyncio.Runner() as runner:
-        thread = threading.Thread(target=lambda: runner.run(put()))
-        thread.start()
-        thread.join()
+    thread = threading.Thread(target=lambda: asyncio.run(put()))  # A loop may be running in this one.
+    thread.start()
+    thread.join()

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 from stride_async import StrideClient
-from stride_async.export import ExportEvent, ExportOptions, Failure, Summary, export
+from stride_async.export import Engine, ExportEvent, ExportOptions, Failure, Summary, export
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.layout import conversation_folder
@@ -18,16 +18,18 @@ from tests.conftest import client_of
 NO_PAGES = {"dashboard_address": None, "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"}}
 
 
-async def exported(client: StrideClient, folder: Path, **options) -> Summary:
+async def exported(client: StrideClient, folder: Path | str, **options) -> Summary:
     """Export the site into a folder and return the summary of the run."""
     events = await events_of(client, folder, **options)
     assert isinstance(events[-1], Summary)
     return events[-1]
 
 
-async def events_of(client: StrideClient, folder: Path, **options) -> list[ExportEvent]:
+async def events_of(
+    client: StrideClient, folder: Path | str, engine: Engine | None = None, **options
+) -> list[ExportEvent]:
     """Export the site into a folder and return all events."""
-    async with aclosing(export(client, folder, ExportOptions(**options))) as events:
+    async with aclosing(export(client, folder, ExportOptions(**options), engine=engine)) as events:
         return [event async for event in events]
 
 

@@ -9,9 +9,7 @@ import subprocess
 import sys
 import traceback
 from collections import Counter
-from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -25,8 +23,8 @@ from stride_async.export import (
     ArchiveBusy,
     ConversationDone,
     ConversationsFound,
+    ConversationStarted,
     Dask,
-    Engine,
     EngineError,
     EngineUnavailable,
     ExportEvent,
@@ -39,6 +37,7 @@ from stride_async.export import (
     Shard,
     Summary,
     _cluster,
+    _shards,
     _worker,
     export,
     status,
@@ -50,30 +49,16 @@ from stride_async.export._archive.layout import PEOPLE
 from stride_async.export.formats import convert
 from stride_async.server import LocalServer
 from tests.conftest import client_of
-from tests.export.exporting import NO_PAGES, exported, failures, fresh_digest, history_calls, media_of, show_file
-
-
-@pytest.fixture
-def environment(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Set the variables that workers read, and return them."""
-    variables = {
-        "STRIDE_BASE_URL": server.url,
-        "STRIDE_CLOUD_ID": server.cloud_id,
-        "STRIDE_CLIENT_ID": server.client_id,
-        "STRIDE_CLIENT_SECRET": server.client_secret,
-    }
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    return variables
-
-
-@pytest.fixture
-async def cluster(environment) -> AsyncIterator[Dask]:
-    """Yield the address of a scheduler with two workers, all of them in this process."""
-    async with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", **NO_PAGES, asynchronous=True
-    ) as cluster:
-        yield Dask(cluster.scheduler_address)
+from tests.export.exporting import (
+    NO_PAGES,
+    events_of,
+    exported,
+    failures,
+    fresh_digest,
+    history_calls,
+    media_of,
+    show_file,
+)
 
 
 @pytest.fixture
@@ -86,11 +71,6 @@ def rooms(server: LocalServer) -> list[str]:
         if number % 2:
             show_file(server, room, "file.bin", bytes([number % 4]) * 1000)
     return rooms
-
-
-async def events_of(client: StrideClient, folder: Path, engine: Engine, **options) -> list[ExportEvent]:
-    async with aclosing(export(client, folder, ExportOptions(**options), engine=engine)) as events:
-        return [event async for event in events]
 
 
 def listening() -> set[int]:
@@ -215,6 +195,27 @@ async def test_an_export_that_is_left_stops_its_workers(server, client, cluster,
 
     assert 0 < summary.new < 724
     assert await fresh_digest(server, tmp_path / "b") == summary.content_digest
+
+
+async def test_an_export_that_is_resumed_with_more_or_fewer_shards_is_complete(
+    server, client, cluster, rooms, tmp_path, monkeypatch
+):
+    """The shards that an interruption left are done when the whole is, whatever their numbers are."""
+    fault = server.faults.add("GET", "*/message", stall="headers")
+    async with aclosing(export(client, tmp_path / "a", engine=cluster)) as events:
+        first = await anext(events)
+        async for event in events:
+            if isinstance(event, ConversationStarted):
+                break
+    fault.remove()
+    monkeypatch.setattr(_shards, "SHARDS_A_WORKER", 1)
+
+    again = await events_of(client, tmp_path / "a", cluster)
+
+    assert isinstance(first, RunStarted)
+    assert RunStarted(first.run, continued=True) == again[0]
+    assert status(tmp_path / "a").finished
+    assert () == (await verify(tmp_path / "a")).findings
 
 
 async def test_no_secret_is_in_a_task(server, client, cluster, rooms, tmp_path, monkeypatch):

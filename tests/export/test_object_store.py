@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 
 import pytest
-from distributed import LocalCluster
 
-from stride_async.export import ArchiveBusy, Dask, NotAnArchive, Shard, StoreRefused, export, read, status, verify
+from stride_async.export import ArchiveBusy, NotAnArchive, Shard, StoreRefused, Summary, read, status, verify
 from stride_async.export._archive.archive import Archive
-from tests.export.exporting import NO_PAGES, exported, show_file
+from tests.export.exporting import events_of, exported, show_file
 from tests.export.stores import download, objects_of, put_foreign, upload
 
 
@@ -137,25 +135,16 @@ async def test_shards_make_the_archive_of_a_single_process(site, client, bucket,
     assert (0, (await exported(client, tmp_path / "a")).content_digest) == (both.new, both.content_digest)
 
 
-async def test_workers_make_the_archive_of_a_single_process(site, client, bucket, s3, tmp_path, monkeypatch):
+async def test_workers_make_the_archive_of_a_single_process(site, client, cluster, bucket, tmp_path):
     """They take the variables of the store from their own environment."""
     url = f"s3://{bucket}/site"
-    for name, value in (
-        ("BASE_URL", site.url),
-        ("CLOUD_ID", site.cloud_id),
-        ("CLIENT_ID", site.client_id),
-        ("CLIENT_SECRET", site.client_secret),
-    ):
-        monkeypatch.setenv(f"STRIDE_{name}", value)
-    how = {"n_workers": 2, "threads_per_worker": 1, "processes": False, **NO_PAGES}
-    async with (
-        LocalCluster(**how, protocol="tcp://", asynchronous=True) as cluster,
-        aclosing(export(client, url, engine=Dask(cluster.scheduler_address))) as events,
-    ):
-        summary = [event async for event in events][-1]
 
-    assert (await exported(client, tmp_path / "a")).content_digest == summary.content_digest
-    assert 0 == summary.failures
+    events = await events_of(client, url, cluster)
+
+    assert isinstance(events[-1], Summary)
+    assert (await exported(client, tmp_path / "a")).content_digest == events[-1].content_digest
+    assert 0 == events[-1].failures
+    assert status(url).finished
     assert (await verify(url)).ok
 
 

@@ -27,6 +27,7 @@ from stride_async.export._archive.layout import (
     run_file,
     run_folder,
     shard_of_run,
+    stem_of_run,
 )
 from stride_async.export._archive.logs import RunLog
 from stride_async.export._archive.run_record import Finished, has_valid_signature
@@ -126,7 +127,7 @@ class Runs:
 
     def highest_head(self, folder: str, since: str) -> Head | None:
         """Return the highest commit of a folder that a run saw when it finished, of the runs from `since` on."""
-        heads = (head for head in self._heads.get(folder, ()) if head.run >= since)
+        heads = (head for head in self._heads.get(folder, ()) if stem_of_run(head.run) >= stem_of_run(since))
         return max(heads, key=lambda head: head.number, default=None)
 
     def folders_with_heads(self) -> Iterator[str]:
