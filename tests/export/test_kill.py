@@ -19,7 +19,7 @@ import pytest
 
 from stride_async.export._fetch.history import GROUP_PAGES
 from stride_async.server import LocalServer
-from tests.conftest import client_of
+from tests.conftest import client_of, variables_of
 from tests.export.exporting import exported, media_of, show_file, state_of
 
 LIMIT, WINDOW = 40, 2.0
@@ -56,7 +56,7 @@ class Site:
             *options,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            env=os.environ | self._environment(),
+            env=os.environ | variables_of(self.server),
         )
         assert process.stdout is not None
         lines: list[bytes] = []
@@ -85,14 +85,6 @@ class Site:
         await asyncio.wait([ended, silent], return_when=asyncio.FIRST_COMPLETED)
         silent.cancel()
         self.server.faults.remove(fault)
-
-    def _environment(self) -> dict[str, str]:
-        return {
-            "STRIDE_BASE_URL": self.server.url,
-            "STRIDE_CLOUD_ID": self.server.cloud_id,
-            "STRIDE_CLIENT_ID": self.server.client_id,
-            "STRIDE_CLIENT_SECRET": self.server.client_secret,
-        }
 
 
 async def _read(stdout: asyncio.StreamReader, lines: list[bytes], most: int) -> None:
@@ -126,7 +118,7 @@ def furnish(server: LocalServer) -> dict[str, list[str]]:
     return rooms
 
 
-def assert_within_the_limit(server: LocalServer) -> None:
+def assert_within_the_limit(server: LocalServer, limit: int = LIMIT) -> None:
     """Check that no call was refused, and that no window has more calls to a conversation than are allowed."""
     times = defaultdict(list)
     for call in server.calls:
@@ -135,7 +127,7 @@ def assert_within_the_limit(server: LocalServer) -> None:
             times[parts[4]].append(call.time)
     assert not [call for call in server.calls if call.status == 429]
     for called in times.values():
-        assert all(later - at >= WINDOW for at, later in zip(called, called[LIMIT:], strict=False))
+        assert all(later - at >= WINDOW for at, later in zip(called, called[limit:], strict=False))
 
 
 @pytest.mark.parametrize("least", [4, pytest.param(44, marks=pytest.mark.slow)])

@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-from tests.export.conftest import ACCESS_KEY, SECRET_KEY, environment
+from tests.conftest import variables_of
+from tests.export.conftest import ACCESS_KEY, SECRET_KEY, store_environment
 from tests.export.exporting import exported, show_file
 from tests.export.stores import objects_of
 
@@ -23,12 +24,7 @@ class Command:
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "STRIDE_"))
         }
-        self.environment |= {
-            "STRIDE_BASE_URL": server.url,
-            "STRIDE_CLOUD_ID": server.cloud_id,
-            "STRIDE_CLIENT_ID": server.client_id,
-            "STRIDE_CLIENT_SECRET": server.client_secret,
-        }
+        self.environment |= variables_of(server)
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "stride_async", *arguments]
@@ -60,7 +56,7 @@ def room(server) -> str:
 @pytest.mark.slow
 async def test_a_site_goes_into_a_bucket_and_out_of_it(server, client, bucket, s3, stride, room, tmp_path):
     """Each command that takes a URL gives what it gives for a folder."""
-    stride.environment |= environment(s3)
+    stride.environment |= store_environment(s3)
     url = f"s3://{bucket}/site"
 
     made = await stride.in_thread("export", "-o", url)
@@ -111,7 +107,7 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(stride, server, tmp_path
 @pytest.mark.slow
 def test_a_bucket_that_is_missing_or_away_has_an_exit_code(stride, bucket, s3, room, monkeypatch):
     """A missing one is 2; a store that does not answer is 7, with advice."""
-    stride.environment |= environment(s3)
+    stride.environment |= store_environment(s3)
     missing = stride("export", "-o", "s3://missing-bucket/site")
     stride.environment["AWS_ENDPOINT_URL"] = "http://127.0.0.1:1"
     away = stride("status", f"s3://{bucket}/site")

@@ -13,7 +13,8 @@ import pytest
 
 from stride_async.export import verify
 from stride_async.server import LocalServer
-from tests.export.conftest import environment
+from tests.conftest import variables_of
+from tests.export.conftest import store_environment
 from tests.export.exporting import fresh_digest, history_calls
 from tests.export.test_kill import LIMIT, WINDOW, assert_within_the_limit
 
@@ -23,18 +24,12 @@ PAGES = 60
 
 async def _run(server: LocalServer, address: str, url: str, most_lines: int) -> tuple[int, list[dict[str, object]]]:
     """Run the command and kill it after some lines of output; 0 lets it end. Return its exit code and events."""
-    variables = {
-        "STRIDE_BASE_URL": server.url,
-        "STRIDE_CLOUD_ID": server.cloud_id,
-        "STRIDE_CLIENT_ID": server.client_id,
-        "STRIDE_CLIENT_SECRET": server.client_secret,
-    }
     parameters = {"archive": url, "kill_at": 0, "limit": LIMIT, "window": WINDOW}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.export.killable", json.dumps(parameters)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        env=os.environ | environment(address) | variables,
+        env=os.environ | store_environment(address) | variables_of(server),
     )
     assert process.stdout is not None
     events = []
