@@ -332,14 +332,16 @@ class Throttle:
     def calls_left(self, key: str, limit: int | None, *, background: bool = False) -> int | None:
         """Return how many calls to `key` would not wait now; None means any number."""
         limiter = self._limiters.get(key)
-        return limit if limiter is None else limiter.calls_left(limit, background=background)
+        if limiter is not None:
+            return limiter.calls_left(limit, background=background)
+        return None if limit is None else limit - (_reserve(limit) if background else 0)
 
     def recall(self, key: str, seconds_ago: float) -> None:
         """Count a call that an earlier process made."""
         self._of(key).recall(seconds_ago)
 
     def pause(self, key: str, seconds: float) -> None:
-        """Let no call to `key` through for so long: the service said that the limit is reached."""
+        """Let no call to `key` through for some seconds, because the service said that the limit is reached."""
         self._of(key).pause(seconds)
 
     def close(self) -> None:

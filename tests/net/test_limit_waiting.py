@@ -200,6 +200,20 @@ async def test_calls_left_counts_down_and_counts_those_that_wait(server):
         assert free.user("someone").calls_left() is None
 
 
+def test_calls_left_to_a_conversation_without_calls_is_what_can_be_taken_without_waiting():
+    """The reserve is left to callers of normal priority from the first call on."""
+
+    async def main(*, background: bool) -> tuple[int | None, int]:
+        throttle = Throttle()
+        said, taken = throttle.calls_left("room", 100, background=background), 0
+        while throttle.take_free("room", 100, background=background) is not None:
+            taken += 1
+        return said, taken
+
+    assert run(main(background=False)) == (100, 100)
+    assert run(main(background=True)) == (97, 97)
+
+
 def test_calls_left_for_background_callers_leaves_a_reserve():
     """Of 100 slots they may use 97."""
 
