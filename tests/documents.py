@@ -21,7 +21,6 @@ Character = tuple[str, frozenset[str], tuple[str, str] | None]
 COMMONMARK = MarkdownIt("commonmark", {"html": False, "maxNesting": 1000}).enable(["table", "strikethrough"])
 BLANKS = "\t\n\v\f\r" + "".join(c for c in map(chr, range(0x3001)) if unicodedata.category(c) == "Zs")
 BLANKS += "\u2028\u2029\ufeff"
-EMPHASIS = frozenset({"strong", "em", "strike"})
 
 
 # What a document says

@@ -256,9 +256,6 @@ async def test_any_body_makes_an_error(client, server, body, content_type, code,
     assert len(str(error)) < 400
 
 
-SECRETS = ["token", "secret"]
-
-
 class Echo:
     """A service that repeats the secrets it received, and a check that the client shows none of them."""
 

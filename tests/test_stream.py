@@ -63,7 +63,6 @@ class Fetched:
 
     def __init__(self) -> None:
         self.count = 0
-        self._more = asyncio.Condition()
         self._news = asyncio.Event()
 
     def __call__(self, event) -> None:

@@ -78,7 +78,7 @@ class Scope:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         self._timer.remove(self)
         if self.expired:
-            # If someone else has cancelled the task as well, that cancellation goes on.
+            # If someone else has cancelled the task as well, that cancellation continues.
             alone = self._task.uncancel() <= self._cancelling
             if alone and kind is asyncio.CancelledError:
                 raise TimeoutError from error
@@ -217,7 +217,7 @@ class Pool:
             response.close()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait for so many seconds.
+        """Wait for some seconds.
 
         Raises:
             ClientClosed: The client was closed during the wait.

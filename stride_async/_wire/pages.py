@@ -348,7 +348,7 @@ class CursorWalk(Generic[T]):
         self._position: Mapping[str, Scalar] = {}  # after the last item returned
         self._ready: deque[Page[T]] = deque()
         self._ended = False
-        self._obstacle: StrideError | None = None  # why the walk cannot go on after the pages that are ready
+        self._obstacle: StrideError | None = None  # why the walk cannot continue after the pages that are ready
         if bookmark is not None and bookmark.place:
             self._position = bookmark.place
             self._cursor = text_in(bookmark, "cursor") or None

@@ -276,7 +276,7 @@ def pattern_for(function: object, pattern: str | re.Pattern[str] | None) -> tupl
 
 @attrs.frozen
 class Command:
-    """A word at the beginning of a message, and what the words behind it fill."""
+    """A word at the beginning of a message, and what the words after it fill."""
 
     word: str
     words: tuple[Parameter, ...]

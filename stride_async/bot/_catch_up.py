@@ -1,6 +1,6 @@
 """Read the messages that were not delivered and queue them as if they had been.
 
-Each conversation has a mark in the store: the message up to which it was read. A look reads what lies behind the mark,
+Each conversation has a mark in the store: the message up to which it was read. A look reads what comes after the mark,
 oldest first, and moves the mark in the commit that keeps the messages. A message has the same identity as its delivery,
 so it is not handled twice.
 """

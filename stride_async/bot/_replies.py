@@ -4,8 +4,8 @@ Replies are numbered in the order in which the handler asks for them, and noted 
 reply whose number is noted is not sent a second time. A process may be killed between the sending and the note, and a
 call may end without a response; such a reply is looked for among the app's own messages before it is sent.
 
-Events of a conversation are handled one at a time, so that reply lies behind the event and behind every reply that was
-noted in the conversation. One page behind the later of the two is looked at.
+Events of a conversation are handled one at a time, so that reply comes after the event and after every reply that was
+noted in the conversation. One page after the later of the two is looked at.
 """
 
 from __future__ import annotations
@@ -83,13 +83,13 @@ class Replies:
         raise AssertionError("the last sending returns or raises")
 
     async def _found(self, content: Content) -> str | None:
-        behind = [message for message in await self._behind() if message.sender_id == self._account_id]
-        if not behind:
+        later = [message for message in await self._later() if message.sender_id == self._account_id]
+        if not later:
             return None
-        noted = await self._store.run(_rows.noted([message.id for message in behind]))
-        return same_text(behind, await self._text_of(content), noted)
+        noted = await self._store.run(_rows.noted([message.id for message in later]))
+        return same_text(later, await self._text_of(content), noted)
 
-    async def _behind(self) -> Sequence[Message]:
+    async def _later(self) -> Sequence[Message]:
         """Return a page of messages after the event, or after the last noted reply if that is later."""
         since = self._event_key
         last = await self._store.run(_rows.last_reply(self._event.cloud_id, self._event.conversation_id))
