@@ -71,47 +71,59 @@ def status(archive: str | PathLike[str]) -> Status:
         ValueError: The URL is not one of an archive.
     """
     opened = Archive.open(archive)
-    kinds: Counter[VerdictKind] = Counter()
-    updates: list[float] = []
-    messages = media = media_bytes = unlisted = 0
-    names = set()
-    digests: list[tuple[str, str]] = []
-    failures: list[Failure] = []
-    for name in opened.conversations():
-        chain = Chain(opened, f"{CONVERSATIONS}/{name}")
-        state = chain.state
-        if state.listed and chain.head[0]:
-            digests.append((name, content_digest(state)))
-        if not state.updated_at:
-            continue  # Nothing was committed.
-        names.add(name)
-        kinds[verdict_of(state)[0]] += 1
-        updates.append(state.updated_at)
-        messages += state.messages
-        unlisted += not state.listed
-        media += len(state.media)
-        media_bytes += sum(body.size for body in state.media.values())
-        failures += failures_in(state.conversation_id or name, state)
+    held = _Held()
+    for name in opened.files.list(CONVERSATIONS).folders:
+        held.add(name, Chain(opened, f"{CONVERSATIONS}/{name}"))
     people = Chain(opened, PEOPLE).state
-    failures += failures_in("", people)
     runs = Runs.of(opened)
-    kinds["unknown"] += len(runs.pending - names)
+    held.kinds["unknown"] += len(runs.pending - held.names)
     of_runs = [failure for run in runs.round for failure in failures_of(opened, run) if failure.what in _OF_RUNS]
-    failures += dict.fromkeys(of_runs)  # Several shards may have met the same one.
+    updates = [datetime.fromtimestamp(at, UTC) for at in held.updates]
     return Status(
         cloud_id=opened.cloud_id,
-        conversations=kinds.total(),
-        messages=messages,
-        media=media,
-        media_bytes=media_bytes,
+        conversations=held.kinds.total(),
+        messages=held.messages,
+        media=held.media,
+        media_bytes=held.media_bytes,
         users=len(people.profile_ids),
-        unlisted=unlisted,
+        unlisted=held.unlisted,
         size_bytes=opened.files.total_size(),
-        content_digest=site_digest(digests),
-        verdicts=dict(+kinds),
-        oldest_update=datetime.fromtimestamp(min(updates), UTC) if updates else None,
-        newest_update=datetime.fromtimestamp(max(updates), UTC) if updates else None,
+        content_digest=site_digest(held.digests),
+        verdicts=dict(+held.kinds),
+        oldest_update=min(updates, default=None),
+        newest_update=max(updates, default=None),
         run=runs.last,
         finished=runs.finished,
-        failures=tuple(failures),
+        failures=(*held.failures, *failures_in("", people), *dict.fromkeys(of_runs)),  # Shards may have met the same.
     )
+
+
+@attrs.define
+class _Held:
+    """What conversations hold, added up."""
+
+    names: set[str] = attrs.field(factory=set)
+    kinds: Counter[VerdictKind] = attrs.field(factory=Counter)
+    updates: list[float] = attrs.field(factory=list)
+    digests: list[tuple[str, str]] = attrs.field(factory=list)
+    failures: list[Failure] = attrs.field(factory=list)
+    messages: int = 0
+    media: int = 0
+    media_bytes: int = 0
+    unlisted: int = 0
+
+    def add(self, name: str, chain: Chain) -> None:
+        """Add a conversation, unless nothing was committed."""
+        state = chain.state
+        if state.listed and chain.head[0]:
+            self.digests.append((name, content_digest(state)))
+        if not state.updated_at:
+            return
+        self.names.add(name)
+        self.kinds[verdict_of(state)[0]] += 1
+        self.updates.append(state.updated_at)
+        self.messages += state.messages
+        self.unlisted += not state.listed
+        self.media += len(state.media)
+        self.media_bytes += sum(body.size for body in state.media.values())
+        self.failures += failures_in(state.conversation_id or name, state)

@@ -359,7 +359,7 @@ async def test_a_scheduler_that_is_not_there_is_named(client, environment, rooms
 @pytest.mark.parametrize(
     "address", ["", "10.0.0.5", "10.0.0.5:8786", "http://10.0.0.5:8786", "tcp://10.0.0.5", "tcp://a b:1"]
 )
-def test_what_is_no_address_of_a_scheduler_is_refused(address):
+def test_text_that_is_not_the_address_of_a_scheduler_is_refused(address):
     """In a sentence."""
     with pytest.raises(ValueError, match="address"):
         Dask(address)

@@ -222,6 +222,7 @@ async def test_no_secret_reaches_the_store(server, client, proxy, bucket, room):
 
     objects = objects_of(proxy.target, bucket)
     everything = b"\n".join([name.encode() + data for name, data in objects.items()])
+    assert b"settings.json" in everything
     for secret in (SECRET_KEY, server.client_secret, "Bearer"):
         assert secret.encode() not in everything
 

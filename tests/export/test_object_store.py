@@ -91,7 +91,7 @@ async def test_nothing_is_left_of_the_work(site, client, bucket, s3, tmp_path, m
     assert [] == [name for name in names if "probe" in name or "part/" in name or "tmp" in name]
 
 
-async def test_the_mark_of_a_folder_is_nothing(server, client, bucket, s3):
+async def test_an_object_that_marks_a_folder_is_not_in_the_way(server, client, bucket, s3):
     """Consoles create `FOLDER/` when someone makes a folder. The place of the archive is free even then."""
     server.fill(server.add_conversation("room"), 3)
     await put_foreign(s3, bucket, "site/")

@@ -77,7 +77,7 @@ def test_a_shard_is_written_as_it_is_parsed(count, data):
 @pytest.mark.parametrize(
     "text", ["", "4", "4/4", "5/4", "-1/4", "0/0", "1/", "/2", "a/b", "0/4/4", "0 / 4", "٠/٤", "0/1e9"]
 )
-def test_what_is_no_shard_is_refused(text):
+def test_text_that_is_not_a_shard_is_refused(text):
     """In a sentence."""
     with pytest.raises(ValueError, match=r"shard|count"):
         Shard.parse(text)
@@ -248,7 +248,7 @@ async def test_shards_store_what_is_held_once(server, client, rooms, tmp_path):
 
 
 @pytest.mark.parametrize("kills", [1, pytest.param(6, marks=pytest.mark.slow)])
-async def test_shards_in_processes_of_which_one_is_killed(tmp_path: Path, kills):
+async def test_a_shard_that_is_killed_changes_nothing_in_the_result(tmp_path: Path, kills):
     """The archive is the one of an undisturbed export, and the limit holds, also for an export of everything next."""
     rng = random.Random(9)
     async with LocalServer(rate_limit=40, window=2.0, latency=0.01) as server:

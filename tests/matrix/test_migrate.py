@@ -390,7 +390,7 @@ async def test_what_moderators_remove_stays_removed(archive, homeserver, registr
     assert 3 == losses(again)["message removed at the homeserver"]
 
 
-async def test_what_is_too_large_or_not_held_is_counted_and_said_in_place(
+async def test_what_is_too_large_or_not_held_is_counted_and_replaced_by_a_notice(
     server, client, homeserver, registration, tmp_path
 ):
     """A later migration does not try again."""
@@ -413,7 +413,7 @@ async def test_what_is_too_large_or_not_held_is_counted_and_said_in_place(
 
 
 @pytest.mark.parametrize("number", [1, 2, 9])
-async def test_a_message_that_the_homeserver_finds_too_large_is_said_in_place(
+async def test_a_message_that_the_homeserver_finds_too_large_is_replaced_by_a_notice(
     archive, homeserver, registration, number
 ):
     """A proxy before it may allow less than Matrix. A later migration neither tries again nor forgets to count it."""
@@ -545,6 +545,7 @@ async def test_a_homeserver_that_is_not_there_is_reported(archive, registration)
 
 @pytest.mark.parametrize("url", ["", "matrix.org", "ftp://a", "http://", "http://a/?b=c", "http://[::"])
 async def test_an_address_that_is_not_a_url_is_refused(archive, registration, url):
+    """Nothing is requested, and the message shows what was given."""
     with pytest.raises(ValueError, match="is not an http or https URL"):
         await anext(migrate(archive, url, registration))
 

@@ -106,7 +106,9 @@ async def test_a_user_that_was_created_in_part_is_ours(archive, homeserver, regi
 
 
 @pytest.mark.parametrize(("name", "is_refused"), [("Kim", True), (None, False), ("stride_archive", False)])
-async def test_the_owner_may_exist_but_not_belong_to_someone(archive, homeserver, registration, name, is_refused):
+async def test_an_owner_that_exists_is_used_unless_it_belongs_to_someone(
+    archive, homeserver, registration, name, is_refused
+):
     """Some homeservers create it when they read the registration."""
     homeserver.users[OWNER] = name
     if is_refused:

@@ -15,7 +15,7 @@ from stride_async.export._archive.address import parse_address
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.layout import DERIVED
 from stride_async.export._engine import Engine, import_for_engine
-from stride_async.export.formats._options import ConvertOptions
+from stride_async.export.formats._options import ConvertOptions, selection_in_report
 from stride_async.export.formats._output import OutInTheWay, Output, Place
 from stride_async.export.formats._report import ConvertProgress, Report, Tally
 from stride_async.export.formats._source import Source
@@ -91,9 +91,7 @@ def convert(
     """
     options = options or ConvertOptions()
     write = writer_of(format, engine)
-    used = {name: getattr(options, name) for name in FORMATS[format].options}
-    chosen = options.selection
-    used |= {"selectors": list(chosen.selectors), "kinds": sorted(chosen.kinds)}
+    used = {name: getattr(options, name) for name in FORMATS[format].options} | selection_in_report(options.selection)
     opened = Archive.open(archive)
     out = _with_name(Path(out))
     address = parse_address(archive)
@@ -102,24 +100,10 @@ def convert(
     tally = Tally(progress)
     with opened.kept_unchanged(), Place(out, format, FORMATS[format].is_folder, used, options.force).opened() as place:
         output, finish = place
-        source = Source(opened, chosen, tally)
+        source = Source(opened, options.selection, tally)
         tally.step()
         write(source, output, options, tally)
-        report = Report(
-            format=format,
-            archive={"id": source.archive_id, "digest": source.content_digest},
-            options=used,
-            conversations=tally.conversations,
-            messages=tally.messages,
-            people=tally.people,
-            files=tally.files,
-            file_bytes=tally.file_bytes,
-            digest=output.final_digest(),
-            parts=output.parts,
-            basis=output.basis,
-            verdicts=source.verdicts,
-            lost=tally.losses(),
-        )
+        report = source.report(format, used, digest=output.final_digest(), parts=output.parts, basis=output.basis)
         finish(report)
     return report
 

@@ -32,6 +32,11 @@ def _is_team(_: object, __: attrs.Attribute[str], name: str) -> None:
         )
 
 
+def selection_in_report(selection: Selection) -> dict[str, object]:
+    """Return a selection as the options of a report have it."""
+    return {"selectors": list(selection.selectors), "kinds": sorted(selection.kinds)}
+
+
 @attrs.frozen(kw_only=True)
 class ConvertOptions:
     """Which part of an archive to convert, and how. Options that a format does not use have no effect.

@@ -30,7 +30,7 @@ from stride_async.export._archive.state import NOT_PEOPLE, State, content_digest
 from stride_async.export._archive.verdict import verdict_of
 from stride_async.export._selection import NothingSelected, Selection, kinds_of, name_of, nothing_selected
 from stride_async.export.formats._names import digest_of
-from stride_async.export.formats._report import Tally
+from stride_async.export.formats._report import Parts, Report, Tally
 
 UNKNOWN_SENDER = "unknown"
 """The sender of a message whose sender is unreadable."""
@@ -277,6 +277,32 @@ class Source:
         files = self._archive.files
         return ArchivedMedia(
             id=id, conversation_id=conversation_id, sha256=sha256, size=size, name=None, mime_type=None, files=files
+        )
+
+    def report(
+        self,
+        format: str,
+        options: Mapping[str, object],
+        *,
+        digest: str = "",
+        parts: Parts | None = None,
+        basis: str = "",
+    ) -> Report:
+        """Return the report of a conversion to a format, with what was counted so far."""
+        return Report(
+            format=format,
+            archive={"id": self.archive_id, "digest": self.content_digest},
+            options=options,
+            conversations=self._tally.conversations,
+            messages=self._tally.messages,
+            people=self._tally.people,
+            files=self._tally.files,
+            file_bytes=self._tally.file_bytes,
+            digest=digest,
+            parts=parts or {},
+            basis=basis,
+            verdicts=self.verdicts,
+            lost=self._tally.losses(),
         )
 
     def _look_at(self, details: Mapping[str, Any], chain: Chain) -> set[str]:

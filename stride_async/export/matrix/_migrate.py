@@ -20,6 +20,7 @@ from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.errors import DamagedArchive
 from stride_async.export._archive.reader import ArchivedMedia
 from stride_async.export._selection import Selection
+from stride_async.export.formats._options import selection_in_report
 from stride_async.export.formats._output import file_sha256
 from stride_async.export.formats._report import Report, Tally
 from stride_async.export.formats._source import Person, Room, Source
@@ -126,7 +127,7 @@ def preview(archive: str | PathLike[str], *, selection: Selection | None = None)
                     if event.medium is not None:
                         tally.file(event.medium.size)
             tally.conversation()
-        return _report(source, chosen, tally)
+        return source.report("matrix", selection_in_report(chosen))
 
 
 def _converted(source: Source, room: Room, server_name: str, tally: Tally) -> Iterator[Converted]:
@@ -152,24 +153,6 @@ def _checked(medium: Callable[[str], ArchivedMedia | None]) -> Callable[[str], A
 def _count_losses(room: Room, tally: Tally) -> None:
     if is_cut(room.conversation):
         tally.lose("name cut", room.id)
-
-
-def _report(source: Source, selection: Selection, tally: Tally) -> Report:
-    return Report(
-        format="matrix",
-        archive={"id": source.archive_id, "digest": source.content_digest},
-        options={"selectors": list(selection.selectors), "kinds": sorted(selection.kinds)},
-        conversations=tally.conversations,
-        messages=tally.messages,
-        people=tally.people,
-        files=tally.files,
-        file_bytes=tally.file_bytes,
-        digest="",
-        parts={},
-        basis="",
-        verdicts=source.verdicts,
-        lost=tally.losses(),
-    )
 
 
 def _add(total: Tally, part: Tally) -> None:
@@ -221,7 +204,7 @@ class _Migration:
             for number in sorted(self._parts):
                 for part in self._parts[number]:
                     _add(self._total, part)
-            report = _report(source, self.selection, self._total)
+            report = source.report("matrix", selection_in_report(self.selection))
             write_report(self.archive, report)
             self.emit(Summary(report=report, sent=self._sent, failed=self._failed))
         finally:

@@ -29,7 +29,7 @@ async def _waits(lost_ids: set[str], conversation_id: str, limit: int | None) ->
     ("room", "limit", "count", "seconds"),
     [("room", 100, 1, 60.0), ("other", 100, 1, 0.0), ("room", None, 0, 0.0)],
 )
-def test_the_first_call_to_such_a_conversation_waits_for_a_window(room, limit, count, seconds):
+def test_the_first_call_to_a_conversation_of_a_killed_run_waits_for_a_window(room, limit, count, seconds):
     """The killed run may have used the limit up. Other conversations start at once, and so do all without a limit."""
     waits, waited = clock.run(_waits({"room"}, room, limit))
 
