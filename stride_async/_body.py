@@ -6,10 +6,13 @@ import io
 import os
 import stat
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from types import NoneType
 from typing import BinaryIO
 
 import attrs
+
+from stride_async._arguments import function, of_type
+from stride_async._arguments import path as checked_path
 
 ByteStream = BinaryIO | AsyncIterator[bytes]
 """A binary file, or an async iterator of bytes."""
@@ -58,7 +61,7 @@ class Body:
             OSError: The file does not exist or cannot be read.
             ValueError: The path is not a regular file. A pipe or device has no length; use `once` for it.
         """
-        path = Path(path)
+        path = checked_path(path, "path")
         if not stat.S_ISREG(path.stat().st_mode):
             raise ValueError(f"{path} is not a regular file; upload a stream with Body.once")
         with path.open("rb") as file:
@@ -75,8 +78,7 @@ class Body:
         Raises:
             TypeError: They are not bytes.
         """
-        if not isinstance(data, bytes | bytearray | memoryview):
-            raise TypeError(f"data must be bytes, not {type(data).__name__}: {data!r:.100}")
+        of_type(data, "data", bytes, bytearray, memoryview)
         return cls(lambda: io.BytesIO(data), len(data))
 
     @classmethod
@@ -88,7 +90,8 @@ class Body:
                 time it is called.
             size: The length in bytes; None means unknown, and a chunked upload.
         """
-        return cls(open_stream, size)
+        of_type(size, "size", int, NoneType)
+        return cls(function(open_stream, "open_stream", required=True), size)
 
     @classmethod
     def once(cls, chunks: AsyncIterator[bytes], *, size: int | None = None) -> Body:
@@ -98,6 +101,8 @@ class Body:
             chunks: The content, in chunks of any size.
             size: The length in bytes; None means unknown, and a chunked upload.
         """
+        of_type(chunks, "chunks", AsyncIterator)
+        of_type(size, "size", int, NoneType)
         return cls(lambda: chunks, size, replayable=False)
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ from typing import Self
 
 import aiohttp
 
+from stride_async._arguments import of_type, text
 from stride_async._conversation import ConversationClient
 from stride_async._errors import NotFound
 from stride_async._models import Account, Conversation, Json, Site, User
@@ -22,7 +23,7 @@ from stride_async._user import UserClient
 from stride_async._wire.endpoints import conversations, modules, people
 from stride_async._wire.endpoints.conversations import Privacy, Sort
 from stride_async._wire.endpoints.reading import decoded, json_call
-from stride_async._wire.request import Request, of_type, segment, text
+from stride_async._wire.request import Request, segment
 from stride_async._wire.token import ClientCredentials, Credentials, StaticToken, check_credentials
 from stride_async.document import Document
 

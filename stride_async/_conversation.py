@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from types import NoneType
 
+from stride_async._arguments import function, number, of_type
 from stride_async._body import Body, ProgressCallback
 from stride_async._media import Download, DownloadResult, body_of, download, download_many
 from stride_async._models import Content, Conversation, Json, Media, Message, Module, ModuleType, RawMessage
@@ -16,7 +17,6 @@ from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async._wire.endpoints import conversations, media, messages, modules
 from stride_async._wire.endpoints.conversations import Privacy
 from stride_async._wire.history import Bound, of_raw_messages
-from stride_async._wire.request import number, of_type
 
 
 class ConversationClient:
@@ -216,6 +216,7 @@ class ConversationClient:
             SourceChanged: The length of the source changed during the upload.
             NotReplayable: A retry was needed, but the source is a `Body.once`.
         """
+        function(progress, "progress")
         body = body_of(source)
         request = media.upload_media(*self._at, name or body.name or "")
         return await self._session.upload(request, body, progress)

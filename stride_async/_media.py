@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, Self
 import attrs
 import msgspec
 
+from stride_async._arguments import function, path, several
 from stride_async._body import Body, Progress, ProgressCallback
 from stride_async._errors import LengthMismatch, StrideError
 from stride_async._files import completed, is_not_offered, run_to_completion, sync_content, sync_folder
@@ -79,7 +80,7 @@ def body_of(source: str | os.PathLike[str] | bytes | Body) -> Body:
         return source
     if isinstance(source, bytes):
         return Body.from_bytes(source)
-    return Body.from_path(source)
+    return Body.from_path(path(source, "source"))
 
 
 async def download(
@@ -98,7 +99,8 @@ async def download(
         LengthMismatch: The body ended at another length than stated.
         OSError: The target cannot be written.
     """
-    with _part_of(Path(to)) as part:
+    function(progress, "progress")
+    with _part_of(path(to, "to")) as part:
         held = await run_to_completion(partial(part.resume, media_id))
         async with BodyReader(session, request, offset=held, validator=part.validator, size=part.expected) as body:
             return await _fetch(body, media_id, part, progress)
@@ -122,10 +124,10 @@ def download_many(
     """
     if concurrency < 1:
         raise ValueError(f"concurrency is {concurrency}; expected 1 or more")
-    folder = Path(to)
+    folder = path(to, "to")
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder")
-    requests = {media_id: request_of(media_id) for media_id in media_ids}
+    requests = {media_id: request_of(media_id) for media_id in several(media_ids, "media_ids")}
     return _each(session, requests, folder, concurrency)
 
 

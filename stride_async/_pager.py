@@ -15,6 +15,7 @@ from weakref import ReferenceType, ref
 
 import attrs
 
+from stride_async._arguments import function, number, of_type
 from stride_async._errors import ApiError, DecodeError, StrideError
 from stride_async._events import PageFetched
 from stride_async._models import Message
@@ -23,7 +24,6 @@ from stride_async._net.session import Session
 from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async._wire.bookmark import Bookmark, check_listing
 from stride_async._wire.pages import Listing, Page, Undecodable, Walk, shortened
-from stride_async._wire.request import number, of_type
 from stride_async._wire.secrets import forget_frames, redact
 
 T = TypeVar("T")
@@ -139,7 +139,7 @@ class Pager(Generic[T]):
         Raises:
             StrideError: A page could not be fetched. The error's `bookmark` is the position after the last page.
         """
-        fetch, passed = _Fetch(self._plan, on_undecodable), _Passed()
+        fetch, passed = _Fetch(self._plan, function(on_undecodable, "on_undecodable")), _Passed()
         try:
             while (page := await fetch.page()) is not None:
                 if page.items:
@@ -161,6 +161,7 @@ class Pager(Generic[T]):
             ValueError: `prefetch` is negative.
         """
         number(prefetch, "prefetch", 0)
+        function(on_undecodable, "on_undecodable")
         return Stream(self._plan, prefetch, on_undecodable)
 
     async def first(self) -> T | None:

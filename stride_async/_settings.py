@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from stride_async._arguments import several
 from stride_async._events import Event
 
 NO_SERVER = "no server given: start `stride server` and set STRIDE_BASE_URL"
@@ -49,9 +50,7 @@ def _token_url(url: str | None) -> str | None:
 
 
 def _origins(urls: Iterable[object]) -> tuple[str, ...]:
-    if isinstance(urls, str):
-        raise TypeError(f"allowed_origins must be a tuple of URLs, not a str: {urls!r:.100}")
-    return tuple(_checked_url(url, "allowed_origins") for url in urls)
+    return tuple(_checked_url(url, "allowed_origins") for url in several(urls, "allowed_origins"))
 
 
 def _between(low: float, high: float | None = None) -> Callable[[Any, attrs.Attribute[Any], Any], None]:

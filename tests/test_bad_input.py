@@ -1,6 +1,6 @@
 """Invalid arguments: a `ValueError` before anything is sent, or `NotFound` with the id."""
 
-import asyncio
+import inspect
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,6 +10,7 @@ import pytest
 from stride_async import (
     AccessToken,
     Body,
+    Bookmark,
     ClientCredentials,
     ConversationClient,
     Document,
@@ -19,8 +20,20 @@ from stride_async import (
     StaticToken,
     StrideClient,
 )
-from stride_async.document import doc, paragraph
-from stride_async.export import ExportOptions, estimate, room_in_address, verify
+from stride_async.document import doc, paragraph, table
+from stride_async.export import (
+    ExportOptions,
+    Selection,
+    Shard,
+    estimate,
+    export,
+    read,
+    room_in_address,
+    status,
+    verify,
+)
+from stride_async.export.formats import ConvertOptions, convert
+from stride_async.export.matrix import migrate, new_registration, preview, read_registration
 from tests.conftest import client_of
 
 TOKEN = StaticToken("token-of-a-room")
@@ -41,7 +54,7 @@ NO_DOCUMENT = Document.from_json(
 
 async def result_of(value):
     """Return the value, awaited if necessary, so that calls and pagers can be tested alike."""
-    return await value if asyncio.iscoroutine(value) else value
+    return await value if inspect.isawaitable(value) else value
 
 
 @pytest.mark.parametrize(
@@ -270,6 +283,52 @@ WRONG_TYPES: dict[str, Callable[[StrideClient, ConversationClient], object]] = {
     "an int as a rescan": lambda client, room: ExportOptions(rescan=30),
     "no URL of a room": lambda client, room: room_in_address(None),
     "an int as a module key": lambda client, room: room.delete_module("chat:bot", 5),
+    "an int as a source": lambda client, room: room.upload(5),
+    "bytes as the name of an upload": lambda client, room: room.upload(b"x", name=b"x"),
+    "text as a progress callback": lambda client, room: room.upload(b"x", name="x", progress="p"),
+    "an int as a target": lambda client, room: room.download("m", 5),
+    "an int as the progress callback of a download": lambda client, room: room.download("m", "f", progress=5),
+    "an int as media ids": lambda client, room: room.download_many(5, to="."),
+    "a text as media ids": lambda client, room: room.download_many("m", to="."),
+    "an int as a folder": lambda client, room: room.download_many(["m"], to=5),
+    "text as oldest first": lambda client, room: room.history(oldest_first="no"),
+    "text as a filter": lambda client, room: client.conversations(include_archived="no"),
+    "an int as on_undecodable": lambda client, room: room.history().stream(on_undecodable=5),
+    "an int as the path of a body": lambda client, room: Body.from_path(5),
+    "bytes as a factory": lambda client, room: Body.from_factory(b"x"),
+    "no factory": lambda client, room: Body.from_factory(None),
+    "bytes as chunks": lambda client, room: Body.once(b"x"),
+    "text as a size": lambda client, room: Body.from_factory(lambda: None, size="5"),
+    "an int as a stored bookmark": lambda client, room: Bookmark.loads(5),
+    "an int as a row": lambda client, room: table(5),
+    "an int as an archive to export to": lambda client, room: anext(export(client, 5)),
+    "an int as an archive to estimate": lambda client, room: estimate(client, 5),
+    "an int as an archive to verify": lambda client, room: verify(5),
+    "text as a sample": lambda client, room: verify("archive", sample="5"),
+    "text as on_verdict": lambda client, room: verify("archive", on_verdict="print"),
+    "an int as an archive to read": lambda client, room: read(5),
+    "bytes as an archive to look at": lambda client, room: status(b"archive"),
+    "one text as selectors": lambda client, room: Selection("general"),
+    "an int as a selector": lambda client, room: Selection((5,)),
+    "a list as names": lambda client, room: Selection().unmatched(["general"]),
+    "text as a flag of an export": lambda client, room: ExportOptions(fail_fast="no"),
+    "an int as a shard": lambda client, room: Shard.parse(5),
+    "an int as a conversation of a shard": lambda client, room: Shard(0, 1).includes(5),
+    "an int as an archive to convert": lambda client, room: convert(5, "seed", "out"),
+    "a list as a format": lambda client, room: convert("archive", ["seed"], "out"),
+    "an int as an output": lambda client, room: convert("archive", "seed", 5),
+    "a dict as options of a conversion": lambda client, room: convert(
+        "archive", "seed", "out", options={"force": True}
+    ),
+    "text as an engine": lambda client, room: convert("archive", "parquet", "out", engine="processes=2"),
+    "text as a progress of a conversion": lambda client, room: convert("archive", "seed", "out", progress="p"),
+    "a text as a selection to convert": lambda client, room: ConvertOptions(selection="general"),
+    "text as a force": lambda client, room: ConvertOptions(force="no"),
+    "bytes as a team": lambda client, room: ConvertOptions(team=b"ours"),
+    "an int as an archive to preview": lambda client, room: preview(5),
+    "text as a registration": lambda client, room: anext(migrate("archive", "http://h", "registration.yaml")),
+    "an int as a registration to read": lambda client, room: read_registration(5),
+    "an int as a server name": lambda client, room: new_registration("r.yaml", 5),
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 import aiohttp
 import msgspec
 
+from stride_async._arguments import number
 from stride_async._errors import Attempt, BodyInterrupted, EncodedBody, LengthMismatch, MediaError
 from stride_async._net.retry import backoff, chance, out_of_attempts
 from stride_async._net.session import Session
@@ -289,8 +290,7 @@ class RemoteBody:
             RuntimeError: It is read outside its `async with`, or a second time.
             ValueError: `chunk_bytes` is below 1.
         """
-        if chunk_bytes < 1:
-            raise ValueError(f"chunk_bytes is {chunk_bytes}; expected 1 or more")
+        number(chunk_bytes, "chunk_bytes", 1)
         if not self._reader.is_open:
             raise RuntimeError("a media body can only be read inside its `async with`")
         if self._read:

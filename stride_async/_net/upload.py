@@ -129,6 +129,9 @@ class Upload(Payload):
                 if block:
                     yield block
             return
+        if not hasattr(source, "read"):
+            kind = type(source).__name__
+            raise TypeError(f"the source of an upload must be a binary file or an async iterator of bytes, not {kind}")
         # A thread reads one block while the previous one is being sent.
         reading = self._begin_to_read(source)
         try:

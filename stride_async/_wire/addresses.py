@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from stride_async._wire.request import text as checked
+from stride_async._arguments import text as checked
 
 _ROOM = re.compile(
     r"https://(?:app\.stride\.com|applink\.atlassian\.com/stride)"

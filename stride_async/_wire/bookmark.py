@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import attrs
 import msgspec
 
+from stride_async._arguments import of_type
 from stride_async._errors import StaleBookmark
 
 VERSION = 1
@@ -54,6 +55,7 @@ class Bookmark:
         Raises:
             StaleBookmark: The text is not a bookmark, or has a version that this client cannot read.
         """
+        of_type(text, "the bookmark", str, bytes)
         try:
             version = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get("v")
             if version is not None and bytes(version) != str(VERSION).encode():

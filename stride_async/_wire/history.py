@@ -77,6 +77,7 @@ from typing import Any, Generic, Literal, TypeGuard, TypeVar
 import attrs
 import msgspec
 
+from stride_async._arguments import of_type
 from stride_async._errors import DecodeError, PaginationLoop, StaleBookmark
 from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._models import HasKey, Key, Message, RawMessage, just_above, key_of
@@ -272,6 +273,7 @@ def history(
     if low and high and low.ts is not None and high.ts is not None and low.ts > high.ts:
         later, earlier = format_nanoseconds(_writable(low.ts)), format_nanoseconds(_writable(high.ts))
         raise ValueError(f"after={later} is later than before={earlier}")
+    of_type(oldest_first, "oldest_first", bool)
     return HistoryListing(
         path=path, limit_key=limit_key, after=low, before=high, oldest_first=oldest_first, read=_read_messages
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from types import NoneType
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
 import msgspec
+
+from stride_async._arguments import text
 
 T = TypeVar("T")
 
@@ -70,48 +71,6 @@ class Request(msgspec.Struct, Generic[T], frozen=True, kw_only=True, eq=False):
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         return [("method", self.method), ("path", self.path)]
-
-
-def text(value: object, what: str) -> str:
-    """Return an argument that must be text.
-
-    Raises:
-        TypeError: It is not a `str`.
-        ValueError: It cannot be encoded as UTF-8.
-    """
-    if not isinstance(value, str):
-        raise TypeError(f"the {what} must be a str, not {type(value).__name__}: {value!r:.100}")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"the {what} {value!r:.100} cannot be encoded as UTF-8") from error
-    return value
-
-
-def number(value: object, what: str, least: int, most: int | None = None) -> int:
-    """Return an argument that must be a whole number of at least `least` and at most `most`.
-
-    Raises:
-        TypeError: It is not an `int`.
-        ValueError: It is out of range.
-    """
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{what} must be an int, not {type(value).__name__}: {value!r:.100}")
-    if value < least or (most is not None and value > most):
-        raise ValueError(f"{what} is {value}; expected {least} {'or more' if most is None else f'to {most}'}")
-    return value
-
-
-def of_type(value: T, what: str, *kinds: type) -> T:
-    """Return an argument that must be of one of the given types.
-
-    Raises:
-        TypeError: It is not.
-    """
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
-        raise TypeError(f"{what} must be of type {names}, not {type(value).__name__}: {value!r:.100}")
-    return value
 
 
 def segment(value: object, what: str) -> str:

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias, TypeVar
 
+from stride_async._arguments import of_type
 from stride_async.document._document import Document
 from stride_async.document._nodes import JsonObject, Node, NodeView, copied, json_of
 from stride_async.document._schema import node_problems
@@ -212,7 +213,7 @@ def date(day: datetime.date) -> Node:
     Raises:
         ValueError: The datetime has no time zone.
     """
-    _of_type(day, "the day", datetime.date)
+    of_type(day, "the day", datetime.date)
     if isinstance(day, datetime.datetime):
         if day.tzinfo is None:
             raise ValueError(f"date: {day} has no time zone")
@@ -295,7 +296,7 @@ def code_block(source: str, language: str | None = None) -> Node:
         language: The name of its language.
     """
     attrs: JsonObject = {} if language is None else {"attrs": {"language": language}}
-    content = _inline([source]) if _of_type(source, "the source", str) else []
+    content = _inline([source]) if of_type(source, "the source", str) else []
     return _built({"type": "codeBlock", **attrs, "content": content})
 
 
@@ -421,7 +422,8 @@ def table(*rows: Node, numbered: bool | None = None, layout: str | None = None) 
         layout: `default`, `wide` or `full-width`.
     """
     attrs = _given(isNumberColumnEnabled=numbered, layout=layout)
-    return _built({"type": "table", **({"attrs": attrs} if attrs else {}), "content": list(map(json_of, rows))})
+    content = [json_of(of_type(row, "a row", Node)) for row in rows]
+    return _built({"type": "table", **({"attrs": attrs} if attrs else {}), "content": content})
 
 
 def table_row(*cells: Inline) -> Node:
@@ -513,8 +515,8 @@ def application_card(
         preview=None if preview is None else {"url": preview},
         collapsible=collapsible,
         context=context,
-        details=None if details is None else list(_of_type(details, "details", Iterable)),
-        actions=None if actions is None else list(_of_type(actions, "actions", Iterable)),
+        details=None if details is None else list(of_type(details, "details", Iterable)),
+        actions=None if actions is None else list(of_type(actions, "actions", Iterable)),
     )
     return _built({"type": "applicationCard", "attrs": attrs})
 
@@ -579,14 +581,7 @@ def _marked(content: Inline, kind: str, attrs: JsonObject | None = None) -> Node
 
 
 def _nodes(content: Iterable[Inline]) -> list[Node]:
-    return [text(part) if isinstance(part, str) else _of_type(part, "the content", str, Node) for part in content]
-
-
-def _of_type(value: T, what: str, *kinds: type) -> T:
-    if not isinstance(value, kinds):
-        names = " or ".join(kind.__name__ for kind in kinds)
-        raise TypeError(f"{what} must be of type {names}, not {type(value).__name__}: {value!r:.100}")
-    return value
+    return [text(part) if isinstance(part, str) else of_type(part, "the content", str, Node) for part in content]
 
 
 def _inline(content: Iterable[Inline]) -> list[JsonObject]:
@@ -633,7 +628,7 @@ def _cell(
     colwidth: Sequence[int] | None,
     background: str | None,
 ) -> Node:
-    widths = None if colwidth is None else list(_of_type(colwidth, "colwidth", Sequence))
+    widths = None if colwidth is None else list(of_type(colwidth, "colwidth", Sequence))
     attrs = _given(colspan=colspan, rowspan=rowspan, colwidth=widths, background=background)
     return _built({"type": kind, "attrs": attrs, "content": _blocks(content) or [json_of(paragraph())]})
 

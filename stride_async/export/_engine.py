@@ -8,7 +8,7 @@ from types import ModuleType
 
 import attrs
 
-from stride_async._wire.request import number, text
+from stride_async._arguments import number, text
 
 MOST_PROCESSES = 1024
 _ADDRESS = re.compile(r"(tcp|tls)://([^\s:/\[\]]+|\[[0-9a-fA-F:.]+\]):\d{1,5}")

@@ -10,10 +10,10 @@ from typing import Any
 
 import attrs
 
+from stride_async._arguments import of_type
 from stride_async._client import StrideClient
 from stride_async._files import run_to_completion
 from stride_async._settings import MOST_ITEMS_A_PAGE
-from stride_async._wire.request import of_type
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.commits import BEGINNING

@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from types import NoneType
 
+from stride_async._arguments import of_type
 from stride_async._client import StrideClient
-from stride_async._wire.request import of_type
 from stride_async.export._engine import Dask, Engine, Processes, import_for_engine
 from stride_async.export._events import ExportEvent
 from stride_async.export._fetch.run import run_export

@@ -8,7 +8,7 @@ from typing import Literal
 
 import attrs
 
-from stride_async._wire.request import number, of_type
+from stride_async._arguments import number, of_type
 from stride_async.export._selection import Selection
 from stride_async.export._shard import Shard
 
@@ -56,6 +56,8 @@ class ExportOptions:
         if self.since is not None and self.until is not None and self.since > self.until:
             raise ValueError(f"since={self.since.isoformat()} is later than until={self.until.isoformat()}")
         number(self.concurrency, "concurrency", 1)
+        of_type(self.retry_failed, "retry_failed", bool)
+        of_type(self.fail_fast, "fail_fast", bool)
         if self.media not in ("all", "none"):
             number(self.media, "media", 0)
         if self.rescan != "all":

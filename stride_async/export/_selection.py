@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 import attrs
 
+from stride_async._arguments import of_type, several
 from stride_async._wire.addresses import room_in_address
 from stride_async._wire.nearest import nearest
 
@@ -25,6 +26,14 @@ class NothingSelected(Exception):
         return type(self), (str(self), self.nearest)
 
 
+def _selectors(selectors: Iterable[str]) -> tuple[str, ...]:
+    return tuple(of_type(each, "a selector", str) for each in several(selectors, "selectors"))
+
+
+def _kinds(kinds: Iterable[str]) -> frozenset[str]:
+    return frozenset(of_type(each, "a kind", str) for each in several(kinds, "kinds"))
+
+
 @attrs.frozen
 class Selection:
     """Which conversations to export.
@@ -37,9 +46,9 @@ class Selection:
     matches a conversation called `^up`. Every other character matches itself.
     """
 
-    selectors: tuple[str, ...] = ()
+    selectors: tuple[str, ...] = attrs.field(default=(), converter=_selectors)
     """Ids, addresses, or glob patterns for names; `^` before one excludes what it matches."""
-    kinds: frozenset[str] = frozenset()
+    kinds: frozenset[str] = attrs.field(default=frozenset(), converter=_kinds)
     """Only conversations of these kinds: `group`, `direct`, `public`, `private`. Empty means all."""
 
     def picks(self, id: str, name: str, kinds: Iterable[str]) -> bool:
@@ -50,6 +59,8 @@ class Selection:
             name: Its name.
             kinds: Its kinds: some of `group`, `direct`, `public`, `private`.
         """
+        of_type(id, "id", str)
+        of_type(name, "name", str)
         if self.kinds and not self.kinds & set(kinds):
             return False
         picked = all(selector.startswith("^") for selector in self.selectors)
@@ -64,10 +75,11 @@ class Selection:
         Args:
             names: The names of all conversations, by id.
         """
+        known = of_type(names, "names", Mapping).items()
         return [
             selector
             for selector in self.selectors
-            if not any(_matches(selector.removeprefix("^"), id, name) for id, name in names.items())
+            if not any(_matches(selector.removeprefix("^"), id, name) for id, name in known)
         ]
 
     def nearest(self, names: Mapping[str, str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Self
 
 import attrs
 
-from stride_async._wire.request import number
+from stride_async._arguments import number, of_type
 
 _SHARD = re.compile(r"(\d{1,9})/(\d{1,9})", re.ASCII)
 
@@ -45,7 +45,7 @@ class Shard:
         Raises:
             ValueError: It is not a shard.
         """
-        match = _SHARD.fullmatch(text)
+        match = _SHARD.fullmatch(of_type(text, "a shard", str))
         if match is None:
             raise ValueError(f"{text!r} is not a shard such as 0/4, the first of four")
         return cls(int(match[1]), int(match[2]))
@@ -56,7 +56,8 @@ class Shard:
         Args:
             conversation_id: The id of the conversation.
         """
-        digest = hashlib.sha256(conversation_id.encode("utf-8", "surrogatepass")).digest()
+        id = of_type(conversation_id, "the conversation id", str)
+        digest = hashlib.sha256(id.encode("utf-8", "surrogatepass")).digest()
         return int.from_bytes(digest) % self.count == self.index
 
     def __str__(self) -> str:

@@ -13,12 +13,12 @@ from types import NoneType
 
 import attrs
 
+from stride_async._arguments import function, number, of_type
 from stride_async._client import StrideClient
 from stride_async._errors import DecodeError
 from stride_async._files import run_to_completion
 from stride_async._models import Conversation, Key, User
 from stride_async._wire.convert import key_at, object_at, structure
-from stride_async._wire.request import of_type
 from stride_async.export._archive.archive import FORMAT, Archive
 from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.commits import BEGINNING, RawGroup, Stored
@@ -115,6 +115,9 @@ async def verify(
         ValueError: The client is of another site, or the URL is not one of an archive.
     """
     of_type(against, "against", StrideClient, NoneType)
+    function(on_verdict, "on_verdict")
+    number(sample, "sample", 0)
+    number(seed, "seed", 0)
     opened = await run_to_completion(partial(Archive.open, archive))
     if against is not None and against.cloud_id != opened.cloud_id:
         raise ValueError(f"the archive is of site {opened.cloud_id}, the client of {against.cloud_id}")

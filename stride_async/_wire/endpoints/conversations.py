@@ -6,11 +6,12 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Literal
 
+from stride_async._arguments import of_type, text
 from stride_async._models import Conversation
 from stride_async._wire.convert import id_at, object_at
 from stride_async._wire.endpoints.reading import entity_id, json_call, nothing
 from stride_async._wire.pages import CursorListing, OffsetListing
-from stride_async._wire.request import Request, Response, segment, text
+from stride_async._wire.request import Request, Response, segment
 
 Sort = Literal["asc", "desc"]
 """The order of a list of conversations."""
@@ -48,9 +49,9 @@ def list_conversations(
     if sort not in (None, "asc", "desc"):
         raise ValueError(f"sort is {sort!r}; expected 'asc', 'desc' or None")
     filters = [
-        ("include-private", _flag(include_private)),
-        ("include-archived", _flag(include_archived)),
-        ("exclude-direct", _flag(exclude_direct)),
+        ("include-private", _flag(include_private, "include_private")),
+        ("include-archived", _flag(include_archived, "include_archived")),
+        ("exclude-direct", _flag(exclude_direct, "exclude_direct")),
     ]
     if query:
         filters.append(("query", text(query, "query")))
@@ -65,8 +66,8 @@ def list_conversations(
     )
 
 
-def _flag(value: bool) -> str:
-    return "true" if value else "false"
+def _flag(value: bool, what: str) -> str:
+    return "true" if of_type(value, what, bool) else "false"
 
 
 def create_conversation(cloud_id: str, *, name: str, privacy: Privacy, topic: str) -> Request[str]:

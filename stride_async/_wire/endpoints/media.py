@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from stride_async._arguments import of_type
 from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._models import Media
 from stride_async._wire.convert import object_at, undecodable
@@ -21,7 +22,7 @@ def upload_media(cloud_id: str, conversation_id: str, name: str) -> Request[Medi
     Raises:
         ValueError: The name is empty or cannot be encoded as UTF-8.
     """
-    if not name:
+    if not of_type(name, "name", str):
         raise ValueError("the upload has no name; pass name=…")
     try:
         quote(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from stride_async._arguments import number, text
 from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._models import Content, Markdown, Message, key_of
 from stride_async._settings import MOST_ITEMS_A_PAGE
@@ -11,7 +12,7 @@ from stride_async._wire.convert import message_at, undecodable
 from stride_async._wire.endpoints.reading import entity_id, nothing
 from stride_async._wire.history import Bound, HistoryListing, history
 from stride_async._wire.pages import read_all, split_history
-from stride_async._wire.request import Request, Response, number, segment, text
+from stride_async._wire.request import Request, Response, segment
 from stride_async.document import Document
 
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from operator import attrgetter
 from typing import get_args
 
+from stride_async._arguments import of_type, text
 from stride_async._models import Json, Module, ModuleType
 from stride_async._wire.convert import module_at
 from stride_async._wire.endpoints.conversations import conversation_path
 from stride_async._wire.endpoints.reading import json_call, nothing
 from stride_async._wire.pages import OffsetListing
-from stride_async._wire.request import Request, of_type, segment, text
+from stride_async._wire.request import Request, segment
 
 _TYPES = frozenset(get_args(ModuleType))
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
+from stride_async._arguments import text
 from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._models import Account, Site, User
 from stride_async._wire.convert import object_at, site_at, undecodable
 from stride_async._wire.endpoints.reading import json_call, object_in
 from stride_async._wire.pages import split_values
-from stride_async._wire.request import Request, Response, segment, text
+from stride_async._wire.request import Request, Response, segment
 from stride_async.document import Document
 
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 import attrs
 
+from stride_async._arguments import path as checked_path
 from stride_async.export._archive.errors import StoreRefused
 from stride_async.export._archive.files import Folder
 from stride_async.export._archive.storage import Storage
@@ -51,7 +52,7 @@ def parse_address(archive: str | PathLike[str]) -> Path | StoreAddress:
     Raises:
         ValueError: It is a URL with another scheme, without a bucket, or with a part that is not allowed.
     """
-    text = fsdecode(archive)
+    text = archive if isinstance(archive, str) else str(checked_path(archive, "archive"))
     url = _URL.match(text)
     if url is None or not isinstance(archive, str):
         if not isinstance(archive, str) and _URL_AS_PATH.match(text):

@@ -28,6 +28,7 @@ import hashlib
 import re
 from typing import Literal
 
+from stride_async._arguments import of_type
 from stride_async.export._shard import Shard
 
 ARCHIVE_JSON = "archive.json"
@@ -87,7 +88,7 @@ def folder_name(id: str) -> str:
 
 def conversation_folder(id: str) -> str:
     """Return the folder of a conversation."""
-    return f"{CONVERSATIONS}/{folder_name(id)}"
+    return f"{CONVERSATIONS}/{folder_name(of_type(id, 'the conversation id', str))}"
 
 
 def commit_folder(folder: str) -> str:

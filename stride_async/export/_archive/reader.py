@@ -7,11 +7,13 @@ from contextlib import AbstractContextManager
 from itertools import islice
 from os import PathLike
 from pathlib import Path
+from types import NoneType
 from typing import BinaryIO, Generic, TypeVar
 
 import attrs
 import msgspec
 
+from stride_async._arguments import function, of_type
 from stride_async._errors import DecodeError
 from stride_async._files import run_to_completion
 from stride_async._json import NOT_DECODABLE
@@ -164,6 +166,7 @@ class ArchiveReader:
             on_undecodable: Called with the `DecodeError` of each conversation that cannot be decoded. Without a
                 callable, the error is raised.
         """
+        function(on_undecodable, "on_undecodable")
 
         def rows() -> Iterator[Conversation]:
             for state in self._states():
@@ -202,6 +205,9 @@ class ArchiveReader:
             on_undecodable: Called with the `DecodeError` of each message that cannot be decoded. Without a callable,
                 the error is raised.
         """
+        function(on_undecodable, "on_undecodable")
+        of_type(month, "month", str, NoneType)
+        conversation_folder(conversation_id)  # Checks the type of the id now.
 
         def rows() -> Iterator[Message]:
             for number, line in enumerate(self.raw_messages(conversation_id, month=month)):
@@ -223,6 +229,7 @@ class ArchiveReader:
             conversation_id: The id of the conversation.
             month: Only this part: a month such as `2018-03`, or `unsealed`.
         """
+        of_type(month, "month", str, NoneType)
         folder = conversation_folder(conversation_id)
 
         def rows() -> Iterator[bytes]:
@@ -268,6 +275,7 @@ class ArchiveReader:
             on_undecodable: Called with the `DecodeError` of each profile that cannot be decoded. Without a callable,
                 the error is raised.
         """
+        function(on_undecodable, "on_undecodable")
         return Rows(lambda: self._users(on_undecodable))
 
     def media(self) -> Rows[ArchivedMedia]:

@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from os import PathLike
 from pathlib import Path
+from types import NoneType
 from typing import Protocol
 
 import attrs
 
+from stride_async._arguments import function, of_type, path
 from stride_async.export._archive.address import parse_address
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.layout import DERIVED
-from stride_async.export._engine import Engine, import_for_engine
+from stride_async.export._engine import Dask, Engine, Processes, import_for_engine
 from stride_async.export.formats._options import ConvertOptions, selection_in_report
 from stride_async.export.formats._output import OutInTheWay, Output, Place
 from stride_async.export.formats._report import ConvertProgress, Report, Tally
@@ -89,11 +91,12 @@ def convert(
         EngineError: A worker cannot do its part, or processes cannot be started. `EngineUnavailable`: the scheduler
             cannot be reached or was lost.
     """
-    options = options or ConvertOptions()
+    options = of_type(options or ConvertOptions(), "options", ConvertOptions)
+    function(progress, "progress")
+    out = _with_name(path(out, "out"))
     write = writer_of(format, engine)
     used = {name: getattr(options, name) for name in FORMATS[format].options} | selection_in_report(options.selection)
     opened = Archive.open(archive)
-    out = _with_name(Path(out))
     address = parse_address(archive)
     if isinstance(address, Path):
         _check_apart(out, address)
@@ -115,7 +118,8 @@ def writer_of(format: str, engine: Engine | None = None) -> Writer:
         ValueError: There is no such format, or it has no use for an engine.
         ModuleNotFoundError: It requires a package that is not installed.
     """
-    if format not in FORMATS:
+    of_type(engine, "engine", Processes, Dask, NoneType)
+    if of_type(format, "format", str) not in FORMATS:
         raise ValueError(f"{format!r} is not a format: expected {', '.join(FORMATS)}")
     if engine is not None and not FORMATS[format].in_parts:
         divided = ", ".join(name for name, each in FORMATS.items() if each.in_parts)

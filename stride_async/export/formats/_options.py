@@ -7,6 +7,7 @@ from typing import Literal
 
 import attrs
 
+from stride_async._arguments import of_type
 from stride_async.export._selection import Selection
 
 _FILES = ("uploads", "beside")
@@ -19,13 +20,21 @@ _NOT_TEAMS = (
 )
 
 
+def _is_selection(_: object, __: attrs.Attribute[Selection], selection: Selection) -> None:
+    of_type(selection, "selection", Selection)
+
+
+def _is_flag(_: object, attribute: attrs.Attribute[bool], value: bool) -> None:
+    of_type(value, attribute.name, bool)
+
+
 def _is_url(_: object, __: attrs.Attribute[str], url: str) -> None:
-    if not _URL.fullmatch(url):
+    if not _URL.fullmatch(of_type(url, "files_base_url", str)):
         raise ValueError(f"files_base_url: expected an http or https URL, not {url!r}")
 
 
 def _is_team(_: object, __: attrs.Attribute[str], name: str) -> None:
-    if not _TEAM.fullmatch(name) or name.startswith(_NOT_TEAMS):
+    if not _TEAM.fullmatch(of_type(name, "team", str)) or name.startswith(_NOT_TEAMS):
         raise ValueError(
             f"team: expected 2 to 64 lower-case letters, digits and hyphens, with a hyphen at neither end, and not "
             f"beginning like an address of the server (such as admin, api or help), not {name!r}"
@@ -46,9 +55,9 @@ class ConvertOptions:
             the name of the team.
     """
 
-    selection: Selection = attrs.field(factory=Selection)
+    selection: Selection = attrs.field(factory=Selection, validator=_is_selection)
     """The conversations to convert."""
-    force: bool = False
+    force: bool = attrs.field(default=False, validator=_is_flag)
     """Replace the output even if something else is there."""
     files: Literal["uploads", "beside"] = attrs.field(default="uploads", validator=attrs.validators.in_(_FILES))
     """Slack: where the files are: in `__uploads`, or in the folder `attachments` of each conversation."""

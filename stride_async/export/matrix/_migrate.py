@@ -14,6 +14,7 @@ from typing import TypeVar
 import attrs
 from yarl import URL
 
+from stride_async._arguments import of_type, several
 from stride_async._files import completed, run_to_completion
 from stride_async.export._archive.address import folder_at
 from stride_async.export._archive.archive import Archive
@@ -80,12 +81,12 @@ async def migrate(
         ValueError: `homeserver` is not an http or https URL, someone to invite is not a user of the homeserver, or the
             archive is in an object store.
     """
-    _check_url(homeserver)
+    chosen = of_type(selection or Selection(), "selection", Selection)
+    of_type(registration, "registration", Registration)
+    _check_url(of_type(homeserver, "homeserver", str))
     _check_users(invite, registration.server_name)
     events: asyncio.Queue[MigrationEvent | None] = asyncio.Queue()
-    migration = _Migration(
-        Archive.open(folder_at(archive)), selection or Selection(), registration, tuple(invite), events.put_nowait
-    )
+    migration = _Migration(Archive.open(folder_at(archive)), chosen, registration, tuple(invite), events.put_nowait)
     with migration.archive.kept_unchanged(), only_migration_of(migration.archive):
         running = asyncio.create_task(migration.run(homeserver), name="stride migration")
         running.add_done_callback(lambda _: events.put_nowait(None))
@@ -114,10 +115,10 @@ def preview(archive: str | PathLike[str], *, selection: Selection | None = None)
         NothingSelected: No conversation matches the selection.
         ValueError: The archive is in an object store.
     """
+    chosen = of_type(selection or Selection(), "selection", Selection)
     opened = Archive.open(folder_at(archive))
     tally = Tally()
     with opened.kept_unchanged():
-        chosen = selection or Selection()
         source = Source(opened, chosen, tally)
         for room in source.rooms():
             _count_losses(room, tally)
@@ -306,6 +307,6 @@ def _check_url(homeserver: str) -> None:
 
 
 def _check_users(users: Sequence[str], server_name: str) -> None:
-    for user in users:
-        if not re.fullmatch(f"{_LOCAL_PART}:{re.escape(server_name)}", user):
+    for user in several(users, "invite"):
+        if not re.fullmatch(f"{_LOCAL_PART}:{re.escape(server_name)}", of_type(user, "a user to invite", str)):
             raise ValueError(f"invite: {user!r} is not a user of this homeserver, such as @ann:{server_name}")

@@ -15,6 +15,8 @@ from pathlib import Path
 import attrs
 import msgspec
 
+from stride_async._arguments import of_type
+from stride_async._arguments import path as checked_path
 from stride_async._json import NOT_DECODABLE
 from stride_async.export.matrix._errors import BadRegistration
 
@@ -70,7 +72,8 @@ def new_registration(file: str | PathLike[str], server_name: str) -> Registratio
         FileExistsError: The file exists.
         OSError: The file cannot be written.
     """
-    if not _SERVER_NAME.fullmatch(server_name):
+    path = checked_path(file, "file")
+    if not _SERVER_NAME.fullmatch(of_type(server_name, "server_name", str)):
         raise BadRegistration(f"{server_name!r} is not the name of a homeserver, such as example.org")
     named = re.escape(server_name)
     token = secrets.token_urlsafe(32)
@@ -88,7 +91,6 @@ def new_registration(file: str | PathLike[str], server_name: str) -> Registratio
         },
         "com.atlassian.stride": {"server_name": server_name},
     }
-    path = Path(file)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
     with os.fdopen(descriptor, "wb") as written:
         written.write(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
@@ -105,7 +107,7 @@ def read_registration(file: str | PathLike[str]) -> Registration:
         BadRegistration: The file has another form.
         OSError: The file cannot be read.
     """
-    path = Path(file)
+    path = checked_path(file, "file")
     with path.open("rb") as opened:
         data = opened.read(_LONGEST_FILE + 1)
     try:

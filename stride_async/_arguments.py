@@ -1,0 +1,87 @@
+"""Check the types of arguments when a function is called, so that a wrong one is one sentence and no later surprise."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import NoneType
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def text(value: object, what: str) -> str:
+    """Return an argument that must be text.
+
+    Raises:
+        TypeError: It is not a `str`.
+        ValueError: It cannot be encoded as UTF-8.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"the {what} must be a str, not {type(value).__name__}: {value!r:.100}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the {what} {value!r:.100} cannot be encoded as UTF-8") from error
+    return value
+
+
+def number(value: object, what: str, least: int, most: int | None = None) -> int:
+    """Return an argument that must be a whole number of at least `least` and at most `most`.
+
+    Raises:
+        TypeError: It is not an `int`.
+        ValueError: It is out of range.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{what} must be an int, not {type(value).__name__}: {value!r:.100}")
+    if value < least or (most is not None and value > most):
+        raise ValueError(f"{what} is {value}; expected {least} {'or more' if most is None else f'to {most}'}")
+    return value
+
+
+def of_type(value: T, what: str, *kinds: type) -> T:
+    """Return an argument that must be of one of the given types.
+
+    Raises:
+        TypeError: It is not.
+    """
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
+        raise TypeError(f"{what} must be of type {names}, not {type(value).__name__}: {value!r:.100}")
+    return value
+
+
+def path(value: object, what: str) -> Path:
+    """Return an argument that must be a path.
+
+    Raises:
+        TypeError: It is neither a `str` nor an `os.PathLike` of one.
+    """
+    if isinstance(value, os.PathLike):
+        value = value.__fspath__()
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a str or a path, not {type(value).__name__}: {value!r:.100}")
+    return Path(value)
+
+
+def function(value: T, what: str, *, required: bool = False) -> T:
+    """Return an argument that must be a function or, unless it is required, None.
+
+    Raises:
+        TypeError: It cannot be called.
+    """
+    if not callable(value) and (required or value is not None):
+        raise TypeError(f"{what} must be a function, not {type(value).__name__}: {value!r:.100}")
+    return value
+
+
+def several(values: T, what: str) -> T:
+    """Return an argument that must have several items, such as a list. Text is not taken for its characters.
+
+    Raises:
+        TypeError: It is text, or cannot be iterated over.
+    """
+    if isinstance(values, (str, bytes)) or not hasattr(type(values), "__iter__"):
+        raise TypeError(f"{what} must be a list or the like, not {type(values).__name__}: {values!r:.100}")
+    return values
