@@ -75,6 +75,7 @@ class BotSettings:
 
     Raises:
         ValueError: An option is out of its range.
+        TypeError: An option has another type.
     """
 
     credentials: ClientCredentials = attrs.field(validator=_complete)
@@ -86,7 +87,7 @@ class BotSettings:
     public_url: str | None = attrs.field(default=None, converter=_url)
     """The `baseUrl` of the descriptor. `None` means where the request for the descriptor was sent to."""
     sites: frozenset[str] | None = attrs.field(default=None, converter=_site_ids)
-    """Cloud ids of the sites that are served. `None` means every site for which the secret vouches."""
+    """Cloud ids of the sites that are served. `None` means every site: a valid signature is enough."""
     concurrency: int = attrs.field(default=64, validator=_range(1))
     """How many handlers of queued events run at once."""
     backlog: int = attrs.field(default=10_000, validator=_range(1))
@@ -113,7 +114,7 @@ class BotSettings:
         STRIDE_BOT_STORE is the path of the store, STRIDE_BOT_URL the public URL.
 
         Raises:
-            ValueError: A required variable is missing; names it.
+            ValueError: A required variable is missing; the message names it.
         """
         missing = [name for name in ("STRIDE_CLIENT_ID", "STRIDE_CLIENT_SECRET") if not os.environ.get(name)]
         if missing:

@@ -35,9 +35,10 @@ IN_MEMORY = ":memory:"
 APPLICATION_ID = 0x53747244
 VERSION = 1
 
-# States of an event: 0 waiting or under way, 1 handled, 2 failed.
+_SECONDS_BETWEEN_TRIES = 0.1
 _BUSY_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
+# The state of an event is 0 while it waits or is under way, 1 when it is handled, and 2 when it failed.
 _SCHEMA = """
 CREATE TABLE event (
     number INTEGER PRIMARY KEY,
@@ -138,7 +139,7 @@ class Store:
             if not waits:
                 LOG.warning("another process uses the store %s; waiting up to %g s for it to end", path, wait)
                 waits = True
-            await asyncio.sleep(_BETWEEN_TRIES)
+            await asyncio.sleep(_SECONDS_BETWEEN_TRIES)
 
     async def close(self) -> None:
         """Run the operations that were submitted, then close the file."""
@@ -218,9 +219,6 @@ def _resolve(batch: list[_Asked], results: list[object]) -> None:
             asked.done.set_exception(result)
         else:
             asked.done.set_result(result)
-
-
-_BETWEEN_TRIES = 0.1
 
 
 def _opened(name: str) -> sqlite3.Connection:
