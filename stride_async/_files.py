@@ -1,14 +1,18 @@
-"""Work on files in threads, and make their names durable."""
+"""Work on files in threads, lock them, and make their names durable."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, Any, TypeVar
+
+if sys.platform != "win32":
+    import fcntl
 
 R = TypeVar("R")
 
@@ -70,6 +74,27 @@ def is_not_offered(error: OSError) -> bool:
 
 # What some systems answer in addition if a folder is to be opened or synced.
 _NOT_FOR_FOLDERS = frozenset({errno.EISDIR, errno.EBADF})
+
+
+def lock(file: int | IO[Any], *, shared: bool = False, wait: bool = False) -> bool | None:
+    """Lock an open file until it is closed, against all other processes or against those that do not share the lock.
+
+    On Windows, nothing is locked.
+
+    Returns:
+        False if another process has locked it and this one does not wait; None if the file system offers no locks.
+    """
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if not is_not_offered(error):
+            raise
+        return None
+    return True
 
 
 def sync_content(descriptor: int) -> bool:

@@ -29,13 +29,10 @@ from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from stride_async._files import is_not_offered, sync_content, sync_folder
+from stride_async._files import is_not_offered, lock, sync_content, sync_folder
 from stride_async.export._archive.errors import DamagedArchive
 from stride_async.export._archive.layout import MOST_FOLDERS
 from stride_async.export._archive.storage import LONGEST_READ, Contents, LeaseKind
-
-if sys.platform != "win32":
-    import fcntl
 
 _TEMPORARY = ".tmp-"
 # Locked while a process compares what others hold with what it is about to take, so that only one at a time does.
@@ -355,17 +352,10 @@ class Folder:
 
     def _lock(self, file: FileIO, *, wait: bool = False) -> bool:
         """Lock a file. Return False if another process has locked it."""
-        if sys.platform == "win32":
-            return True
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            if not is_not_offered(error):
-                raise
+        is_locked = lock(file, wait=wait)
+        if is_locked is None:
             self._refused.setdefault(_NO_LOCK, False)
-        return True
+        return is_locked is not False
 
     def _remove_strays(self) -> None:
         now = self._now()
@@ -387,17 +377,7 @@ class Folder:
 
     def _share(self, path: str, files: ExitStack) -> bool:
         """Lock a file, if it exists, so that others can do the same. Return False if another process has locked it."""
-        if sys.platform == "win32" or not self.exists(path):
-            return True
-        file = files.enter_context(self.open(path))
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            if not is_not_offered(error):
-                raise
-        return True
+        return not self.exists(path) or lock(files.enter_context(self.open(path)), shared=True) is not False
 
     def release_lease(self) -> None:
         """Give the lease back, if this process has it. All names are durable then."""

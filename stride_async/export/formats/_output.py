@@ -24,13 +24,10 @@ from typing import BinaryIO
 
 import attrs
 
-from stride_async._files import is_not_offered, sync_content, sync_folder
+from stride_async._files import lock, sync_content, sync_folder
 from stride_async.export._archive.reader import ArchivedMedia, check_body
 from stride_async.export.formats._names import Ids
 from stride_async.export.formats._report import Parts, Previous, Report, encoded, previous_report, report_path
-
-if sys.platform != "win32":
-    import fcntl
 
 
 class OutInTheWay(Exception):
@@ -325,15 +322,7 @@ class Place:
             yield False
             return
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            except OSError as error:
-                if not is_not_offered(error):
-                    raise
-            yield True
+            yield lock(descriptor) is not False
         finally:
             os.close(descriptor)
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stride_async._files import is_not_offered
+from stride_async._files import lock
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.errors import ArchiveBusy
 from stride_async.export._archive.layout import DERIVED
 from stride_async.export.formats._report import Report, encoded
-
-if sys.platform != "win32":
-    import fcntl
 
 _LOCK = f"{DERIVED}/matrix.lock"
 _REPORT = f"{DERIVED}/matrix.report.json"
@@ -30,14 +26,8 @@ def only_migration_of(archive: Archive) -> Iterator[None]:
         OSError: The folder cannot be written.
     """
     with archive.files.local_path(_LOCK).open("ab") as file:
-        if sys.platform != "win32":
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ArchiveBusy(f"another migration of {archive.files.name} is running") from None
-            except OSError as error:
-                if not is_not_offered(error):
-                    raise
+        if lock(file) is False:
+            raise ArchiveBusy(f"another migration of {archive.files.name} is running")
         yield
 
 
