@@ -18,7 +18,6 @@ _CALLERS = {_OURS: "stride", _PEER: "bare"}
 
 Figures = Mapping[str, float]
 
-
 _against_bare = functools.partial(compared, ours=_OURS, peer=_PEER)
 
 

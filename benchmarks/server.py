@@ -16,6 +16,7 @@ ENOUGH = 800.0  # pages per second
 
 
 def findings() -> list[Finding]:
+    """Divide the pages that the server sends by its CPU time, and compare with what is required."""
     if not Path("/proc/self/stat").exists():
         return []  # Only Linux reports the CPU time of another process this way.
     with served(conversations=ROOMS, messages=MESSAGES) as site:

@@ -258,7 +258,7 @@ class _ShardedExport:
         for name in archive.conversations():
             chain = Chain(archive, f"{CONVERSATIONS}/{name}")
             heads[chain.folder] = chain.head
-            if chain.state.listed and chain.head[0]:
+            if chain.counts_in_site:
                 digests[name] = content_digest(chain.state)
             if chain.state.conversation_id in self._names or not chain.state.listed:
                 people |= chain.state.referenced_users

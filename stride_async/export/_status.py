@@ -115,7 +115,7 @@ class _Held:
     def add(self, name: str, chain: Chain) -> None:
         """Add a conversation, unless nothing was committed."""
         state = chain.state
-        if state.listed and chain.head[0]:
+        if chain.counts_in_site:
             self.digests.append((name, content_digest(state)))
         if not state.updated_at:
             return

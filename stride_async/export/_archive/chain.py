@@ -83,6 +83,11 @@ class Chain:
         """The number and digest of the newest commit, 0 and empty if there is none."""
         return self._head
 
+    @property
+    def counts_in_site(self) -> bool:
+        """Whether the content digest of the site covers the conversation: it has a commit, and the service lists it."""
+        return self.state.listed and self._head[0] > 0
+
     def files(self) -> dict[str, Stored]:
         """Return every file that must exist because a commit names it, by path; earlier revisions are included."""
         files: dict[str, Stored] = {}

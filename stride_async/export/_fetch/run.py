@@ -326,10 +326,10 @@ def _check_others(archive: Archive, job: Job, listing: Listing, exported: Collec
         if name not in listed and (listing.complete or not chain.state.listed):
             others.unlisted += 1
             others.people |= chain.state.referenced_users
-            if chain.state.listed and not chain.broken and chain.head[0]:
+            if chain.counts_in_site and not chain.broken:
                 with suppress(CommitConflict):  # The other writer knows better.
                     chain.commit(job.run, [Unlisted()])
-        elif chain.state.listed and chain.head[0]:
+        elif chain.counts_in_site:
             others.digests[name] = content_digest(chain.state)
         others.heads[folder] = chain.head
     return others

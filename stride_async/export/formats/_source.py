@@ -244,7 +244,7 @@ class Source:
         ids: set[str] = set()
         for name in archive.conversations():
             chain = sound_chain(archive, f"{CONVERSATIONS}/{name}")
-            if chain.state.listed and chain.head[0]:
+            if chain.counts_in_site:
                 digests.append((name, content_digest(chain.state)))
             details = chain.state.details
             if details is None:
