@@ -6,7 +6,9 @@ agree with the token as well.
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -16,6 +18,7 @@ from stride_async.bot._refusal import Refusal
 
 try:
     import jwt
+    from jwt.algorithms import HMACAlgorithm
 except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(
         f"stride_async.bot requires {_error.name}: pip install 'stride-async[bot]'", name=_error.name
@@ -74,7 +77,7 @@ def verified(token: str | None, credentials: ClientCredentials, sites: Collectio
     try:
         claims = jwt.decode(
             token,
-            credentials.client_secret,
+            _key_of(credentials.client_secret),
             algorithms=["HS256"],
             issuer=credentials.client_id,
             leeway=LEEWAY,
@@ -85,6 +88,21 @@ def verified(token: str | None, credentials: ClientCredentials, sites: Collectio
     except _REFUSED:
         raise Refusal(401, "expected a token issued for this app and signed with its secret by HS256") from None
     return _caller(claims, sites)
+
+
+class _PreparedKey(HMACAlgorithm):
+    """HMAC with a key that was prepared before, so that PyJWT does not check for every token what kind of key it is."""
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        return key.encode() if isinstance(key, str) else key
+
+
+@lru_cache(maxsize=16)
+def _key_of(secret: str) -> jwt.PyJWK:
+    prepared = HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(secret)
+    key = jwt.PyJWK({"kty": "oct", "k": urlsafe_b64encode(prepared).decode()}, "HS256")
+    key.Algorithm = _PreparedKey(HMACAlgorithm.SHA256)
+    return key
 
 
 def _caller(claims: dict[str, Any], sites: Collection[str] | None) -> Caller:

@@ -39,9 +39,9 @@ def _encoded(value: object) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def status_of(token: str | None, sites: frozenset[str] | None = None) -> int:
+def status_of(token: str | None, sites: frozenset[str] | None = None, app: ClientCredentials = APP) -> int:
     try:
-        verified(token, APP, sites)
+        verified(token, app, sites)
     except Refusal as refusal:
         return refusal.status
     return 200
@@ -231,3 +231,23 @@ def test_place_and_sender_must_agree():
 def test_pyjwt_agrees_on_what_a_token_is():
     """A token that PyJWT makes is accepted."""
     assert 200 == status_of(jwt.encode(claims(), APP.client_secret, algorithm="HS256"))
+
+
+SECRETS = st.text(st.characters(exclude_categories=["Cs"]), min_size=32) | st.sampled_from(
+    [f"-----BEGIN PUBLIC KEY-----\n{'A' * 64}\n-----END PUBLIC KEY-----", '{"kty":"oct","k":"' + "A" * 43 + '"}']
+)
+
+
+@given(SECRETS, SECRETS)
+def test_pyjwt_agrees_on_what_a_secret_is(one, another):
+    """A key that is prepared once for all tokens verifies as the secret does, and is mistaken for no other."""
+    for secret in (one, another):
+        app = ClientCredentials("client-id", secret)
+        token = signed(claims(), secret=one)
+        try:
+            jwt.decode(token, secret, algorithms=["HS256"])
+        except jwt.PyJWTError:
+            expected = 401
+        else:
+            expected = 200
+        assert expected == status_of(token, app=app)
