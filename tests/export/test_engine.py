@@ -126,15 +126,24 @@ async def test_workers_make_the_archive_of_a_single_process(server, client, clus
     assert len(people) == len(set(people))
 
 
-async def test_a_run_without_changes_costs_one_call_a_conversation(server, client, cluster, rooms, tmp_path):
-    """Whether the first run had an engine or not."""
-    await exported(client, tmp_path / "a")
-    before = len(history_calls(server))
+@pytest.mark.parametrize("place", ["folder", pytest.param("store", marks=pytest.mark.slow)])
+async def test_a_run_without_changes_costs_one_call_a_conversation_and_the_lists(
+    server, client, cluster, rooms, place, request, tmp_path
+):
+    """With and without shards or an engine, wherever the archive is. The lists are those of rooms and of members."""
+    archive = tmp_path / "a" if place == "folder" else f"s3://{request.getfixturevalue('bucket')}/site"
+    await exported(client, archive)
 
-    summary = (await events_of(client, tmp_path / "a", cluster))[-1]
+    for runs in ([{}], [{"shard": Shard(0, 2)}, {"shard": Shard(1, 2)}], [{"engine": cluster}]):
+        before = len(server.calls)
+        summaries = [(await events_of(client, archive, **run))[-1] for run in runs]
+        calls = [call.path.split("/")[3:] for call in server.calls[before:] if call.path != "/oauth/token"]
 
-    assert isinstance(summary, Summary)
-    assert (9, 0) == (len(history_calls(server)) - before, summary.new)
+        assert [0] * len(runs) == [summary.new for summary in summaries]
+        assert {"conversation"} == {parts[0] for parts in calls}
+        for kind in ("message", "roster"):
+            assert sorted(rooms) == sorted(parts[1] for parts in calls if parts[2:] == [kind])
+        assert len(calls) - 2 * len(rooms) == len([parts for parts in calls if parts == ["conversation"]])
 
 
 @pytest.mark.slow
