@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import re
 import secrets
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -22,6 +23,8 @@ from distributed.scheduler import KilledWorker
 
 from stride_async import __version__
 from stride_async.export._engine import Dask, Engine, EngineError, EngineUnavailable, Processes
+
+_NOT_FOUND = re.compile(r"""ModuleNotFoundError\((['"])(.*)\1\)""")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -72,10 +75,8 @@ class Cluster:
             EngineError: One cannot.
         """
         for address, reason in (await self.on_each(misfit, expected)).items():
-            if isinstance(reason, ModuleNotFoundError):
-                raise EngineError(f"worker {address} has no {reason.name}: install stride-async and its extras there")
             if isinstance(reason, Exception):
-                raise EngineError(f"worker {address} cannot be asked what it has: {reason!r}") from reason
+                raise EngineError(f"worker {address} {_unasked(reason)}") from reason
             if reason is not None:
                 raise EngineError(f"worker {address} {reason}")
 
@@ -160,6 +161,15 @@ def run_each(
         finally:
             runner.run(_abandon(running | done))
             runner.run(stack.aclose())
+
+
+def _unasked(error: Exception) -> str:
+    """Return why a worker could not be asked, as a predicate of the worker."""
+    # Dask passes on an error that it cannot pickle as the text of its repr.
+    missing = _NOT_FOUND.search(str(error) if type(error) is Exception else repr(error))
+    if missing is None:
+        return f"cannot be asked what it has: {error!r}"
+    return f"cannot be used before stride-async and its extras are installed there: {missing[2]}"
 
 
 def _require_no_loop() -> None:

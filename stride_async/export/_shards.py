@@ -72,17 +72,16 @@ async def export_in_shards(
         await run_to_completion(partial(Archive.find, archive, client.cloud_id))
         listing = await list_site(client, fail_fast=options.fail_fast)
         names = {each["id"]: name_of(each) for each in select(listing, options.selection)}
+        expected = Expected(
+            version=__version__, cloud_id=client.cloud_id, archive=absolute(os.fsdecode(archive)), archive_id=None
+        )
+        await cluster.require_fit(misfit, expected)  # Before an archive is made.
         opened = await AsyncArchive.open_or_create(archive, client.cloud_id)
         try:
             count = max(1, min(SHARDS_A_WORKER * cluster.threads, len(names)))
             async for waiting in _waiting_until_free(opened, count):
                 yield waiting
-            expected = Expected(
-                version=__version__,
-                cloud_id=client.cloud_id,
-                archive=absolute(os.fsdecode(archive)),
-                archive_id=opened.archive.id,
-            )
+            expected = attrs.evolve(expected, archive_id=opened.archive.id)
             await cluster.require_fit(misfit, expected)
             record = await opened.run(RunRecord.start, opened.archive, options, names, of_all_shards=True)
             export = _ShardedExport(cluster, client, opened, record, expected, options, names, count)

@@ -23,6 +23,7 @@ from stride_async._client import StrideClient
 from stride_async._events import AttemptStarted, Event, LimitWaiting, Waiting
 from stride_async._files import run_to_completion
 from stride_async._settings import Settings
+from stride_async.export._archive.address import storage_at
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.errors import ArchiveBusy, ArchiveError
 from stride_async.export._archive.layout import run_name
@@ -60,7 +61,8 @@ class Expected:
     version: str
     cloud_id: str
     archive: str
-    archive_id: str
+    archive_id: str | None
+    """None if the archive may not exist yet."""
 
 
 @attrs.frozen(kw_only=True)
@@ -97,12 +99,13 @@ def misfit(expected: Expected) -> str | None:
         return f"is for site {os.environ['STRIDE_CLOUD_ID']}, not {expected.cloud_id}: STRIDE_CLOUD_ID differs"
     try:
         Settings.from_env()
-        found = Archive.open(expected.archive)
+        storage_at(expected.archive)
+        found = Archive.open(expected.archive).id if expected.archive_id is not None else None
     except ValueError as error:
         return f"cannot use its environment: {error}"
     except ArchiveError as error:
         return f"cannot see the archive: {error}"
-    same = found.id == expected.archive_id
+    same = found == expected.archive_id
     return None if same else f"has another archive at {expected.archive}: the place must be the same for all workers"
 
 

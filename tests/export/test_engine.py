@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import re
 import socket
 import subprocess
 import sys
 import traceback
 from collections import Counter
 from contextlib import aclosing, suppress
+from importlib import import_module
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -274,13 +276,13 @@ async def test_the_total_of_the_workers_is_what_was_asked_for(client, cluster, r
 
 @pytest.mark.parametrize("name", ["STRIDE_BASE_URL", "STRIDE_CLOUD_ID", "STRIDE_CLIENT_SECRET"])
 async def test_a_worker_without_a_variable_is_named(client, cluster, rooms, tmp_path, monkeypatch, name):
-    """So is the variable. Nothing is fetched."""
+    """So is the variable. Nothing is fetched, and no archive is made."""
     monkeypatch.delenv(name)
 
     with pytest.raises(EngineError, match=rf"worker tcp://127.0.0.1:\d+ has no {name} in its environment"):
         await events_of(client, tmp_path / "a", cluster)
 
-    assert status(tmp_path / "a").conversations == 0
+    assert not (tmp_path / "a").exists()
 
 
 async def test_a_worker_of_another_site_is_refused(client, cluster, rooms, tmp_path, monkeypatch):
@@ -298,9 +300,32 @@ async def test_a_worker_of_another_version_is_refused(client, cluster, rooms, tm
     with pytest.raises(EngineError, match=r"has stride_async 0\.0\.1, not \d"):
         await events_of(client, tmp_path / "a", cluster)
 
+    assert not (tmp_path / "a").exists()
 
-def test_a_worker_that_sees_another_archive_is_refused(environment, tmp_path, server):
-    """It would make one that has only its own shards."""
+
+class OfMissingPackage:
+    """A function that a worker cannot import."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return import_module, ("not_installed",)
+
+    def __call__(self, _: object) -> None:
+        return None
+
+
+async def test_a_worker_without_the_package_is_named(cluster):
+    """So is what it cannot import."""
+    async with _cluster.connected(cluster) as workers:
+        with pytest.raises(EngineError) as error:
+            await workers.require_fit(OfMissingPackage(), None)
+
+    what = "cannot be used before stride-async and its extras are installed there: No module named 'not_installed'"
+    assert re.fullmatch(rf"worker tcp://127\.0\.0\.1:\d+ {what}", str(error.value))
+
+
+def test_a_worker_that_sees_another_archive_is_refused(environment, tmp_path, server, monkeypatch):
+    """It would make one that has only its own shards. One that sees no store lacks a variable, which is named."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     archive = Archive.open_or_create(tmp_path / "a", server.cloud_id)
     fits = _worker.Expected(
         version=_worker.__version__, cloud_id=server.cloud_id, archive=str(tmp_path / "a"), archive_id=archive.id
@@ -309,6 +334,8 @@ def test_a_worker_that_sees_another_archive_is_refused(environment, tmp_path, se
     assert None is _worker.misfit(fits)
     assert "has another archive at" in str(_worker.misfit(attrs.evolve(fits, archive_id="other")))
     assert "cannot see the archive" in str(_worker.misfit(attrs.evolve(fits, archive=str(tmp_path / "b"))))
+    in_store = _worker.misfit(attrs.evolve(fits, archive="s3://bucket/site", archive_id=None))
+    assert "cannot see the archive: s3://bucket/site needs credentials: set AWS_ACCESS_KEY_ID and" in str(in_store)
 
 
 async def test_what_workers_cannot_have_is_refused(server, client, environment, tmp_path):
