@@ -15,7 +15,7 @@ import sys
 import pyarrow.dataset
 
 from stride_async import StrideClient, StrideError
-from stride_async.export import ArchiveError, ConversationDone, Failure, Summary, export
+from stride_async.export import ArchiveError, ConversationDone, Failure, NothingSelected, Summary, export
 from stride_async.export.formats import OutInTheWay, Report, convert
 
 PARTIAL = 5  # as the exit code of `stride export` if something could not be fetched
@@ -66,5 +66,5 @@ if __name__ == "__main__":
     parser.add_argument("tables", help="the folder for the Parquet files")
     try:
         sys.exit(main(**vars(parser.parse_args())))
-    except (StrideError, ArchiveError, OutInTheWay, OSError) as error:
+    except (StrideError, ArchiveError, NothingSelected, OutInTheWay, OSError) as error:
         sys.exit(str(error))

@@ -338,3 +338,15 @@ async def test_an_export_to_parquet_writes_what_is_new(tmp_path: Path):
     assert {**months, "2019-02": 1} == later
     assert count == sum(later.values()) == written.num_rows
     assert f"Not fetched: roster {room}" in output
+
+
+async def test_an_export_to_parquet_of_a_site_without_conversations_says_so(tmp_path: Path):
+    """The program ends with one sentence."""
+    async with LocalServer() as server:
+        command = [sys.executable, str(EXAMPLES / "export_to_parquet.py"), "site", "tables"]
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=tmp_path, env=environment(server), stdout=PIPE, stderr=STDOUT
+        )
+        output = (await process.communicate())[0].decode()
+
+    assert (1, "the site has no conversations that this app may see\n") == (process.returncode, output)
