@@ -131,7 +131,7 @@ def read_delivery(kind: Kind, module: str, body: bytes) -> Incoming:
     """Return a delivery. A body with malformed text (unpaired surrogates, invalid UTF-8) is repaired.
 
     Raises:
-        Refusal: 400, the body is not a JSON object or lacks a field that is needed; names its path.
+        Refusal: 400, the body is not a JSON object or lacks a field that is needed; the message names its path.
     """
     return _repaired_if_broken(lambda text: _read(kind, module, text), body)
 
@@ -195,7 +195,7 @@ def _read_roster(body: bytes) -> Incoming:
         user_id=found.user.id,
         body=body,
         subject=_subject("roster", cloud_id, conversation_id, found.user.id),
-        digest=_content(body),
+        digest=_content_digest(body),
     )
 
 
@@ -210,7 +210,7 @@ def _read_conversation(body: bytes) -> Incoming:
         user_id="" if found.initiator is None else found.initiator.id,
         body=body,
         subject=_subject("conversation", cloud_id, conversation_id),
-        digest=_content(body),
+        digest=_content_digest(body),
     )
 
 
@@ -225,7 +225,7 @@ def _read_lifecycle(kind: Kind, body: bytes) -> Incoming:
         user_id=found.user_id or "",
         body=body,
         subject=_subject("installation", cloud_id, conversation_id),
-        digest=_digest(kind, _content(body).hex()),
+        digest=_digest(kind, _content_digest(body).hex()),
         installation=InstalledFields(
             oauth_client_id=found.oauth_client_id, version=_text(found.version), relay_state=_text(found.relay_state)
         ),
@@ -245,7 +245,7 @@ def _digest(*parts: str) -> bytes:
     return blake2b("\0".join(parts).encode(errors="surrogatepass"), digest_size=16).digest()
 
 
-def _content(body: bytes) -> bytes:
+def _content_digest(body: bytes) -> bytes:
     """Return the digest of a body's JSON, which does not depend on the order of fields or on white space.
 
     It is that of the bytes if a field that is not needed cannot be decoded, such as the number 1e999.

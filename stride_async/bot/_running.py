@@ -40,7 +40,7 @@ class RunningBot:
         return self._parts.sites.client(cloud_id)
 
     def room(self, cloud_id: str, conversation_id: str) -> ConversationClient:
-        """Return a handle on a conversation.
+        """Return a handle to a conversation.
 
         Args:
             cloud_id: The id of the site.

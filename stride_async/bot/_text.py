@@ -9,7 +9,7 @@ import attrs
 from stride_async._models import Json, Message
 from stride_async.document import Document
 
-# A noncharacter: no text contains it by right, so it can stand for the mention until the text is put together.
+# A noncharacter, which no text should contain. It stands for the mention until the text is put together.
 _MENTION = "\ufdd0"
 _MENTION_WITH_BLANKS = re.compile(rf"(^|\s){_MENTION}\s?|{_MENTION}")
 

@@ -13,7 +13,7 @@ import pytest
 
 from stride_async import ClientCredentials, NotFound, Settings, StrideClient
 from stride_async.server import LocalServer
-from tests.net.peers import listening
+from tests.net.peers import Peer, listening
 
 DATA = b"media " * 1000
 
@@ -48,8 +48,8 @@ async def use_everything(client: StrideClient, server: LocalServer) -> None:
 
 
 @asynccontextmanager
-async def proxy_to(server: LocalServer) -> AsyncIterator[str]:
-    """Yield the URL of a proxy that alone knows where http://stride.invalid is. A connection carries one request."""
+async def proxy_to(server: LocalServer) -> AsyncIterator[Peer]:
+    """Yield a proxy that alone knows where http://stride.invalid is. A connection carries one request."""
     port = int(server.url.rpartition(":")[2])
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -57,6 +57,7 @@ async def proxy_to(server: LocalServer) -> AsyncIterator[str]:
             writer.write(piece)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        proxy.requests += 1
         method, url, rest = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)
         from_service, to_service = await asyncio.open_connection("127.0.0.1", port)
         to_service.write(b" ".join([method, url.removeprefix(b"http://stride.invalid"), rest]))
@@ -66,7 +67,8 @@ async def proxy_to(server: LocalServer) -> AsyncIterator[str]:
         to_service.close()
 
     async with listening(serve) as own_port:
-        yield f"http://127.0.0.1:{own_port}"
+        proxy = Peer(own_port)
+        yield proxy
 
 
 def once_each() -> aiohttp.TCPConnector:
@@ -100,6 +102,8 @@ async def test_a_session_with_an_option_can_do_everything(server, option):
     """Where the option contradicts what the client needs, the client's need comes first."""
     async with session_with(**OPTIONS[option](server)) as session, client_over(session, server) as client:
         await use_everything(client, server)
+
+    assert 1 == len(server.calls.matching("POST", "/oauth/token"))
 
 
 async def test_headers_cookies_and_traces_of_the_session_apply(server):
@@ -135,10 +139,12 @@ async def test_a_proxy_of_the_session_carries_every_call(server):
     """The host of the service is only known to the proxy."""
     async with (
         proxy_to(server) as proxy,
-        session_with(proxy=proxy, connector=once_each()) as session,
+        session_with(proxy=proxy.url, connector=once_each()) as session,
         client_over(session, server, "http://stride.invalid") as client,
     ):
         await use_everything(client, server)
+
+    assert proxy.requests == len(server.calls)
 
 
 async def test_a_proxy_of_the_environment_is_used_if_the_session_trusts_it(server, monkeypatch):
@@ -150,8 +156,10 @@ async def test_a_proxy_of_the_environment_is_used_if_the_session_trusts_it(serve
         session_with(trust_env=True, connector=once_each()) as session,
         client_over(session, server, "http://stride.invalid") as client,
     ):
-        monkeypatch.setenv("http_proxy", proxy)
+        monkeypatch.setenv("http_proxy", proxy.url)
         await use_everything(client, server)
+
+    assert proxy.requests == len(server.calls)
 
 
 @pytest.mark.parametrize("line", ["machine 127.0.0.1 login ann password p", "default login ann password p"])
@@ -162,6 +170,10 @@ async def test_a_netrc_does_not_replace_the_token(server, monkeypatch, tmp_path,
     monkeypatch.setenv("NETRC", str(netrc))
     async with session_with(trust_env=True) as session, client_over(session, server) as client:
         await use_everything(client, server)
+
+    token, *others = [call.headers.get("Authorization", "") for call in server.calls]
+    assert "" == token
+    assert all(header.startswith("Bearer ") for header in others)
 
 
 async def test_compressed_json_is_decompressed(server):
