@@ -93,7 +93,7 @@ def _show(report: Report, archive: Path | str, *, as_json: bool) -> None:
     unavailable = sum(len(one.failed) for one in report.verdicts)
     if unavailable:
         items = show.counted(unavailable, "item")
-        show.message(f"{items} could not be fetched; `stride status` lists those of the last run.")
+        show.message(f"{items} could not be fetched. `stride status` lists what is missing.")
     if report.windows:
         show.message(f"Compared {show.counted(report.windows, 'page')} of messages with the service.")
     show.message("Not covered by this check:")

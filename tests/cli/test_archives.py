@@ -13,6 +13,7 @@ import pytest
 
 from stride_async.server import LocalServer
 from tests.cli.conftest import Run, Started, on_terminal
+from tests.export.exporting import show_file
 
 
 @pytest.fixture
@@ -61,6 +62,21 @@ async def test_verify_keeps_paths_in_one_piece(start: Started, environment: dict
 
     assert 6 == code
     assert f"FILE     {file.relative_to(archive).as_posix()}" in click.unstyle(shown).splitlines()
+
+
+async def test_verify_says_what_lists_the_missing_items(run: Run, server: LocalServer, tmp_path: Path):
+    """The list has those of every run, not only of the last one, which may have been about other conversations."""
+    room, archive = server.add_conversation("general"), str(tmp_path / "site")
+    server.add_conversation("other")
+    file = show_file(server, room, "a.bin", b"a")
+    server.faults.add("GET", f"*/media/{file}", status=404)
+    codes = [(await run("export", *selectors, "-o", archive)).exit_code for selectors in ([], ["other"])]
+
+    verified, listed = await run("verify", archive), await run("status", archive)
+
+    assert [5, 0] == codes
+    assert "1 item could not be fetched. `stride status` lists what is missing." in verified.stderr.splitlines()
+    assert [file] == [failure["id"] for failure in json.loads(listed.stdout)["failures"]]
 
 
 async def test_verify_gives_the_remedy_in_json(run: Run, archive: Path):
