@@ -61,6 +61,8 @@ class Status:
 def status(archive: str | PathLike[str]) -> Status:
     """Return what an archive holds, how complete it is and how old.
 
+    All commits are read. In a coroutine, use `asyncio.to_thread`.
+
     Args:
         archive: The folder or URL of the archive.
 

@@ -148,6 +148,8 @@ def check_body(medium: ArchivedMedia, sha256: str) -> None:
 class ArchiveReader:
     """One site as an archive holds it. Nothing stays open, so nothing has to be closed.
 
+    An `async for` reads in a thread. Everything else blocks while it reads.
+
     A loop over its items raises `DamagedArchive` when a file is missing or does not match its commit.
     """
 

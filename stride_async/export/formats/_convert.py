@@ -68,7 +68,7 @@ def convert(
 
     The same archive and options give the same bytes. The output is complete or absent at every moment; a folder of an
     earlier conversion is brought up to date. The report is also written next to the output, as `OUT.report.json`. An
-    exception that `progress` raises ends the conversion.
+    exception that `progress` raises ends the conversion. In a coroutine, use `asyncio.to_thread`.
 
     Args:
         archive: The folder or URL of the archive. It is not changed. No export can run meanwhile in a folder; in an
@@ -78,7 +78,7 @@ def convert(
         options: The conversations to convert, and how; `None` means all with the defaults.
         progress: Called now and then with how far the conversion is.
         engine: The workers that share the work, for `parquet` only; `None` means this process alone. Archive and output
-            must be at the same path for all of them. In a coroutine, use `asyncio.to_thread`.
+            must be at the same path for all of them.
 
     Raises:
         NotAnArchive, NewerArchive, ArchiveBusy, DamagedArchive: The archive cannot be converted; nothing is written.

@@ -102,9 +102,10 @@ async def migrate(
 
 
 def preview(archive: str | PathLike[str], *, selection: Selection | None = None) -> Report:
-    """Return the report that the migration of an archive would have, without a homeserver. Blocking.
+    """Return the report that the migration of an archive would have, without a homeserver.
 
-    What a homeserver refuses, and what earlier migrations have moved, is not known.
+    What a homeserver refuses, and what earlier migrations have moved, is not known. All messages are read; in a
+    coroutine, use `asyncio.to_thread`.
 
     Args:
         archive: The folder of the archive.
