@@ -38,6 +38,9 @@ _UNUSABLE_PATH = frozenset(
 )
 
 
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
 class Exit(IntEnum):
     """The command's exit codes."""
 
@@ -108,8 +111,9 @@ def os_exit_code(error: OSError) -> Exit:
 
 
 def os_message(error: OSError) -> str:
-    """Return what is wrong, after the name of the file if there is one."""
-    where = f"{printable(os.fsdecode(error.filename))}: " if isinstance(error.filename, str | bytes) else ""
+    """Return what is wrong, after the name of the file if there is one. Of a copy to a full disk, that is the copy."""
+    name = error.filename2 if error.filename2 and error.errno in _NO_ROOM else error.filename
+    where = f"{printable(os.fsdecode(name))}: " if isinstance(name, str | bytes) else ""
     return f"{where}{error.strerror or error}"
 
 

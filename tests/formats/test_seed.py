@@ -6,11 +6,14 @@ import json
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stride_async.document import doc, paragraph, text
 from stride_async.export.formats import convert, seed_of
-from stride_async.export.formats.seed import _decoded, _is_user
+from stride_async.export.formats.seed import _decoded, _is_time, _is_user
 from stride_async.server import LocalServer
+from stride_async.server._times import parse_ts
 from tests.conftest import client_of
 from tests.export.exporting import exported, show_file
 from tests.formats.archives import fill_site
@@ -92,5 +95,21 @@ async def test_a_value_that_the_server_cannot_read_costs_what_it_stands_in(serve
 def test_a_profile_is_held_if_the_server_can_write_it_again(value, is_held):
     """An archive of someone else may contain any."""
     profile = f'{{"id":"ann","userName":"a","displayName":"A","x":[{value}]}}'
+    user = _decoded(profile.encode())
 
-    assert _is_user(_decoded(profile.encode())) is is_held
+    assert (isinstance(user, dict) and _is_user(user)) is is_held
+
+
+@given(
+    st.from_regex(
+        r"\d{4}-\d\d-[0-3]\d[Tt ][0-2]\d:[0-6]\d:[0-6]\d(\.\d{1,11})?([Zz]|[+-][0-2]\d:[0-6]\d)?", fullmatch=True
+    )
+)
+def test_a_time_is_held_if_the_server_reads_it(text):
+    """The client and the exporter read more forms than a seed may have."""
+    try:
+        is_read = -(2**63) <= parse_ts(text) < 2**63
+    except ValueError:
+        is_read = False
+
+    assert not _is_time(text) or is_read

@@ -6,6 +6,7 @@ A seed is stricter than an archive: it holds only what has the documented form. 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from typing import Any, NoReturn
@@ -28,6 +29,10 @@ NOT_HELD = {f"{noun} that a seed cannot hold": noun for noun in ("message", "fil
 
 _TYPES = ("group", "direct")
 _PRIVACIES = ("public", "private")
+# What a seed accepts: at most nine fraction digits, and no blank before the time of day.
+_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)", re.ASCII
+)
 _TIMES = range(-(2**63), 2**63)  # What a seed accepts, in nanoseconds.
 _strict = msgspec.json.Decoder().decode
 
@@ -69,11 +74,14 @@ def seed_lines(archive: str | PathLike[str], tally: Tally) -> Iterator[bytes]:
 
 def _lines(source: Source, tally: Tally, path_of: Callable[[ArchivedMedia], str]) -> Iterator[bytes]:
     yield _line({"type": "site", "cloudId": source.cloud_id, "name": source.cloud_id})
+    users: set[str] = set()
     for person in source.people:
         raw = source.people.raw_profile(person.id)
         if raw is None:
             continue  # It is counted as a person without a profile.
-        if _is_user(_decoded(raw)):
+        user = _decoded(raw)
+        if isinstance(user, dict) and _is_user(user) and user["id"] not in users:  # It need not be the person's id.
+            users.add(user["id"])
             yield b'{"type":"user","user":%b}' % raw
         else:
             tally.lose("person that a seed cannot hold", person.id)
@@ -129,9 +137,10 @@ def _name_of_body(medium: ArchivedMedia) -> str:
 
 
 def _conversation_line(room: Room) -> bytes | None:
-    """Return the line of a conversation, None if it is nested too deeply."""
+    """Return the line of a conversation with each member once, None if it is nested too deeply."""
+    members = [id for id in dict.fromkeys(room.user_ids) if id]
     try:
-        line = _line({"type": "conversation", "conversation": room.details, "roster": room.user_ids})
+        line = _line({"type": "conversation", "conversation": room.details, "roster": members})
     except RecursionError:
         return None
     return line if _decoded(line) is not None else None
@@ -170,13 +179,8 @@ _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 _DEEP = 200
 
 
-def _is_user(user: object) -> bool:
-    return (
-        isinstance(user, dict)
-        and _is_id(user.get("id"))
-        and _are_texts(user, "userName", "displayName")
-        and _has_finite_numbers(user)
-    )
+def _is_user(user: Mapping[str, Any]) -> bool:
+    return _is_id(user.get("id")) and _are_texts(user, "userName", "displayName") and _has_finite_numbers(user)
 
 
 def _has_finite_numbers(value: object) -> bool:
@@ -226,6 +230,6 @@ def _is_id(value: object) -> bool:
 
 def _is_time(value: object) -> bool:
     try:
-        return isinstance(value, str) and parse_nanoseconds(value) in _TIMES
+        return isinstance(value, str) and _TIME.fullmatch(value) is not None and parse_nanoseconds(value) in _TIMES
     except (ValueError, IndexError):
         return False
