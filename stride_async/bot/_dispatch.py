@@ -73,9 +73,9 @@ class Dispatcher:
 
     def restore(self, events: list[Pending]) -> None:
         """Queue the events that a start finds in the store."""
-        offset = self._loop.time() - time.time()
+        now = self._loop.time()
         for event in events:
-            not_before = event.not_before + offset if event.not_before else 0.0
+            not_before = now + event.pause if event.pause else 0.0
             self._inbox.add(event.place, event.order, event.number, suspect=event.suspect, not_before=not_before)
         self._begin_next()
 
@@ -222,7 +222,7 @@ class Dispatcher:
         except TryAgain as error:
             if stored.attempts < self._settings.attempts:
                 pause = 0.0 if self._report.skips_pauses else error.after
-                await self._note(_rows.postpone(stored.number, time.time() + pause))
+                await self._note(_rows.postpone(stored.number, time.time(), pause))
                 return "again", pause
             await self._fail(event, replies, stored, error)
             return "failed", None

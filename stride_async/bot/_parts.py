@@ -102,7 +102,7 @@ async def opened(
         parts = Parts(key, routes, settings, store, sites, dispatcher, catching_up, report)
         tasks = [_task(_forget_now_and_then(store), "clearing")]
         stack.push_async_callback(_cancelled, tasks)
-        dispatcher.restore(await store.run(_rows.pending))
+        dispatcher.restore(await store.run(_rows.pending(time.time())))
         if settings.catch_up:
             served = [site for site in known if settings.sites is None or site in settings.sites]
             for site in sorted({*served, *(settings.sites or ())}):

@@ -54,7 +54,8 @@ class Pending:
     place: tuple[str, str]
     order: int
     suspect: bool
-    not_before: float
+    pause: float
+    """Seconds for which it still waits after `TryAgain`."""
 
 
 @attrs.frozen
@@ -154,7 +155,8 @@ def _is_twin(connection: sqlite3.Connection, incoming: Incoming, received_at: fl
     last = connection.execute(
         "SELECT digest, received_at FROM event WHERE subject = ? ORDER BY number DESC LIMIT 1", (incoming.subject,)
     ).fetchone()
-    return last is not None and last[0] == incoming.digest and received_at - last[1] <= twin_seconds
+    # The clock may have been set back since.
+    return last is not None and last[0] == incoming.digest and abs(received_at - last[1]) <= twin_seconds
 
 
 def _note_installation(connection: sqlite3.Connection, incoming: Incoming, received_at: float) -> None:
@@ -168,15 +170,27 @@ def _note_installation(connection: sqlite3.Connection, incoming: Incoming, recei
         )
 
 
-def pending(connection: sqlite3.Connection) -> list[Pending]:
-    """Return every waiting event."""
-    rows = connection.execute(
-        "SELECT number, cloud_id, conversation_id, ordering, under_way, not_before FROM event WHERE state = 0"
-    )
-    return [
-        Pending(number, (cloud_id, conversation_id), order, bool(under_way), not_before)
-        for number, cloud_id, conversation_id, order, under_way, not_before in rows
-    ]
+def pending(now: float) -> Job[list[Pending]]:
+    """Return every waiting event. None waits longer than `TryAgain` said, even if the clock was set back meanwhile."""
+
+    def job(connection: sqlite3.Connection) -> list[Pending]:
+        rows = connection.execute(
+            "SELECT number, cloud_id, conversation_id, ordering, under_way, not_before, coalesce(ended_at, ?)"
+            " FROM event WHERE state = 0",
+            (now,),
+        )
+        return [
+            Pending(
+                number,
+                (cloud_id, conversation_id),
+                order,
+                bool(under_way),
+                max(0.0, not_before - max(now, postponed_at)),
+            )
+            for number, cloud_id, conversation_id, order, under_way, not_before, postponed_at in rows
+        ]
+
+    return job
 
 
 def begin(number: int, most_attempts: int) -> Job[Stored | None]:
@@ -247,11 +261,13 @@ def fail(number: int, ended_at: float, error: str, message: str) -> Job[None]:
     return job
 
 
-def postpone(number: int, not_before: float) -> Job[None]:
-    """Note that an attempt ended and the event is to be begun again."""
+def postpone(number: int, now: float, pause: float) -> Job[None]:
+    """Note that an attempt ended and the event is to be begun again after a pause in seconds."""
 
     def job(connection: sqlite3.Connection) -> None:
-        connection.execute("UPDATE event SET under_way = 0, not_before = ? WHERE number = ?", (not_before, number))
+        connection.execute(
+            "UPDATE event SET under_way = 0, ended_at = ?, not_before = ? WHERE number = ?", (now, now + pause, number)
+        )
 
     return job
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ import aiohttp
 import attrs
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http import HttpProcessingError
 
 from stride_async.bot._application import PARTS, application
 from stride_async.bot._reports import LOG
@@ -42,6 +44,23 @@ class _PathLogger(AbstractAccessLogger):
         self.logger.info("%s %s %s %.3f s", request.method, request.rel_url.raw_path, response.status, time)
 
 
+def _http_logger() -> logging.Logger:
+    """Return the logger for aiohttp's own messages, without the traceback of each request that is not good HTTP."""
+    logger = LOG.getChild("http")
+    logger.addFilter(_shorten)
+    return logger
+
+
+def _shorten(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        # Its text quotes the request, for example the beginning of a token that is too long.
+        record.msg, record.args = "refused a malformed HTTP request: %s", (type(error).__name__,)
+        record.exc_info = None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
+
+
 async def serve(
     key: str,
     routes: Routes,
@@ -65,6 +84,7 @@ async def serve(
         app,
         access_log_class=_PathLogger,
         access_log=LOG.getChild("access"),
+        logger=_http_logger(),
         lingering_time=_LINGER_SECONDS,
     )
     with _Signals(partial(_end_handlers, app)) as signals:

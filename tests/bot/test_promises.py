@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Any
 
 import pytest
 
-from stride_async.bot import Begun, Bot, Ended, Event, HandlerTimeout, Mention, TryAgain
-from tests.bot.delivering import Scene, served, until
+from stride_async.bot import Begun, Bot, Ended, Event, HandlerTimeout, Mention, TryAgain, _rows
+from tests.bot.delivering import Scene, Served, served, until
 
 
 @pytest.fixture
@@ -569,11 +570,33 @@ async def test_a_postponed_event_waits_across_a_restart(bot, scene):
         await until(lambda: attempts and not bot_app.under_way)
     async with served(bot, scene) as bot_app:
         assert (1, 0) == (bot_app.waiting, bot_app.under_way)
-        await bot_app.running._parts.store.run(lambda db: db.execute("UPDATE event SET not_before = 1.0").rowcount)
+        await move_clock(bot_app, 3600.0)
     async with served(bot, scene) as bot_app:
         await bot_app.running.idle()
 
     assert [1, 2] == attempts
+
+
+async def test_a_postponed_event_does_not_wait_for_a_clock_that_was_set_back(bot, scene):
+    """It waits no longer than `TryAgain` said."""
+
+    @bot.mention()
+    async def handler(event: Mention) -> None:
+        raise TryAgain(after=3600.0)
+
+    async with served(bot, scene) as bot_app:
+        await bot_app.mention("hi")
+        await until(lambda: bot_app.running._parts.dispatcher._inbox.wakes_at)
+        await move_clock(bot_app, -86_400.0)
+        [event] = await bot_app.running._parts.store.run(_rows.pending(time.time()))
+
+    assert 3600.0 == pytest.approx(event.pause)
+
+
+async def move_clock(bot_app: Served, seconds: float) -> None:
+    """Let the times that are stored lie further back by a number of seconds, as if the clock had been set."""
+    move = "UPDATE event SET not_before = not_before - :by, ended_at = ended_at - :by"
+    await bot_app.running._parts.store.run(lambda db: db.execute(move, {"by": seconds}).rowcount)
 
 
 async def test_a_failed_event_can_be_begun_anew(bot, scene):

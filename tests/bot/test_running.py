@@ -215,19 +215,25 @@ async def test_a_program_serves_its_bot_until_a_signal_ends_it(scene: Scene, tmp
     assert "Hello, you said hi" == (await scene.client.conversation(scene.room).recent())[-1].text
 
 
-async def test_a_program_ends_soon_after_it_refused_an_incomplete_request(scene: Scene, tmp_path):
-    """The end does not wait for a body that no one reads."""
+async def test_a_program_survives_malformed_requests(scene: Scene, tmp_path):
+    """Its end does not wait for a body that no one reads, and no part of a token that is too long is logged."""
     process, line = await started(scene, tmp_path)
     port = int(line["url"].rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"POST /mention HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
     assert (await reader.readline()).startswith(b"HTTP/1.1 401 ")
+    token = scene.token(context={"filler": "x" * 10_000})
+    async with scene.http.post(f"{line['url']}/mention", headers={"Authorization": token}) as response:
+        assert 400 == response.status
     process.terminate()
     began = time.monotonic()
     out, err = await process.communicate()
     writer.close()
 
-    assert (0, b"", b"") == (process.returncode, out, err)
+    assert (0, b"") == (process.returncode, out)
+    assert [b"stride_async.bot.http: refused a malformed HTTP request: LineTooLong"] == [
+        message.partition(b" ")[2] for message in err.splitlines()
+    ]
     assert time.monotonic() - began < http.BODY_SECONDS - 2.0
 
 

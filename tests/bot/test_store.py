@@ -76,7 +76,7 @@ async def test_an_operation_that_fails_harms_no_other(store):
     assert [1, 2] == [results[0], results[2]]
     assert isinstance(results[1], StoreFailed)
     assert await store.run(_rows.account_id) is None
-    assert 2 == len(await store.run(_rows.pending))
+    assert 2 == len(await store.run(_rows.pending(NOW)))
 
 
 async def test_an_operation_is_done_even_if_its_caller_is_cancelled(store):
@@ -87,7 +87,7 @@ async def test_an_operation_is_done_even_if_its_caller_is_cancelled(store):
     await asyncio.wait([task])
 
     assert task.cancelled()
-    assert 1 == len(await store.run(_rows.pending))
+    assert 1 == len(await store.run(_rows.pending(NOW)))
 
 
 async def test_what_follows_from_an_operation_follows_even_if_its_caller_is_cancelled(store):
@@ -95,7 +95,7 @@ async def test_what_follows_from_an_operation_follows_even_if_its_caller_is_canc
     results: list[Any] = []
     future = store.submit(_rows.keep(message(1), NOW, 120.0), then=results.append)
     future.cancel()
-    await store.run(_rows.pending)
+    await store.run(_rows.pending(NOW))
 
     assert future.cancelled()
     assert [1] == [kept.number for kept in results]
@@ -119,6 +119,15 @@ async def test_an_equal_body_much_later_is_another_event(store):
     kept = [await keep(store, incoming, NOW + seconds) for seconds in (0.0, 119.0, 121.0, 122.0)]
 
     assert [1, None, 2, None] == kept
+
+
+async def test_an_equal_body_is_another_event_if_the_clock_was_set_back(store):
+    """Two hours on a clock that was set back by three must not hide an event."""
+    incoming = read_delivery("installed", "lifecycle", b'{"cloudId":"C","resourceId":"V","userId":"U"}')
+
+    kept = [await keep(store, incoming, NOW + seconds) for seconds in (0.0, -3600.0, -3599.0)]
+
+    assert [1, 2, None] == kept
 
 
 class Redelivering:
@@ -168,7 +177,7 @@ async def test_what_ended_long_ago_is_forgotten(store):
 
     assert frozenset() == await store.run(_rows.noted(["reply"]))
     assert [2] == [failure.event.number for failure in await store.run(_rows.failures)]
-    assert [3] == [event.number for event in await store.run(_rows.pending)]
+    assert [3] == [event.number for event in await store.run(_rows.pending(NOW))]
     assert [4, None] == [await keep(store, message(1)), await keep(store, message(2))]
 
 
