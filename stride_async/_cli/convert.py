@@ -229,7 +229,7 @@ def show_losses(report: Report, report_file: str = "") -> None:
     shown = report.lost[:_LOSSES_SHOWN]
     show.table(("NOT CARRIED OVER", "COUNT"), [(loss.kind, f"{loss.count:,}") for loss in shown])
     hidden = len(report.lost) - len(shown)
-    more = f"{hidden:,} more kinds, and examples," if hidden else "Examples"
+    more = f"{show.counted(hidden, 'more kind')}, and examples," if hidden else "Examples"
     if report_file:
         show.message(printable(f"{more} are in {report_file}."))
 

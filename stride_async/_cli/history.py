@@ -115,7 +115,7 @@ async def _show(messages: Sequence[Message], people: People) -> None:
         who = show.styled(sender.display_name or sender.id, "cyan")
         what = show.styled(_text_of(message), lines=True)
         if narrow:
-            show.rendered(show.styled(when, "dim"), who, what, sep="\n")
+            show.rendered(show.styled(when, "dim"), who, what, "", sep="\n")
         else:
             rows.add_row(when, who, what)
     if not narrow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -40,6 +41,8 @@ from stride_async.export.matrix import (
 
 # Messages per second that homeservers were seen to accept, for an estimate before anything is sent.
 _SLOW, _FAST = 20, 40
+_UNITS = (("second", 1), ("minute", 60), ("hour", 3600))
+_MOST_OF_A_UNIT = 120  # Longer times are in the next larger unit.
 _SECONDS_WORTH_SAYING = 1.0
 _EXITS: dict[type[MatrixError], Exit] = {
     BadRegistration: Exit.USAGE,
@@ -218,11 +221,18 @@ def _show_preview(report: Report, *, writes_json: bool) -> None:
         show.json_lines([{"event": "Summary", **_fields(report)}])
     elif report.lost:
         show_losses(report)
-    fast, slow = (progress.clock(report.messages / rate) for rate in (_FAST, _SLOW))
     show.message(
         f"To move: {counted_parts(report)}. At {_SLOW} to {_FAST} messages/s, as most homeservers accept, that "
-        f"takes {fast} to {slow}."
+        f"takes {_time_of(report.messages)}."
     )
+
+
+def _time_of(messages: int) -> str:
+    """Return how long the messages take at the usual rates, such as `6 to 12 minutes`."""
+    longest = messages / _SLOW
+    unit, seconds = next((each for each in _UNITS if longest <= _MOST_OF_A_UNIT * each[1]), _UNITS[-1])
+    fast, slow = (math.ceil(messages / rate / seconds) for rate in (_FAST, _SLOW))
+    return show.counted(slow, unit) if fast == slow else f"{fast:,} to {show.counted(slow, unit)}"
 
 
 def _show_summary(summary: Summary, archive: Path, homeserver: str, *, writes_json: bool) -> None:

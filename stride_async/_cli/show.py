@@ -219,9 +219,16 @@ def record(fields: Mapping[str, object], *, as_json: bool) -> None:
 
 
 def _fields(fields: Mapping[str, str], width: int) -> Iterator[Text]:
-    """Yield the lines of each field; longer ones are wrapped between words and indented."""
+    """Yield the lines of each field; longer ones are wrapped between words and indented.
+
+    A word that only fits below the name, such as a digest, is there.
+    """
     indent = max(map(len, fields), default=0) + 2
     for name, value in fields.items():
+        if width - indent < max(map(len, value.split()), default=0) <= width - 2:
+            yield Text(name, "dim")
+            yield from (Text(f"  {each}") for each in _wrapped(value, width - 2))
+            continue
         first, *more = _wrapped(value, max(1, width - indent)) or [""]
         yield Text.assemble((f"{name:<{indent}}", "dim"), first)
         yield from (Text(" " * indent + each) for each in more)

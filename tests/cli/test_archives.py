@@ -192,3 +192,14 @@ async def test_verify_reports_damage_before_what_is_unfinished(run: Run, server:
     assert 6 == result.exit_code
     assert f"Error: {file.relative_to(archive).as_posix()} " in result.stderr
     assert "To complete what is unfinished" in result.stderr
+
+
+async def test_status_shows_a_digest_on_one_line(start: Started, run: Run, archive: Path):
+    """It fits on a terminal of 80 columns, below its name."""
+    variables = dict(os.environ) | {"NO_COLOR": "1", "COLUMNS": "80", "TERM": "xterm"}
+
+    code, shown = await on_terminal(start, "status", str(archive), env=variables)
+
+    held = json.loads((await run("status", str(archive))).stdout)
+    assert 0 == code
+    assert f"  {held['contentDigest']}" in click.unstyle(shown).splitlines()

@@ -74,6 +74,7 @@ async def test_a_dry_run_says_what_would_be_moved(run, archive):
     assert 0 == result.exit_code
     assert 11 == json.loads(result.stdout)["messages"]
     assert "To move: 3 conversations, 11 messages, 2 files, 4 people." in result.stderr
+    assert "that takes 1 second." in result.stderr
 
 
 @pytest.mark.parametrize(

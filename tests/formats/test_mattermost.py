@@ -219,6 +219,26 @@ async def test_an_app_is_a_bot_of_the_first_person(server, mattermost):
     assert bot["username"] == content.posts("general")[0]["user"] == alone["username"]
 
 
+async def test_a_deactivated_app_is_a_deleted_bot(server, mattermost):
+    """Its messages stay those of the bot."""
+    room = server.add_conversation("general", roster=[server.add_user("Zoe")])
+    server.add_message(room, "beep", sender_id=server.app_account_id, ts="2018-06-01T00:00:00Z")
+    address = "old@connect.atlassian.com"
+    app = {"id": server.app_account_id, "userName": address, "displayName": "Old", "active": False}
+    server.faults.add(
+        "GET",
+        f"*/Users/*{server.app_account_id[-12:]}",
+        status=200,
+        body=json.dumps({**app, "emails": [{"value": address}]}),
+    )
+
+    content = await mattermost()
+
+    [bot] = content.all("bot")
+    assert bot["username"] == content.posts("general")[0]["user"]
+    assert bot["delete_at"] > 0
+
+
 async def test_what_is_lost_is_counted(server, mattermost):
     """Someone unknown is deactivated; a message without anything says that it is empty."""
     room = server.add_conversation("general", roster=["u:1"])

@@ -229,11 +229,14 @@ class _Export:
         return item
 
     def _bot(self, account: Account, owner: Account) -> Item:
-        return {
+        item: Item = {
             "username": self.ids.add("user", account.id, account.user_name),
             "display_name": self.cut(account.person.label, _LONGEST_DISPLAY_NAME, account.id),
             "owner": owner.user_name,
         }
+        if not account.person.active:
+            item["delete_at"] = self._last
+        return item
 
     def cut(self, text: str, longest: int, id: str) -> str:
         if len(text) > longest:
