@@ -17,7 +17,7 @@ from distributed import LocalCluster
 from stride_async.export import Dask
 from stride_async.server import LocalServer
 from tests.conftest import variables_of
-from tests.export.exporting import NO_PAGES
+from tests.export.exporting import NO_PAGES, show_file
 
 ACCESS_KEY, SECRET_KEY = "AKIDSTRIDE", "very-secret-key"
 
@@ -36,6 +36,15 @@ async def cluster(environment: None) -> AsyncIterator[Dask]:
         n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", **NO_PAGES, asynchronous=True
     ) as cluster:
         yield Dask(cluster.scheduler_address)
+
+
+@pytest.fixture
+def room(server: LocalServer) -> str:
+    """Return a room with messages and a file."""
+    room = server.add_conversation("room")
+    server.fill(room, 300)
+    show_file(server, room, "file.bin", b"body" * 1000)
+    return room
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import variables_of
 from tests.export.conftest import ACCESS_KEY, SECRET_KEY, store_environment
-from tests.export.exporting import exported, show_file
+from tests.export.exporting import exported
 from tests.export.stores import objects_of
 
 
@@ -45,14 +45,6 @@ def stride(server, tmp_path) -> Command:
     return Command(server, tmp_path)
 
 
-@pytest.fixture
-def room(server) -> str:
-    room = server.add_conversation("room")
-    server.fill(room, 90)
-    show_file(server, room, "file.bin", b"body" * 1000)
-    return room
-
-
 @pytest.mark.slow
 async def test_a_site_goes_into_a_bucket_and_out_of_it(server, client, bucket, s3, stride, room, tmp_path):
     """Each command that takes a URL gives what it gives for a folder."""
@@ -66,7 +58,7 @@ async def test_a_site_goes_into_a_bucket_and_out_of_it(server, client, bucket, s
     digest = (await exported(client, tmp_path / "site")).content_digest
     assert digest == json.loads(made.stdout.splitlines()[-1])["contentDigest"]
     assert 0 == stride("verify", url).returncode
-    assert 90 + 1 == json.loads(stride("status", url).stdout)["messages"]
+    assert 300 + 1 == json.loads(stride("status", url).stdout)["messages"]
     for format, out in (("slack", "out.zip"), ("mattermost", "m.zip"), ("sqlite", "out.sqlite"), ("html", "pages")):
         reports = []
         for archive in (url, "site"):

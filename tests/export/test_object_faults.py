@@ -24,7 +24,7 @@ from stride_async.export._archive import object_lease, object_store
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.layout import RUNS
 from tests.export.conftest import SECRET_KEY, use_endpoint
-from tests.export.exporting import events_of, exported, show_file
+from tests.export.exporting import events_of, exported
 from tests.export.stores import Proxy, objects_of, reset
 
 NO_BUCKET = "there is no bucket"
@@ -45,15 +45,6 @@ def proxy(s3, bucket, monkeypatch):
     with proxy.running() as address:
         use_endpoint(monkeypatch, address)
         yield proxy
-
-
-@pytest.fixture
-def room(server) -> str:
-    """Fill a room with messages and a file."""
-    room = server.add_conversation("room")
-    server.fill(room, 300)
-    show_file(server, room, "file.bin", b"body" * 1000)
-    return room
 
 
 async def test_a_store_that_fails_one_request_in_ten_gets_the_whole_site(

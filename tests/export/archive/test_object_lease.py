@@ -109,38 +109,40 @@ def test_a_lease_that_is_renewed_meanwhile_is_held(lease, clock):
         other.free()
 
 
-@pytest.mark.parametrize(("seconds", "is_known"), [(0.0, True), (59.0, True), (61.0, False)])
-def test_that_a_holder_was_killed_is_known_for_a_minute(lease, store, clock, seconds, is_known):
-    """Everyone who looks at the lease learns it, also after another process has had it for a moment."""
-    dead, first, second = lease(), lease(), lease()
+@pytest.fixture
+def heir(lease, clock):
+    """Return the lease of a process that has taken it over from one that was killed."""
+    dead, heir = lease(), lease()
     dead.take()
-    first.free()
+    heir.free()
     clock.now += EXPIRES
-    first.free()
-    first.take()
-    first.release()
+    heir.free()
+    heir.take()
+    return heir
+
+
+@pytest.mark.parametrize(("seconds", "is_known"), [(0.0, True), (59.0, True), (61.0, False)])
+def test_that_a_holder_was_killed_is_known_for_a_minute(lease, heir, store, seconds, is_known):
+    """Everyone who looks at the lease learns it, also after another process has had it for a moment."""
+    later = lease()
+    heir.release()
     store.seconds_since_put = seconds
 
-    second.free()
+    later.free()
 
-    assert second.had_expired is is_known
-    assert second.take()
+    assert later.had_expired is is_known
+    assert later.take()
 
 
-def test_a_run_that_lasted_for_a_minute_leaves_nothing_unknown(lease, clock):
+def test_a_run_that_lasted_for_a_minute_leaves_nothing_unknown(lease, heir, clock):
     """The calls of the one that was killed do not count any more."""
-    dead, first, second = lease(), lease(), lease()
-    dead.take()
-    first.free()
-    clock.now += EXPIRES
-    first.free()
-    first.take()
+    later = lease()
     clock.now += 61
-    first.release()
+    heir.release()
 
-    second.free()
+    later.free()
 
-    assert not second.had_expired
+    assert not later.had_expired
 
 
 def test_of_two_that_wait_for_a_dead_lease_one_gets_it(lease, clock):
