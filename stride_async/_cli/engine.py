@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -42,6 +43,8 @@ def engine_errors(engine: Engine | None) -> Iterator[None]:
     Raises:
         CommandError: The engine cannot be used.
     """
+    log = logging.getLogger("distributed.client")
+    log.addFilter(_nothing)  # Dask logs in its own words that a scheduler is lost, which the message says.
     try:
         yield
     except EngineUnavailable as error:
@@ -52,3 +55,9 @@ def engine_errors(engine: Engine | None) -> Iterator[None]:
         if engine is None or (error.name or "").startswith("stride_async"):
             raise
         raise CommandError(Exit.USAGE, f"{error}") from error
+    finally:
+        log.removeFilter(_nothing)
+
+
+def _nothing(_: logging.LogRecord) -> bool:
+    return False

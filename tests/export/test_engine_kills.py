@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stride_async import StrideClient
-from stride_async.export import Dask, EngineUnavailable, Failure, Processes, status, verify
+from stride_async.export import Dask, Failure, Processes, status, verify
 from stride_async.export._archive.layout import conversation_folder
 from stride_async.server import LocalServer
 from tests.conftest import client_of
@@ -70,16 +70,21 @@ async def test_a_shard_that_kills_its_workers_is_given_up(server, client, tmp_pa
 
 @pytest.mark.slow
 async def test_an_export_ends_when_its_scheduler_does(server, client, tmp_path):
-    """What the workers had fetched is kept, and an export without an engine resumes it."""
+    """The command says so, and how to resume. What the workers had fetched is kept, and another engine resumes it."""
     async with running_cluster(workers=2) as cluster:
         when_called(server, 12, cluster.scheduler.kill)
-        with pytest.raises(EngineUnavailable, match=r"the scheduler at tcp://.* was lost"):
-            await events_of(client, tmp_path / "archive", Dask(cluster.address))
+        program = ("-m", "stride_async", "export", "--json", "-o", str(tmp_path / "archive"))
+        async with Command.started(*program, "--engine", f"dask={cluster.address}") as command:
+            _, err = await command.ended()
         await asyncio.gather(*(worker.wait() for worker in cluster.workers))
     fetched = len(history_calls(server))
 
     last = (await events_of(client, tmp_path / "archive", Processes(1)))[-1]
 
+    assert 7 == command.process.returncode
+    assert f"\nError: the scheduler at {cluster.address} was lost.\n" in err.decode()
+    assert b"To resume, run:" in err
+    assert b"distributed" not in err
     assert fetched > 10
     assert_few_pages_again(server, 1)
     await assert_as_undisturbed(server, tmp_path, last.content_digest)
