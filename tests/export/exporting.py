@@ -66,11 +66,12 @@ def open_in(folder: Path) -> set[str]:
     return {str(path) for path in links if path.is_relative_to(folder)}
 
 
-def history_calls(server: LocalServer) -> list[tuple[str, str | None]]:
-    """Return conversation and `beforeMessage` of every history call, in order."""
+def history_calls(server: LocalServer, since: int = 0) -> list[tuple[str, str | None]]:
+    """Return conversation and `beforeMessage` of every history call, in order; only of the calls from a number on."""
     return [
         (call.path.split("/")[4], dict(call.query).get("beforeMessage"))
-        for call in server.calls.matching("GET", "*/message")
+        for call in server.calls[since:]
+        if call.method == "GET" and call.path.endswith("/message")
     ]
 
 

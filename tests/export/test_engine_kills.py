@@ -17,7 +17,7 @@ from tests.conftest import client_of
 from tests.export.clusters import Command, assert_few_pages_again, running_cluster, set_environment, when_called
 from tests.export.exporting import events_of, fresh_digest, history_calls, media_of
 from tests.export.killable import LIMIT, WINDOW
-from tests.export.test_kill import assert_within_the_limit, furnish
+from tests.export.killing import assert_within_the_limit, furnish
 
 
 @pytest.fixture

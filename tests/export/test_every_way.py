@@ -27,7 +27,7 @@ from tests.conftest import MEETUP, client_of
 from tests.export.clusters import Command, assert_few_pages_again, running_cluster, set_environment, when_called
 from tests.export.exporting import events_of, exported, history_calls
 from tests.export.killable import WINDOW
-from tests.export.test_kill import assert_within_the_limit
+from tests.export.killing import assert_within_the_limit
 from tests.test_meetup import digest
 
 pytestmark = pytest.mark.slow

@@ -16,7 +16,8 @@ from stride_async.server import LocalServer
 from tests.conftest import variables_of
 from tests.export.conftest import store_environment
 from tests.export.exporting import fresh_digest, history_calls
-from tests.export.test_kill import LIMIT, WINDOW, assert_within_the_limit
+from tests.export.killable import LIMIT, WINDOW
+from tests.export.killing import assert_within_the_limit
 
 PAGES = 60
 """Of the longest conversation: more than the limit, so that the run is in the middle of it."""

@@ -41,7 +41,7 @@ from tests.export.exporting import (
     media_of,
     show_file,
 )
-from tests.export.test_kill import Site, assert_within_the_limit, furnish
+from tests.export.killing import Site, assert_within_the_limit, furnish
 
 HALVES = (Shard(0, 2), Shard(1, 2))
 

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 import tempfile
 from pathlib import Path
-from typing import Any
 
-import attrs
 import hypothesis
 import pytest
 from hypothesis import given
@@ -17,112 +13,19 @@ from hypothesis import strategies as st
 
 from stride_async.export import read
 from stride_async.export.formats import convert
-from stride_async.server import LocalServer
-from tests.conftest import client_of
-from tests.documents import expressible
-from tests.export.exporting import exported
 from tests.formats import rules_mattermost, rules_slack
+from tests.formats.odd_sites import KNOWN, MESSAGES, NAMES, ROOMS, archive_of
 
 RULES = {"slack": rules_slack, "mattermost": rules_mattermost}
-
-_NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
-    [
-        *("general", "General", "GENERAL!", "all", "here", "channel", "system", "town-square", "a", "-", "..", "con"),
-        *("0" * 40, "x" * 300, "日本語", "Ö", "a/b\\c", "__uploads", "channels.json", "<@U1>", "💩" * 70, "\u202ex"),
-    ]
-)
-_MOMENTS = st.sampled_from(
-    [
-        *(-(10**18), -1, 0, 1, 999_999, 1_000_000, 10**18, 10**18 + 1, 1_530_403_199_999_999_999),
-        *(1_530_403_200_000_000_000, 2**63 - 1),
-    ]
-)
-
-
-def _encodable(text: str) -> str:
-    """Return JSON without halves of surrogate pairs, which the server cannot hold."""
-    return re.sub(r"\\ud[89a-f][0-9a-f]{2}", "?", text)
-
-
-_PEOPLE = st.integers(0, 5)  # by number; the last ones are unknown to the service
-_KNOWN = 4
-
-
-@attrs.frozen
-class Sent:
-    """A message of a site that is to be made."""
-
-    room: int
-    sender: int
-    ts: int
-    blocks: list[dict[str, Any]]
-    mentioned: int | None
-    files: list[str]
-    instead: dict[str, Any] | None
-    """A body that is not a document, or hardly one."""
-
-
-_MESSAGES = st.builds(
-    Sent,
-    room=st.integers(0, 3),
-    sender=_PEOPLE,
-    ts=_MOMENTS,
-    blocks=expressible.map(lambda document: json.loads(_encodable(json.dumps(document.to_json()["content"])))),
-    mentioned=st.none() | _PEOPLE,
-    files=st.lists(_NAMES.filter(bool), max_size=7),
-    instead=st.sampled_from([None] * 5 + [{"type": "nothing"}, {"type": "doc", "content": None}, {"type": "doc"}]),
-)
-_ROOMS = st.tuples(
-    _NAMES,
-    st.sampled_from(["group", "direct"]),
-    st.sampled_from(["public", "private"]),
-    st.booleans(),
-    st.sets(_PEOPLE),
-)
-
-
-def id_of(person: int) -> str:
-    return f"u:{person}"
-
-
-async def archive_of(people: list[str], rooms: list[Any], messages: list[Sent], folder: Path) -> Path:
-    async with LocalServer(rate_limit=None) as server, client_of(server) as client:
-        for number, name in enumerate(people):
-            server.add_user(name, email=f"P{number % 2}@Example.com{number}", id=id_of(number))
-        ids = [
-            server.add_conversation(name, type=type, privacy=privacy, archived=archived, roster=map(id_of, roster))
-            for name, type, privacy, archived, roster in rooms
-        ]
-        for message in messages:
-            room = ids[message.room % len(ids)]
-            server.add_message(room, body_of(message, room, server), sender_id=id_of(message.sender), ts=message.ts)
-        await exported(client, folder)
-    return folder
-
-
-def body_of(message: Sent, room: str, server: LocalServer) -> dict[str, Any]:
-    if message.instead is not None:
-        return message.instead
-    blocks = list(message.blocks)
-    if message.mentioned is not None:
-        mention = {"type": "mention", "attrs": {"id": id_of(message.mentioned), "text": "@x"}}
-        blocks.insert(0, {"type": "paragraph", "content": [mention, {"type": "text", "text": "s"}]})
-    media = [
-        {"type": "media", "attrs": {"type": "file", "id": server.add_media(room, name, b"x"), "collection": room}}
-        for name in message.files
-    ]
-    if media:
-        blocks.append({"type": "mediaGroup", "content": media})
-    return {"version": 1, "type": "doc", "content": blocks}
 
 
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @pytest.mark.parametrize("format", RULES)
 @hypothesis.settings(max_examples=6, phases=[hypothesis.Phase.generate])
 @given(
-    people=st.lists(_NAMES.filter(bool), min_size=_KNOWN, max_size=_KNOWN),
-    rooms=st.lists(_ROOMS, min_size=1, max_size=4),
-    messages=st.lists(_MESSAGES, max_size=8),
+    people=st.lists(NAMES.filter(bool), min_size=KNOWN, max_size=KNOWN),
+    rooms=st.lists(ROOMS, min_size=1, max_size=4),
+    messages=st.lists(MESSAGES, max_size=8),
 )
 def test_unusual_sites_satisfy_every_rule(format, people, rooms, messages):
     """No message is lost on the way, and the file is taken as it is."""

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stride_async.export.matrix import Summary, new_registration, preview
-from tests.formats.test_odd_sites import _KNOWN, _MESSAGES, _NAMES, _ROOMS, archive_of
+from tests.formats.odd_sites import KNOWN, MESSAGES, NAMES, ROOMS, archive_of
 from tests.matrix.fake import SERVER, FakeHomeserver
 from tests.matrix.moving import moved
 
@@ -20,9 +20,9 @@ from tests.matrix.moving import moved
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @hypothesis.settings(max_examples=4, phases=[hypothesis.Phase.generate])
 @given(
-    people=st.lists(_NAMES.filter(bool), min_size=_KNOWN, max_size=_KNOWN),
-    rooms=st.lists(_ROOMS, min_size=1, max_size=4),
-    messages=st.lists(_MESSAGES, max_size=8),
+    people=st.lists(NAMES.filter(bool), min_size=KNOWN, max_size=KNOWN),
+    rooms=st.lists(ROOMS, min_size=1, max_size=4),
+    messages=st.lists(MESSAGES, max_size=8),
 )
 def test_unusual_sites_arrive_completely(people, rooms, messages):
     """The homeserver refuses nothing, each message is there once, and a second migration sends nothing."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stride_async.export._archive.months import Differences, end_of_month, merge, month_of, split_by_month
-from tests.export.archive.test_state import keys, spans
+from tests.export.archive.keys import keys, spans
 
 contents = st.dictionaries(keys, st.sampled_from([b"one", b"other"]), max_size=12)
 HOUR = 3_600_000_000_000

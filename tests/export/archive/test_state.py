@@ -23,10 +23,7 @@ from stride_async.export._archive.commits import (
     Stored,
 )
 from stride_async.export._archive.state import Span, State, content_digest, join, site_digest
-
-keys = st.tuples(st.integers(0, 40), st.sampled_from("abc"))
-spans = st.tuples(keys, keys).map(lambda pair: Span(min(pair), max(pair)))
-EVERY_KEY = [(ts, id) for ts in range(41) for id in "abc"]
+from tests.export.archive.keys import EVERY_KEY, keys, spans
 
 
 def stored(digest: str) -> Stored:

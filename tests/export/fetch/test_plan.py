@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from stride_async._models import just_above
 from stride_async.export._archive.state import Span, State, join
 from stride_async.export._fetch.plan import Bounds, next_leg
-from tests.export.archive.test_state import EVERY_KEY, spans
+from tests.export.archive.keys import EVERY_KEY, spans
 
 
 @given(st.lists(spans, max_size=5), st.none() | st.integers(0, 40), st.none() | st.integers(0, 40))
