@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from stride_async._errors import DecodeError, StrideError
+from stride_async._errors import StrideError
 from stride_async._wire.secrets import redacted
 from stride_async.bot import _rows
 from stride_async.bot._errors import GaveUp, TryAgain
@@ -209,9 +209,8 @@ class Dispatcher:
     async def _handle(self, stored: Stored) -> tuple[Outcome, float | None]:
         try:
             event, chosen, replies = self._routed(stored)
-        except DecodeError as error:
-            # It was checked when it was kept, by a release that read it otherwise.
-            LOG.error("event %s cannot be read any more: %s", stored.number, error)
+        except Exception as error:  # noqa: BLE001 -- see `_log_unreadable`
+            _log_unreadable(stored, error)
             await self._note_failure(stored, error)
             return "failed", None
         if chosen is None:
@@ -262,14 +261,26 @@ class Dispatcher:
         """Fail an event that has no attempts left. Note it first: its error handler could kill the process, too."""
         error = GaveUp(f"begun {stored.attempts} times, and the process was killed each time before it ended")
         await self._note_failure(stored, error)
-        event, _, replies = self._routed(stored)
-        replies.begin_apology()
-        await report_error(self._routes, self._report, event, error, self._settings.handler_timeout)
-        self._report(Ended(event.delivery, "gave up", 0.0))
+        try:
+            event, _, replies = self._routed(stored)
+        except Exception as unreadable:  # noqa: BLE001 -- see `_log_unreadable`
+            _log_unreadable(stored, unreadable)
+        else:
+            replies.begin_apology()
+            await report_error(self._routes, self._report, event, error, self._settings.handler_timeout)
+        self._report(Ended(delivery_of(stored), "gave up", 0.0))
 
     async def _note(self, job: Job[None]) -> None:
         """Note the end of an attempt. The conversation waits until the store has noted it."""
         await self._persistently(lambda: self._store.run(job), "the store")
+
+
+def _log_unreadable(stored: Stored, error: Exception) -> None:
+    """Log that an event cannot be read any more. Whatever the reason is, it must not hold up the conversation.
+
+    The event was checked when it was kept, but perhaps by a release that read it otherwise.
+    """
+    LOG.error("event %s cannot be read any more: %r", stored.number, error)
 
 
 def _text_of(error: Exception) -> str:

@@ -151,6 +151,34 @@ async def test_an_event_that_is_never_ended_is_given_up(bot, scene):
     assert [("GaveUp", 2)] == [(failure.error, failure.delivery.attempt) for failure in failures]
 
 
+@pytest.mark.parametrize("attempts", [0, 3])
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"message":{}}'])
+async def test_an_event_that_cannot_be_read_any_more_holds_up_no_other(bot, scene, caplog, attempts, body):
+    """It fails, whether it is begun or given up, and the conversation goes on."""
+    handled = []
+    release = asyncio.Event()
+
+    @bot.mention()
+    async def handler(event: Mention) -> None:
+        await release.wait()
+        handled.append(event.text)
+
+    async with served(bot, scene, shutdown_timeout=5.0) as bot_app:
+        for text in ("one", "two", "three"):
+            await bot_app.mention(text)
+        await until(lambda: bot_app.under_way)
+        spoil = "UPDATE event SET body = ?, attempts = ? WHERE number = 2"
+        await bot_app.running._parts.store.run(lambda db: db.execute(spoil, (body, attempts)).rowcount)
+        release.set()
+        await bot_app.running.idle()
+        failures = await bot_app.running.failed()
+
+    assert ["one", "three"] == handled
+    assert ["2"] == [failure.delivery.id for failure in failures]
+    assert (failures[0].error == "GaveUp") == (attempts == 3)
+    assert ["event 2 cannot be read any more"] == [record.getMessage().partition(":")[0] for record in caplog.records]
+
+
 async def test_a_poisonous_event_takes_no_other_with_it(bot, scene):
     """Events that were under way with it are begun again one at a time and are not given up."""
     handled, killed = [], []
