@@ -16,10 +16,9 @@ from stride_async._moments import format_nanoseconds
 from stride_async._settings import MOST_ITEMS_A_PAGE
 from stride_async._wire.convert import key_at
 from stride_async.export._archive.archive import Archive
-from stride_async.export._archive.chain import Chain
+from stride_async.export._archive.chain import read_conversations
 from stride_async.export._archive.commits import Stored
 from stride_async.export._archive.errors import DamagedArchive
-from stride_async.export._archive.layout import CONVERSATIONS
 from stride_async.export._archive.months import as_line, line_digest
 from stride_async.export._archive.runs import Finding
 
@@ -39,8 +38,8 @@ def draw_samples(archive: Archive, count: int, seed: int) -> list[Sample]:
     choice = random.Random(seed)  # noqa: S311 -- the same seed draws the same samples
     months = [
         (str((state.details or {}).get("id")), sealed.file)
-        for name in archive.conversations()
-        for state in [Chain(archive, f"{CONVERSATIONS}/{name}").state]
+        for _, chain in read_conversations(archive)
+        for state in [chain.state]
         for _, sealed in sorted(state.months.items())
         if sealed.file is not None and sealed.file.rows
     ]

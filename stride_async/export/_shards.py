@@ -27,9 +27,9 @@ from stride_async._wire.token import ClientCredentials, StaticToken
 from stride_async.export._archive.address import absolute
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.async_archive import AsyncArchive
-from stride_async.export._archive.chain import Chain
+from stride_async.export._archive.chain import Chain, read_conversations
 from stride_async.export._archive.errors import ArchiveError
-from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE, stem_of_run
+from stride_async.export._archive.layout import PEOPLE, stem_of_run
 from stride_async.export._archive.object_lease import EXPIRES
 from stride_async.export._archive.run_record import RunRecord
 from stride_async.export._archive.state import content_digest, site_digest
@@ -254,8 +254,7 @@ class _ShardedExport:
         heads: dict[str, tuple[int, str]] = {PEOPLE: Chain(archive, PEOPLE).head}
         digests: dict[str, str] = {}
         people: set[str] = set()
-        for name in archive.conversations():
-            chain = Chain(archive, f"{CONVERSATIONS}/{name}")
+        for name, chain in read_conversations(archive):
             heads[chain.folder] = chain.head
             if chain.counts_in_site:
                 digests[name] = content_digest(chain.state)

@@ -10,8 +10,8 @@ from os import PathLike
 import attrs
 
 from stride_async.export._archive.archive import Archive
-from stride_async.export._archive.chain import Chain
-from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE
+from stride_async.export._archive.chain import Chain, read_conversations
+from stride_async.export._archive.layout import PEOPLE
 from stride_async.export._archive.run_record import failures_in, failures_of
 from stride_async.export._archive.runs import Runs
 from stride_async.export._archive.state import content_digest, site_digest
@@ -74,8 +74,8 @@ def status(archive: str | PathLike[str]) -> Status:
     """
     opened = Archive.open(archive)
     held = _Held()
-    for name in opened.files.list(CONVERSATIONS).folders:
-        held.add(name, Chain(opened, f"{CONVERSATIONS}/{name}"))
+    for name, chain in read_conversations(opened):
+        held.add(name, chain)
     people = Chain(opened, PEOPLE).state
     runs = Runs.of(opened)
     held.kinds["unknown"] += len(runs.pending - held.names)

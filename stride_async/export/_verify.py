@@ -6,6 +6,7 @@ A verification trusts nothing but what it has just read. It calls the service on
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Container, Iterator
 from functools import partial
 from os import PathLike
@@ -40,6 +41,7 @@ from stride_async.export._archive.months import month_of
 from stride_async.export._archive.reader import roster_in
 from stride_async.export._archive.runs import Finding, Remedy, Runs, Unfinished
 from stride_async.export._archive.state import NOT_PEOPLE, State
+from stride_async.export._archive.storage import read_ahead
 from stride_async.export._archive.verdict import VerdictKind, verdict_of
 from stride_async.export._check_chain import ChainCheck, commit_numbers
 from stride_async.export._compare import Comparison, draw_samples
@@ -124,11 +126,14 @@ async def verify(
     check = _Check(opened, await run_to_completion(partial(Runs.of, opened)))
     check.runs()
     verdicts = []
-    for name in await run_to_completion(check.conversations):
-        verdict = await run_to_completion(partial(check.conversation, name))
-        verdicts.append(verdict)
-        if on_verdict is not None:
-            on_verdict(verdict)
+    parts = read_ahead(opened.files, check.apart, await run_to_completion(check.conversations))
+    try:
+        while (part := await run_to_completion(partial(next, parts, None))) is not None:
+            verdicts.append(check.add(*part))
+            if on_verdict is not None:
+                on_verdict(verdicts[-1])
+    finally:
+        await run_to_completion(parts.close)
     await run_to_completion(check.people)
     check.unfinished()
     not_known = [*_NEVER_KNOWN, *await run_to_completion(check.not_known)]
@@ -146,6 +151,15 @@ async def verify(
     )
 
 
+@attrs.define
+class _Bodies:
+    """The media bodies that were read."""
+
+    wrong: dict[str, str | None] = attrs.field(factory=dict)
+    """What is wrong with a body, by digest; None if nothing is."""
+    lock: threading.Lock = attrs.field(factory=threading.Lock)
+
+
 class _Check:
     """Reads everything and collects findings."""
 
@@ -161,8 +175,7 @@ class _Check:
         self._incomplete: dict[str, Finding] = {}
         self._unlisted: set[str] = set()
         self._referenced_users: set[str] = set()
-        # What is wrong with a media body, by digest; None if nothing is.
-        self._bodies: dict[str, str | None] = {}
+        self._bodies = _Bodies()
 
     def runs(self) -> None:
         """Check the records of the runs, and that all of them are of this archive."""
@@ -184,10 +197,28 @@ class _Check:
     def conversations(self) -> list[str]:
         """Return the names of the folders that exist, and of those that should."""
         names = self._archive.conversations()
-        existing = (name for name in names if commit_numbers(self._archive, f"{CONVERSATIONS}/{name}"))
+        numbers = partial(commit_numbers, self._archive)
+        found = read_ahead(self._archive.files, numbers, (f"{CONVERSATIONS}/{name}" for name in names))
+        existing = (name for name, has_commits in zip(names, found, strict=True) if has_commits)
         recorded = (folder.rpartition("/") for folder in self._runs.folders_with_heads())
         expected = (name for parent, _, name in recorded if parent == CONVERSATIONS)
         return sorted({*existing, *self._runs.pending, *expected})
+
+    def apart(self, name: str) -> tuple[Verdict, _Check]:
+        """Check a conversation without changing this check, so that several can be checked at the same time."""
+        check = _Check(self._archive, self._runs)
+        check._bodies = self._bodies
+        return check.conversation(name), check
+
+    def add(self, verdict: Verdict, check: _Check) -> Verdict:
+        """Add what was found apart. Return the verdict."""
+        self.findings += check.findings
+        self._not_fetched += check._not_fetched
+        self._done |= check._done
+        self._incomplete |= check._incomplete
+        self._unlisted |= check._unlisted
+        self._referenced_users |= check._referenced_users
+        return verdict
 
     def conversation(self, name: str) -> Verdict:
         """Check everything of one conversation."""
@@ -360,11 +391,14 @@ class _Check:
 
     def _check_body(self, sha256: str, size: int, media_id: str) -> None:
         path = media_path(sha256)
-        if sha256 not in self._bodies:
-            self._bodies[sha256] = self._wrong_with_body(path, sha256)
-            if (wrong := self._bodies[sha256]) is not None:
-                self._add(path, f"{wrong}: the body of media {media_id}", "rescan")
-        if self._bodies[sha256] is None and self._archive.files.size(path) != size:
+        with self._bodies.lock:  # Conversations can have the same body, which is read and reported once.
+            is_known = sha256 in self._bodies.wrong
+            if not is_known:
+                self._bodies.wrong[sha256] = self._wrong_with_body(path, sha256)
+        wrong = self._bodies.wrong[sha256]
+        if wrong is not None and not is_known:
+            self._add(path, f"{wrong}: the body of media {media_id}", "rescan")
+        if wrong is None and self._archive.files.size(path) != size:
             what = f"has {self._archive.files.size(path)} bytes, {size} were committed for media {media_id}"
             self._add(path, what, "rescan")
 

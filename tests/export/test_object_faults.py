@@ -17,6 +17,7 @@ from stride_async.export import (
     StoreRefused,
     StoreUnavailable,
     Summary,
+    read,
     status,
     verify,
 )
@@ -155,6 +156,35 @@ async def test_what_answers_in_place_of_a_store_is_named(client, proxy, bucket, 
 
         with pytest.raises(error, match=sentence):
             status(f"s3://{bucket}/site")
+
+
+def conversations_of(url: str) -> int:
+    return len(list(read(url).conversations()))
+
+
+@pytest.mark.parametrize("work", [status, verify, conversations_of])
+async def test_what_is_far_away_is_read_side_by_side(server, client, proxy, bucket, room, work):
+    """The first commit arrives only after the second one was asked for, too."""
+    server.add_conversation("other")
+    await exported(client, f"s3://{bucket}/site")
+    asked, both = 0, asyncio.Event()
+
+    async def answer(request: web.Request, body: bytes) -> web.StreamResponse:
+        nonlocal asked
+        if "/commit/" in request.path:
+            asked += 1
+            if asked == 2:
+                both.set()
+            async with asyncio.timeout(30):
+                await both.wait()
+        return await proxy.passed_on(request, body)
+
+    proxy.answer = answer
+
+    result = await asyncio.to_thread(work, f"s3://{bucket}/site")
+
+    assert await result if asyncio.iscoroutine(result) else result
+    assert asked > 2
 
 
 async def test_a_bucket_that_does_not_exist_is_named(server, client, bucket, room):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.commits import (
@@ -19,12 +19,20 @@ from stride_async.export._archive.commits import (
     files_named_by,
 )
 from stride_async.export._archive.errors import DamagedArchive
-from stride_async.export._archive.layout import commit_folder, commit_number, commit_path
+from stride_async.export._archive.layout import CONVERSATIONS, commit_folder, commit_number, commit_path
 from stride_async.export._archive.state import State
+from stride_async.export._archive.storage import read_ahead
 
 
 class CommitConflict(Exception):
     """Another writer committed first. What it committed must be read before anything else is committed."""
+
+
+def read_conversations(archive: Archive, names: Iterable[str] | None = None) -> Iterator[tuple[str, Chain]]:
+    """Yield the names of conversations' folders with their chains, in order; by default all of them."""
+    names = archive.conversations() if names is None else list(names)
+    chains = read_ahead(archive.files, lambda name: Chain(archive, f"{CONVERSATIONS}/{name}"), names)
+    return zip(names, chains, strict=True)
 
 
 class Chain:

@@ -55,6 +55,7 @@ class Folder:
 
     # Each has a compressor of its own, and files on a disk are not worth more of them.
     threads = 2
+    reads_at_once = 1
     # What is written to a log survives a kill.
     has_lost_lines = False
 

@@ -54,6 +54,7 @@ _PART = 4 * 1024 * 1024
 _READ_BYTES = 16_384
 _LONGEST_LEASE = 4096  # bytes; anything longer was not written by an export
 _THREADS = 8
+_READS = 8
 _TEMPORARY = "stride_async-"
 
 Store = S3Store | GCSStore | AzureStore
@@ -64,6 +65,7 @@ class ObjectStore:
     """The part of a bucket that holds an archive."""
 
     threads = _THREADS
+    reads_at_once = _READS
     has_locks = True
     has_lost_lines = False
 

@@ -20,11 +20,11 @@ from stride_async._json import NOT_DECODABLE
 from stride_async._models import Conversation, Message, User
 from stride_async._wire.convert import message_at, object_at, structure
 from stride_async.export._archive.archive import Archive
-from stride_async.export._archive.chain import Chain, sound_chain
+from stride_async.export._archive.chain import Chain, read_conversations, sound_chain
 from stride_async.export._archive.commits import BEGINNING, MediaStored, Stored
 from stride_async.export._archive.errors import DamagedArchive
 from stride_async.export._archive.files import Folder
-from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE, conversation_folder, media_path
+from stride_async.export._archive.layout import PEOPLE, conversation_folder, media_path
 from stride_async.export._archive.parts import UNSEALED, ArchivedMonth, lines_of, messages_of, months_of, unplaced
 from stride_async.export._archive.state import State
 from stride_async.export._archive.storage import Storage
@@ -288,10 +288,10 @@ class ArchiveReader:
         return sound_chain(self._archive, folder)
 
     def _states(self) -> Iterator[State]:
-        for name in self._archive.conversations():
-            state = self._chain(f"{CONVERSATIONS}/{name}").state
-            if state.details is not None:
-                yield state
+        for _, chain in read_conversations(self._archive):
+            chain.require_sound()
+            if chain.state.details is not None:
+                yield chain.state
 
     def _users(self, on_undecodable: Callable[[DecodeError], None] | None) -> Iterator[User]:
         seen: set[str] = set()

@@ -6,7 +6,8 @@ Records are not content: damage to one is reported as such, and no commit is cal
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Literal, TypeVar
 
 import attrs
@@ -15,6 +16,7 @@ import msgspec
 from stride_async._json import NOT_DECODABLE
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.layout import (
+    CALLS,
     FAILURES,
     FINISHED,
     HEADS,
@@ -31,6 +33,7 @@ from stride_async.export._archive.layout import (
 )
 from stride_async.export._archive.logs import RunLog
 from stride_async.export._archive.run_record import Finished, has_valid_signature
+from stride_async.export._archive.storage import read_ahead
 from stride_async.export._events import Failure
 from stride_async.export._shard import Shard
 
@@ -109,13 +112,9 @@ class Runs:
     def of(cls, archive: Archive) -> Runs:
         """Read the records of an archive."""
         runs = cls()
-        for run in archive.runs():
-            found = archive.files.list(run_folder(run)).files
-            names = RUN_FILES.intersection(found)
-            if any(log_number(name, FAILURES) is not None for name in found):
-                names |= {FAILURES}
-            if not names <= {SETTINGS}:  # Otherwise it never began to work.
-                runs._add(_RunFiles(archive, run, names))
+        for files in read_ahead(archive.files, partial(_RunFiles, archive), archive.runs()):
+            if not files.names <= {SETTINGS}:  # Otherwise it never began to work.
+                runs._add(files)
         runs._find_round()
         ended = [each.run for each in runs.unfinished if each.run not in runs.round]
         runs.notes += [
@@ -188,16 +187,21 @@ class Runs:
 class _RunFiles:
     """The files of one run, and what is wrong with them."""
 
-    def __init__(self, archive: Archive, run: str, names: Collection[RunFile]) -> None:
+    def __init__(self, archive: Archive, run: str) -> None:
+        found = archive.files.list(run_folder(run)).files
         self.run = run
+        self.names = RUN_FILES.intersection(found)
+        """The files that exist."""
+        if any(log_number(name, FAILURES) is not None for name in found):
+            self.names |= {FAILURES}
         self.findings: list[Finding] = []
         self._archive = archive
-        self._names = names
+        self._content = {name: archive.files.read(run_file(run, name)) for name in self.names - {CALLS, FAILURES}}
         self._digests: Mapping[str, str] = {}
 
     def has(self, name: RunFile) -> bool:
         """Return whether a file exists."""
-        return name in self._names
+        return name in self.names
 
     def decoded(self, name: RunFile, type: type[T]) -> T | None:
         """Return the content of a file. If it is missing, altered or undecodable, add a finding and return None."""
@@ -246,7 +250,7 @@ class _RunFiles:
         if not self.has(name):
             self._add_finding(name, "is missing")
             return None
-        return self._archive.files.read(run_file(self.run, name))
+        return self._content[name]
 
     def _decoded(self, name: RunFile, data: bytes, type: type[T]) -> T | None:
         try:

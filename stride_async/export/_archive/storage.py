@@ -9,12 +9,17 @@ store raises `StoreRefused` or `StoreUnavailable` where a folder raises `OSError
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO, Literal, Protocol, Self
+from typing import BinaryIO, Literal, Protocol, Self, TypeVar
 
 import attrs
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 LONGEST_READ = 64 * 1024 * 1024
 """The largest file that is read at once, in bytes: commits and the records of runs."""
@@ -67,6 +72,10 @@ class Storage(Protocol):
     @property
     def threads(self) -> int:
         """The number of threads that are worth working on the archive at once."""
+
+    @property
+    def reads_at_once(self) -> int:
+        """The number of files that are worth reading at once."""
 
     @property
     def has_lost_lines(self) -> bool:
@@ -177,3 +186,25 @@ class Storage(Protocol):
 
     def release_lease(self) -> None:
         """Give the lease back, if this process has it. All names are durable then."""
+
+
+def read_ahead(files: Storage, read: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
+    """Yield what a function reads for each item, in order. In an object store, the next ones are read meanwhile.
+
+    The function must change nothing that others use.
+    """
+    if files.reads_at_once == 1:
+        yield from map(read, items)
+        return
+    reading: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(files.reads_at_once, thread_name_prefix="stride_async read") as threads:
+        try:
+            for item in items:
+                reading.append(threads.submit(read, item))
+                if len(reading) >= files.reads_at_once:
+                    yield reading.popleft().result()
+            while reading:
+                yield reading.popleft().result()
+        finally:
+            for each in reading:
+                each.cancel()

@@ -19,7 +19,7 @@ from stride_async._files import run_to_completion
 from stride_async._net.throttle import WINDOW
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.async_archive import AsyncArchive
-from stride_async.export._archive.chain import Chain, CommitConflict
+from stride_async.export._archive.chain import CommitConflict, read_conversations
 from stride_async.export._archive.commits import Unlisted
 from stride_async.export._archive.errors import ArchiveBusy, ArchiveError, DamagedArchive
 from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE, conversation_folder, folder_name
@@ -318,11 +318,15 @@ def _check_others(archive: Archive, job: Job, listing: Listing, exported: Collec
     """
     others = _Others()
     shard, listed = job.options.shard, {folder_name(id): id for id in listing.conversations}
-    for name in archive.conversations():
-        folder = f"{CONVERSATIONS}/{name}"
-        if folder in exported or (shard is not None and not shard.includes(listed.get(name) or _id(archive, folder))):
+    names = (
+        name
+        for name in archive.conversations()
+        if f"{CONVERSATIONS}/{name}" not in exported
+        and (shard is None or name not in listed or shard.includes(listed[name]))
+    )
+    for name, chain in read_conversations(archive, names):
+        if shard is not None and not shard.includes(listed.get(name) or chain.state.conversation_id):
             continue
-        chain = Chain(archive, folder)
         if name not in listed and (listing.complete or not chain.state.listed):
             others.unlisted += 1
             others.people |= chain.state.referenced_users
@@ -331,9 +335,5 @@ def _check_others(archive: Archive, job: Job, listing: Listing, exported: Collec
                     chain.commit(job.run, [Unlisted()])
         elif chain.counts_in_site:
             others.digests[name] = content_digest(chain.state)
-        others.heads[folder] = chain.head
+        others.heads[chain.folder] = chain.head
     return others
-
-
-def _id(archive: Archive, folder: str) -> str:
-    return Chain(archive, folder).state.conversation_id
