@@ -13,7 +13,7 @@ import attrs
 import click
 from click.core import ParameterSource
 
-from stride_async._cli import progress, show
+from stride_async._cli import loop, progress, show
 from stride_async._cli.archives import archive_argument, archive_errors, json_fields
 from stride_async._cli.engine import engine_errors, engine_option
 from stride_async._cli.escape import printable
@@ -146,7 +146,7 @@ def converted(
     """
     conversion = _Conversion(archive, format, output, options, engine, writes_json=writes_json)
     try:
-        return asyncio.run(conversion.run())
+        return loop.run(conversion.run())
     except OutInTheWay as error:
         hint = " To replace it, use --force." if error.can_be_replaced else ""
         raise CommandError(Exit.USAGE, f"{error}.{hint}") from error

@@ -11,13 +11,12 @@ from typing import NoReturn
 import attrs
 import click
 
-from stride_async._cli import progress, show
+from stride_async._cli import loop, progress, show
 from stride_async._cli.archives import ArchiveParam, archive_errors, json_fields
 from stride_async._cli.convert import counted_parts, show_losses
 from stride_async._cli.escape import printable
 from stride_async._cli.exits import CommandError, Exit, os_exit_code, os_message
 from stride_async._cli.export_input import read_selectors
-from stride_async._cli.loop import run
 from stride_async._cli.options import PathParam, json_option, kinds_option, verbose_option
 from stride_async.export import Selection
 from stride_async.export.formats import Report
@@ -205,7 +204,7 @@ class _Move:
 def _run(move: _Move) -> Summary:
     """Run a migration, and turn its errors into messages with an exit code."""
     try:
-        return run(move.run())
+        return loop.run(move.run())
     except MatrixError as error:
         _fail(_EXITS[type(error)], error)
     except ValueError as error:

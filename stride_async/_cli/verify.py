@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -10,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import click
 
 from stride_async import StrideClient
-from stride_async._cli import show
+from stride_async._cli import loop, show
 from stride_async._cli.archives import archive_argument, archive_errors, json_fields
 from stride_async._cli.connect import with_client
 from stride_async._cli.escape import printable
@@ -75,7 +74,7 @@ def command(*, archive: Path | str, against: bool, sample: int, seed: int, as_js
 
     with archive_errors(archive):
         try:
-            report = with_client(work) if against else asyncio.run(work())
+            report = with_client(work) if against else loop.run(work())
         except ValueError as error:
             raise CommandError(Exit.USAGE, str(error)) from error
     _show(report, archive, as_json=as_json)

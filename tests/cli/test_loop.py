@@ -34,3 +34,18 @@ async def test_the_event_loop_is_named_only_on_request(run):
     result = await run("list", "conversations")
 
     assert "Event loop" not in result.stderr
+
+
+async def test_commands_that_need_no_service_run_on_the_same_event_loop(run, server, tmp_path):
+    """`verify` and `convert` work on an archive, and name the event loop as all commands do."""
+    server.add_conversation("general")
+    archive = str(tmp_path / "site")
+    exported = await run("export", "-o", archive, "--verbose")
+
+    verified = await run("verify", archive, "--verbose")
+    converted = await run("convert", "seed", archive, "-o", str(tmp_path / "seed"), "--verbose")
+
+    [named] = {line for line in exported.stderr.splitlines() if line.startswith("Event loop: ")}
+    assert (0, 0) == (verified.exit_code, converted.exit_code)
+    assert named in verified.stderr.splitlines()
+    assert named in converted.stderr.splitlines()
