@@ -29,6 +29,7 @@ from stride_async.export import (
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.layout import PEOPLE
+from stride_async.export._archive.run_record import RunRecord
 from stride_async.export.formats import convert
 from stride_async.server import LocalServer
 from tests.conftest import client_of
@@ -225,6 +226,21 @@ async def test_an_archive_is_finished_when_all_its_shards_are(client, rooms, tmp
     await exported(client, site)
     assert status(site).finished
     assert (await verify(site)).ok
+
+
+@pytest.mark.parametrize("stem", ["29990228T235959.999999-ffffff", "99991231T235959.999999-ffffff"])
+async def test_a_later_run_counts_even_if_the_clock_of_an_earlier_one_was_ahead(client, rooms, tmp_path, stem):
+    """A machine whose clock is years ahead began a shard and was killed. Another one exports the site."""
+    site = tmp_path / "a"
+    archive = Archive.open_or_create(site, client.cloud_id)
+    ahead = RunRecord.start(archive, ExportOptions(shard=HALVES[0]), dict.fromkeys(rooms[HALVES[0]], ""), stem=stem)
+    can_be_later = not stem.startswith("9999")
+
+    last = await exported(client, site)
+
+    assert (last.run > ahead.run) is can_be_later
+    assert status(site).finished is can_be_later
+    assert (await verify(site)).ok is can_be_later
 
 
 async def test_an_estimate_of_a_shard_is_for_its_conversations(client, rooms, tmp_path):

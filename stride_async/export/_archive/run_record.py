@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import attrs
@@ -38,6 +38,7 @@ from stride_async.export._shard import Shard
 CONTINUED_WITHIN = 600.0
 """Seconds within which an interrupted run is continued, and what it finished is taken as fresh."""
 
+_MOMENT = "%Y%m%dT%H%M%S.%f"
 # The files whose digests finished.json has.
 _DIGESTED: tuple[RunFile, ...] = (SETTINGS, PICKED, HEADS)
 # How finished.json ends: with the digest of what it would be without this member.
@@ -102,7 +103,7 @@ class RunRecord:
         last = next((run for run in reversed(runs) if run == run_name(stem_of_run(run), part)), None)
         if last is not None and (stem_of_run(last) == stem or _can_be_continued(archive, last, settings)):
             return cls(archive, last, continued=True)
-        stem = stem or f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%S.%f')}-{secrets.token_hex(3)}"
+        stem = stem or _new_stem(archive.runs())
         run = run_name(stem, part)
         archive.files.create(run_file(run, SETTINGS), settings)
         archive.files.create(run_file(run, PICKED), msgspec.json.encode(picked))
@@ -138,6 +139,16 @@ class RunRecord:
         files.create(run_file(self.run, HEADS), msgspec.json.encode(heads))
         digests = {name: files.sha256(run_file(self.run, name)) for name in _DIGESTED}
         files.create(run_file(self.run, FINISHED), _signed({**attrs.asdict(summary), "files": digests}))
+
+
+def _new_stem(runs: Iterable[str]) -> str:
+    """Return a stem that is greater than those of the runs: another machine's clock may be ahead."""
+    now = datetime.now(UTC).strftime(_MOMENT)
+    latest = max((run.partition("-")[0] for run in runs), default="")
+    if latest >= now:
+        with suppress(ValueError, OverflowError):  # The name of a run that something else has made.
+            now = (datetime.strptime(latest, _MOMENT) + timedelta(microseconds=1)).strftime(_MOMENT)
+    return f"{now}-{secrets.token_hex(3)}"
 
 
 def started_runs(archive: Archive) -> list[str]:
