@@ -354,7 +354,7 @@ async def test_a_missing_extra_is_named(missing: str, args: list[str], message: 
     """One line says what to install."""
     result = await asyncio.to_thread(without, missing, args)
 
-    assert 1 == result.returncode
+    assert 2 == result.returncode
     assert message in result.stderr
     assert 1 == len(result.stderr.splitlines())
 
