@@ -150,6 +150,11 @@ def reader_of(annotation: object) -> Reader | None:
     return None
 
 
+def is_text(value: object) -> bool:
+    """Return whether an argument is text, which programs without a type checker may get wrong."""
+    return isinstance(value, str)
+
+
 def name_of(function: object) -> str:
     """Return the name by which messages refer to a handler."""
     return str(getattr(function, "__qualname__", repr(function)))
@@ -244,7 +249,7 @@ def compiled(pattern: str | re.Pattern[str], function: Function) -> re.Pattern[s
     """
     try:
         regex = re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
+    except (re.error, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{name_of(function)}: the pattern {pattern!r} is broken: {error}") from None
     if not isinstance(regex.pattern, str):
         raise ValueError(f"{name_of(function)}: the pattern {pattern!r} is of bytes; expected text")  # noqa: TRY004 -- a broken pattern
@@ -343,7 +348,7 @@ def command_for(function: object, word: str) -> tuple[Function, Command]:
         ValueError: The word is not one word.
     """
     checked, parameters = check_handler(function, event="event")
-    if len(word.split()) != 1 or word != word.strip():
+    if not is_text(word) or len(word.split()) != 1 or word != word.strip():
         raise ValueError(f"{name_of(function)}: {word!r} is not a command; expected one word")
     words: list[Parameter] = []
     rest: Parameter | None = None

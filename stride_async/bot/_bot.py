@@ -14,9 +14,9 @@ import msgspec
 from aiohttp import web
 
 from stride_async.bot._application import application
-from stride_async.bot._arguments import check_plain, compiled, name_of
+from stride_async.bot._arguments import check_plain, compiled, is_text, name_of
 from stride_async.bot._descriptor import descriptor, wire_pattern
-from stride_async.bot._router import Module, Routes, path_of
+from stride_async.bot._router import Module, Routes, check_key, path_of
 from stride_async.bot._running import RunningBot, running
 from stride_async.bot._serve import Served, serve
 from stride_async.bot._settings import BotSettings
@@ -39,7 +39,7 @@ class Bot:
     """
 
     def __init__(self, key: str) -> None:
-        if not key or not key.isprintable():
+        if not is_text(key) or not key or not key.isprintable():
             raise ValueError(f"the bot's key {key!r} is empty or not printable")
         self.key = key
         """The app's key in the descriptor."""
@@ -179,6 +179,7 @@ class Bot:
         _must_be_called("action(key)", key)
 
         def register(function: F) -> F:
+            check_key("chat:actionTarget", key, function)
             fields = {"callService": {"url": path_of("action", key)}}
             self._routes.add_query("action", Module("chat:actionTarget", key, fields), function)
             return function
@@ -211,6 +212,7 @@ class Bot:
         """
 
         def register(function: F) -> F:
+            check_key("chat:glance", key, function)
             fields = {
                 "name": {"value": name},
                 "icon": {"url": icon, "url@2x": icon} if isinstance(icon, str) else dict(icon),
@@ -239,6 +241,7 @@ class Bot:
         """
 
         def register(function: F) -> F:
+            check_key("chat:configuration", key, function)
             state = {"url": path_of("configuration", key)}
             fields = {"page": {"target": page}, "state": state, "authentication": "jwt"}
             self._routes.add_query("configuration", Module("chat:configuration", key, fields), function)
@@ -255,9 +258,10 @@ class Bot:
             descriptor: The descriptor of the module, without the key (protocol 6.1).
 
         Raises:
+            TypeError: The descriptor is not a JSON object.
             ValueError: Another module of this type has the key.
         """
-        self._routes.add_module(type, key, dict(descriptor))
+        self._routes.add_module(type, key, descriptor)
 
     def middleware(self, function: F) -> F:
         """Register a middleware: an async function that takes an event and `call`.
@@ -283,12 +287,13 @@ class Bot:
             kind: The class of the errors.
 
         Raises:
-            TypeError: The function is not async, or does not take two arguments.
+            TypeError: The function is not async or does not take two arguments, or `kind` is not a class of exceptions.
         """
         _must_be_called("error()", kind)
 
         def register(function: F) -> F:
             checked = check_plain(function, event="event", extra=1)
+            _must_be_exception(kind, function)
             self._routes.errors.append((kind, checked))
             return function
 
@@ -384,6 +389,11 @@ def _must_be_called(decorator: str, argument: object) -> None:
     """
     if callable(argument) and not isinstance(argument, type):
         raise TypeError(f"{name_of(argument)}: expected parentheses after the decorator, as in @bot.{decorator}")
+
+
+def _must_be_exception(kind: object, function: object) -> None:
+    if not isinstance(kind, type) or not issubclass(kind, Exception):
+        raise TypeError(f"{name_of(function)}: {kind!r} is not a class; expected `Exception` or a subclass of it")
 
 
 def _print(line: str) -> None:

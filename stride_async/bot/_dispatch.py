@@ -182,6 +182,9 @@ class Dispatcher:
             # It was not begun, for that could not be noted.
             LOG.warning("event %s waits for the store: %s", turn.number, error)
             self._inbox.again(turn, self._loop.time() + LONGEST_WAIT, suspect=turn.suspect)
+        except Exception:  # noqa: BLE001 -- a mistake here must not hold up the conversation
+            LOG.exception("event %s ended unexpectedly; the next start begins it again", turn.number)
+            self._inbox.ended(turn)
         else:
             if pause is None:
                 self._inbox.ended(turn)

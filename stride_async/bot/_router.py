@@ -12,6 +12,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 import attrs
+import msgspec
 
 from stride_async.bot._arguments import (
     Arguments,
@@ -122,6 +123,7 @@ class Routes:
         """
         checked, takes = pattern_for(function, pattern)
         assert takes is not None
+        check_key("chat:bot:messages", key, function)
         fields = {"pattern": wire_pattern, "url": path_of("message", key)}
         self.add_module("chat:bot:messages", key, fields, function)
         self.patterns[key] = takes.regex
@@ -154,16 +156,19 @@ class Routes:
         """Register a module of the descriptor.
 
         Raises:
-            ValueError: The key is empty or cannot be a part of a URL, or another module of this type has it.
+            TypeError: The fields are not a JSON object.
+            ValueError: As `check_key`, or another module of this type has the key.
         """
-        where = "" if source is None else f"{name_of(source)}: "
-        if not key or not key.isprintable():
-            raise ValueError(f"{where}the key {key!r} of a {type} module is empty or not printable")
-        if key in (".", ".."):
-            raise ValueError(f"{where}the key {key!r} of a {type} module cannot be a part of a URL")
+        check_key(type, key, source)
+        where = _where(source)
+        try:
+            checked = _json_object(fields)
+        except (TypeError, ValueError, RecursionError) as error:
+            what = f"the descriptor of the {type} module {key!r}"
+            raise TypeError(f"{where}{what} is not a JSON object: {error}") from None
         if any((type, key) == (known.type, known.key) for known in self.modules):
             raise ValueError(f"{where}another {type} module has the key {key!r}; give this one a key of its own")
-        self.modules.append(Module(type, key, fields))
+        self.modules.append(Module(type, key, checked))
 
     def choose(self, kind: Kind, module: str, text: str = "") -> Chosen | None:
         """Return the handler of an event, or None if none fits."""
@@ -182,6 +187,29 @@ class Routes:
             self.handlers.setdefault((kind, BOT_MODULE), []).append(handler)
         if not any(module.type == "chat:bot" for module in self.modules):
             self.modules.append(Module("chat:bot", BOT_MODULE, {}))
+
+
+def check_key(type: str, key: object, source: object = None) -> None:
+    """Check the key of a module.
+
+    Raises:
+        ValueError: It is empty or cannot be a part of a URL.
+    """
+    if not isinstance(key, str) or not key or not key.isprintable():
+        raise ValueError(f"{_where(source)}the key {key!r} of a {type} module is empty or not printable")
+    if key in (".", ".."):
+        raise ValueError(f"{_where(source)}the key {key!r} of a {type} module cannot be a part of a URL")
+
+
+def _json_object(fields: object) -> dict[str, Any]:
+    if not isinstance(fields, Mapping):
+        raise TypeError(f"{fields!r} is not a mapping")
+    msgspec.json.encode(dict(fields))
+    return dict(fields)
+
+
+def _where(source: object) -> str:
+    return "" if source is None else f"{name_of(source)}: "
 
 
 def path_of(kind: Kind, key: str = "") -> str:

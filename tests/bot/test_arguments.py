@@ -249,6 +249,16 @@ async def with_number_tail(event, *, one: int): ...
         (lambda bot: bot.action("a"), with_what, TypeError, ["with_what", "'what'"]),
         (lambda bot: bot.action(""), plain, ValueError, ["plain", "key"]),
         (lambda bot: bot.action(".."), plain, ValueError, ["plain", "'..'", "URL"]),
+        (lambda bot: bot.action(5), plain, ValueError, ["plain", "key 5"]),
+        (lambda bot: bot.glance("\ud800", name="G", icon="i"), plain, ValueError, ["plain", r"'\ud800'"]),
+        (lambda bot: bot.configuration("c", page=object()), plain, TypeError, ["plain", "'c'", "JSON"]),
+        (lambda bot: bot.message("x", key=5), plain, ValueError, ["plain", "key 5"]),
+        (lambda bot: bot.message(5), plain, ValueError, ["plain", "pattern 5"]),
+        (lambda bot: bot.command(None), plain, ValueError, ["plain", "None", "one word"]),
+        *(
+            (lambda bot, kind=kind: bot.error(kind), with_what, TypeError, ["with_what", repr(kind), "Exception"])
+            for kind in (5, "ValueError", int, BaseException, (ValueError, KeyError))
+        ),
         (lambda bot: bot.error(), plain, TypeError, ["plain", "2"]),
         (lambda bot: bot.middleware, plain, TypeError, ["plain", "2"]),
     ],
@@ -288,6 +298,13 @@ def test_a_second_module_of_one_key_is_refused():
 
     with pytest.raises(ValueError, match="'a'"):
         bot.module("chat:actionTarget", "a", {"openDialog": {"key": "d"}})
+
+
+@pytest.mark.parametrize("descriptor", [5, [1], {"options": object()}])
+def test_the_descriptor_of_a_module_must_be_json(descriptor):
+    """Otherwise the descriptor of the bot could not be served."""
+    with pytest.raises(TypeError, match=r"chat:dialog module 'details' is not a JSON object"):
+        Bot("deployer").module("chat:dialog", "details", descriptor)
 
 
 @pytest.mark.parametrize("key", ["", "a\nb"])

@@ -151,6 +151,30 @@ async def test_an_event_that_is_never_ended_is_given_up(bot, scene):
     assert [("GaveUp", 2)] == [(failure.error, failure.delivery.attempt) for failure in failures]
 
 
+async def test_a_mistake_of_the_package_holds_up_no_conversation(bot, scene, caplog, monkeypatch):
+    """It is logged, and the next start begins the event again."""
+    handled = []
+
+    @bot.mention()
+    async def handler(event: Mention) -> None:
+        handled.append((event.text, event.delivery.attempt))
+
+    def broken(stored: object) -> None:
+        monkeypatch.undo()
+        raise AssertionError
+
+    monkeypatch.setattr("stride_async.bot._dispatch.delivery_of", broken)
+    async with served(bot, scene) as bot_app:
+        for text in ("one", "two"):
+            await bot_app.mention(text)
+        await bot_app.running.idle()
+    async with served(bot, scene) as bot_app:
+        await bot_app.running.idle()
+
+    assert [("two", 1), ("one", 2)] == handled
+    assert ["event 1 ended unexpectedly; the next start begins it again"] == [r.getMessage() for r in caplog.records]
+
+
 @pytest.mark.parametrize("attempts", [0, 3])
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"message":{}}'])
 async def test_an_event_that_cannot_be_read_any_more_holds_up_no_other(bot, scene, caplog, attempts, body):
