@@ -149,8 +149,8 @@ async def test_what_answers_in_place_of_a_store_is_named(client, proxy, bucket, 
     for answer, error, sentence in ODD_ANSWERS:
 
         async def odd(request: web.Request, body: bytes, answer: dict[str, object] = answer) -> web.StreamResponse:
-            is_whole = request.path.endswith("archive.json")
-            return await proxy.passed_on(request, body) if is_whole else web.Response(**answer)
+            is_head = request.path.endswith("archive.json")
+            return await proxy.passed_on(request, body) if is_head else web.Response(**answer)
 
         proxy.answer = odd
 

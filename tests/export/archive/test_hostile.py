@@ -212,7 +212,7 @@ def test_a_head_that_is_nested_too_deeply_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", [each for each in LINKED if not each.endswith("raw")])
-async def test_what_is_no_folder_is_named(site, tmp_path, name):
+async def test_what_is_not_a_folder_is_named(site, tmp_path, name):
     """An export into the archive ends with a named error, or completes all that needs nothing in that folder."""
     archive = tmp_path / "archive"
     [room] = (path.name for path in (archive / CONVERSATIONS).iterdir())
@@ -228,7 +228,7 @@ async def test_what_is_no_folder_is_named(site, tmp_path, name):
     assert not folder.is_dir()
 
 
-async def test_foreign_names_and_deep_folders_are_no_part_of_an_archive(site, tmp_path):
+async def test_foreign_names_and_deep_folders_are_not_part_of_an_archive(site, tmp_path):
     """They are listed as such, up to a bounded depth, and change nothing."""
     archive = tmp_path / "archive"
     for foreign in (b"data/conversations/\xff\n", b"runs/\xff", b"data/conversations/UP_PER"):
