@@ -512,14 +512,14 @@ async def test_an_archive_that_is_in_use_or_too_new_is_exit_8(run: Run, rooms: d
 
 
 async def test_shards_export_the_site_together(run: Run, rooms: dict[str, str], tmp_path: Path):
-    """One without conversations is complete, and one that would share conversations with another is exit 8."""
+    """One without conversations is complete. An export that would share conversations with one of them is exit 8."""
     folder = str(tmp_path / "site")
 
     results = [await run("export", "-o", folder, "--shard", f"{index}/8") for index in range(8)]
     whole = await run("export", "-o", folder)
     other = Archive.open(folder)
     other.acquire_lease(Shard(0, 8))
-    busy = await run("export", "-o", folder, "--shard", "0/7")
+    busy = [await run("export", "-o", folder, *part) for part in (("--shard", "0/7"), ())]
     other.release()
 
     assert {0} == {result.exit_code for result in (*results, whole)}, [result.stderr for result in results]
@@ -532,8 +532,11 @@ async def test_shards_export_the_site_together(run: Run, rooms: dict[str, str], 
     assert digest == lines((await run("status", folder)).stdout)[0]["contentDigest"]
     assert (4, True) == (sum(counts), 0 in counts)
     assert 0 == lines(whole.stdout)[-1]["new"]
-    assert (8, "") == (busy.exit_code, busy.stdout)
-    assert "an export of shard 0/8 is working on" in busy.stderr
+    assert [(8, "")] * 2 == [(each.exit_code, each.stdout) for each in busy]
+    for each, refused in zip(busy, ("shard 0/7", "an export of all shards"), strict=True):
+        assert f"an export of shard 0/8 is working on {folder}, and {refused} cannot run at the same time" in (
+            " ".join(each.stderr.split())
+        )
 
 
 async def test_a_full_disk_is_reported_in_one_line(
