@@ -10,7 +10,11 @@ from collections.abc import AsyncIterator, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
+try:
+    import pytest
+except ModuleNotFoundError as _error:
+    _message = f"stride_async.testing requires {_error.name}: pip install 'stride-async[testing]'"
+    raise ModuleNotFoundError(_message, name=_error.name) from _error
 
 if TYPE_CHECKING:
     from stride_async import Document, Json, Message, StrideClient

@@ -17,6 +17,7 @@ import pytest
         ("stride_async.server", "markdown_it", "server"),
         ("stride_async.server", "jwt", "server"),
         ("stride_async.contrib.opentelemetry", "opentelemetry", "otel"),
+        ("stride_async.testing", "pytest", "testing"),
     ],
 )
 def test_a_module_names_the_extra_that_it_requires(module, missing, extra):
