@@ -99,6 +99,8 @@ class Plan:
         Raises:
             ValueError: A key is unknown or given twice, or a value is invalid, too small or too large.
         """
+        if not isinstance(text, str):
+            raise TypeError(f"the plan must be of type str, not {type(text).__name__}: {text!r:.100}")
         given: dict[str, int] = {}
         for part in filter(None, (part.strip() for part in text.split(","))):
             key, _, value = (piece.strip() for piece in part.partition("="))

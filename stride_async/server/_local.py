@@ -19,6 +19,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from stride_async.server._apps import CONFIGURATION, GLANCE, RegisteredApp, Registration, read_descriptor
+from stride_async.server._arguments import check_several, check_types
 from stride_async.server._bodies import CHUNK_BYTES
 from stride_async.server._browser import fetch_descriptor
 from stride_async.server._calls import Call, Calls
@@ -78,7 +79,7 @@ class LocalServer:
         on_loading: Called about ten times per second while a new site is loaded, with what is loaded so far.
 
     Raises:
-        TypeError: `host`, `port` or `generate` has another type.
+        TypeError: An argument has another type.
         ValueError: The port is out of range, both `seed` and `generate` are given, or `generate` is not a valid plan.
     """
 
@@ -102,11 +103,12 @@ class LocalServer:
     ) -> None:
         if seed is not None and generate is not None:
             raise ValueError("the site comes from a seed or from the generator, not from both")
-        kinds = {"host": (host, str), "port": (port, int), "generate": (generate, str | Plan | None)}
-        for what, (given, kind) in kinds.items():
-            if not isinstance(given, kind):
-                expected = getattr(kind, "__name__", kind)
-                raise TypeError(f"{what} must be of type {expected}, not {type(given).__name__}: {given!r:.100}")
+        check_types(host=(host, str), port=(port, int), calls_kept=(calls_kept, int), choices=(choices, Choices))
+        check_types(seed=(seed, str | PathLike | Iterable | None), generate=(generate, str | Plan | None))
+        for what, path in {"media_root": media_root, "db": db, "faults": faults}.items():
+            check_types(**{what: (path, str | PathLike | None)})
+        if on_loading is not None and not callable(on_loading):
+            raise TypeError(f"on_loading must be a function, not {type(on_loading).__name__}: {on_loading!r:.100}")
         if not 0 <= port <= _HIGHEST_PORT:
             raise ValueError(f"port is {port}; expected 0 to {_HIGHEST_PORT}")
         self._origin = _origin(seed, media_root, Plan.parse(generate) if isinstance(generate, str) else generate)
@@ -245,6 +247,7 @@ class LocalServer:
             id: The user id. By default, it is generated.
         """
         world = self._world
+        check_types(display_name=(display_name, str), email=(email, str | None), id=(id, str | None))
         email = email or f"{'.'.join(display_name.lower().split())}@example.invalid"
         return world.store.people.add(display_name, email=email, id=id, now=world.clock.now())
 
@@ -273,6 +276,9 @@ class LocalServer:
             app_is_member: Whether the app whose credentials the server shows can use it.
         """
         world = self._world
+        check_types(name=(name, str), type=(type, str), privacy=(privacy, str), archived=(archived, bool))
+        check_types(id=(id, str | None))
+        check_several(roster=roster)
         with world.store.transaction():
             conversation = world.create_conversation(
                 name,
@@ -313,6 +319,7 @@ class LocalServer:
             ValueError: `ts` is not an RFC 3339 time.
         """
         world, app = self._world, self._world.store.app
+        check_types(sender_id=(sender_id, str | None), ts=(ts, int | str | None), id=(id, str | None))
         document = _document(content)
         return world.add_message(
             self._conversation(conversation_id),
@@ -356,6 +363,7 @@ class LocalServer:
             ValueError: `ts` is not an RFC 3339 time.
         """
         world, conversation = self._world, self._conversation(conversation_id)
+        check_types(messages=(messages, int), ts=(ts, int | str), sender_id=(sender_id, str | None))
         sender = sender_id or world.store.app.account_id
         first = parse_ts(ts) if isinstance(ts, str) else ts
         times = [first if same_ts else first + number * SECOND for number in range(messages)]
@@ -407,6 +415,7 @@ class LocalServer:
             KeyError: The conversation does not exist.
         """
         conversation = self._conversation(conversation_id)
+        check_types(archived=(archived, bool))
         if conversation.archived != archived:
             self._world.change_conversation(conversation, isArchived=archived)
 
@@ -420,6 +429,7 @@ class LocalServer:
         Raises:
             KeyError: The conversation does not exist.
         """
+        check_several(user_ids=user_ids)
         self._world.replace_roster(self._conversation(conversation_id), user_ids)
 
     def add_media(
@@ -444,6 +454,7 @@ class LocalServer:
             KeyError: The conversation does not exist.
         """
         conversation = self._conversation(conversation_id)
+        check_types(name=(name, str), mime_type=(mime_type, str), id=(id, str | None))
         return self._world.add_media(conversation, name, _chunks(data), mime_type=mime_type, id=id).id
 
     def module_state(
@@ -457,6 +468,7 @@ class LocalServer:
             conversation_id: The conversation; empty for the site.
             user_id: The person; empty for everyone.
         """
+        check_types(type=(type, str), key=(key, str), conversation_id=(conversation_id, str), user_id=(user_id, str))
         return self._world.store.modules.state(type, key, conversation_id, user_id)
 
     def room_token(self, conversation_id: str) -> str:
@@ -492,6 +504,8 @@ class LocalServer:
             KeyError: The conversation does not exist.
         """
         world = self._world
+        check_types(name=(name, str))
+        check_several(scopes=scopes, conversations=() if conversations is None else conversations)
         numbers = world.store.conversations.numbers()
         chosen = numbers.values() if conversations is None else [numbers[id] for id in conversations]
         with world.store.transaction():
@@ -624,6 +638,8 @@ class LocalServer:
             KeyError: The conversation, message, user or action target does not exist.
             AppCallError: The app did not respond with 2xx, or a browser would refuse the response.
         """
+        check_types(message_id=(message_id, str))
+        self._check_user(by)
         return await press(
             self._world, key, self._conversation(conversation_id), message_id, by=by, parameters=parameters
         )
@@ -640,6 +656,7 @@ class LocalServer:
             KeyError: The conversation, user or glance does not exist.
             AppCallError: The app did not respond with 2xx, or a browser would refuse the response.
         """
+        self._check_user(by)
         return await ask(self._world, GLANCE, key, self._conversation(conversation_id), by=by)
 
     async def ask_configuration(self, key: str, conversation_id: str, *, by: str) -> Any:
@@ -654,17 +671,20 @@ class LocalServer:
             KeyError: The conversation, user or configuration does not exist.
             AppCallError: The app did not respond with 2xx, or a browser would refuse the response.
         """
+        self._check_user(by)
         return await ask(self._world, CONFIGURATION, key, self._conversation(conversation_id), by=by)
 
     def _app(self, client_id: str | None) -> App:
+        check_types(client_id=(client_id, str | None))
         app = self._world.store.app if client_id is None else self._world.store.people.app(client_id)
         if app is None:
-            raise KeyError(client_id)
+            raise KeyError(f"no app {client_id!r}")
         return app
 
     def _check_user(self, user_id: str) -> None:
+        check_types(user_id=(user_id, str))
         if self._world.store.people.scim(user_id) is None:
-            raise KeyError(user_id)
+            raise KeyError(f"no person {user_id!r}")
 
     @property
     def _world(self) -> World:
@@ -673,15 +693,17 @@ class LocalServer:
         return self._running
 
     def _conversation(self, conversation_id: str) -> StoredConversation:
+        check_types(conversation_id=(conversation_id, str))
         conversation = self._world.store.conversations.find(conversation_id)
         if conversation is None:
-            raise KeyError(conversation_id)
+            raise KeyError(f"no conversation {conversation_id!r}")
         return conversation
 
     def _message(self, conversation_id: str, message_id: str) -> StoredMessage:
+        check_types(message_id=(message_id, str))
         message = self._world.store.messages.find(self._conversation(conversation_id).number, message_id)
         if message is None:
-            raise KeyError(message_id)
+            raise KeyError(f"no message {message_id!r}")
         return message
 
     async def _perform(self, action: FaultAction) -> None:
@@ -727,10 +749,12 @@ def _origin(
 
 
 def _document(content: str | Document) -> Document:
+    check_types(content=(content, str | dict))
     return from_plain(content) if isinstance(content, str) else dict(content)
 
 
 def _chunks(data: bytes | Iterable[bytes]) -> Iterable[bytes]:
+    check_types(data=(data, bytes | Iterable))
     if not isinstance(data, bytes):
         return data
     return (data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES))

@@ -32,7 +32,7 @@ async def press(
     """
     message = world.store.messages.find(conversation.number, message_id)
     if message is None:
-        raise KeyError(message_id)
+        raise KeyError(f"no message {message_id!r}")
     registration, module, url = _find(world, ACTION_TARGET, key, conversation, by)
     declared = module.content.get("parameters")
     body = press_body(
@@ -63,12 +63,12 @@ def _find(
 ) -> tuple[Registration, Module, str]:
     """Return the module of an app in the conversation that a browser calls, and where to call it."""
     if world.store.people.scim(by) is None:
-        raise KeyError(by)
+        raise KeyError(f"no person {by!r}")
     for registration in world.deliveries.installed(conversation):
         for module in world.deliveries.modules(registration, conversation):
             if (module.type, module.key) == (type, key) and (url := module.url(_CALLED[type])) is not None:
                 return registration, module, registration.address(url)
-    raise KeyError(key)
+    raise KeyError(f"no module {key!r} of type {type}")
 
 
 def _token(

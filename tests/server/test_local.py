@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import aiohttp
 import attrs
 import pytest
 
-from stride_async.server import Choices, LocalServer, SeedError
+from stride_async.server import Choices, LocalServer, Plan, SeedError
 from stride_async.server._loading import Loading
 from stride_async.server._store.store import Store
 
@@ -457,3 +458,48 @@ async def test_each_app_has_its_own_direct_conversation_with_a_person(api, serve
     other = await log_in(api.http, server, *server.add_app())
 
     assert (await api.get(path)).json["id"] != (await other.get(path)).json["id"]
+
+
+WRONG_TYPES: dict[str, Callable[[LocalServer, str], object]] = {
+    "an int as a name": lambda server, room: server.add_user(5),
+    "a list as an email address": lambda server, room: server.add_user("Ann", email=["a"]),
+    "an int as the name of a room": lambda server, room: server.add_conversation(5),
+    "text as a flag": lambda server, room: server.add_conversation("a", archived="no"),
+    "one text as a roster": lambda server, room: server.add_conversation("a", roster="ann"),
+    "an int as a room": lambda server, room: server.add_message(5, "hi"),
+    "an int as content": lambda server, room: server.add_message(room, 5),
+    "a list as a sender": lambda server, room: server.add_message(room, "hi", sender_id=["ann"]),
+    "a float as a time": lambda server, room: server.add_message(room, "hi", ts=1.5),
+    "text as a count": lambda server, room: server.fill(room, "5"),
+    "an int as a message": lambda server, room: server.delete_message(room, 5),
+    "text as archived": lambda server, room: server.archive(room, archived="no"),
+    "one text as members": lambda server, room: server.set_roster(room, "ann"),
+    "an int as a body": lambda server, room: server.add_media(room, "a.txt", 5),
+    "a list as the name of a file": lambda server, room: server.add_media(room, ["a"], b"x"),
+    "an int as a module": lambda server, room: server.module_state("chat:glance", 5),
+    "one text as scopes": lambda server, room: server.add_app(scopes="participate:conversation"),
+    "an int as a plan": lambda server, room: Plan.parse(5),
+    "an int as a file": lambda server, room: LocalServer(db=5),
+    "a list as faults": lambda server, room: LocalServer(faults=[]),
+    "a dict as choices": lambda server, room: LocalServer(choices={}),
+    "text as a function": lambda server, room: LocalServer(on_loading="print"),
+}
+
+
+@pytest.mark.parametrize("call", WRONG_TYPES.values(), ids=WRONG_TYPES)
+async def test_an_argument_of_the_wrong_type_is_one_sentence_at_once(call):
+    """It says what was expected and what was found."""
+    async with LocalServer() as server:
+        room = server.add_conversation("general")
+
+        with pytest.raises(TypeError, match=r"must be .*, not \w+: ") as caught:
+            call(server, room)
+
+    assert "\n" not in str(caught.value)
+
+
+async def test_an_unknown_id_is_named_with_what_it_should_be_the_id_of():
+    """Not only the id."""
+    async with LocalServer() as server:
+        with pytest.raises(KeyError, match="no conversation 'lost'"):
+            server.messages("lost")
