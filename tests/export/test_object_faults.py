@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import Counter
 from datetime import timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 
 import pytest
 from aiohttp import web
@@ -185,6 +186,31 @@ async def test_what_is_far_away_is_read_side_by_side(server, client, proxy, buck
 
     assert await result if asyncio.iscoroutine(result) else result
     assert asked > 2
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=-1), timedelta(days=1)])
+async def test_ages_are_those_by_the_clock_of_the_store(client, proxy, bucket, room, ahead):
+    """It may differ from the clock of this machine. What was put just now is young by any clock."""
+
+    async def answer(request: web.Request, body: bytes) -> web.StreamResponse:
+        response = await proxy.passed_on(request, body)
+        if "Last-Modified" in response.headers:
+            put_at = parsedate_to_datetime(response.headers["Last-Modified"]) + ahead
+            response.headers["Last-Modified"] = format_datetime(put_at, usegmt=True)
+        return response
+
+    await exported(client, f"s3://{bucket}/site")
+    proxy.answer = answer
+    archive = Archive.open(f"s3://{bucket}/site")
+    archive.acquire_lease()
+    try:
+        age = archive.files.age("archive.json")
+    finally:
+        archive.release()
+
+    assert age is not None
+    assert age < 3600
+    assert archive.files._ahead.total_seconds() == pytest.approx(ahead.total_seconds(), abs=600)
 
 
 async def test_a_bucket_that_does_not_exist_is_named(server, client, bucket, room):

@@ -51,6 +51,8 @@ _WAITS = (0.5, 1.0, 2.0, 4.0)
 # A larger file goes up in parts, unless only one request can make sure that the name is free.
 _LARGEST_PUT = 8 * 1024 * 1024
 _PART = 4 * 1024 * 1024
+# Parts of one upload that are in memory at the same time, of 5 MiB each.
+_PARTS_AT_ONCE = 2
 _READ_BYTES = 16_384
 _LONGEST_LEASE = 4096  # bytes; anything longer was not written by an export
 _THREADS = 8
@@ -76,6 +78,8 @@ class ObjectStore:
         self._sleep = sleep
         self._lease: ObjectLease | None = None
         self._watched: dict[str, ObjectLease] = {}
+        # By how much the clock of the store is ahead of the one of this machine, as far as it is known.
+        self._ahead = timedelta()
         self._temporary: Path | None = None
         self._temporary_lock = threading.Lock()
 
@@ -249,12 +253,16 @@ class ObjectStore:
         return True
 
     def age(self, path: str) -> float | None:
-        """Return the seconds since an object was put, by the clocks of the store and of this machine."""
+        """Return the seconds since an object was put, by the clock of the store once this process has put its lease."""
+        put_at = self._put_at(path)
+        return None if put_at is None else max(0.0, (datetime.now(UTC) + self._ahead - put_at).total_seconds())
+
+    def _put_at(self, path: str) -> datetime | None:
         try:
             put_at: datetime = self._call(path, lambda: obstore.head(self._store, path)["last_modified"])
         except DamagedArchive:
             return None
-        return max(0.0, (datetime.now(UTC) - put_at).total_seconds())
+        return put_at
 
     def list(self, folder: str) -> Contents:
         """Return the names in a folder: the parts of names between two `/` are as good as folders."""
@@ -304,6 +312,8 @@ class ObjectStore:
         if not lease.take():
             return own
         self._lease = lease
+        if (put_at := self._put_at(path)) is not None:
+            self._ahead = put_at - datetime.now(UTC)
         for name in self._excluding(folder, own, others):  # One that another process has taken at the same time.
             if not self._watch(f"{folder}/{name}").is_free():
                 self.release_lease()
@@ -383,7 +393,7 @@ class ObjectStore:
         return put["e_tag"] or ""
 
     def _put(self, path: str, file: Path) -> None:
-        self._call(path, lambda: obstore.put(self._store, path, file))
+        self._call(path, lambda: obstore.put(self._store, path, file, max_concurrency=_PARTS_AT_ONCE))
 
     def _has(self, path: str, data: bytes) -> bool:
         try:

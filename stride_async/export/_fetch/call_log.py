@@ -81,6 +81,9 @@ def recent_calls(archive: Archive, runs: Iterable[str]) -> list[tuple[str, float
 
     A limit slot is free again one window after its call ended. A call that was under way when its process was killed
     may have been counted by the service as late as now.
+
+    The clock of the machine that wrote a log may be behind the one of this machine. So its last line counts as no older
+    than the file, by the clock of what holds it.
     """
     now = time.time()
     calls: list[tuple[str, float]] = []
@@ -90,14 +93,16 @@ def recent_calls(archive: Archive, runs: Iterable[str]) -> list[tuple[str, float
         if age is None or age > WINDOW:
             continue
         under_way: Counter[str] = Counter()
-        for line in log.read_end(_LAST_BYTES, _LAST_FILES).splitlines():
+        lines = log.read_end(_LAST_BYTES, _LAST_FILES).splitlines()
+        behind = max(0.0, now - age - max((_seconds(line[1:].partition(b" ")[0]) for line in lines), default=now))
+        for line in lines:
             at, _, name = line[1:].partition(b" ")
             key = name.decode("utf-8", "replace")
             if line.startswith(_STARTED):
                 under_way[key] += 1
             elif line.startswith(_ENDED):
                 under_way[key] -= 1
-                seconds_ago = now - _seconds(at)
+                seconds_ago = now - behind - _seconds(at)
                 if seconds_ago < WINDOW:
                     calls.append((key, max(0.0, seconds_ago)))
         calls += [(key, 0.0) for key in under_way.elements()]
