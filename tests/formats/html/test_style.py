@@ -58,3 +58,11 @@ def test_every_text_has_enough_contrast(scheme):
 
     assert (12, 11) == (len(tones), len(inks))
     assert {} == {pair: round(ratio, 2) for pair, ratio in pairs.items() if ratio < LEAST}
+
+
+def test_a_narrow_window_hides_no_number():
+    """Counts move below the names instead."""
+    narrow = CSS.partition("@media (max-width: 34rem)")[2].partition("\n}")[0]
+
+    assert ".rooms .count" in narrow
+    assert [] == [line for line in narrow.splitlines() if "count" in line and "display: none" in line]
