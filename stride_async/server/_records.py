@@ -84,5 +84,9 @@ Record = Site | User | Conversation | Message | Media
 
 
 def compact_json(value: object) -> str:
-    """Return the value as JSON text without spaces, with non-ASCII characters as they are."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """Return the value as JSON text without spaces, with non-ASCII characters as they are.
+
+    Only half a surrogate pair, which has no form in UTF-8, is an escape.
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()

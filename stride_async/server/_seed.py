@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -166,7 +167,7 @@ class _Checks:
         return _READERS[kind](self, line)
 
     def site(self, line: dict[str, Any]) -> Site:
-        site = Site(_id(line, "cloudId"), _string(line, "name"))
+        site = Site(_id(line, "cloudId"), _storable(line, "name"))
         self.cloud_id = site.cloud_id
         return site
 
@@ -175,7 +176,7 @@ class _Checks:
         _string(user, "user.displayName")
         return User(
             id=_new(self.users, _id(user, "user.id"), "user.id"),
-            email=_string(user, "user.userName"),
+            email=_storable(user, "user.userName"),
             json=_compact(user),
         )
 
@@ -188,7 +189,7 @@ class _Checks:
         _string(conversation, "conversation.topic")
         return Conversation(
             id=_new(self.conversations, _id(conversation, "conversation.id"), "conversation.id"),
-            name=_string(conversation, "conversation.name"),
+            name=_storable(conversation, "conversation.name"),
             type=_one_of(conversation, "conversation.type", "group", "direct"),
             privacy=_one_of(conversation, "conversation.privacy", "public", "private"),
             archived=_boolean(conversation, "conversation.isArchived"),
@@ -217,8 +218,8 @@ class _Checks:
         return Media(
             conversation_id=conversation_id,
             id=_new(self.media[conversation_id], _id(line, "id"), "id"),
-            name=_string(line, "name"),
-            mime_type=_string(line, "mimeType"),
+            name=_storable(line, "name"),
+            mime_type=_storable(line, "mimeType"),
             size=size,
             sha256=_sha256(line),
             open=lambda: file.open("rb"),
@@ -246,6 +247,8 @@ class _Checks:
             _unexpected(f"a file of {size} bytes at {relative!r}", f"{found} bytes")
         return file
 
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _READERS: dict[str, Callable[[_Checks, _Line], Record]] = {
     "site": _Checks.site,
@@ -355,6 +358,11 @@ def _string(parent: dict[str, Any], name: str) -> str:
     return value
 
 
+def _storable(parent: dict[str, Any], name: str) -> str:
+    """Return a string with U+FFFD for halves of surrogate pairs, which the JSON of the object may keep as escapes."""
+    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", _string(parent, name))
+
+
 def _id(parent: dict[str, Any], name: str) -> str:
     value = _string(parent, name)
     if not value or not value.isprintable():
@@ -389,11 +397,15 @@ def _moment(parent: dict[str, Any], name: str) -> int:
 
 def _roster(line: dict[str, Any]) -> tuple[str, ...]:
     roster = line.get("roster")
-    if not isinstance(roster, list) or not all(isinstance(member, str) and member for member in roster):
+    if not isinstance(roster, list) or not all(map(_is_member, roster)):
         _unexpected("a list of user ids as roster", roster)
     if len(set(roster)) < len(roster):
         _unexpected("each user only once in roster", Counter(roster).most_common(1)[0][0])
     return tuple(roster)
+
+
+def _is_member(value: object) -> bool:
+    return isinstance(value, str) and value != "" and _SURROGATE.search(value) is None
 
 
 def _size(line: dict[str, Any]) -> int:

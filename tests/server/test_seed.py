@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pickle
 from collections import Counter
 from datetime import UTC, datetime, timedelta, timezone
@@ -273,6 +274,32 @@ async def test_a_seed_can_come_as_lines_and_leave_bodies_where_they_are(seed, tm
 
     assert text.encode() == received.raw
     assert b"abc" == content
+
+
+async def test_half_a_surrogate_pair_in_a_name_and_bytes_in_a_path_do_no_harm(tmp_path):
+    """Names can be searched for with U+FFFD in their place, and a body is found."""
+    root = tmp_path / os.fsdecode(b"\xff")
+    (root / "media").mkdir(parents=True)
+    (root / "media/a").write_bytes(b"abc")
+    half = "cut \ud83d"
+    lines = [site() | {"name": half}, user() | {}, conversation() | {}, media(name=half, mimeType=half)]
+    lines[1]["user"] |= {"userName": half, "displayName": half}
+    lines[2]["conversation"] |= {"name": half, "topic": half}
+
+    server = LocalServer(seed=(json.dumps(line).encode() for line in lines), media_root=root, rate_limit=None)
+    async with server, client_of(server) as client:
+        rooms = await client.conversations(query="cut \ufffd").collect(limit=None)
+        async with client.conversation(ROOM).open_media(media()["id"]) as body:
+            content = b"".join([chunk async for chunk in body.chunks(100)])
+
+    assert [ROOM] == [room.id for room in rooms]
+    assert (b"abc", "cut \ufffd") == (content, body.name)
+
+
+def test_a_member_with_half_a_surrogate_pair_is_rejected(seed):
+    """No call could name that person."""
+    with pytest.raises(SeedError, match="list of user ids"):
+        list(read_seed(seed(site(), conversation() | {"roster": ["\ud83d"]})))
 
 
 def test_a_seed_error_can_be_pickled():

@@ -15,6 +15,7 @@ import msgspec
 
 from stride_async._json import NOT_DECODABLE
 from stride_async._moments import parse_nanoseconds
+from stride_async.document._text import without_surrogates
 from stride_async.export._archive.address import folder_at
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.reader import ArchivedMedia
@@ -138,7 +139,7 @@ def _name_of_body(medium: ArchivedMedia) -> str:
 
 def _conversation_line(room: Room) -> bytes | None:
     """Return the line of a conversation with each member once, None if it is nested too deeply."""
-    members = [id for id in dict.fromkeys(room.user_ids) if id]
+    members = [id for id in dict.fromkeys(room.user_ids) if id and without_surrogates(id) == id]
     try:
         line = _line({"type": "conversation", "conversation": room.details, "roster": members})
     except RecursionError:

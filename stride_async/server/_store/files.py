@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import uuid
 from pathlib import Path
@@ -26,7 +27,8 @@ class MediaFile:
     mime_type: str
     size: int
     sha256: str
-    path: str | None = None
+    path: bytes | None = None
+    """As the system has it, because a path need not be text."""
 
 
 class Files:
@@ -56,7 +58,7 @@ class Files:
         """Add a file whose body stays where it is."""
         number = self._next
         self._next += 1
-        where = str(record.path)
+        where = os.fsencode(record.path) if record.path is not None else None
         self._insert(
             MediaFile(number, record.id, conversation, record.name, record.mime_type, record.size, record.sha256, where)
         )
@@ -78,7 +80,7 @@ class Files:
         """Return a part of the file's body, to be sent."""
         path = file.path
         if path is not None:
-            return ByteRange(lambda: Path(path).open("rb"), start, size)
+            return ByteRange(lambda: Path(os.fsdecode(path)).open("rb"), start, size)
         return ByteRange(lambda: self._bodies.open(file.number), start, size)
 
     def delete(self, file: MediaFile) -> None:
