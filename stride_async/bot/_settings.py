@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from types import NoneType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import attrs
 
+from stride_async._arguments import function, of_type, several
+from stride_async._arguments import path as checked_path
 from stride_async._settings import Settings
 from stride_async._wire.token import ClientCredentials
 from stride_async.bot._reports import Report
@@ -27,6 +30,7 @@ def _range(low: float, high: float | None = None) -> Callable[[Any, attrs.Attrib
     limits = f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
 
     def check(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
+        of_type(value, attribute.name, *((int, float) if "float" in str(attribute.type) else (int,)))
         if not low <= value <= (float("inf") if high is None else high):
             raise ValueError(f"{attribute.name} is {value!r}; expected {limits}")
 
@@ -45,11 +49,14 @@ def _complete(_: Any, __: Any, credentials: Any) -> None:
 
 def _named(_: Any, __: Any, store: str | os.PathLike[str]) -> None:
     # SQLite takes an empty name for a file that is deleted at the end.
+    if not isinstance(store, str):
+        checked_path(store, "store")
     if not os.fspath(store):
         raise ValueError("store is empty; expected the path of a file")
 
 
 def _url(url: str | None) -> str | None:
+    of_type(url, "public_url", str, NoneType)
     if url is None:
         return None
     try:
@@ -62,9 +69,15 @@ def _url(url: str | None) -> str | None:
 
 
 def _site_ids(sites: Iterable[str] | None) -> frozenset[str] | None:
-    if isinstance(sites, str):
-        raise TypeError(f"sites is {sites!r}; expected a collection of cloud ids")
-    return None if sites is None else frozenset(sites)
+    return None if sites is None else frozenset(several(sites, "sites"))
+
+
+def _is_settings(_: Any, __: Any, client: Settings) -> None:
+    of_type(client, "client", Settings)
+
+
+def _is_function(_: Any, __: Any, on_event: Callable[[Report], None] | None) -> None:
+    function(on_event, "on_event")
 
 
 @attrs.frozen(kw_only=True)
@@ -80,7 +93,7 @@ class BotSettings:
 
     credentials: ClientCredentials = attrs.field(validator=_complete)
     """The app's id and secret: calls are verified with them, and the bot's own calls are made with them."""
-    client: Settings
+    client: Settings = attrs.field(validator=_is_settings)
     """The options of the clients the bot uses; `base_url` is the service."""
     store: str | os.PathLike[str] = attrs.field(default="bot.sqlite", validator=_named)
     """Path of the file that holds what was received and handled. `":memory:"` keeps it in memory, for tests."""
@@ -104,7 +117,7 @@ class BotSettings:
     """How far back the bot reads at its start for messages that were not delivered. 0 means it does not."""
     store_wait: float = attrs.field(default=30.0, validator=_range(0.0))
     """How long a start waits for another process to release the store."""
-    on_event: Callable[[Report], None] | None = None
+    on_event: Callable[[Report], None] | None = attrs.field(default=None, validator=_is_function)
     """Called with `Received`, `Refused`, `Begun` and `Ended` values."""
 
     @classmethod

@@ -54,8 +54,29 @@ def test_a_bot_needs_credentials_that_verify():
     """A static token cannot verify a caller, and sites must be a collection."""
     with pytest.raises(TypeError, match="ClientCredentials"):
         BotSettings(credentials=StaticToken("t"), client=CLIENT)  # type: ignore[arg-type]  # the mistake
-    with pytest.raises(TypeError, match="cloud ids"):
+    with pytest.raises(TypeError, match="sites must be a list or the like, not str"):
         BotSettings(credentials=APP, client=CLIENT, sites="C")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"client": {}},
+        {"store": 5},
+        {"public_url": 5},
+        {"sites": 5},
+        {"concurrency": "64"},
+        {"attempts": 2.5},
+        {"catch_up": None},
+        {"handler_timeout": True},
+        {"on_event": "print"},
+    ],
+    ids=str,
+)
+def test_a_setting_of_the_wrong_type_is_one_sentence(options):
+    """It names the setting."""
+    with pytest.raises(TypeError, match=f"^{next(iter(options))} must be .*, not \\w+: "):
+        BotSettings(**{"credentials": APP, "client": CLIENT, **options})
 
 
 def test_settings_come_from_the_environment(monkeypatch):
