@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
+from stride_async._arguments import of_type
 from stride_async.bot._application import application
 from stride_async.bot._arguments import check_plain, compiled, is_text, name_of
 from stride_async.bot._descriptor import descriptor, wire_pattern
@@ -305,7 +306,7 @@ class Bot:
         Args:
             base_url: Where the service reaches the bot.
         """
-        return descriptor(self.key, base_url.rstrip("/"), self._routes)
+        return descriptor(self.key, of_type(base_url, "base_url", str).rstrip("/"), self._routes)
 
     def application(self, settings: BotSettings) -> web.Application:
         """Return an aiohttp application that runs the bot from its start-up to its clean-up.
@@ -315,7 +316,7 @@ class Bot:
         Args:
             settings: The options of the running bot.
         """
-        return application(self.key, self._routes, settings)
+        return application(self.key, self._routes, of_type(settings, "settings", BotSettings))
 
     def running(self, settings: BotSettings) -> AbstractAsyncContextManager[RunningBot]:
         """Run the bot without a web server: `async with bot.running(settings) as running`.
@@ -327,7 +328,7 @@ class Bot:
             StoreBusy: Another process uses the store.
             BotError: The store cannot be used.
         """
-        return running(self.key, self._routes, settings)
+        return running(self.key, self._routes, of_type(settings, "settings", BotSettings))
 
     async def serve(
         self,

@@ -79,6 +79,13 @@ def test_a_setting_of_the_wrong_type_is_one_sentence(options):
         BotSettings(**{"credentials": APP, "client": CLIENT, **options})
 
 
+@pytest.mark.parametrize("call", [Bot.descriptor, Bot.application, Bot.running])
+def test_a_bot_refuses_an_argument_of_the_wrong_type(call):
+    """Before anything runs."""
+    with pytest.raises(TypeError, match=r"must be of type \w+, not int: 5"):
+        call(Bot("b"), 5)
+
+
 def test_settings_come_from_the_environment(monkeypatch):
     """A missing variable is named."""
     for name in ("STRIDE_CLIENT_ID", "STRIDE_CLIENT_SECRET", "STRIDE_BASE_URL", "STRIDE_BOT_STORE", "STRIDE_BOT_URL"):
