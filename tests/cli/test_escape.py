@@ -54,11 +54,11 @@ def test_json_on_a_terminal_has_the_same_value(text: str, only_ascii: bool):
 
 
 def test_only_one_module_writes():
-    """Text for people cannot get past the escaping."""
+    """Text for people cannot get past the escaping. A constant is written where click and rich are missing."""
     writes = re.compile(r"\b(?:click\.(?:echo|secho)|print|sys\.std(?:out|err)\.(?:write|buffer)|Console|Text)\(")
     modules = Path(stride_async._cli.__file__).parent.glob("*.py")
 
-    assert {"show.py"} == {module.name for module in modules if writes.search(module.read_text())}
+    assert {"show.py", "__init__.py"} == {module.name for module in modules if writes.search(module.read_text())}
 
 
 @pytest.fixture
