@@ -9,6 +9,8 @@ import shutil
 import sys
 import time
 import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -235,11 +237,10 @@ async def test_foreign_names_and_deep_folders_are_not_part_of_an_archive(site, t
         (archive / os.fsdecode(foreign) / "commit").mkdir(parents=True)
         (archive / os.fsdecode(foreign) / "commit/00000001.json").write_bytes(b"{}")
         (archive / os.fsdecode(foreign) / "picked.json").write_bytes(b"{}")
-    nest(archive, sys.getrecursionlimit() + 200)
-    size = status(archive).size_bytes
-
-    errors = await use(site, archive)
-    report = await verify(archive)
+    with nested_folders(archive, sys.getrecursionlimit() + 200):
+        size = status(archive).size_bytes
+        errors = await use(site, archive)
+        report = await verify(archive)
 
     assert ([], True) == (errors, report.ok)
     [foreign] = [clause for clause in report.not_known if "not part of an archive" in clause]
@@ -248,15 +249,31 @@ async def test_foreign_names_and_deep_folders_are_not_part_of_an_archive(site, t
     assert size > sys.getrecursionlimit()
 
 
-def nest(folder: Path, depth: int) -> None:
-    """Make folders in each other, deeper than a recursive function could follow."""
+@contextmanager
+def nested_folders(folder: Path, depth: int) -> Iterator[None]:
+    """Make folders in each other, deeper than a recursive function could follow, and remove them in the end.
+
+    The clean-up of pytest is such a function.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     for _ in range(depth):
         os.mkdir("d", dir_fd=descriptor)
-        inner = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+        descriptor = reopened("d", descriptor)
+    try:
+        yield
+    finally:
+        for _ in range(depth):
+            descriptor = reopened("..", descriptor)
+            os.rmdir("d", dir_fd=descriptor)
         os.close(descriptor)
-        descriptor = inner
-    os.close(descriptor)
+
+
+def reopened(name: str, descriptor: int) -> int:
+    """Open a folder that is next to an open one, which is closed."""
+    try:
+        return os.open(name, os.O_RDONLY, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def bomb(tmp_path: Path, content: bytes, rows: int) -> tuple[Archive, Stored]:
