@@ -54,8 +54,11 @@ def _run_tests(session: nox.Session, *options: str) -> None:
 
 
 def _run_installed_tests(session: nox.Session, *options: str) -> None:
-    hang = {"PYTEST_TIMEOUT": "600"}  # seconds; a test that waits forever fails with a traceback of where it waits
-    session.run("pytest", *(session.posargs or ["--numprocesses=auto", *options, "tests"]), env=hang)
+    env = {
+        "PYTEST_TIMEOUT": "600",  # seconds; a test that waits forever fails with a traceback of where it waits
+        "PYTHONDONTWRITEBYTECODE": "",  # Many tests start Python, which should compile each module once only.
+    }
+    session.run("pytest", *(session.posargs or ["--numprocesses=auto", *options, "tests"]), env=env)
 
 
 @nox.session
