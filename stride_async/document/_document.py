@@ -8,8 +8,6 @@ from typing import Any
 import msgspec
 
 from stride_async.document._decoded import decoded
-from stride_async.document._html import to_html
-from stride_async.document._markdown import to_markdown
 from stride_async.document._nodes import Node, NodeView, attr, json_of, shortened, shown
 from stride_async.document._schema import Problem, problems
 from stride_async.document._text import to_text
@@ -88,6 +86,8 @@ class Document:
         file). A heading and the cell of a table have one line. Lists and quotes below the 40th level are written
         without their markers. Half a surrogate pair becomes U+FFFD.
         """
+        from stride_async.document._markdown import to_markdown  # noqa: PLC0415 -- most programs write no Markdown
+
         return to_markdown(self._root)
 
     def to_html(self) -> str:
@@ -95,6 +95,8 @@ class Document:
 
         All text is escaped, and links use http, https or mailto. Half a surrogate pair becomes U+FFFD.
         """
+        from stride_async.document._html import to_html  # noqa: PLC0415 -- most programs write no HTML
+
         return to_html(self._root)
 
     def _repr_html_(self) -> str:
