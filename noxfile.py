@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def _run_installed_tests(session: nox.Session, *options: str) -> None:
         "PYTEST_TIMEOUT": "600",  # seconds; a test that waits forever fails with a traceback of where it waits
         "PYTHONDONTWRITEBYTECODE": "",  # Many tests start Python, which should compile each module once only.
     }
-    session.run("pytest", *(session.posargs or ["--numprocesses=auto", *options, "tests"]), env=env)
+    workers = max(4, os.cpu_count() or 1)  # More than two cores need, because tests also wait.
+    session.run("pytest", *(session.posargs or [f"--numprocesses={workers}", *options, "tests"]), env=env)
 
 
 @nox.session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copyreg
+import gc
 import os
 import signal
 import sys
@@ -34,6 +35,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not sys.stdout.isatty():
         session.config.pluginmanager.register(FilesBegun(reporter))
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from visiting the objects of all tests again and again, a seventh of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
