@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from stride_async.export import ArchiveBusy, NotAnArchive, Shard, StoreRefused, Summary, read, status, verify
+from stride_async.export._archive import object_lease
 from stride_async.export._archive.archive import Archive
 from tests.export.exporting import events_of, exported, show_file
 from tests.export.stores import download, objects_of, put_foreign, upload
@@ -166,3 +167,19 @@ async def test_two_exports_into_one_archive_keep_out_each_other(site, client, bu
     second.acquire_lease()
     second.release()
     assert not second.files.has_lost_lines
+
+
+async def test_reading_after_a_kill_says_that_it_waits(site, client, bucket, monkeypatch, caplog):
+    """What keeps exports out, such as a conversion, watches the lease of one that was killed until it expires."""
+    url = f"s3://{bucket}/site"
+    await exported(client, url)
+    killed = Archive.open(url)
+    killed.acquire_lease()
+    killed.files._lease._ended.set()
+    monkeypatch.setattr(object_lease, "EXPIRES", 0.2)
+
+    with Archive.open(url).kept_unchanged():
+        pass
+
+    (record,) = caplog.records
+    assert record.getMessage().endswith(f"an export of {url} was killed, or is working on it")

@@ -10,6 +10,7 @@ is taken by the same content counts as created.
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import shutil
 import tempfile
@@ -31,7 +32,7 @@ from stride_async.export._archive.address import StoreAddress
 from stride_async.export._archive.errors import DamagedArchive, StoreRefused, StoreUnavailable
 from stride_async.export._archive.layout import PROBE, RUNS, log_number, log_part
 from stride_async.export._archive.object_answers import Answer, require_environment
-from stride_async.export._archive.object_lease import LeaseHeld, ObjectLease
+from stride_async.export._archive.object_lease import EXPIRES, LeaseHeld, ObjectLease
 from stride_async.export._archive.object_log import ObjectLog
 from stride_async.export._archive.storage import LONGEST_READ, Contents, LeaseKind, LeaseWatched
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from obstore.store import RetryConfig
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 # obstore retries within a request what it knows to be safe; all of it is retried here.
 _RETRIES: RetryConfig = {
@@ -343,6 +346,7 @@ class ObjectStore:
 
     def _first_renewed(self, leases: Mapping[str, ObjectLease]) -> str | None:
         """Watch leases until each is free, has expired or is renewed."""
+        is_waiting = False
         while leases:
             waits = {}
             for path, lease in leases.items():
@@ -350,7 +354,13 @@ class ObjectStore:
                     waits[path] = lease.look()
                 except LeaseHeld:
                     return path
-            self._sleep(max(waits.values()))
+            longest = max(waits.values())
+            if longest and not is_waiting:
+                is_waiting = True
+                _log.warning(
+                    "waiting up to %g seconds: an export of %s was killed, or is working on it", EXPIRES, self.name
+                )
+            self._sleep(longest)
             leases = {path: lease for path, lease in leases.items() if waits[path]}
         return None
 
