@@ -93,18 +93,18 @@ def parse_time(option: str, value: str | None, zone: ZoneInfo | None) -> datetim
     """Parse a TIME, which is in this zone if it has none of its own.
 
     Raises:
-        CommandError: It is not a time, or no zone is given.
+        BadParameter: It is not a time, or no zone is given.
     """
     if value is None:
         return None
     try:
         time = datetime.fromisoformat(value)
     except ValueError:
-        message = f"{option}: {value!r} is not a valid time, such as 2018-06-01T08:00:00Z."
-        raise CommandError(Exit.USAGE, message) from None
+        message = f"{value!r} is not a valid time, such as 2018-06-01T08:00:00Z."
+        raise click.BadParameter(message, param_hint=repr(option)) from None
     if time.tzinfo is not None:
         return time
     if zone is None:
-        message = f"{option}: {value!r} has no time zone. Write {time.isoformat()}Z, or add --tz."
-        raise CommandError(Exit.USAGE, message)
+        message = f"{value!r} has no time zone. Write {time.isoformat()}Z, or add --tz."
+        raise click.BadParameter(message, param_hint=repr(option))
     return time.replace(tzinfo=zone)

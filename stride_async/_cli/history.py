@@ -15,42 +15,43 @@ from stride_async import Message, StrideClient
 from stride_async._cli import show
 from stride_async._cli.connect import with_client
 from stride_async._cli.exits import CommandError, Exit
-from stride_async._cli.export_input import parse_zone
+from stride_async._cli.export_input import parse_time, parse_zone
 from stride_async._cli.find import find_conversation
 from stride_async._cli.options import TextParam, WholeNumber, conversation_argument, json_option, verbose_option
 from stride_async._cli.people import People
 
 Bound = str | datetime
 
-# How a date or time begins, in this notation or another: 2018-06-01, 1.6.2018, 06/01/18, 8:30. Ids are opaque, but the
-# service has none like these.
-_DATE = re.compile(r"\d{4}-\d\d(?:-\d\d)?(?!\w)|\d{1,2}[./]\d{1,2}[./]|\d{1,2}:\d\d")
-# Words for a time, such as yesterday, "2 days ago" or 30d. An id has neither spaces nor only letters.
-_WORDS = re.compile(r"[^\W\d_]+|.*\s.*|[-+]?\d+[^\W\d_]{1,7}", re.DOTALL)
+# What a person may type as a time, in a notation that is understood or another. Ids are opaque, but the service has
+# none like these.
+_TIME = re.compile(
+    r"""
+    \d{4}[-./]\d{1,3}(?:[-./]\d{1,2})?(?!\w).*  # 2018-06-01, 2018-6-1, 2018/06 and 2018-152
+    | \d{4}-?W\d.*                             # 2018-W60
+    | \d{1,2}([-./])\d{1,2}\1\d.*              # 1.6.2018, 06/01/18 and 01-06-2018
+    | \d{1,2}[-.]?[^\W\d_]{3,9}[-.]?\d{2,4}    # 1-Jun-2018
+    | T?\d{1,2}:\d\d.*                         # 8:30
+    | @?(?:\d{4}|\d{10}|\d{13})(?:[.,]\d+)?   # 2018, and the seconds or milliseconds of a clock
+    | [-+]?\d+[^\W\d_]{1,7}                    # 30d
+    | [^\W\d_]+ | .*\s.*                       # yesterday, and "2 days ago"
+    """,
+    re.DOTALL | re.VERBOSE,
+)
 # On a narrower terminal, the text of a message goes below its time and its sender.
 _SIDE_BY_SIDE_COLUMNS = 64
 
 
 def _parse_bound(option: str, value: str | None, zone: ZoneInfo | None) -> Bound | None:
     """Parse a bound: a time if it looks like one, otherwise the id of a message."""
-    if value is None:
-        return None
+    return value if value and not _is_time(value) else parse_time(option, value, zone)
+
+
+def _is_time(value: str) -> bool:
     try:
-        time = datetime.fromisoformat(value)
-    except ValueError as error:
-        if _DATE.match(value):
-            message = f"{value!r} is not a valid time: {error}."
-        elif not value or _WORDS.fullmatch(value):
-            message = f"{value!r} is neither the id of a message nor a time, such as 2018-06-01T08:00:00Z."
-        else:
-            return value
-        raise click.BadParameter(message, param_hint=f"'{option}'") from None
-    if time.tzinfo is not None:
-        return time
-    if zone is None:
-        message = f"{value!r} has no time zone. Write {time.isoformat()}Z for UTC."
-        raise click.BadParameter(message, param_hint=f"'{option}'")
-    return time.replace(tzinfo=zone)
+        datetime.fromisoformat(value)
+    except ValueError:
+        return _TIME.fullmatch(value) is not None
+    return True
 
 
 @click.command(name="history")

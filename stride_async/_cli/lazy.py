@@ -1,4 +1,4 @@
-"""A group whose commands are imported when they are needed, so that each requires only its own packages."""
+"""Groups of commands, which may be imported when they are needed, so that each requires only its own packages."""
 
 from __future__ import annotations
 
@@ -8,10 +8,27 @@ from typing import Any
 
 import click
 
+from stride_async._cli import show
 from stride_async._cli.exits import CommandError, Exit
+from stride_async._wire.nearest import nearest
 
 
-class LazyGroup(click.Group):
+class Group(click.Group):
+    """Commands by name. If a name is misspelled, the error suggests similar ones."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the name, the command and its arguments."""
+        given, *_ = args
+        is_known = given.startswith("-") or self.get_command(ctx, given) is not None
+        if not is_known and not ctx.resilient_parsing:
+            near = nearest([given], self.list_commands(ctx))
+            raise click.UsageError(f"No such command {given!r}.{show.did_you_mean(near)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(Group):
     """Commands by name, each with the module that contains it. The group lists them in this order.
 
     A command whose packages are not installed says so, and the others work without it. `extras` has the extras that a

@@ -15,11 +15,12 @@ from stride_async._cli.connect import with_client
 from stride_async._cli.escape import printable
 from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.find import find_conversation
+from stride_async._cli.lazy import Group
 from stride_async._cli.options import TextParam, conversation_argument, json_option, verbose_option
 from stride_async._cli.people import People
 
 
-@click.group(name="list")
+@click.group(name="list", cls=Group)
 def command() -> None:
     """List conversations, users, or a conversation's members.
 

@@ -32,7 +32,7 @@ from tests.export.exporting import exported
             ("history", "general", "--after", "2018-06-01"),
             [
                 "Error: Invalid value for '--after': '2018-06-01' has no time zone. Write",
-                "2018-06-01T00:00:00Z for UTC.",
+                "2018-06-01T00:00:00Z, or add --tz.",
             ],
         ),
         (
@@ -94,6 +94,12 @@ async def test_a_wrong_secret_does_not_blame_the_token(run: Run):
         (("history", "96eac726-79e5-45ae-bcbb-153089954d08"), 3, "no such conversation"),
         (("history", "https://app.stride.com/elsewhere/chat/x"), 2, "STRIDE_CLOUD_ID is"),
         (("history", "https://example.com/"), 2, "not the URL of a conversation"),
+        (("hsitory", "general"), 2, "No such command 'hsitory'. Did you mean 'history'"),
+        (("lst", "users"), 2, "Did you mean 'list'"),
+        (("list", "user"), 2, "No such command 'user'. Did you mean 'users'"),
+        (("bot", "rn"), 2, "No such command 'rn'. Did you mean 'run'"),
+        (("migrate", "matrx"), 2, "Did you mean 'matrix'?"),
+        (("help",), 2, "No such command 'help'."),
         (("history", "general", "--limit", "0"), 2, "--limit"),
         (("history", "general", "--after", "2018-06-01"), 2, "Write 2018-06-01T00:00:00Z"),
         (("history", "general", "--after", "2018-06-01T08:00"), 2, "time zone"),

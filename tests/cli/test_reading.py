@@ -132,7 +132,12 @@ async def test_a_bound_may_be_a_date_with_a_time_zone(run: Run, server: LocalSer
 @pytest.mark.parametrize("option", ["--after", "--before"])
 @pytest.mark.parametrize(
     "bound",
-    ["", "yesterday", "gestern", "2 days ago", "last week", "30d", "-1h", "8:30", "06/01/2018", "1.6.18", "2018-06"],
+    """
+    yesterday|gestern|2 days ago|last week|30d|-1h|8:30|06/01/2018|1.6.18|2018-06||2018|2018-6-1|2018/06/01|2018-152
+    |2018-W60|1-6-2018|1-Jun-18|1527811200|@1527811200.5
+    """.strip()
+    .replace("\n    ", "")
+    .split("|"),
 )
 async def test_a_bound_that_is_neither_an_id_nor_a_time_is_a_usage_error(
     run: Run, server: LocalServer, option: str, bound: str

@@ -25,11 +25,19 @@ async def test_a_person_speaks_in_a_conversation(api, server, room):
 
 
 @pytest.mark.parametrize(
-    "name", ["557058:ann", "Ann.Adler@example.invalid", "ann adler", "@ANN ADLER"], ids=["id", "email", "name", "@name"]
+    "name",
+    [
+        "557058:ann",
+        " Ann.Adler@example.invalid",
+        "ann ädler",
+        "@ANN ÄDLER",
+        "ann a\N{COMBINING DIAERESIS}dler",
+        " Ann  Ädler\n",
+    ],
 )
 async def test_a_person_is_named_by_id_email_address_or_name(api, server, room, name):
-    """Case does not matter, and neither does an @ in front."""
-    ann = server.add_user("Ann Adler", id="557058:ann")
+    """Case, white space and the encoding of accents do not matter, and neither does an @ in front."""
+    ann = server.add_user("Ann Ädler", id="557058:ann", email="ann.adler@example.invalid")
     server.add_user("Bob Baker")
 
     reply = await speak(api, **{"as": name}, conversation=room, text="Hi")
@@ -108,6 +116,8 @@ async def test_without_a_conversation_a_person_writes_to_the_app_directly(api, s
         ({"as": "", "text": "x"}, "no person of this site has the id, email address or name ''"),
         ({"as": "@", "text": "x"}, "no person of this site has the id, email address or name '@'"),
         ({"as": "zoe", "text": "x"}, "no person of this site has the id, email address or name 'zoe'"),
+        ({"as": "@an", "text": "x"}, "name '@an'; a similar name is 'Ann'"),
+        ({"as": "Anm", "text": "x"}, "name 'Anm'; a similar name is 'Ann'"),
         ({"as": "ann"}, "expected exactly one of text, markdown, document, found none"),
         ({"as": "ann", "text": "x", "markdown": "y"}, "found text and markdown"),
         ({"as": "ann", "text": " "}, "the message is empty"),

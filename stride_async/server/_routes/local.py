@@ -5,8 +5,9 @@ do. Every other service responds to this path with 404, and the local server nev
 
 The request is a JSON object:
 
-- `as` (required): the person, as an id, an email address, a mention name or a display name. Case does not matter, and
-  an `@` in front is ignored. If several people have the name, the call is refused.
+- `as` (required): the person, as an id, an email address, a mention name or a display name. Case, white space
+  and the encoding of accents do not matter, and an `@` in front is ignored. If several people have the name, the call
+  is refused. If none has it, the error names similar ones.
 - `conversation`: the id of a conversation that the app is installed in. If it is absent or null, the message goes to
   the person's direct conversation with the app, which is created if there is none.
 - Exactly one of `text` (plain text), `markdown` (Markdown) and `document` (a document, protocol 8).
@@ -59,7 +60,9 @@ def _person(request: Request, given: str) -> str:
     people = request.world.store.people
     found = people.called(given)
     if not found:
-        _refuse(f"as: no person of this site has the id, email address or name {shortened(given)!r}")
+        similar = people.similar(given)
+        hint = f"; a similar name is {' or '.join(map(repr, similar))}" if similar else ""
+        _refuse(f"as: no person of this site has the id, email address or name {shortened(given)!r}{hint}")
     if len(found) > 1:
         names = ", ".join(f"{people.display_name(id)} ({id})" for id in found[:_NAMED])
         _refuse(f"as: {shortened(given)!r} is the name of {len(found)} people, give an id: {names}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import secrets
 import sqlite3
 import string
+import unicodedata
 import uuid
 from collections.abc import Iterable
 
@@ -13,6 +15,7 @@ from stride_async.server._limits import App
 from stride_async.server._records import User, compact_json
 from stride_async.server._times import format_milliseconds
 
+_SUGGESTED = 3  # names
 _ALPHABET = string.ascii_letters + string.digits
 _SCIM_USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 
@@ -62,24 +65,35 @@ class People:
     def called(self, name: str) -> list[str]:
         """Return the ids of the people with this id, or else this email address, mention name or display name.
 
-        An `@` in front of a name is ignored, and so is its case. The first of these four that anyone has decides.
+        An `@` in front of a name is ignored, and so are its case, its white space and how its accents are encoded. The
+        first of these four that anyone has decides.
         """
-        if self.is_person(name):
-            return [name]
-        folded = name.casefold()
-        bare = folded.removeprefix("@")
+        if self.is_person(name.strip()):
+            return [name.strip()]
+        address, bare = name.strip().casefold(), _bare(name)
         if not bare:
             return []
         by_email, by_nickname, by_name = [], [], []
         for user_id, email, text in self._db.execute("SELECT id, email, json FROM person ORDER BY number"):
             person = json.loads(text)
-            if email == folded:
+            if email == address:
                 by_email.append(user_id)
-            if str(person.get("nickName") or "").casefold() == bare:
+            if _folded(str(person.get("nickName") or "")) == bare:
                 by_nickname.append(user_id)
-            if str(person.get("displayName") or "").casefold() == bare:
+            if _folded(str(person.get("displayName") or "")) == bare:
                 by_name.append(user_id)
         return by_email or by_nickname or by_name
+
+    def similar(self, name: str) -> list[str]:
+        """Return up to three display names that contain the name or are similar to it."""
+        sought = _bare(name)
+        if not sought:
+            return []
+        texts = (json.loads(text) for (text,) in self._db.execute("SELECT json FROM person ORDER BY number"))
+        names = {_folded(shown): shown for person in texts if (shown := str(person.get("displayName") or ""))}
+        containing = [folded for folded in names if sought in folded]
+        found = dict.fromkeys([*containing, *difflib.get_close_matches(sought, names)])
+        return [names[folded] for folded in found][:_SUGGESTED]
 
     def ids(self) -> tuple[str, ...]:
         """Return the ids of all people, in the order they were added."""
@@ -124,3 +138,12 @@ def scim_user(id: str, display_name: str, email: str, created: str) -> dict[str,
         "meta": {"created": created, "lastModified": created, "resourceType": "User"},
         "photos": [],
     }
+
+
+def _folded(name: str) -> str:
+    """Return a name in a form in which equal names are equal texts."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def _bare(name: str) -> str:
+    return _folded(name).removeprefix("@").strip()
