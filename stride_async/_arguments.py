@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from types import NoneType
 from typing import TypeVar
@@ -26,6 +27,16 @@ def text(value: object, what: str) -> str:
     return value
 
 
+def optional_text(value: object, what: str) -> str | None:
+    """Return an argument that must be text or None.
+
+    Raises:
+        TypeError: It is neither a `str` nor None.
+        ValueError: It cannot be encoded as UTF-8.
+    """
+    return None if value is None else text(value, what)
+
+
 def number(value: object, what: str, least: int, most: int | None = None) -> int:
     """Return an argument that must be a whole number of at least `least` and at most `most`.
 
@@ -37,6 +48,20 @@ def number(value: object, what: str, least: int, most: int | None = None) -> int
         raise TypeError(f"{what} must be an int, not {type(value).__name__}: {value!r:.100}")
     if value < least or (most is not None and value > most):
         raise ValueError(f"{what} is {value}; expected {least} {'or more' if most is None else f'to {most}'}")
+    return value
+
+
+def seconds(value: object, what: str) -> float:
+    """Return an argument that must be a number of seconds, 0 or more.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is negative, not finite, or larger than any `float`.
+    """
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{what} must be a number, not {type(value).__name__}: {value!r:.100}")
+    if not 0 <= value <= sys.float_info.max:  # NaN is in no range.
+        raise ValueError(f"{what} is {value!r:.100}; expected 0 or more seconds")
     return value
 
 
@@ -57,12 +82,18 @@ def path(value: object, what: str) -> Path:
 
     Raises:
         TypeError: It is neither a `str` nor an `os.PathLike` of one.
+        ValueError: The system has no such path, because of a NUL or a character that it cannot encode.
     """
-    if isinstance(value, os.PathLike):
-        value = value.__fspath__()
-    if not isinstance(value, str):
+    found = value.__fspath__() if isinstance(value, os.PathLike) else value
+    if not isinstance(found, str):
         raise TypeError(f"{what} must be a str or a path, not {type(value).__name__}: {value!r:.100}")
-    return Path(value)
+    try:
+        encoded = os.fsencode(found)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{what} {found!r:.100} cannot be encoded as a path") from error
+    if b"\0" in encoded:
+        raise ValueError(f"{what} {found!r:.100} contains a NUL character")
+    return Path(found)
 
 
 def function(value: T, what: str, *, required: bool = False) -> T:

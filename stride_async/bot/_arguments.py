@@ -25,6 +25,7 @@ MOST_DIGITS = 19
 
 _INT = re.compile(rf"[+-]?[0-9]{{1,{MOST_DIGITS}}}")
 _FLOAT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _BOOLS = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
 
@@ -151,8 +152,8 @@ def reader_of(annotation: object) -> Reader | None:
 
 
 def is_text(value: object) -> bool:
-    """Return whether an argument is text, which programs without a type checker may get wrong."""
-    return isinstance(value, str)
+    """Return whether an argument is text that can be encoded, which programs without a type checker may get wrong."""
+    return isinstance(value, str) and _SURROGATE.search(value) is None
 
 
 def name_of(function: object) -> str:
@@ -253,6 +254,8 @@ def compiled(pattern: str | re.Pattern[str], function: Function) -> re.Pattern[s
         raise ValueError(f"{name_of(function)}: the pattern {pattern!r} is broken: {error}") from None
     if not isinstance(regex.pattern, str):
         raise ValueError(f"{name_of(function)}: the pattern {pattern!r} is of bytes; expected text")  # noqa: TRY004 -- a broken pattern
+    if not is_text(regex.pattern):
+        raise ValueError(f"{name_of(function)}: the pattern {pattern!r} cannot be encoded as UTF-8")
     return regex
 
 

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
-from stride_async._arguments import of_type
+from stride_async._arguments import function as checked_function
+from stride_async._arguments import number, of_type, optional_text, several, text
 from stride_async.bot._application import application
 from stride_async.bot._arguments import check_plain, compiled, is_text, name_of
 from stride_async.bot._descriptor import descriptor, wire_pattern
@@ -21,6 +22,8 @@ from stride_async.bot._router import Module, Routes, check_key, path_of
 from stride_async.bot._running import RunningBot, running
 from stride_async.bot._serve import Served, serve
 from stride_async.bot._settings import BotSettings
+
+_HIGHEST_PORT = 65_535
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -208,19 +211,26 @@ class Bot:
             conditions: When the glance is shown (protocol 6.1).
 
         Raises:
-            TypeError: The function is not async, or takes no event.
+            TypeError: An argument is of another type, or the function is not async or takes no event.
             ValueError: The key is taken.
         """
+        text(name, "name")
+        optional_text(target, "target")
+        of_type(weight, "weight", int)
+        icons = {"url": icon, "url@2x": icon} if isinstance(icon, str) else dict(of_type(icon, "icon", Mapping))
+        for url in icons.values():
+            text(url, "icon")
+        shown = None if conditions is None else _each_mapping(conditions, "conditions")
 
         def register(function: F) -> F:
             check_key("chat:glance", key, function)
             fields = {
                 "name": {"value": name},
-                "icon": {"url": icon, "url@2x": icon} if isinstance(icon, str) else dict(icon),
+                "icon": icons,
                 "target": target,
                 "queryUrl": path_of("glance", key),
                 "weight": weight,
-                "conditions": None if conditions is None else list(conditions),
+                "conditions": shown,
                 "authentication": "jwt",
             }
             given = {field: value for field, value in fields.items() if value is not None}
@@ -237,9 +247,10 @@ class Bot:
             page: The key of the dialog or sidebar in which the bot is configured.
 
         Raises:
-            TypeError: The function is not async, or takes no event.
+            TypeError: The page is not text, or the function is not async or takes no event.
             ValueError: The key is taken.
         """
+        text(page, "page")
 
         def register(function: F) -> F:
             check_key("chat:configuration", key, function)
@@ -259,9 +270,10 @@ class Bot:
             descriptor: The descriptor of the module, without the key (protocol 6.1).
 
         Raises:
-            TypeError: The descriptor is not a JSON object.
+            TypeError: The type is not text, or the descriptor is not a JSON object.
             ValueError: Another module of this type has the key.
         """
+        text(type, "type")
         self._routes.add_module(type, key, descriptor)
 
     def middleware(self, function: F) -> F:
@@ -293,8 +305,8 @@ class Bot:
         _must_be_called("error()", kind)
 
         def register(function: F) -> F:
-            checked = check_plain(function, event="event", extra=1)
             _must_be_exception(kind, function)
+            checked = check_plain(function, event="event", extra=1)
             self._routes.errors.append((kind, checked))
             return function
 
@@ -306,7 +318,7 @@ class Bot:
         Args:
             base_url: Where the service reaches the bot.
         """
-        return descriptor(self.key, of_type(base_url, "base_url", str).rstrip("/"), self._routes)
+        return descriptor(self.key, text(base_url, "base_url").rstrip("/"), self._routes)
 
     def application(self, settings: BotSettings) -> web.Application:
         """Return an aiohttp application that runs the bot from its start-up to its clean-up.
@@ -351,9 +363,15 @@ class Bot:
                 stderr.
 
         Raises:
+            TypeError, ValueError: An argument is of another type, or the port is not 0 to 65535.
             BotError: The store cannot be used.
             OSError: The port is taken.
         """
+        of_type(settings, "settings", BotSettings)
+        text(host, "host")
+        number(port, "port", 0, _HIGHEST_PORT)
+        checked_function(announce, "announce")
+        checked_function(warn, "warn")
 
         def announced(served: Served) -> None:
             (announce or _print)(msgspec.json.encode({"url": served.url, "descriptor": served.descriptor}).decode())
@@ -374,12 +392,13 @@ class Bot:
             port: The port to listen on; 0 lets the system choose one.
 
         Raises:
-            ValueError: A variable of the environment is missing.
+            TypeError: An argument is of another type.
+            ValueError: A variable of the environment is missing, or the port is not 0 to 65535.
             BotError: The store cannot be used.
             OSError: The port is taken.
         """
         logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
-        asyncio.run(self.serve(settings or BotSettings.from_env(), host=host, port=port))
+        asyncio.run(self.serve(BotSettings.from_env() if settings is None else settings, host=host, port=port))
 
 
 def _must_be_called(decorator: str, argument: object) -> None:
@@ -392,9 +411,15 @@ def _must_be_called(decorator: str, argument: object) -> None:
         raise TypeError(f"{name_of(argument)}: expected parentheses after the decorator, as in @bot.{decorator}")
 
 
+def _each_mapping(values: Sequence[Mapping[str, Any]], what: str) -> list[Mapping[str, Any]]:
+    return [of_type(each, f"each of the {what}", Mapping) for each in several(values, what)]
+
+
 def _must_be_exception(kind: object, function: object) -> None:
     if not isinstance(kind, type) or not issubclass(kind, Exception):
-        raise TypeError(f"{name_of(function)}: {kind!r} is not a class; expected `Exception` or a subclass of it")
+        raise TypeError(
+            f"{name_of(function)}: the kind {kind!r} is not a class; expected `Exception` or a subclass of it"
+        )
 
 
 def _print(line: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from stride_async._arguments import seconds
 
 
 class BotError(Exception):
@@ -27,15 +27,14 @@ class TryAgain(BotError):
     Other events of the conversation wait until then. The event fails when it was begun `BotSettings.attempts` times.
 
     Raises:
-        ValueError: `after` is negative or not finite.
+        TypeError: `after` is not a number.
+        ValueError: It is negative or not finite.
     """
 
     def __init__(self, after: float) -> None:
-        if not 0 <= after < math.inf:
-            raise ValueError(f"after is {after!r}; expected 0 or more seconds")
-        super().__init__(after)
-        self.after = after
+        self.after = seconds(after, "after")
         """Seconds until the next attempt."""
+        super().__init__(after)
 
     def __str__(self) -> str:
         return f"try again after {self.after:g} s"

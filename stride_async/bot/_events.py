@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from types import NoneType
 from typing import Any
 
 import attrs
 import msgspec
 
+from stride_async._arguments import of_type, optional_text
 from stride_async._client import StrideClient
 from stride_async._conversation import ConversationClient
 from stride_async._json import decoder
@@ -199,7 +201,12 @@ class ConfigurationQuery(Event):
 
 @attrs.frozen
 class ActionAnswer:
-    """What a browser shows after an action."""
+    """What a browser shows after an action.
+
+    Raises:
+        TypeError: A part is of another type.
+        ValueError: A text cannot be encoded as UTF-8.
+    """
 
     message: str | None = None
     """A text that says what was done."""
@@ -207,6 +214,11 @@ class ActionAnswer:
     """A text that says what went wrong."""
     next_action: Mapping[str, Json] | None = None
     """A target to open next, e.g. `{"openDialog": {"key": "details"}}`."""
+
+    def __attrs_post_init__(self) -> None:
+        optional_text(self.message, "message")
+        optional_text(self.error, "error")
+        of_type(self.next_action, "next_action", Mapping, NoneType)
 
 
 @attrs.frozen(kw_only=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import NoneType
 
 from aiohttp import web
 
+from stride_async._arguments import of_type, optional_text, text
 from stride_async._client import StrideClient
 from stride_async._conversation import ConversationClient
 from stride_async.bot import _rows
@@ -37,7 +39,7 @@ class RunningBot:
         Args:
             cloud_id: The id of the site.
         """
-        return self._parts.sites.client(cloud_id)
+        return self._parts.sites.client(text(cloud_id, "cloud id"))
 
     def room(self, cloud_id: str, conversation_id: str) -> ConversationClient:
         """Return a handle to a conversation.
@@ -57,7 +59,7 @@ class RunningBot:
         Raises:
             StrideError: The service cannot be asked.
         """
-        return await self._parts.sites.account_id(cloud_id)
+        return await self._parts.sites.account_id(text(cloud_id, "cloud id"))
 
     async def installations(self, cloud_id: str | None = None) -> list[Installation]:
         """Return the installations the bot was called about, of one site or of all.
@@ -65,6 +67,7 @@ class RunningBot:
         Args:
             cloud_id: The id of the site; None means all.
         """
+        optional_text(cloud_id, "cloud id")
         return [installation_of(each) for each in await self._parts.store.run(_rows.installations(cloud_id))]
 
     async def failed(self) -> list[Failure]:
@@ -80,7 +83,7 @@ class RunningBot:
         Raises:
             LookupError: There is no failed event of this id.
         """
-        await retry_in(self._parts.store, delivery_id, then=self._parts.dispatcher.add)
+        await retry_in(self._parts.store, text(delivery_id, "delivery id"), then=self._parts.dispatcher.add)
 
     async def catch_up(self, cloud_id: str, *, every: float | None = None) -> int:
         """Queue the new messages of every conversation of a site and return how many events they make.
@@ -96,10 +99,12 @@ class RunningBot:
             StrideError: The service cannot be asked (only without `every`), or the bot was closed.
             ValueError: The bot does not serve the site, or `every` is not a number of seconds above 0.
         """
+        text(cloud_id, "cloud id")
+        of_type(every, "every", int, float, NoneType)
         sites = self._parts.settings.sites
         if sites is not None and cloud_id not in sites:
             raise ValueError(f"catch_up() of site {cloud_id!r}: BotSettings.sites does not name this site")
-        if every is not None and not 0 < every < math.inf:
+        if every is not None and not 0 < every <= sys.float_info.max:
             raise ValueError(f"catch_up(every={every!r}): this must be a number of seconds above 0")
         if every is not None:
             await self._parts.catching_up.look_for_ever(cloud_id, every)
@@ -114,6 +119,7 @@ class RunningBot:
         Raises:
             aiohttp.web.HTTPException: 401, the token is absent or not good; 403, the site is not served.
         """
+        of_type(request, "request", web.BaseRequest)
         try:
             return caller_of(request, self._parts.settings)
         except Refusal as refusal:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from stride_async._arguments import function, of_type, several
+from stride_async._arguments import function, of_type, several, text
 from stride_async._arguments import path as checked_path
 from stride_async._settings import Settings
 from stride_async._wire.token import ClientCredentials
@@ -69,7 +69,7 @@ def _url(url: str | None) -> str | None:
 
 
 def _site_ids(sites: Iterable[str] | None) -> frozenset[str] | None:
-    return None if sites is None else frozenset(several(sites, "sites"))
+    return None if sites is None else frozenset(text(site, "id in sites") for site in several(sites, "sites"))
 
 
 def _is_settings(_: Any, __: Any, client: Settings) -> None:

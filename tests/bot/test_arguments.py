@@ -251,7 +251,12 @@ async def with_number_tail(event, *, one: int): ...
         (lambda bot: bot.action(".."), plain, ValueError, ["plain", "'..'", "URL"]),
         (lambda bot: bot.action(5), plain, ValueError, ["plain", "key 5"]),
         (lambda bot: bot.glance("\ud800", name="G", icon="i"), plain, ValueError, ["plain", r"'\ud800'"]),
-        (lambda bot: bot.configuration("c", page=object()), plain, TypeError, ["plain", "'c'", "JSON"]),
+        (
+            lambda bot: bot.glance("c", name="G", icon="i", conditions=[{"x": object()}]),
+            plain,
+            TypeError,
+            ["plain", "'c'", "JSON"],
+        ),
         (lambda bot: bot.message("x", key=5), plain, ValueError, ["plain", "key 5"]),
         (lambda bot: bot.message(5), plain, ValueError, ["plain", "pattern 5"]),
         (lambda bot: bot.command(None), plain, ValueError, ["plain", "None", "one word"]),

@@ -16,13 +16,15 @@ import pytest
 from aiohttp import web
 
 from stride_async import ClientCredentials, Settings, StaticToken
-from stride_async.bot import RUNNING, Bot, BotSettings, Caller, Mention, RunningBot
+from stride_async.bot import RUNNING, ActionAnswer, Bot, BotSettings, Caller, Mention, RunningBot, TryAgain
 from stride_async.bot import _http as http
 from stride_async.bot._serve import serve
 from tests.bot.delivering import Scene, served, serving, until
+from tests.wrong_arguments import Argument, complaints
 
 APP = ClientCredentials("id", "s" * 64)
 CLIENT = Settings(base_url="http://127.0.0.1:9")
+SETTINGS = BotSettings(credentials=APP, client=CLIENT, store=":memory:", catch_up=0)
 
 
 @pytest.mark.parametrize(
@@ -79,11 +81,77 @@ def test_a_setting_of_the_wrong_type_is_one_sentence(options):
         BotSettings(**{"credentials": APP, "client": CLIENT, **options})
 
 
-@pytest.mark.parametrize("call", [Bot.descriptor, Bot.application, Bot.running])
-def test_a_bot_refuses_an_argument_of_the_wrong_type(call):
-    """Before anything runs."""
-    with pytest.raises(TypeError, match=r"must be of type \w+, not int: 5"):
-        call(Bot("b"), 5)
+async def _handler(event):
+    raise AssertionError("it is never called")
+
+
+def _glance(bot, **options):
+    return bot.glance("k", **{"name": "n", "icon": "i", **options})(_handler)
+
+
+ARGUMENTS = [
+    Argument("key", lambda bot, value: Bot(value), (str,)),
+    Argument("pattern", lambda bot, value: bot.mention(value)(_handler), (str, type(None))),
+    Argument("pattern", lambda bot, value: bot.message(value)(_handler), (str,)),
+    Argument("command", lambda bot, value: bot.command(value)(_handler), (str,)),
+    Argument("key", lambda bot, value: bot.action(value)(_handler), (str,)),
+    Argument("name", lambda bot, value: _glance(bot, name=value), (str,)),
+    Argument("icon", lambda bot, value: _glance(bot, icon=value), (str,)),
+    Argument("icon", lambda bot, value: _glance(bot, icon={"url": value}), (str,)),
+    Argument("target", lambda bot, value: _glance(bot, target=value), (str, type(None))),
+    Argument("weight", lambda bot, value: _glance(bot, weight=value), (int,)),
+    Argument("conditions", lambda bot, value: _glance(bot, conditions=value), (type(None),)),
+    Argument("conditions", lambda bot, value: _glance(bot, conditions=[value]), (dict,)),
+    Argument("key", lambda bot, value: bot.configuration(value, page="p")(_handler), (str,)),
+    Argument("page", lambda bot, value: bot.configuration("k", page=value)(_handler), (str,)),
+    Argument("type", lambda bot, value: bot.module(value, "k", {}), (str,)),
+    Argument("key", lambda bot, value: bot.module("chat:dialog", value, {}), (str,)),
+    Argument("descriptor", lambda bot, value: bot.module("chat:dialog", "k", value), (dict,)),
+    Argument("not an async function", lambda bot, value: bot.middleware(value), ()),
+    Argument("kind", lambda bot, value: bot.error(value)(_handler), ()),
+    Argument("base_url", lambda bot, value: bot.descriptor(value), (str,)),
+    Argument("settings", lambda bot, value: bot.application(value), ()),
+    Argument("settings", lambda bot, value: bot.running(value), ()),
+    Argument("settings", lambda bot, value: bot.serve(value), ()),
+    Argument("host", lambda bot, value: bot.serve(SETTINGS, host=value), (str,)),
+    Argument("port", lambda bot, value: bot.serve(SETTINGS, port=value), (int,)),
+    Argument("announce", lambda bot, value: bot.serve(SETTINGS, announce=value), (type(None),)),
+    Argument("warn", lambda bot, value: bot.serve(SETTINGS, warn=value), (type(None),)),
+    Argument("sites", lambda bot, value: attrs.evolve(SETTINGS, sites=[value]), (str,)),
+    Argument("after", lambda bot, value: TryAgain(value), (int, float)),
+    Argument("message", lambda bot, value: ActionAnswer(message=value), (str, type(None))),
+    Argument("error", lambda bot, value: ActionAnswer(error=value), (str, type(None))),
+    Argument("next_action", lambda bot, value: ActionAnswer(next_action=value), (dict, type(None))),
+]
+
+
+@pytest.mark.parametrize("argument", ARGUMENTS, ids=lambda argument: argument.name)
+async def test_a_wrong_argument_of_a_bot_is_named_at_once(argument):
+    """Nothing is registered, and nothing runs."""
+    bot = Bot("b")
+
+    assert [] == await complaints(argument, bot)
+    assert Bot("b").descriptor("http://b") == bot.descriptor("http://b")
+
+
+RUNNING_ARGUMENTS = [
+    Argument("cloud id", RunningBot.client, (str,)),
+    Argument("cloud id", lambda running, value: running.room(value, "r"), (str,)),
+    Argument("conversation id", lambda running, value: running.room("c", value), (str,)),
+    Argument("cloud id", RunningBot.account_id, (str,)),
+    Argument("cloud id", RunningBot.installations, (str, type(None))),
+    Argument("delivery id", RunningBot.retry, (str,)),
+    Argument("cloud id", RunningBot.catch_up, (str,)),
+    Argument("every", lambda running, value: running.catch_up("c", every=value), (int, float, type(None))),
+    Argument("request", RunningBot.verify, ()),
+]
+
+
+async def test_a_wrong_argument_of_a_running_bot_is_named_at_once():
+    """The bot runs on."""
+    async with Bot("b").running(SETTINGS) as running:
+        for argument in RUNNING_ARGUMENTS:
+            assert [] == await complaints(argument, running)
 
 
 def test_settings_come_from_the_environment(monkeypatch):

@@ -50,14 +50,17 @@ def parse_address(archive: str | PathLike[str]) -> Path | StoreAddress:
     """Return the folder, or the address in an object store, of an archive.
 
     Raises:
-        ValueError: It is a URL with another scheme, without a bucket, or with a part that is not allowed.
+        TypeError: It is neither a `str` nor a path.
+        ValueError: It cannot be a path, or it is a URL with another scheme, without a bucket, or with a part that is
+            not allowed.
     """
-    text = archive if isinstance(archive, str) else str(checked_path(archive, "archive"))
+    path_of_text = checked_path(archive, "archive")
+    text = archive if isinstance(archive, str) else str(path_of_text)
     url = _URL.match(text)
     if url is None or not isinstance(archive, str):
         if not isinstance(archive, str) and _URL_AS_PATH.match(text):
             raise ValueError(f"{text} is a URL that was made a path: pass the URL of an archive as text")
-        return Path(text)
+        return path_of_text
     scheme, host, path, rest = url[1].lower(), url[2], url[3], url[4]
     if "@" in host:  # Not shown: it may be a secret.
         raise ValueError("the URL of an archive has no user and password: credentials come from the environment")
