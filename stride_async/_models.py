@@ -7,7 +7,7 @@ Names are the service's own, in snake_case. Fields that the service sends in add
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
 import attrs
 import msgspec
@@ -170,7 +170,7 @@ class Message(UnfrozenMessage):
         return f"Message(id={self.id!r}, sender_id={self.sender_id!r}, ts={self.ts}, text={text!r})"
 
 
-class RawMessage(NamedTuple):
+class RawMessage(msgspec.Struct, frozen=True, gc=False):
     """The bytes of a message that could be decoded, and what an export needs to know of it."""
 
     ts: int

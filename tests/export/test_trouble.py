@@ -394,6 +394,25 @@ async def test_a_conversation_with_damaged_commits_is_a_failure_and_the_rest_is_
     assert 5 == events[-1].new
 
 
+async def test_pages_that_are_cut_off_before_their_months_are_sealed_are_fetched_again(
+    server: LocalServer, client, rooms, tmp_path
+):
+    """The run that wrote them notices it, and the next one is complete."""
+    server.fill(rooms[0], 500, ts="2018-05-30T08:00:00Z")
+
+    def cut(_: object) -> None:
+        for file in (tmp_path / "a" / "data").rglob("raw/*"):
+            os.truncate(file, file.stat().st_size - 1)
+
+    server.faults.add("GET", f"*/{rooms[0]}/message", after=9, times=1, do=cut)
+    events = await events_of(client, tmp_path / "a")
+    second = await exported(client, tmp_path / "a")
+
+    assert {(rooms[0], "archive", "")} == failures(events)
+    assert 0 == second.failures
+    assert await fresh_digest(server, tmp_path / "b") == second.content_digest
+
+
 async def test_leaving_the_loop_keeps_what_was_received(server: LocalServer, client, rooms, tmp_path):
     """Pages that were reported are not fetched again."""
     seen = 0

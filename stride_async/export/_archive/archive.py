@@ -27,7 +27,7 @@ import msgspec
 from stride_async._json import NOT_DECODABLE
 from stride_async.export._archive.address import storage_at
 from stride_async.export._archive.commits import Stored
-from stride_async.export._archive.compression import compress, in_blocks, lines_in
+from stride_async.export._archive.compression import Block, compress, in_blocks, lines_in
 from stride_async.export._archive.errors import ArchiveBusy, ArchiveError, DamagedArchive, NewerArchive, NotAnArchive
 from stride_async.export._archive.layout import (
     ARCHIVE_JSON,
@@ -206,8 +206,8 @@ class Archive:
         """
         return self.stage_blocks(stem, in_blocks(lines))
 
-    def stage_blocks(self, stem: str, blocks: Iterable[bytes], *, compressed: bool = True) -> Stored:
-        """Write blocks of lines, each line with its line break, to a file that gets its name with a commit."""
+    def stage_blocks(self, stem: str, blocks: Iterable[Block], *, compressed: bool = True) -> Stored:
+        """Write blocks of lines to a file that gets its name with the first commit that names it."""
         tally = _Tally()
         pieces = tally.of_file(compress(tally.of_content(blocks))) if compressed else tally.of_content(blocks)
         temporary = self.files.gather(stem, pieces)
@@ -351,10 +351,10 @@ class _Tally:
         self.file = hashlib.sha256()
         self.rows = 0
 
-    def of_content(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        for block in blocks:
+    def of_content(self, blocks: Iterable[Block]) -> Iterator[bytes]:
+        for rows, block in blocks:
             self.content.update(block)
-            self.rows += block.count(b"\n")
+            self.rows += rows
             yield block
 
     def of_file(self, pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -27,6 +27,10 @@ _LARGEST_WINDOW = 8 * 1024 * 1024
 _LONGEST_LINE = 64 * 1024 * 1024
 
 
+Block = tuple[int, bytes]
+"""A number of lines, and these lines as one piece, each with its line break."""
+
+
 class _Local(threading.local):
     """A compressor for each thread, reused for every file: its tables are large."""
 
@@ -38,19 +42,19 @@ class _Local(threading.local):
 _local = _Local()
 
 
-def in_blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield lines as blocks of several lines, each line with its line break."""
+def in_blocks(lines: Iterable[bytes]) -> Iterator[Block]:
+    """Yield lines as blocks of several lines."""
     lines = iter(lines)
     while batch := list(islice(lines, _BATCH_LINES)):
-        yield b"\n".join(batch) + b"\n"
+        yield len(batch), b"\n".join(batch) + b"\n"
 
 
-def compress(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the compressed pieces of blocks."""
+def compress(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the compressed pieces of a file."""
     compressing = _local.compressor.compressobj()
-    for block in blocks:
-        if piece := compressing.compress(block):
-            yield piece
+    for piece in pieces:
+        if compressed := compressing.compress(piece):
+            yield compressed
     yield compressing.flush()
 
 

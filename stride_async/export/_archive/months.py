@@ -14,13 +14,14 @@ import msgspec
 from stride_async._json import NOT_DECODABLE, repaired
 from stride_async._models import Key
 from stride_async._wire.convert import key_at
+from stride_async.export._archive.compression import Block
 from stride_async.export._archive.errors import DamagedArchive
 from stride_async.export._archive.state import Span
 
 Line = tuple[Key, bytes]
 """A message as one line, with its key."""
-Stretch = tuple[Sequence[int], list[bytes]]
-"""The times of consecutive messages and their lines, oldest first."""
+Stretch = tuple[Sequence[int], bytes]
+"""The times of consecutive messages and their lines, each with its line break, oldest first."""
 
 _DAY = 86_400_000_000_000  # nanoseconds
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -48,15 +49,25 @@ def end_of_month(month: str) -> int:
     return (after.toordinal() - _EPOCH_DAY) * _DAY
 
 
-def split_by_month(stretches: Iterable[Stretch]) -> Iterator[tuple[str, list[bytes]]]:
-    """Yield the lines of stretches, cut where a month ends."""
+def split_by_month(stretches: Iterable[Stretch]) -> Iterator[tuple[str, Block]]:
+    """Yield the lines of stretches, cut where a month ends. Most stretches lie in one month, and stay as they are."""
     for times, lines in stretches:
-        start = 0
+        start, rest = 0, lines
         while start < len(times):
             month = month_of(times[start])
             end = bisect_left(times, end_of_month(month), start)
-            yield month, lines[start:end]
-            start = end
+            rows = end - start
+            cut = len(rest) if end == len(times) else _length(rest, rows)
+            yield month, (rows, rest[:cut])
+            start, rest = end, rest[cut:]
+
+
+def _length(lines: bytes, rows: int) -> int:
+    """Return the length of the first lines."""
+    length = 0
+    for _ in range(rows):
+        length = lines.index(b"\n", length) + 1
+    return length
 
 
 def as_line(raw: bytes) -> bytes:

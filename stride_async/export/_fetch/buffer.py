@@ -7,7 +7,7 @@ is sorted by key, oldest first.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 
 import attrs
@@ -83,9 +83,10 @@ class LegBuffer:
             ordered = [message for message in ordered if self._is_new(key_of(message))]
             keys = list(map(key_of, ordered))
         raws = [message.raw for message in ordered]
+        block = b"".join(raws)
+        if b"\n" in block or b"\r" in block:
+            raws = [as_line(bytes(raw)) for raw in raws]
         block = b"\n".join(raws)
-        if b"\r" in block or block.count(b"\n") >= max(len(raws), 1):
-            block = b"\n".join([as_line(bytes(raw)) for raw in raws])
         add_references(ordered, block, self.users, self.media)
         self._keys, self._block = keys, block + b"\n"
         if self._undecodable_lines:
@@ -139,14 +140,9 @@ class LegBuffer:
         """The number of messages kept."""
         return sum(len(page.times) for page in self.pages)
 
-    def blocks(self) -> list[bytes]:
-        """Return the lines of all pages, oldest first."""
-        return [page.block for page in reversed(self.pages)]
-
-    def stretches(self) -> Iterator[Stretch]:
-        """Yield the times and lines of all pages, oldest first."""
-        for page in reversed(self.pages):
-            yield page.times, page.block[:-1].split(b"\n")
+    def stretches(self) -> list[Stretch]:
+        """Return the times and lines of all pages, oldest first."""
+        return [(page.times, page.block) for page in reversed(self.pages)]
 
     def _is_new(self, key: Key) -> bool:
         return self.floor <= key and (self.low is None or key < self.low)

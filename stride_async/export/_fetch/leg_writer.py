@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import time
-from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, groupby
 from operator import itemgetter
 
@@ -27,6 +26,7 @@ from stride_async.export._archive.commits import (
     Unplaced,
     WalkEnded,
 )
+from stride_async.export._archive.compression import Block
 from stride_async.export._archive.errors import DamagedArchive
 from stride_async.export._archive.layout import leg_of_raw, month_stem, raw_folder, raw_stem, unplaced_stem
 from stride_async.export._archive.months import (
@@ -47,8 +47,8 @@ SEALED_AT_ONCE = 50_000
 
 # Nanoseconds by which the clocks of the service and of this machine may differ.
 _CLOCK_DIFFERENCE = 600_000_000_000
-# Times of messages in raw groups that this process wrote, so that short conversations are not decoded twice.
-_TIMES_KEPT = 5_000
+# Pages of which it keeps the times once they are written, so that it decodes no short conversation twice.
+_PAGES_KEPT = 64
 
 
 class LegWriter:
@@ -72,9 +72,10 @@ class LegWriter:
         self._held = _HeldMessages(archive, state)
         self._leg = LegStarted(0, None, from_newest=True)
         self._buffer = LegBuffer(0, BEGINNING, None, None, None)
-        # Raw groups that this process wrote, or has found undamaged, and the times of messages in some of them.
+        # Raw groups that this process wrote, or has found undamaged, and the pages in some of them, oldest first: the
+        # times of their messages, and their lengths in bytes.
         self._sound: set[str] = set()
-        self._times: dict[str, array[int]] = {}
+        self._pages: dict[str, list[tuple[Sequence[int], int]]] = {}
 
     def delete_old_groups(self) -> None:
         """Delete raw groups of legs that have ended, which a kill may have left."""
@@ -123,10 +124,12 @@ class LegWriter:
         ops = self._found()
         if buffer.pages:
             stem = raw_stem(self._folder, self._leg.number, len(state.raw_groups))
-            file = self._archive.stage_blocks(stem, buffer.blocks(), compressed=False)
+            stretches = buffer.stretches()
+            blocks = [(len(times), lines) for times, lines in stretches]
+            file = self._archive.stage_blocks(stem, blocks, compressed=False)
             self._sound.add(file.path)
-            if sum(map(len, self._times.values())) < _TIMES_KEPT:
-                self._times[file.path] = array("q", [ts for page in reversed(buffer.pages) for ts in page.times])
+            if sum(map(len, self._pages.values())) < _PAGES_KEPT:
+                self._pages[file.path] = [(times, len(lines)) for times, lines in stretches]
             high, low = buffer.pages[0].high, buffer.pages[-1].low
             raw = RawGroup(self._leg.number, file, buffer.written_to, high, low, len(buffer.pages))
             ops = [*self._start_of_leg(), raw, *ops]
@@ -204,7 +207,7 @@ class LegWriter:
         rows = 0
         stretches = chain(self._buffer.stretches(), self._written_stretches())  # The buffer has the oldest pages.
         by_month = groupby(split_by_month(stretches), itemgetter(0))
-        months = ((month, (lines for _, lines in parts)) for month, parts in by_month)
+        months = ((month, (block for _, block in parts)) for month, parts in by_month)
         held = [month for month in sorted(self._state.months) if _crosses(read, month)]
         for month, parts in _with_held(months, held):
             if month in sealed_before:
@@ -221,13 +224,25 @@ class LegWriter:
         """Yield what is in raw groups, oldest first."""
         for raw in reversed(self._state.raw_groups):
             path = raw.file.path
+            pages = self._pages.pop(path, None)
+            if pages is not None:
+                yield from self._pages_in(path, pages)
+                continue
             lines = list(self._archive.lines(path))
             if len(lines) != raw.file.rows:
                 raise DamagedArchive(f"{path} has {len(lines)} lines, {raw.file.rows} were committed")
-            times: Sequence[int] | None = self._times.pop(path, None)
-            yield times or [ts for (ts, _), _ in with_keys(lines)], lines
+            yield [ts for (ts, _), _ in with_keys(lines)], b"\n".join(lines) + b"\n"
 
-    def _sealed(self, month: str, parts: Iterator[list[bytes]], read: Span) -> list[Sealed]:
+    def _pages_in(self, path: str, pages: Iterable[tuple[Sequence[int], int]]) -> Iterator[Stretch]:
+        """Yield the pages of a raw group that this process wrote."""
+        with self._archive.files.open(path) as file:
+            for times, length in pages:
+                lines = file.read(length)
+                if len(lines) != length:
+                    raise DamagedArchive(f"{path} is cut off")
+                yield times, lines
+
+    def _sealed(self, month: str, parts: Iterator[Block], read: Span) -> list[Sealed]:
         """Write a revision of a month. Return nothing if it has the content of the one before."""
         before = self._state.months.get(month)
         revision = before.revision + 1 if before is not None else 1
@@ -235,9 +250,10 @@ class LegWriter:
         differences = Differences()
         stem = month_stem(self._folder, month, revision)
         if before is None or can_be_replaced:
-            stored = self._archive.stage_blocks(stem, (b"\n".join(lines) + b"\n" for lines in parts))
+            stored = self._archive.stage_blocks(stem, parts)
         else:
-            held, new = self._archive.messages(before.file), with_keys(chain.from_iterable(parts))
+            lines = (line for _, block in parts for line in block[:-1].split(b"\n"))
+            held, new = self._archive.messages(before.file), with_keys(lines)
             stored = self._archive.stage_lines(stem, merge(held, new, read, differences))
         if before is None:
             differences.new = stored.rows
@@ -289,9 +305,7 @@ def _crosses(read: Span, month: str) -> bool:
     return month_of(read.low[0]) <= month <= month_of(read.high[0])
 
 
-def _with_held(
-    months: Iterator[tuple[str, Iterator[list[bytes]]]], held: list[str]
-) -> Iterator[tuple[str, Iterator[list[bytes]]]]:
+def _with_held(months: Iterator[tuple[str, Iterator[Block]]], held: list[str]) -> Iterator[tuple[str, Iterator[Block]]]:
     """Yield months that were read and months that are held, in order, each once; one that was not read has no lines."""
     waiting = list(reversed(held))
     for month, parts in months:

@@ -25,7 +25,7 @@ def test_lines_are_read_back_as_they_were_written(tmp_path_factory, lines):
     archive = Archive.open_or_create(tmp_path_factory.mktemp("archive"), "site")
 
     stored = archive.stage_lines("folder/name", lines)
-    other = archive.stage_blocks("folder/name", [line + b"\n" for line in lines], compressed=False)
+    other = archive.stage_blocks("folder/name", [(1, line + b"\n") for line in lines], compressed=False)
     archive.commit("folder", 1, b"", [stored.path, other.path])
 
     assert lines == list(archive.lines(stored.path)) == list(archive.lines(other.path))

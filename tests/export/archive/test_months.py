@@ -46,11 +46,12 @@ def test_a_time_outside_the_calendar_belongs_to_the_month_at_its_edge():
 def test_messages_are_cut_where_a_month_ends(hours):
     """Their order stays, and every part is of one month."""
     times = sorted(hour * HOUR for hour in hours)
-    lines = [b"%d" % ts for ts in times]
+    block = b"".join(b"%d\n" % ts for ts in times)
 
-    parts = list(split_by_month([(times, lines)]))
+    parts = list(split_by_month([(times, block)]))
 
-    assert lines == [line for _, part in parts for line in part]
-    assert all({month} == {month_of(int(line)) for line in part} for month, part in parts)
+    assert block == b"".join(part for _, (_, part) in parts)
+    assert all(rows == part.count(b"\n") for _, (rows, part) in parts)
+    assert all({month} == {month_of(int(line)) for line in part.splitlines()} for month, (_, part) in parts)
     assert sorted({month for month, _ in parts}) == [month for month, _ in parts]
     assert all(month_of(end_of_month(month) - 1) == month < month_of(end_of_month(month)) for month, _ in parts)
