@@ -183,13 +183,14 @@ async def test_a_full_disk_leaves_nothing_behind(archive, tmp_path, converter, f
 
 @pytest.mark.parametrize("format", ["html", "mattermost", "sqlite"])
 async def test_a_database_without_room_is_an_error_of_the_system(archive, tmp_path, monkeypatch, format):
-    """The formats that need a database, also a temporary one, raise the error that a full disk causes."""
+    """The formats that need a database, also a temporary one, raise the error that a full disk causes, and close it."""
     connect = sqlite3.connect
+    databases = []
 
     def small(*args, **how):
-        database = connect(*args, **how)
-        database.execute("PRAGMA max_page_count = 2")
-        return database
+        databases.append(connect(*args, **how))
+        databases[-1].execute("PRAGMA max_page_count = 2")
+        return databases[-1]
 
     monkeypatch.setattr(sqlite3, "connect", small)
 
@@ -198,6 +199,9 @@ async def test_a_database_without_room_is_an_error_of_the_system(archive, tmp_pa
 
     assert errno.ENOSPC == caught.value.errno
     assert ["site"] == [path.name for path in tmp_path.iterdir()]
+    for database in databases:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            database.execute("SELECT 1")
 
 
 @pytest.mark.parametrize("format", EVERY_FORMAT)

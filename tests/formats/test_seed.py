@@ -87,8 +87,10 @@ async def test_a_value_that_the_server_cannot_read_costs_what_it_stands_in(serve
     report = convert(tmp_path / "site", "seed", tmp_path / "seed")
 
     async with LocalServer(seed=tmp_path / "seed/site.jsonl") as restored:
-        assert report.messages == restored.truth().conversations[room].messages == 4  # The number is kept as text.
-    assert [2] == [loss.count for loss in report.lost if "seed" in loss.kind]
+        assert report.messages == restored.truth().conversations[room].messages
+    lost = sum(loss.count for loss in report.lost if "seed" in loss.kind)
+    assert lost in {1, 2}  # NaN, and on Python 3.11 what is nested deeply. The number is kept as text.
+    assert 6 == report.messages + lost
 
 
 @pytest.mark.parametrize(("value", "is_held"), [("1e400", False), ("NaN", False), ("1e300", True), ('"\\ud83d"', True)])

@@ -8,7 +8,6 @@ channel by channel and written person by person: a temporary database sorts it.
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from tempfile import TemporaryFile
@@ -20,7 +19,7 @@ from stride_async._models import Message
 from stride_async.document._nodes import JsonObject, attr
 from stride_async.export._archive.reader import ArchivedMedia
 from stride_async.export.formats._accounts import Account, Accounts
-from stride_async.export.formats._database import database_errors
+from stride_async.export.formats._database import database_errors, temporary_database
 from stride_async.export.formats._mattermost_text import MattermostText, split
 from stride_async.export.formats._names import Slugs, digest_of, safe_name, slug
 from stride_async.export.formats._options import ConvertOptions
@@ -76,10 +75,10 @@ class _Scratch:
     """What has to be sorted across conversations, in a database that is deleted when it is closed."""
 
     def __init__(self) -> None:
-        self._db = sqlite3.connect("", isolation_level=None)  # a file without a name
-        self._db.execute("PRAGMA journal_mode = OFF")
-        self._db.execute("CREATE TABLE member (user TEXT, channel INTEGER, PRIMARY KEY (user, channel)) WITHOUT ROWID")
-        self._db.execute("CREATE TABLE body (path TEXT PRIMARY KEY, room, id, sha256, size) WITHOUT ROWID")
+        self._db = temporary_database(
+            "CREATE TABLE member (user TEXT, channel INTEGER, PRIMARY KEY (user, channel)) WITHOUT ROWID",
+            "CREATE TABLE body (path TEXT PRIMARY KEY, room, id, sha256, size) WITHOUT ROWID",
+        )
 
     def add_members(self, channel: int, user_names: Sequence[str]) -> None:
         self._db.executemany("INSERT INTO member VALUES (?, ?)", [(name, channel) for name in user_names])

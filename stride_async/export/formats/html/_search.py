@@ -12,7 +12,6 @@ Numbers and days are written as differences in base 64 (`_base64`), as source ma
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
@@ -21,6 +20,7 @@ import msgspec
 
 from stride_async._json import NOT_DECODABLE
 from stride_async._models import Key
+from stride_async.export.formats._database import temporary_database
 from stride_async.export.formats.html._words import words_in
 
 TEXTS_PER_FILE = 200
@@ -75,9 +75,7 @@ class Sorted:
     """Messages that are added by conversation and come out by time. They are kept in a temporary file."""
 
     def __init__(self) -> None:
-        self._database = sqlite3.connect("", isolation_level=None)
-        self._database.executescript("PRAGMA journal_mode = off; PRAGMA synchronous = off;")
-        self._database.execute("CREATE TABLE message (ts, conversation, id, found)")
+        self._database = temporary_database("CREATE TABLE message (ts, conversation, id, found)")
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(Found).decode
 
