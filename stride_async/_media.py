@@ -26,7 +26,7 @@ from stride_async._body import Body, Progress, ProgressCallback
 from stride_async._errors import LengthMismatch, StrideError
 from stride_async._files import completed, is_not_offered, run_to_completion, sync_content, sync_folder
 from stride_async._json import NOT_DECODABLE
-from stride_async._net.download import BodyReader
+from stride_async._net.download import BodyReader, is_validator
 from stride_async._net.session import Session
 from stride_async._wire.names import name_key, safe_name
 from stride_async._wire.request import Request
@@ -266,7 +266,7 @@ class _Part:
         self.expected: int | None = None  # the stated length of the complete body
         self.size = 0
         self._path = path
-        self._note = path.with_name(path.name + ".json")
+        self._note = _note_of(path)
         self._file = file
         self._shared = shared
         self._digest = hashlib.sha256()
@@ -282,7 +282,7 @@ class _Part:
             note = msgspec.json.decode(self._note.read_bytes(), type=_Note)
         except (OSError, *NOT_DECODABLE):
             note = None
-        if not self._shared or note is None or note.media_id != media_id:
+        if not self._shared or note is None or note.media_id != media_id or not is_validator(note.validator):
             self.start_over()
             return 0
         self.validator, self.expected = note.validator, note.size
@@ -332,14 +332,19 @@ class _Part:
             self._note.unlink(missing_ok=True)
 
 
+def _note_of(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
 @contextmanager
 def _part_of(target: Path) -> Iterator[_Part]:
     """Open and lock the `.part` of a target, or a separate one if another download holds it."""
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder; pass the name of a file")
-    if target.exists() and not target.is_file():
-        raise FileExistsError(f"{target} is not a regular file, so it is not replaced")
     path = target.with_name(target.name + ".part")
+    for file_path in (target, path, _note_of(path)):
+        if file_path.exists() and not file_path.is_file():  # To open a pipe could block.
+            raise FileExistsError(f"{file_path} is not a regular file, so it is not replaced")
     file = _locked(path)
     shared = file is not None
     if file is None:

@@ -319,8 +319,12 @@ def _validator_of(response: aiohttp.ClientResponse) -> str | None:
     """Return what `If-Range` may carry: a strong entity tag, else the date; nothing that a header cannot carry."""
     etag = response.headers.get("ETag")
     validator = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
-    fits = validator and validator.isascii() and validator.isprintable() and len(validator) <= _LONGEST_VALIDATOR
-    return validator if fits else None
+    return validator if validator and is_validator(validator) else None
+
+
+def is_validator(text: str) -> bool:
+    """Return whether a header can carry a text as a validator."""
+    return 0 < len(text) <= _LONGEST_VALIDATOR and text.isascii() and text.isprintable()
 
 
 def _file_name(disposition: str | None) -> str | None:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import attrs
 
 from stride_async.export._archive.archive import Archive
-from stride_async.export._archive.chain import Chain
+from stride_async.export._archive.chain import Chain, commit_numbers
 from stride_async.export._archive.commits import decode_commit
 from stride_async.export._archive.errors import DamagedArchive
-from stride_async.export._archive.layout import commit_folder, commit_number, commit_path
+from stride_async.export._archive.layout import commit_path
 from stride_async.export._archive.runs import Runs
 
 AddFinding = Callable[[str, str], None]
@@ -31,12 +31,6 @@ class _Link:
     previous: int
     previous_sha256: str
     run: str
-
-
-def commit_numbers(archive: Archive, folder: str) -> list[int]:
-    """Return the numbers of the commits in a folder."""
-    names = archive.files.list(commit_folder(folder)).files
-    return [number for number in map(commit_number, names) if number is not None]
 
 
 class ChainCheck:

@@ -21,7 +21,7 @@ from stride_async._files import run_to_completion
 from stride_async._models import Conversation, Key, User
 from stride_async._wire.convert import key_at, object_at, structure
 from stride_async.export._archive.archive import FORMAT, Archive
-from stride_async.export._archive.chain import Chain
+from stride_async.export._archive.chain import Chain, commit_numbers
 from stride_async.export._archive.commits import BEGINNING, RawGroup, Stored
 from stride_async.export._archive.errors import DamagedArchive
 from stride_async.export._archive.layout import (
@@ -43,7 +43,7 @@ from stride_async.export._archive.runs import Finding, Remedy, Runs, Unfinished
 from stride_async.export._archive.state import NOT_PEOPLE, State
 from stride_async.export._archive.storage import read_ahead
 from stride_async.export._archive.verdict import VerdictKind, verdict_of
-from stride_async.export._check_chain import ChainCheck, commit_numbers
+from stride_async.export._check_chain import ChainCheck
 from stride_async.export._compare import Comparison, draw_samples
 
 _NEVER_KNOWN = (

@@ -19,7 +19,13 @@ from stride_async.export._archive.commits import (
     files_named_by,
 )
 from stride_async.export._archive.errors import DamagedArchive
-from stride_async.export._archive.layout import CONVERSATIONS, commit_folder, commit_number, commit_path
+from stride_async.export._archive.layout import (
+    CONVERSATIONS,
+    LAST_COMMIT,
+    commit_folder,
+    commit_number,
+    commit_path,
+)
 from stride_async.export._archive.state import State
 from stride_async.export._archive.storage import read_ahead
 
@@ -33,6 +39,13 @@ def read_conversations(archive: Archive, names: Iterable[str] | None = None) -> 
     names = archive.conversations() if names is None else list(names)
     chains = read_ahead(archive.files, lambda name: Chain(archive, f"{CONVERSATIONS}/{name}"), names)
     return zip(names, chains, strict=True)
+
+
+def commit_numbers(archive: Archive, folder: str) -> list[int]:
+    """Return the numbers of the commits in a folder, including those that are damaged, such as folders of that name."""
+    contents = archive.files.list(commit_folder(folder))
+    numbers = map(commit_number, [*contents.files, *contents.folders])  # Other names are not part of the archive.
+    return sorted(number for number in numbers if number is not None)
 
 
 class Chain:
@@ -50,10 +63,7 @@ class Chain:
 
     def _load(self) -> None:
         found: dict[int, tuple[str, Commit]] = {}
-        for name in self._archive.files.list(commit_folder(self.folder)).files:
-            number = commit_number(name)
-            if number is None:
-                continue  # It is not a file of the archive.
+        for number in commit_numbers(self._archive, self.folder):
             self._next = max(self._next, number + 1)
             try:
                 data = self._archive.files.read(commit_path(self.folder, number))
@@ -76,7 +86,10 @@ class Chain:
 
         Raises:
             CommitConflict: Another writer has made the commit with this number.
+            DamagedArchive: The newest commit has the highest possible number, so that none can follow it.
         """
+        if self._next > LAST_COMMIT:
+            raise DamagedArchive(f"{commit_path(self.folder, LAST_COMMIT)} is the last commit that a chain can have")
         commit = Commit(VERSION, self._next, *self._head, run, time.time(), tuple(ops))
         data = encode_commit(commit)
         needs = [file.path for file in files_named_by(ops)]
@@ -120,8 +133,8 @@ class Chain:
         ]
 
     def has_conflict(self) -> bool:
-        """Return whether another writer has made the next commit."""
-        return self._archive.files.exists(commit_path(self.folder, self._next))
+        """Return whether another writer has added a commit."""
+        return Chain(self._archive, self.folder).head != self._head
 
     def require_sound(self) -> None:
         """Refuse a chain that has lost a part.

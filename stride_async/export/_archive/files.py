@@ -152,12 +152,17 @@ class Folder:
         """Return where a file that is written from outside, such as a download, belongs; its folder is made.
 
         Raises:
-            DamagedArchive: A symbolic link is in the way, for the file or for one next to it, such as `NAME.part`.
+            DamagedArchive: Something else than a regular file is in the way, such as a symbolic link or a pipe, for the
+                file or for one next to it, such as `NAME.part`.
         """
         file = self._in_made_folder(path)
         for entry in file.parent.iterdir():
-            if entry.name.startswith(file.name) and entry.is_symlink():
-                raise _link(entry.relative_to(self.root).as_posix())
+            if entry.name.startswith(file.name):
+                name = entry.relative_to(self.root).as_posix()
+                if entry.is_symlink():
+                    raise _link(name)
+                if not entry.is_file():
+                    raise _not_regular(name)
         return file
 
     def sync(self, path: str = "") -> None:
@@ -492,12 +497,16 @@ def _open(path: Path, name: str, flags: int, mode: str) -> FileIO:
         if path.is_symlink():
             raise _link(name) from None
         if error.errno in {errno.EISDIR, errno.ENXIO, errno.ENOTDIR}:
-            raise DamagedArchive(f"{name} is not a regular file") from None
+            raise _not_regular(name) from None
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise DamagedArchive(f"{name} is not a regular file")
+        raise _not_regular(name)
     return FileIO(descriptor, mode)
+
+
+def _not_regular(name: str) -> DamagedArchive:
+    return DamagedArchive(f"{name} is not a regular file")
 
 
 def _link(name: str) -> DamagedArchive:

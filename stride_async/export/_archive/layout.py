@@ -48,6 +48,8 @@ DERIVED = "derived"
 
 RUN_NAME = r"[0-9A-Za-z][0-9A-Za-z.-]{0,99}"
 """The pattern of the name of a run."""
+LAST_COMMIT = 99_999_999
+"""The highest number that the name of a commit can have."""
 MOST_FOLDERS = 5
 """In how many folders a file of an archive lies at most, apart from the derived ones."""
 

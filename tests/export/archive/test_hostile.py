@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -185,6 +186,56 @@ async def test_only_regular_files_are_opened(site, tmp_path, name, kind):
 
     assert isinstance(report[0], ArchiveError) or not report[0].ok
     assert [] == [path for path in paths if path.startswith(str(tmp_path / "outside"))]
+
+
+@pytest.mark.parametrize("kind", ["folder", "last"])
+async def test_a_commit_that_nothing_can_follow_is_named(site, tmp_path, kind):
+    """It is not taken for the commit of another writer, whom `verify` and an export would wait for."""
+    archive = tmp_path / "archive"
+    month = sorted(archive.glob("data/conversations/*/sealed/*/*"))[0]
+    month.write_bytes(b"")
+    newest = sorted(archive.glob("data/conversations/*/commit/*"))[-1]
+    if kind == "folder":
+        following = newest.with_name(f"{int(newest.stem) + 1:08d}.json")
+        following.mkdir()
+    else:
+        content = json.loads(newest.read_bytes())
+        prev = hashlib.sha256(newest.read_bytes()).hexdigest()
+        following = newest.with_name("99999999.json")
+        following.write_text(json.dumps({**content, "n": 99_999_999, "after": content["n"], "prev": prev, "ops": []}))
+
+    async with asyncio.timeout(20):
+        report = await verify(archive)
+        errors = await use(site, archive)
+
+    assert {path.relative_to(archive).as_posix() for path in (month, following)} & {f.path for f in report.findings}
+    assert {DamagedArchive} == set(map(type, errors))
+    assert following == sorted(following.parent.iterdir())[-1]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "note"])
+@pytest.mark.parametrize("suffix", ["", ".part", ".part.json"])
+async def test_only_a_regular_file_is_taken_for_an_unfinished_download(site, tmp_path, suffix, kind):
+    """A pipe is not opened. A note that names what no header can carry is ignored."""
+    archive = tmp_path / "archive"
+    [body] = (file for file in (archive / "media").rglob("*") if file.is_file())
+    body.unlink()
+    [(room, conversation)] = site.truth().conversations.items()
+    [media] = conversation.media
+    file = archive / "media/part" / room / f"{media}{suffix}"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        file.write_text(json.dumps({"media_id": media, "validator": "a\r\nb: c", "size": 1}))
+        file.with_name(f"{media}.part").write_bytes(b"b")
+
+    async with asyncio.timeout(20):
+        await use(site, archive)
+
+    assert body.exists() == (kind == "note")
 
 
 TOO_DEEP = b'{"x":' + b"[" * 20_000 + b"]" * 20_000 + b"}\n"
