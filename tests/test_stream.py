@@ -194,6 +194,7 @@ from stride_async import ClientCredentials, Settings, StrideClient
 from stride_async.server import LocalServer
 
 async def main():
+    asyncio.get_running_loop().slow_callback_duration = 60.0
     async with LocalServer(rate_limit=None) as server:
         room = server.add_conversation("Talk")
         server.fill(room, 100)
