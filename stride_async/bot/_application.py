@@ -78,8 +78,7 @@ async def _run(open: Callable[[], AbstractAsyncContextManager[Parts]], app: web.
 
 async def _stop_accepting(app: web.Application) -> None:
     parts = app[PARTS]
-    parts.dispatcher.closing = True
-    parts.bodies.interrupt()
+    parts.stop_accepting()
     if running := parts.dispatcher.running:
         LOG.info("waiting up to %g s for %d running handlers to end", parts.settings.shutdown_timeout, running)
 
@@ -140,7 +139,10 @@ async def _deliver(kind: Kind, module: str, parts: Parts, request: web.Request) 
     caller = caller_of(request, parts.settings)
     if parts.full:
         raise Refusal(503, "too many events wait")
-    incoming = read_delivery(kind, module, await parts.bodies.receive(request))
+    body = await parts.bodies.receive(request)
+    if parts.full:  # Other bodies were complete earlier.
+        raise Refusal(503, "too many events wait")
+    incoming = read_delivery(kind, module, body)
     check_place(caller, cloud_id=incoming.cloud_id, conversation_id=incoming.conversation_id)
     if kind in MESSAGE_KINDS:
         check_sender(caller, incoming.user_id)
@@ -172,7 +174,7 @@ async def _ask(kind: AskedKind, parts: Parts, request: web.Request) -> web.Respo
 
 async def _describe(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
-    mount = request.rel_url.raw_path.removesuffix("/descriptor.json")
+    mount = request.rel_url.raw_path.rpartition("/")[0]
     if parts.settings.public_url is None and not request.host.isprintable():  # bytes that are not text are surrogates
         return refused(Refusal(400, "expected a Host header with the name of a host"))
     base_url = parts.settings.public_url or f"{request.scheme}://{request.host}{mount}"

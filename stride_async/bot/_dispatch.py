@@ -59,6 +59,7 @@ class Dispatcher:
         self._has_room = asyncio.Event()
         self._has_room.set()
         self.closing: bool = False
+        self._ends_at = 0.0
         self._killed = False
 
     @property
@@ -102,19 +103,25 @@ class Dispatcher:
         """Wait until fewer events are queued than the backlog allows."""
         await self._has_room.wait()
 
+    def close(self) -> None:
+        """Begin no further event. The running handlers have until the shutdown timeout, from the first call on."""
+        if not self.closing:
+            self.closing = True
+            self._ends_at = self._loop.time() + self._settings.shutdown_timeout
+
     async def stop(self) -> None:
         """Begin no further event, and wait for the running handlers until the shutdown timeout; then cancel them.
 
         A cancelled event is not noted as ended, so the next start begins it again.
         """
-        self.closing = True
+        self.close()
         if self._timer is not None:
             self._timer.cancel()
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)
         if self._tasks:
-            limit = 0.0 if self._killed else self._settings.shutdown_timeout
+            limit = 0.0 if self._killed else max(0.0, self._ends_at - self._loop.time())
             tasks = tuple(self._tasks)
             try:
                 await asyncio.wait(tasks, timeout=limit)

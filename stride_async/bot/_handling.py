@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 from stride_async.bot._arguments import Usage, name_of
@@ -11,6 +12,9 @@ from stride_async.bot._errors import HandlerTimeout
 from stride_async.bot._events import Event
 from stride_async.bot._reports import LOG, Reporter
 from stride_async.bot._router import Call, Chosen, Middleware, Routes
+
+# How long foreign code may take to clean up after it was cancelled.
+CLEAN_UP_SECONDS = 5.0
 
 
 async def call_handler(routes: Routes, chosen: Chosen, event: Event, limit: float) -> object:
@@ -56,25 +60,56 @@ async def _within(limit: float, work: Coroutine[Any, Any, Any], name: str) -> No
         RuntimeError: It cancelled itself, or raised something else that is not an `Exception`.
         Exception: Whatever else it raises.
     """
-    late = HandlerTimeout(f"{name} took longer than {limit:g} s")
     caller = asyncio.current_task()
     assert caller is not None
     task = asyncio.get_running_loop().create_task(work, name=caller.get_name())
+    late = None
     try:
-        async with asyncio.timeout(limit) as scope:
-            await task
+        await asyncio.wait((task,), timeout=limit)
+        late = None if task.done() else HandlerTimeout(f"{name} took longer than {limit:g} s")
+    finally:
+        await _ended(task, work, name)
+    try:
+        task.result()
     except BaseException as error:
         # KeyboardInterrupt and SystemExit have left the loop already; an event that they end counts as killed.
         if caller.cancelling() or isinstance(error, KeyboardInterrupt | SystemExit):
             raise asyncio.CancelledError from error
-        if scope.expired():
+        if late is not None:
             raise late from error
         if isinstance(error, Exception):
             raise
         raised = "was cancelled by its own code" if task.cancelled() else f"raised {type(error).__name__}"
         raise RuntimeError(f"{name} {raised}") from error
-    if scope.expired():
+    if late is not None:
         raise late
+
+
+async def _ended(task: asyncio.Task[Any], work: Coroutine[Any, Any, Any], name: str) -> None:
+    """Cancel foreign code that still runs, and wait for its end, however often the caller is cancelled.
+
+    Code that catches its cancellation and goes on would hold up its conversation and the end of the bot. Its coroutine
+    is closed, which it can prevent only by catching every exception; then it is left behind.
+    """
+    if not task.done():
+        task.cancel()
+        await _wait_for_clean_up(task)
+    if not task.done():
+        LOG.error("%s goes on %g s after it was cancelled, and is ended", name, CLEAN_UP_SECONDS)
+        with suppress(Exception):  # of its `finally` blocks
+            work.close()
+        task.cancel()
+        await _wait_for_clean_up(task)
+    if task.done() and not task.cancelled():
+        task.exception()  # asyncio logs an exception that was never looked at
+
+
+async def _wait_for_clean_up(task: asyncio.Task[Any]) -> None:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + CLEAN_UP_SECONDS
+    while not task.done() and (left := until - loop.time()) > 0:
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait((task,), timeout=left)
 
 
 async def report_error(routes: Routes, report: Reporter, event: Event, error: Exception, limit: float) -> None:

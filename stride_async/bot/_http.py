@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import msgspec
 from aiohttp import StreamReader, web
@@ -65,6 +67,39 @@ class Bodies:
             raise Refusal(408, f"expected the complete body within {BODY_SECONDS:g} s") from None
         except (web.RequestPayloadError, ConnectionError) as error:
             raise Refusal(400, f"the body cannot be received: {type(error).__name__}") from None
+
+
+class Answers:
+    """The calls of browsers that are being handled. Their handlers have a limited time once the bot ends."""
+
+    def __init__(self) -> None:
+        self._under_way: set[asyncio.Timeout] = set()
+
+    def interrupt(self, after: float) -> None:
+        """Refuse the calls that are still being handled after a number of seconds."""
+        for scope in self._under_way:
+            if not scope.expired():
+                scope.reschedule(asyncio.get_running_loop().time() + after)
+
+    @asynccontextmanager
+    async def under_way(self) -> AsyncIterator[None]:
+        """Handle a call within this context.
+
+        Raises:
+            Refusal: 503, the bot ends.
+        """
+        scope = asyncio.timeout(None)
+        try:
+            async with scope:
+                self._under_way.add(scope)
+                try:
+                    yield
+                finally:
+                    self._under_way.remove(scope)
+        except TimeoutError:
+            if scope.expired():
+                raise shutting_down() from None
+            raise
 
 
 async def _received(content: StreamReader) -> bytes:

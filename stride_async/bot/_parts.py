@@ -15,7 +15,7 @@ from stride_async._moments import NANOSECONDS
 from stride_async.bot import _rows
 from stride_async.bot._catch_up import OVERLAP_SECONDS, CatchUp
 from stride_async.bot._dispatch import Dispatcher
-from stride_async.bot._http import Bodies
+from stride_async.bot._http import Answers, Bodies
 from stride_async.bot._read import Incoming
 from stride_async.bot._reports import LOG, Received, Reporter, UnderTest
 from stride_async.bot._router import Routes
@@ -41,6 +41,8 @@ class Parts:
     report: Reporter
     bodies: Bodies = attrs.field(factory=Bodies)
     """The bodies that are being received."""
+    answers: Answers = attrs.field(factory=Answers)
+    """The calls of browsers that are being handled."""
     starting: list[asyncio.Task[None]] = attrs.field(factory=list)
     """The looks of the start."""
     being_kept: int = 0
@@ -66,10 +68,21 @@ class Parts:
         self.being_kept -= 1
         self.dispatcher.add(kept)
 
+    def stop_accepting(self) -> None:
+        """Refuse what arrives from now on. The running handlers have until the shutdown timeout. Then close."""
+        self.dispatcher.close()
+        self.bodies.interrupt()
+        self.answers.interrupt(self.settings.shutdown_timeout)
+
+    def end_handlers(self) -> None:
+        """End the running handlers at once. Then close."""
+        self.dispatcher.kill()
+        self.answers.interrupt(0.0)
+
     def kill(self) -> None:
         """Lose what a killed process loses: nothing is written any more, and the running handlers end. Then close."""
         self.store.abandon()
-        self.dispatcher.kill()
+        self.end_handlers()
 
     async def until_idle(self) -> None:
         """Wait until the looks of the start are over and no event waits or is under way."""

@@ -37,7 +37,8 @@ async def press(parts: Parts, key: str, caller: Caller, read_body: Callable[[], 
     """Return the JSON to respond to an action with, or None for a response without content.
 
     Raises:
-        Refusal: 400 or 403, the body is malformed or does not fit the token; 404, there is no such action.
+        Refusal: 400 or 403, the body is malformed or does not fit the token; 404, there is no such action; 503, the bot
+            ends.
     """
     common = _common(parts, "action", key, caller)
     if caller.user_id is None:
@@ -55,7 +56,8 @@ async def press(parts: Parts, key: str, caller: Caller, read_body: Callable[[], 
         target=pressed.target,
     )
     try:
-        return await _answer(parts, event, action_json)
+        async with parts.answers.under_way():
+            return await _answer(parts, event, action_json)
     except HandlerFailed:
         return DID_NOT_WORK
 
@@ -64,12 +66,13 @@ async def ask(parts: Parts, kind: AskedKind, key: str, caller: Caller) -> object
     """Return the JSON to respond to a glance or configuration query with.
 
     Raises:
-        Refusal: 403, the token is of no conversation; 404, there is no such module.
+        Refusal: 403, the token is of no conversation; 404, there is no such module; 503, the bot ends.
         HandlerFailed: The handler failed.
     """
     event_class, to_json = _ASKED[kind]
     event = event_class(**_common(parts, kind, key, caller), raw=b"", key=key)
-    return await _answer(parts, event, to_json)
+    async with parts.answers.under_way():
+        return await _answer(parts, event, to_json)
 
 
 def _common(parts: Parts, kind: QueryKind, key: str, caller: Caller) -> dict[str, Any]:

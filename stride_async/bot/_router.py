@@ -183,10 +183,10 @@ class Routes:
         return next((function for kind, function in self.errors if isinstance(error, kind)), None)
 
     def _add_bot(self, kinds: Sequence[Kind], handler: Handler) -> None:
+        if not any((kind, BOT_MODULE) in self.handlers for kind in ("mention", "direct_message")):
+            self.add_module("chat:bot", BOT_MODULE, {}, handler.function)
         for kind in kinds:
             self.handlers.setdefault((kind, BOT_MODULE), []).append(handler)
-        if not any(module.type == "chat:bot" for module in self.modules):
-            self.modules.append(Module("chat:bot", BOT_MODULE, {}))
 
 
 def check_key(type: str, key: object, source: object = None) -> None:

@@ -53,7 +53,7 @@ def _http_logger() -> logging.Logger:
 
 def _shorten(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, HttpProcessingError):
+    if isinstance(error, HttpProcessingError | web.RequestPayloadError):
         # Its text quotes the request, for example the beginning of a token that is too long.
         record.msg, record.args = "refused a malformed HTTP request: %s", (type(error).__name__,)
         record.exc_info = None
@@ -151,7 +151,7 @@ class _Signals:
 
 def _end_handlers(app: web.Application) -> None:
     if (parts := app.get(PARTS)) is not None:  # There are none before the store is open.
-        parts.dispatcher.kill()
+        parts.end_handlers()
 
 
 async def _listen(runner: web.AppRunner, host: str, port: int) -> None:

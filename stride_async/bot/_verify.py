@@ -9,7 +9,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64encode
 from collections.abc import Collection
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeGuard
 
 import attrs
 
@@ -107,20 +107,31 @@ def _key_of(secret: str) -> jwt.PyJWK:
 
 def _caller(claims: dict[str, Any], sites: Collection[str] | None) -> Caller:
     user_id = claims.get("sub")
-    if not (user_id is None or isinstance(user_id, str)):
+    if not (user_id is None or _is_text(user_id)):
         raise Refusal(401, "expected the token's sub to be text")
     context = claims.get("context")
     cloud_id = context.get("cloudId") if isinstance(context, dict) else None
-    if not isinstance(context, dict) or not isinstance(cloud_id, str) or not cloud_id:
+    if not isinstance(context, dict) or not _is_text(cloud_id) or not cloud_id:
         raise Refusal(403, "expected a token with a cloudId in its context")
     if sites is not None and cloud_id not in sites:
         raise Refusal(403, "this site is not served here")
     conversation_id = None
     if context.get("resourceType", "conversation") == "conversation":
         conversation_id = context.get("resourceId")
-        if not (conversation_id is None or isinstance(conversation_id, str)):
+        if not (conversation_id is None or _is_text(conversation_id)):
             raise Refusal(403, "expected the resourceId in the token's context to be text")
     return Caller(cloud_id, conversation_id or None, user_id or None)
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    """Return whether a claim is text that UTF-8 can express, as ids must be."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_place(caller: Caller, *, cloud_id: str | None, conversation_id: str | None) -> None:

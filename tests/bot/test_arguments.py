@@ -296,6 +296,23 @@ def test_a_second_handler_of_one_key_is_refused(register):
         register(bot)(plain)
 
 
+def test_the_module_of_mentions_does_not_depend_on_other_modules_of_its_type():
+    """It is in the descriptor next to them, and none may have its key."""
+    bot = Bot("deployer")
+    bot.module("chat:bot", "other", {"mention": {"url": "https://example.com/mention"}})
+    bot.mention()(plain)
+    bot.direct_message()(plain)
+
+    assert ["other", "bot"] == [
+        module["key"] for module in bot.descriptor("https://bot.example.com")["modules"]["chat:bot"]
+    ]
+
+    bot = Bot("deployer")
+    bot.module("chat:bot", "bot", {"mention": {"url": "https://example.com/mention"}})
+    with pytest.raises(ValueError, match="plain: another chat:bot module has the key 'bot'"):
+        bot.mention()(plain)
+
+
 def test_a_second_module_of_one_key_is_refused():
     """Modules without handlers are compared with those that have one."""
     bot = Bot("deployer")

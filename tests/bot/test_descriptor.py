@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
 from stride_async.bot import Bot
 from stride_async.bot._descriptor import wire_pattern
@@ -136,9 +137,9 @@ def test_the_pattern_that_goes_out_matches_what_the_bot_matches(pattern, text):
 async def test_the_base_url_is_where_the_request_went(scene):
     """The descriptor uses the scheme, host and mount of the request for it."""
     async with served(Bot("deployer"), scene) as bot_app:
-        answer = await bot_app.call("/descriptor.json", method="GET", token=None)
-
-    assert (200, bot_app.url) == (answer.status, answer.json["baseUrl"])
+        for path in ("/descriptor.json", "/%64escriptor.json"):
+            async with scene.http.get(URL(f"{bot_app.url}{path}", encoded=True)) as response:
+                assert bot_app.url == (await response.json())["baseUrl"]
 
 
 async def test_the_base_url_may_be_given(scene):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from stride_async.bot import Begun, Bot, Ended, Event, HandlerTimeout, Mention, TryAgain, _rows
+from stride_async.bot import Begun, Bot, Ended, Event, HandlerTimeout, Mention, TryAgain, _handling, _rows
 from tests.bot.delivering import Scene, Served, served, until
 
 
@@ -440,6 +441,43 @@ async def test_a_late_handler_has_failed_whatever_it_does(bot, scene, stubborn):
         assert ["HandlerTimeout"] == [failure.error for failure in await bot_app.running.failed()]
 
 
+async def test_a_handler_that_goes_on_after_its_time_holds_up_nothing(bot, scene, caplog, monkeypatch):
+    """Its conversation goes on, a browser gets its response, and the bot ends. An error in the log names it."""
+    monkeypatch.setattr(_handling, "CLEAN_UP_SECONDS", 0.02)
+    begun, handled = [], []
+    over = asyncio.Event()
+
+    @bot.error()
+    async def error(event: Event, error: Exception) -> None: ...
+
+    @bot.mention("go on")
+    @bot.action("vote")
+    async def stubborn(event: Event) -> None:
+        begun.append(event.delivery.kind)
+        while not over.is_set():
+            with suppress(asyncio.CancelledError):
+                await over.wait()
+
+    @bot.mention()
+    async def other(event: Mention) -> None:
+        handled.append(event.text)
+
+    async with served(bot, scene, handler_timeout=0.02, answer_timeout=0.02) as bot_app:
+        await bot_app.mention("go on")
+        await bot_app.mention("next")
+        await bot_app.running.idle()
+        press = await bot_app.call("/action/vote", {}, token=scene.token(sub=scene.ann))
+        assert ["HandlerTimeout"] == [failure.error for failure in await bot_app.running.failed()]
+    async with served(bot, scene) as bot_app:
+        await bot_app.mention("go on")
+        await until(lambda: len(begun) == 3)
+    over.set()
+
+    assert ["next"] == handled
+    assert (200, {"error": "this did not work"}) == (press.status, press.json)
+    assert 3 == len([record for record in caplog.records if "stubborn goes on" in record.getMessage()])
+
+
 class NotAnException(BaseException):
     """What test frameworks and frameworks for coroutines raise."""
 
@@ -784,6 +822,49 @@ async def test_a_handler_under_way_may_end_in_time(bot, scene):
         asyncio.get_running_loop().call_soon(release.set)
 
     assert ["one"] == handled
+
+
+async def test_a_handler_that_ends_because_it_is_cancelled_is_begun_again(bot, scene):
+    """It counts as killed, although it returns."""
+    attempts = []
+
+    @bot.mention()
+    async def handler(event: Mention) -> None:
+        attempts.append(event.delivery.attempt)
+        if len(attempts) == 1:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    async with served(bot, scene) as bot_app:
+        await bot_app.mention("one")
+        await until(lambda: attempts)
+    async with served(bot, scene) as bot_app:
+        await bot_app.running.idle()
+
+    assert [1, 2] == attempts
+
+
+async def test_the_end_waits_for_a_browser_call_no_longer_than_for_other_handlers(bot, scene):
+    """After the shutdown timeout it is refused with 503, and its handler is cancelled."""
+    ended = []
+    started = asyncio.Event()
+
+    @bot.action("vote")
+    async def vote(event: Event) -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(event.delivery.kind)
+
+    async with served(bot, scene, shutdown_timeout=0.02) as bot_app:
+        press = asyncio.create_task(bot_app.call("/action/vote", {}, token=scene.token(sub=scene.ann)))
+        await started.wait()
+    answer = await press
+
+    assert (503, {"error": "the bot is shutting down"}) == (answer.status, answer.json)
+    assert "*" == answer.headers["Access-Control-Allow-Origin"]
+    assert ["action"] == ended
 
 
 async def test_a_cancelled_handler_is_no_error(bot, scene, caplog):

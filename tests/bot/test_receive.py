@@ -296,6 +296,37 @@ async def test_a_full_inbox_asks_for_a_redelivery(bot, scene):
     assert (503, "5", 204) == (full.status, full.headers["Retry-After"], again.status)
 
 
+async def test_bodies_that_arrive_at_once_do_not_overfill_the_inbox(bot, scene):
+    """There is room when each call begins, but not for all of their bodies."""
+    release = asyncio.Event()
+
+    @bot.middleware
+    async def hold(event, call) -> None:
+        await release.wait()
+
+    async with served(bot, scene, backlog=2, concurrency=1, shutdown_timeout=5.0) as bot_app:
+        await bot_app.mention("this one is under way")
+        await until(lambda: bot_app.under_way)
+        port = int(bot_app.url.split(":")[2].split("/")[0])
+        calls = []
+        for text in ("one", "two", "three"):
+            body = json.dumps(await scene.body(scene.say_to_bot(text))).encode()
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(f"POST /stride/mention HTTP/1.1\r\nHost: x\r\nAuthorization: {scene.token()}\r\n".encode())
+            writer.write(f"Content-Length: {len(body)}\r\n\r\n".encode())
+            calls.append((reader, writer, body))
+        await until(lambda: len(bot_app.running._parts.bodies._under_way) == len(calls))
+        for _, writer, body in calls:
+            writer.write(body)
+        statuses = [(await reader.readline()).split()[1] for reader, _, _ in calls]
+        release.set()
+        await bot_app.running.idle()
+        for _, writer, _ in calls:
+            writer.close()
+
+    assert [b"204", b"204", b"503"] == sorted(statuses)
+
+
 async def test_a_store_that_fails_asks_for_a_redelivery(bot, scene):
     """An event that could not be written is not acknowledged, and its redelivery is accepted."""
     message_id = scene.say_to_bot("hi")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -321,14 +322,19 @@ async def test_a_program_survives_malformed_requests(scene: Scene, tmp_path):
     token = scene.token(context={"filler": "x" * 10_000})
     async with scene.http.post(f"{line['url']}/mention", headers={"Authorization": token}) as response:
         assert 400 == response.status
+    headers = {"Authorization": scene.token(), "Content-Encoding": "deflate", "Connection": "close"}
+    async with scene.http.post(
+        f"{line['url']}/mention", data=io.BytesIO(b"not compressed"), headers=headers
+    ) as response:
+        assert 400 == response.status
     process.terminate()
     began = time.monotonic()
     out, err = await process.communicate()
     writer.close()
 
     assert (0, b"") == (process.returncode, out)
-    assert [b"stride_async.bot.http: refused a malformed HTTP request: LineTooLong"] == [
-        message.partition(b" ")[2] for message in err.splitlines()
+    assert [f"refused a malformed HTTP request: {error}" for error in ("LineTooLong", "RequestPayloadError")] == [
+        message.partition(" stride_async.bot.http: ")[2] for message in err.decode().splitlines()
     ]
     assert time.monotonic() - began < http.BODY_SECONDS - 2.0
 

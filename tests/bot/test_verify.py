@@ -82,6 +82,7 @@ def test_what_the_service_may_send_is_accepted(more):
         {"iss": ["client-id"]},
         {"sub": 7},
         {"sub": ["557058:aa"]},
+        {"sub": "557058:\ud800"},
         {"nbf": 10**11},
         {"nbf": "x"},
     ],
@@ -93,7 +94,8 @@ def test_claims_that_are_not_good_are_refused(more):
 
 @pytest.mark.parametrize(
     "more", [{"context": None}, {"context": []}, {"context": {}}, {"context": {"cloudId": 7}},
-             {"context": {"cloudId": ""}}, {"context": {"cloudId": "C", "resourceId": 7}}]
+             {"context": {"cloudId": ""}}, {"context": {"cloudId": "C", "resourceId": 7}},
+             {"context": {"cloudId": "\ud800"}}, {"context": {"cloudId": "C", "resourceId": "\udfff"}}]
 )  # fmt: skip
 def test_a_token_of_no_place_is_refused(more):
     """The signature is good, but the context names no site."""

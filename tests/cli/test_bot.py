@@ -24,12 +24,13 @@ from stride_async._cli.main import stride
 from stride_async._rehearsal import Rehearsal, settings_for
 from stride_async.bot import Bot, Mention
 from stride_async.bot._store import APPLICATION_ID as STORE
-from stride_async.server import LocalServer
+from stride_async.server import AppCallError, LocalServer
 from tests.bot.delivering import until
 from tests.cli.conftest import NOTHING_SET, Run, Started, on_terminal
 
 BOT = """
 import asyncio
+import sys
 
 from stride_async.bot import Bot
 from stride_async.document import action_mark, doc, paragraph
@@ -60,6 +61,11 @@ async def finish(event):
 @bot.command("wait")
 async def wait(event):
     await event.reply("waiting")
+    await asyncio.Event().wait()
+
+@bot.action("wait")
+async def wait_for_ever(event):
+    print("waits for a browser", file=sys.stderr, flush=True)
     await asyncio.Event().wait()
 
 @bot.command("room")
@@ -445,7 +451,7 @@ async def test_a_bot_runs_until_a_signal(start: Started, folder: Path, end: sign
 
 
 async def test_a_second_signal_does_not_wait_for_handlers(start: Started, server: LocalServer, folder: Path):
-    """The first one gives them time to end, and says how much."""
+    """The first one gives them time to end, and says how much. A browser that waits for one is refused."""
     ann = server.add_user("Ann Adler")
     room = server.add_conversation("general", roster=[ann])
     bot = await start("bot", "run", "deployer:bot", "--port", "0", cwd=folder)
@@ -453,11 +459,18 @@ async def test_a_second_signal_does_not_wait_for_handlers(start: Started, server
     server.add_message(room, "wait", sender_id=ann, mention_app=True)
     await until(lambda: "waiting" == server.messages(room)[-1]["text"])
 
+    press = asyncio.create_task(server.press("wait", room, server.messages(room)[-1]["id"], by=ann))
+    await until_line(bot, b"waits for a browser")
+
     bot.send_signal(signal.SIGINT)
     await until_line(bot, b"waiting up to 30 s for 1 running handlers to end")
     code, messages = await ended(bot, signal.SIGINT)
 
-    assert (130, "Interrupted.\n") == (code, messages)
+    with pytest.raises(AppCallError, match="responded 503"):
+        await press
+    assert 130 == code
+    assert messages.endswith("Interrupted.\n")
+    assert "HandlerTimeout" not in messages
 
 
 async def test_a_bot_on_a_terminal_says_what_to_do_next(start: Started, folder: Path):
