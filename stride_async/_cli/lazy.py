@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,18 @@ from stride_async._wire.nearest import nearest
 
 
 class Group(click.Group):
-    """Commands by name. If a name is misspelled, the error suggests similar ones."""
+    """Commands by name. If a name is misspelled, the error suggests similar ones. The help cuts no summary off."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each command with its summary."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.summary(ctx, name)) for name in self.list_commands(ctx)])
+
+    def summary(self, ctx: click.Context, name: str) -> str:
+        """Return the first sentence of a command's help."""
+        command = self.get_command(ctx, name)
+        assert command is not None
+        return command.get_short_help_str(limit=sys.maxsize)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

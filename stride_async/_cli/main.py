@@ -55,10 +55,7 @@ class CommandGroup(LazyGroup):
         rows = []
         for heading, modules in _COMMANDS.items():
             for number, name in enumerate(modules):
-                command = self.get_command(ctx, name)
-                assert command is not None
-                summary = command.get_short_help_str(limit=formatter.width)
-                rows.append((f"{'' if number else heading:<{width}}{name}", summary))
+                rows.append((f"{'' if number else heading:<{width}}{name}", self.summary(ctx, name)))
         formatter.write_paragraph()
         formatter.write_dl(rows)
 
