@@ -9,6 +9,8 @@ from typing import overload
 
 from attrs import define, field
 
+from stride_async.server._arguments import check_texts
+
 KEPT_BODY_BYTES = 65_536
 
 
@@ -52,7 +54,11 @@ class Calls(Sequence[Call]):
         Args:
             method: The HTTP method, or a pattern; `*` matches any text.
             path_glob: A pattern for the path; `*` matches any text, slashes included.
+
+        Raises:
+            TypeError: An argument is not text.
         """
+        check_texts(method=method, path_glob=path_glob)
         return [call for call in self._calls if fnmatchcase(call.method, method) and fnmatchcase(call.path, path_glob)]
 
     def clear(self) -> None:

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from attrs import define, field, fields
-from attrs.validators import ge, in_, instance_of, le, optional
+from attrs.validators import ge, in_, is_callable, le, optional
+
+from stride_async.server._arguments import check_paths, check_texts, check_types, option_of
 
 # The argument is the LocalServer. Its class is not named here because its module imports this one.
 FaultAction = Callable[[Any], object]
@@ -34,6 +36,7 @@ def _header_map(given: Mapping[str, str | None]) -> dict[str, str | None]:
     if not isinstance(given, Mapping):
         raise TypeError(f"headers: expected an object, found {given!r}")
     for name, value in given.items():
+        check_texts(**{"the name of a header in headers": name})
         if not isinstance(value, str | None):
             raise TypeError(f"header {name}: expected a string or null, found {value!r}")
         if _UNSENDABLE.search(f"{name}{value}"):
@@ -50,43 +53,43 @@ class Fault:
     `duplicate` and `lose_answer`.
     """
 
-    method: str = field(validator=instance_of(str))
+    method: str = field(validator=option_of(str))
     """A pattern for the HTTP method, in any case. `DELIVER` stands for calls to apps."""
-    path_glob: str = field(validator=instance_of(str))
+    path_glob: str = field(validator=option_of(str))
     """A pattern for the percent-decoded path; `*` matches any text, slashes included. For calls to apps, a pattern for
     the kind of the delivery, such as `mention`."""
     status: int | None = field(default=None, validator=optional(in_(range(200, 600))))
     """Respond with this status without processing the request. The body is the gateway's error body, or `body`. For a
     call to an app: take this as its response, without a call."""
-    times: int | None = field(default=None, validator=optional([instance_of(int), ge(0)]))
+    times: int | None = field(default=None, validator=optional([option_of(int), ge(0)]))
     """How many times the fault applies; None means always."""
-    after: int = field(default=0, validator=[instance_of(int), ge(0)])
+    after: int = field(default=0, validator=[option_of(int), ge(0)])
     """How many matching requests pass before it applies."""
-    probability: float = field(default=1.0, validator=[instance_of((int, float)), ge(0), le(1)])
+    probability: float = field(default=1.0, validator=[option_of(int, float), ge(0), le(1)])
     """How likely it is that it applies to a request."""
-    seed: int = field(default=0, validator=instance_of(int))
+    seed: int = field(default=0, validator=option_of(int))
     """The seed of the random numbers for this."""
     drop: Literal["before", "after"] | None = field(default=None, validator=in_((None, "before", "after")))
     """`before`: close the connection without processing the request. `after`: process it, then close the connection
     without a response."""
-    cut_after: int | None = field(default=None, validator=optional([instance_of(int), ge(0)]))
+    cut_after: int | None = field(default=None, validator=optional([option_of(int), ge(0)]))
     """Close the connection after this many bytes of the body."""
-    delay: float = field(default=0.0, validator=[instance_of((int, float)), ge(0)])
+    delay: float = field(default=0.0, validator=[option_of(int, float), ge(0)])
     """Wait this many seconds first."""
     stall: Literal["headers", "body"] | None = field(default=None, validator=in_((None, "headers", "body")))
     """`headers`: process the request, then send nothing. `body`: stop sending after `cut_after` bytes of the body, or
     after half of it. A stall ends when the client disconnects or the server closes."""
-    body: str | bytes | None = field(default=None, validator=optional(instance_of((str, bytes))))
+    body: str | bytes | None = field(default=None, validator=optional(option_of(str, bytes)))
     """The body of the response. It is JSON unless `headers` names another content type."""
     headers: Mapping[str, str | None] = field(factory=dict, converter=_header_map)
     """Headers to add to the response; a value of None removes the header."""
-    content_length: int | None = field(default=None, validator=optional([instance_of(int), ge(0)]))
+    content_length: int | None = field(default=None, validator=optional([option_of(int), ge(0)]))
     """The length to state; the body is sent unchanged."""
-    do: FaultAction | None = None
+    do: FaultAction | None = field(default=None, validator=optional(is_callable()))
     """Called with the server before the request is processed; an awaitable result is awaited."""
-    duplicate: int | None = field(default=None, validator=optional([instance_of(int), ge(1)]))
+    duplicate: int | None = field(default=None, validator=optional([option_of(int), ge(1)]))
     """Only for calls to apps: call the app this many times at once."""
-    lose_answer: bool = field(default=False, validator=instance_of(bool))
+    lose_answer: bool = field(default=False, validator=option_of(bool))
     """Only for calls to apps: call the app, and lose its response."""
     seen: int = field(default=0, init=False)
     """How many requests matched."""
@@ -95,11 +98,8 @@ class Fault:
     _owner: Faults = field(alias="owner", repr=False)
     _random: random.Random = field(init=False, repr=False)
 
-    @_random.default
-    def _seeded(self) -> random.Random:
-        return random.Random(self.seed)  # noqa: S311 -- repeatable, and not a secret
-
     def __attrs_post_init__(self) -> None:
+        self._random = random.Random(self.seed)  # noqa: S311 -- repeatable, and not a secret
         delivery = self.method.upper() == DELIVER
         for name in sorted(_OF_REQUESTS if delivery else _OF_DELIVERIES):
             if getattr(self, name) not in (None, False, {}):
@@ -191,7 +191,7 @@ class Faults:
             delay=delay,
             stall=stall,
             body=body,
-            headers=headers or {},
+            headers={} if headers is None else headers,
             content_length=content_length,
             do=do,
             duplicate=duplicate,
@@ -207,6 +207,7 @@ class Faults:
         Args:
             rule: The fault.
         """
+        check_types(rule=(rule, Fault))
         self._faults = [fault for fault in self._faults if fault is not rule]
 
     def clear(self) -> None:
@@ -226,6 +227,8 @@ class Faults:
                 file is added.
             OSError: The file cannot be read.
         """
+        check_types(path=(path, str | PathLike))
+        check_paths(path=path)
         try:
             entries = json.loads(Path(path).read_bytes())
         except (ValueError, RecursionError) as error:

@@ -18,6 +18,7 @@ from uuid import UUID
 
 from attrs import Attribute, asdict, field, fields, frozen
 
+from stride_async.server._arguments import option_of
 from stride_async.server._documents import Node, to_plain_text
 from stride_async.server._loading import Checkpoint
 from stride_async.server._records import Conversation, Media, Message, Record, Site, User, compact_json
@@ -44,8 +45,8 @@ _EDITION = 1
 def _number(default: int, low: int, high: int) -> Any:
     """Return a field for a number within these limits."""
 
-    def check(_: object, field: Attribute[int], value: int) -> None:
-        if not isinstance(value, int):
+    def check(_: object, field: Attribute[int], value: object) -> None:
+        if not isinstance(value, int) or isinstance(value, bool):
             raise TypeError(f"{field.name} must be of type int, not {type(value).__name__}: {value!r:.100}")
         if not low <= value <= high:
             raise ValueError(f"{field.name}: expected a number from {low:,} to {high:,}, found {value:,}")
@@ -75,7 +76,7 @@ class Plan:
     """The length of the longest file in bytes, at most 16 GiB."""
     seed: int = _number(7, 0, 10**_LONGEST_NUMBER - 1)
     """The seed of the random numbers, up to 18 digits."""
-    even: bool = False
+    even: bool = field(default=False, validator=option_of(bool))
     """Whether each conversation has the same number of messages, so that none is empty."""
     bytes: int = _number(900, _ENVELOPE_BYTES, 65_536)
     """The average length of a message's JSON, 470 to 65,536 bytes."""

@@ -19,7 +19,16 @@ from typing import Any, Self
 from aiohttp import web
 
 from stride_async.server._apps import CONFIGURATION, GLANCE, RegisteredApp, Registration, read_descriptor
-from stride_async.server._arguments import check_several, check_types
+from stride_async.server._arguments import (
+    check_counts,
+    check_optional_texts,
+    check_paths,
+    check_seconds,
+    check_several,
+    check_texts,
+    check_types,
+    texts_in,
+)
 from stride_async.server._bodies import CHUNK_BYTES
 from stride_async.server._browser import fetch_descriptor
 from stride_async.server._calls import Call, Calls
@@ -32,6 +41,7 @@ from stride_async.server._generate import GeneratedSite, Plan
 from stride_async.server._limits import ALL_SCOPES, PARTICIPATE, App, RateLimit
 from stride_async.server._loading import Loaded, Loading, Origin
 from stride_async.server._mentions import Document, with_mention
+from stride_async.server._records import compact_json
 from stride_async.server._routes import handle, handle_media
 from stride_async.server._seed import FILE_IN_FOLDER, SeedFile, SeedLines
 from stride_async.server._store import Store, StoredConversation, Truth
@@ -80,7 +90,7 @@ class LocalServer:
 
     Raises:
         TypeError: An argument has another type.
-        ValueError: The port is out of range, both `seed` and `generate` are given, or `generate` is not a valid plan.
+        ValueError: A number is out of range, both `seed` and `generate` are given, or `generate` is not a valid plan.
     """
 
     def __init__(
@@ -103,10 +113,16 @@ class LocalServer:
     ) -> None:
         if seed is not None and generate is not None:
             raise ValueError("the site comes from a seed or from the generator, not from both")
-        check_types(host=(host, str), port=(port, int), calls_kept=(calls_kept, int), choices=(choices, Choices))
-        check_types(seed=(seed, str | PathLike | Iterable | None), generate=(generate, str | Plan | None))
-        for what, path in {"media_root": media_root, "db": db, "faults": faults}.items():
-            check_types(**{what: (path, str | PathLike | None)})
+        check_texts(host=host)
+        check_counts(port=port, calls_kept=calls_kept)
+        check_types(choices=(choices, Choices), media_redirect=(media_redirect, bool))
+        check_types(generate=(generate, str | Plan | None), rate_limit=(rate_limit, int | None))
+        check_seconds(window=window, latency=latency)
+        check_paths(media_root=media_root, db=db, faults=faults)
+        if seed is None or isinstance(seed, (str, PathLike)):
+            check_paths(seed=seed)
+        else:
+            check_several(seed=seed)
         if on_loading is not None and not callable(on_loading):
             raise TypeError(f"on_loading must be a function, not {type(on_loading).__name__}: {on_loading!r:.100}")
         if not 0 <= port <= _HIGHEST_PORT:
@@ -247,7 +263,8 @@ class LocalServer:
             id: The user id. By default, it is generated.
         """
         world = self._world
-        check_types(display_name=(display_name, str), email=(email, str | None), id=(id, str | None))
+        check_texts(display_name=display_name)
+        check_optional_texts(email=email, id=id)
         email = email or f"{'.'.join(display_name.lower().split())}@example.invalid"
         return world.store.people.add(display_name, email=email, id=id, now=world.clock.now())
 
@@ -276,9 +293,10 @@ class LocalServer:
             app_is_member: Whether the app whose credentials the server shows can use it.
         """
         world = self._world
-        check_types(name=(name, str), type=(type, str), privacy=(privacy, str), archived=(archived, bool))
-        check_types(id=(id, str | None))
-        check_several(roster=roster)
+        check_texts(name=name, type=type, privacy=privacy)
+        check_optional_texts(id=id)
+        check_types(archived=(archived, bool), app_is_member=(app_is_member, bool))
+        members = texts_in("roster", roster)
         with world.store.transaction():
             conversation = world.create_conversation(
                 name,
@@ -286,7 +304,7 @@ class LocalServer:
                 type=type,
                 privacy=privacy,
                 archived=archived,
-                roster=tuple(roster),
+                roster=members,
                 id=id,
             )
             if app_is_member:
@@ -319,13 +337,15 @@ class LocalServer:
             ValueError: `ts` is not an RFC 3339 time.
         """
         world, app = self._world, self._world.store.app
-        check_types(sender_id=(sender_id, str | None), ts=(ts, int | str | None), id=(id, str | None))
+        check_optional_texts(sender_id=sender_id, id=id)
+        check_types(mention_app=(mention_app, bool))
+        sent_at = None if ts is None else _nanoseconds(ts)
         document = _document(content)
         return world.add_message(
             self._conversation(conversation_id),
             with_mention(document, app.account_id, app.name) if mention_app else document,
             sender_id or app.account_id,
-            ts=parse_ts(ts) if isinstance(ts, str) else ts,
+            ts=sent_at,
             id=id,
         )
 
@@ -363,9 +383,11 @@ class LocalServer:
             ValueError: `ts` is not an RFC 3339 time.
         """
         world, conversation = self._world, self._conversation(conversation_id)
-        check_types(messages=(messages, int), ts=(ts, int | str), sender_id=(sender_id, str | None))
+        check_counts(messages=messages)
+        check_types(same_ts=(same_ts, bool))
+        check_optional_texts(sender_id=sender_id)
         sender = sender_id or world.store.app.account_id
-        first = parse_ts(ts) if isinstance(ts, str) else ts
+        first = _nanoseconds(ts)
         times = [first if same_ts else first + number * SECOND for number in range(messages)]
         ids = [world.clock.message_id(ts) for ts in times]
         if same_ts:
@@ -429,8 +451,8 @@ class LocalServer:
         Raises:
             KeyError: The conversation does not exist.
         """
-        check_several(user_ids=user_ids)
-        self._world.replace_roster(self._conversation(conversation_id), user_ids)
+        members = texts_in("user_ids", user_ids)
+        self._world.replace_roster(self._conversation(conversation_id), members)
 
     def add_media(
         self,
@@ -454,7 +476,8 @@ class LocalServer:
             KeyError: The conversation does not exist.
         """
         conversation = self._conversation(conversation_id)
-        check_types(name=(name, str), mime_type=(mime_type, str), id=(id, str | None))
+        check_texts(name=name, mime_type=mime_type)
+        check_optional_texts(id=id)
         return self._world.add_media(conversation, name, _chunks(data), mime_type=mime_type, id=id).id
 
     def module_state(
@@ -468,7 +491,7 @@ class LocalServer:
             conversation_id: The conversation; empty for the site.
             user_id: The person; empty for everyone.
         """
-        check_types(type=(type, str), key=(key, str), conversation_id=(conversation_id, str), user_id=(user_id, str))
+        check_texts(type=type, key=key, conversation_id=conversation_id, user_id=user_id)
         return self._world.store.modules.state(type, key, conversation_id, user_id)
 
     def room_token(self, conversation_id: str) -> str:
@@ -504,12 +527,14 @@ class LocalServer:
             KeyError: The conversation does not exist.
         """
         world = self._world
-        check_types(name=(name, str))
-        check_several(scopes=scopes, conversations=() if conversations is None else conversations)
-        numbers = world.store.conversations.numbers()
-        chosen = numbers.values() if conversations is None else [numbers[id] for id in conversations]
+        check_texts(name=name)
+        allowed = texts_in("scopes", scopes)
+        if conversations is None:
+            chosen = list(world.store.conversations.numbers().values())
+        else:
+            chosen = [self._conversation(id).number for id in texts_in("conversations", conversations)]
         with world.store.transaction():
-            app = world.store.people.add_app(name, scopes)
+            app = world.store.people.add_app(name, allowed)
             world.store.conversations.add_member(app.client_id, chosen)
         return app.client_id, app.client_secret
 
@@ -530,6 +555,7 @@ class LocalServer:
             KeyError: No app has this client id.
         """
         world, app = self._world, self._app(client_id)
+        check_texts(descriptor_url=descriptor_url)
         content = await fetch_descriptor(world.deliveries.http, descriptor_url)
         descriptor = read_descriptor(content)
         registered = RegisteredApp(app.client_id, descriptor.key, descriptor_url, content)
@@ -554,6 +580,7 @@ class LocalServer:
         """
         world, conversation = self._world, self._conversation(conversation_id)
         self._check_user(by)
+        check_types(relay_state=(relay_state, str | None))
         app = self._app(client_id)
         world.store.conversations.add_member(app.client_id, [conversation.number])
         delivery = world.deliveries.lifecycle(app.client_id, conversation.id, "installed", by, relay_state)
@@ -638,7 +665,8 @@ class LocalServer:
             KeyError: The conversation, message, user or action target does not exist.
             AppCallError: The app did not respond with 2xx, or a browser would refuse the response.
         """
-        check_types(message_id=(message_id, str))
+        check_texts(key=key, message_id=message_id)
+        check_types(parameters=(parameters, dict | None))
         self._check_user(by)
         return await press(
             self._world, key, self._conversation(conversation_id), message_id, by=by, parameters=parameters
@@ -656,6 +684,7 @@ class LocalServer:
             KeyError: The conversation, user or glance does not exist.
             AppCallError: The app did not respond with 2xx, or a browser would refuse the response.
         """
+        check_texts(key=key)
         self._check_user(by)
         return await ask(self._world, GLANCE, key, self._conversation(conversation_id), by=by)
 
@@ -671,20 +700,21 @@ class LocalServer:
             KeyError: The conversation, user or configuration does not exist.
             AppCallError: The app did not respond with 2xx, or a browser would refuse the response.
         """
+        check_texts(key=key)
         self._check_user(by)
         return await ask(self._world, CONFIGURATION, key, self._conversation(conversation_id), by=by)
 
     def _app(self, client_id: str | None) -> App:
-        check_types(client_id=(client_id, str | None))
+        check_optional_texts(client_id=client_id)
         app = self._world.store.app if client_id is None else self._world.store.people.app(client_id)
         if app is None:
             raise KeyError(f"no app {client_id!r}")
         return app
 
-    def _check_user(self, user_id: str) -> None:
-        check_types(user_id=(user_id, str))
-        if self._world.store.people.scim(user_id) is None:
-            raise KeyError(f"no person {user_id!r}")
+    def _check_user(self, by: str) -> None:
+        check_texts(by=by)
+        if self._world.store.people.scim(by) is None:
+            raise KeyError(f"no person {by!r}")
 
     @property
     def _world(self) -> World:
@@ -693,14 +723,14 @@ class LocalServer:
         return self._running
 
     def _conversation(self, conversation_id: str) -> StoredConversation:
-        check_types(conversation_id=(conversation_id, str))
+        check_texts(conversation_id=conversation_id)
         conversation = self._world.store.conversations.find(conversation_id)
         if conversation is None:
             raise KeyError(f"no conversation {conversation_id!r}")
         return conversation
 
     def _message(self, conversation_id: str, message_id: str) -> StoredMessage:
-        check_types(message_id=(message_id, str))
+        check_texts(message_id=message_id)
         message = self._world.store.messages.find(self._conversation(conversation_id).number, message_id)
         if message is None:
             raise KeyError(f"no message {message_id!r}")
@@ -748,13 +778,30 @@ def _origin(
     return None if plan is None else GeneratedSite(plan)
 
 
+def _nanoseconds(ts: int | str) -> int:
+    check_types(ts=(ts, int | str))
+    try:
+        return parse_ts(ts) if isinstance(ts, str) else ts
+    except ValueError as error:
+        raise ValueError(f"ts: {error}") from None
+
+
 def _document(content: str | Document) -> Document:
     check_types(content=(content, str | dict))
-    return from_plain(content) if isinstance(content, str) else dict(content)
+    if isinstance(content, str):
+        return from_plain(content)
+    try:
+        compact_json(content)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"content is not a JSON object: {error}") from None
+    return dict(content)
 
 
 def _chunks(data: bytes | Iterable[bytes]) -> Iterable[bytes]:
-    check_types(data=(data, bytes | Iterable))
-    if not isinstance(data, bytes):
-        return data
-    return (data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES))
+    if isinstance(data, bytes):
+        yield from (data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES))
+        return
+    check_several(data=data)
+    for chunk in data:
+        check_types(**{"a chunk of data": (chunk, bytes | bytearray | memoryview)})
+        yield chunk

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from attrs import Factory, define
 
+from stride_async.server._arguments import check_types
 from stride_async.server._bodies import CHUNK_BYTES
 from stride_async.server._loading import Checkpoint
 from stride_async.server._records import Conversation, Media, Message, Record, Site, User
@@ -98,6 +99,7 @@ class SeedLines:
 
     def _hashed(self) -> Iterator[bytes]:
         for line in self._lines:
+            check_types(**{"a line of the seed": (line, bytes)})
             self._sha256.update(line.rstrip(b"\n") + b"\n")
             yield line
         self._was_read = True

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import NoneType
 
 import aiohttp
 import attrs
@@ -16,6 +17,7 @@ import pytest
 from stride_async.server import Choices, LocalServer, Plan, SeedError
 from stride_async.server._loading import Loading
 from stride_async.server._store.store import Store
+from tests.wrong_arguments import Argument, complaints
 
 from .calling import ended, ids, log_in, seen
 
@@ -496,6 +498,122 @@ async def test_an_argument_of_the_wrong_type_is_one_sentence_at_once(call):
             call(server, room)
 
     assert "\n" not in str(caught.value)
+
+
+OPTIONAL_TEXT = (str, NoneType)
+ARGUMENTS = [
+    Argument("display_name", lambda server, value: server.add_user(value), (str,)),
+    Argument("email", lambda server, value: server.add_user("Ann", email=value), OPTIONAL_TEXT),
+    Argument("name", lambda server, value: server.add_conversation(value), (str,)),
+    Argument("archived", lambda server, value: server.add_conversation("a", archived=value), (bool,)),
+    Argument("app_is_member", lambda server, value: server.add_conversation("a", app_is_member=value), (bool,)),
+    Argument("roster", lambda server, value: server.add_conversation("a", roster=value), (list, dict)),
+    Argument("roster", lambda server, value: server.add_conversation("a", roster=[value]), (str,)),
+    Argument("conversation_id", lambda server, value: server.add_message(value, "hi"), (str,)),
+    Argument("content", lambda server, value: server.add_message("room", {"x": {1}, "y": value}), ()),
+    Argument("ts", lambda server, value: server.add_message("room", "hi", ts=value), (int, str, NoneType)),
+    Argument("mention_app", lambda server, value: server.add_message("room", "hi", mention_app=value), (bool,)),
+    Argument("messages", lambda server, value: server.fill("room", value), (int,)),
+    Argument("same_ts", lambda server, value: server.fill("room", 1, same_ts=value), (bool,)),
+    Argument("message_id", lambda server, value: server.edit_message("room", value, "hi"), (str,)),
+    Argument("user_ids", lambda server, value: server.set_roster("room", value), (list, dict)),
+    Argument("user_ids", lambda server, value: server.set_roster("room", [value]), (str,)),
+    Argument("name", lambda server, value: server.add_media("room", value, b"x"), (str,)),
+    Argument("data", lambda server, value: server.add_media("room", "a", value), (bytes,)),
+    Argument("data", lambda server, value: server.add_media("room", "a", [value]), (bytes,)),
+    Argument("scopes", lambda server, value: server.add_app(scopes=value), (list, dict)),
+    Argument("scopes", lambda server, value: server.add_app(scopes=[value]), (str,)),
+    Argument("conversations", lambda server, value: server.add_app(conversations=[value]), (str,)),
+    Argument("descriptor_url", lambda server, value: server.register_app(value), (str,)),
+    Argument("client_id", lambda server, value: server.register_app("http://h", client_id=value), OPTIONAL_TEXT),
+    Argument("by", lambda server, value: server.install("room", by=value), (str,)),
+    Argument("by", lambda server, value: server.uninstall("room", by=value), (str,)),
+    Argument("key", lambda server, value: server.press(value, "room", "m", by="ann"), (str,)),
+    Argument("by", lambda server, value: server.press("k", "room", "m", by=value), (str,)),
+    Argument(
+        "parameters",
+        lambda server, value: server.press("k", "room", "m", by="ann", parameters=value),
+        (dict, NoneType),
+    ),
+    Argument("key", lambda server, value: server.ask_glance(value, "room", by="ann"), (str,)),
+    Argument("by", lambda server, value: server.ask_glance("k", "room", by=value), (str,)),
+    Argument("by", lambda server, value: server.ask_configuration("k", "room", by=value), (str,)),
+    Argument("method", lambda server, value: server.calls.matching(value, "*"), (str,)),
+    Argument("path_glob", lambda server, value: server.calls.matching("GET", value), (str,)),
+    Argument("path", lambda server, value: server.faults.load(value), (str,)),
+    Argument("rule", lambda server, value: server.faults.remove(value), ()),
+    Argument("times", lambda server, value: server.faults.add("GET", "*", times=value), (int, NoneType)),
+    Argument("seed", lambda server, value: server.faults.add("GET", "*", seed=value), (int,)),
+    Argument("delay", lambda server, value: server.faults.add("GET", "*", delay=value), (int, float)),
+    Argument("headers", lambda server, value: server.faults.add("GET", "*", headers=value), (dict, NoneType)),
+    Argument("do", lambda server, value: server.faults.add("GET", "*", do=value), (NoneType,)),
+]
+
+
+async def test_a_wrong_argument_is_named_before_anything_changes():
+    """The site, the faults and the calls stay as they are."""
+    async with LocalServer() as server:
+        server.add_conversation("general", id="room", roster=[server.add_user("Ann", id="ann")])
+        server.add_message("room", "hi", id="m")
+        before = server.truth()
+
+        for argument in ARGUMENTS:
+            assert [] == await complaints(argument, server)
+        assert before == server.truth()
+        assert not server.faults._faults
+
+
+OPTIONS = [
+    Argument(name, lambda value, name=name: LocalServer(**{name: value}), kinds)
+    for name, kinds in {
+        "seed": (str, list, dict, set, NoneType),
+        "media_root": OPTIONAL_TEXT,
+        "db": OPTIONAL_TEXT,
+        "host": (str,),
+        "port": (int,),
+        "rate_limit": (int, NoneType),
+        "window": (int, float),
+        "latency": (int, float),
+        "media_redirect": (bool,),
+        "faults": OPTIONAL_TEXT,
+        "choices": (),
+        "calls_kept": (int,),
+        "on_loading": (NoneType,),
+    }.items()
+]
+SAME_AS_THE_DEFAULT = {
+    "token_limit": (int, NoneType),
+    "rate_limit_elsewhere": (int, NoneType),
+    "audiences": (list, set, dict, NoneType),
+    "redelivery_spans": (set,),
+    **dict.fromkeys(("install_delay", "media_url_seconds", "delivery_seconds"), (int, float)),
+}
+OPTIONS += [
+    Argument(
+        option.name,
+        lambda value, name=option.name: Choices(**{name: value}),
+        SAME_AS_THE_DEFAULT.get(option.name, (type(option.default),)),
+    )
+    for option in attrs.fields(Choices)
+]
+
+
+@pytest.mark.parametrize("argument", OPTIONS, ids=lambda argument: argument.name)
+async def test_an_option_of_the_wrong_type_is_named_at_once(argument):
+    """Not when the server meets it in a call."""
+    assert [] == await complaints(argument)
+
+
+async def test_an_unknown_choice_is_refused_with_those_that_are_known():
+    """As in the signature."""
+    with pytest.raises(ValueError, match="last_cursor is 'none'; expected empty, null, absent or same"):
+        Choices(last_cursor="none")
+
+
+async def test_a_line_of_a_seed_must_be_bytes():
+    """Text is refused with what it should be."""
+    with pytest.raises(TypeError, match="a line of the seed must be of type bytes, not str: 'x'"):
+        await LocalServer(seed=["x"]).start()
 
 
 async def test_an_unknown_id_is_named_with_what_it_should_be_the_id_of():
