@@ -272,9 +272,11 @@ class Transport:
                         raise DecodeError(f"{request}: the response exceeds {most} bytes")
                     break
         except aiohttp.ClientPayloadError as error:
-            raise BodyInterrupted(
-                f"{request}: the response body broke off: {error}", received=size, expected=response.content_length
-            ) from error
+            if good:
+                raise BodyInterrupted(
+                    f"{request}: the response body broke off: {error}", received=size, expected=response.content_length
+                ) from error
+            response.close()  # The status says what happened, whatever became of the message.
         response.release()
         # Some senders put a byte order mark before JSON.
         return Response(response.status, response.headers, held.getvalue().removeprefix(BOM_UTF8))

@@ -20,6 +20,7 @@ from stride_async import (
     ApiError,
     BadRequest,
     DecodeError,
+    NotFound,
     ServerError,
     Settings,
     StaticToken,
@@ -405,3 +406,26 @@ async def test_many_unknown_fields_take_a_time_in_proportion(client, server):
 
     assert list(fields.items()) == list(conversation.extra.items())
     assert time.process_time() - began < 10
+
+
+BROKEN_BODIES = {
+    "no gzip": head(404, "Content-Encoding: gzip", "Content-Length: 7") + b"no gzip",
+    "cut off": head(404, "Content-Length: 100") + b'{"message":',
+}
+
+
+@pytest.mark.parametrize("response", BROKEN_BODIES.values(), ids=BROKEN_BODIES)
+async def test_an_error_status_counts_though_its_body_breaks_off(connect, response):
+    """Only the message is lost."""
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(response)
+        await writer.drain()
+        writer.close()
+
+    service = await connect(write)
+
+    for call in (service.client.me(), service.room.send("x"), service.open_media()):
+        with pytest.raises(NotFound) as caught:
+            await call
+        assert not caught.value.maybe_processed
