@@ -348,11 +348,12 @@ class StrideClient:
             raise ValueError(f"the method {method!r:.100} is not the name of an HTTP method")
         repeatable = verb in _REPEATABLE_METHODS
         query = tuple(_parameter(name, value) for name, value in (params or {}).items())
+        key = conversations.limit_key_of(path)
         if json is not None:
-            return await self._session.send(json_call(verb, path, decoded, json, query=query, repeatable=repeatable))
-        return await self._session.send(
-            Request(method=verb, path=path, read=decoded, query=query, repeatable=repeatable)
-        )
+            call = json_call(verb, path, decoded, json, query=query, limit_key=key, repeatable=repeatable)
+        else:
+            call = Request(method=verb, path=path, read=decoded, query=query, limit_key=key, repeatable=repeatable)
+        return await self._session.send(call)
 
 
 def _parameter(name: str, value: str | int) -> tuple[str, str]:

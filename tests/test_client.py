@@ -344,6 +344,19 @@ async def test_request_makes_any_other_call(client, server):
     assert (await client.conversation(room).get()).is_archived
 
 
+async def test_request_keeps_the_limit_of_its_conversation(client, server):
+    """A call to a path of a conversation or a person counts against the same limit as the methods of their handles."""
+    client = client.with_settings(attrs.evolve(client.settings, calls_per_minute=100))
+    room, ann = client.conversation(server.add_conversation("general")), client.user(server.add_user("Ann"))
+
+    await client.request("GET", f"/site/{server.cloud_id}/conversation/{room.id}")
+    await client.request("PUT", f"/site/{server.cloud_id}/conversation/{room.id}/archive", json={})
+    await client.request("GET", f"/site/{server.cloud_id}/conversation/user/{ann.id.replace(':', '%3A')}")
+    await client.request("GET", f"/site/{server.cloud_id}/conversation")
+
+    assert (98, 99) == (room.calls_left(), ann.calls_left())
+
+
 @pytest.mark.parametrize(("method", "sent"), [("GET", 4), ("PUT", 4), ("DELETE", 4), ("POST", 1), ("PATCH", 1)])
 async def test_request_is_retried_depending_on_its_method(client, server, method, sent):
     """A call that could take effect twice is not retried."""

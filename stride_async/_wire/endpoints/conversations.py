@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from operator import attrgetter
 from typing import Literal
+from urllib.parse import unquote
 
 from stride_async._arguments import of_type, text
 from stride_async._models import Conversation
@@ -34,6 +35,16 @@ def conversation_path(cloud_id: str, conversation_id: str) -> str:
 def user_path(cloud_id: str, user_id: str) -> str:
     """Return `/site/{cloudId}/conversation/user/{userId}`, the path of the direct conversation with a user."""
     return f"{conversations_path(cloud_id)}/user/{segment(user_id, 'user id')}"
+
+
+def limit_key_of(path: str) -> str | None:
+    """Return what the rate limit of a call to this path belongs to, as `Request.limit_key` is; None means no limit."""
+    match path.split("/"):
+        case ["", "site", _, "conversation", "user", user_id, *_] if user_id:
+            return f"user/{unquote(user_id)}"
+        case ["", "site", _, "conversation", conversation_id, *_] if conversation_id:
+            return unquote(conversation_id)
+    return None
 
 
 def list_conversations(

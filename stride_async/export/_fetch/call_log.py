@@ -6,11 +6,11 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable
 from functools import lru_cache
-from urllib.parse import unquote
 
 from stride_async._client import StrideClient
 from stride_async._events import AttemptEnded, AttemptStarted, Event
 from stride_async._net.throttle import WINDOW
+from stride_async._wire.endpoints.conversations import limit_key_of
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.errors import ArchiveError
 from stride_async.export._archive.layout import CALLS, run_file
@@ -143,9 +143,5 @@ def _seconds(text: bytes) -> float:
 
 @lru_cache
 def _limit_key(path: str) -> bytes | None:
-    """Return the key of the limit that a call to this path counts against: a conversation id, or `user/ID`."""
-    parts = path.split("/")
-    if len(parts) > 4 and parts[1] == "site" and parts[3] == "conversation":
-        key = f"user/{unquote(parts[5])}" if parts[4] == "user" and len(parts) > 5 else unquote(parts[4])
-        return key.encode("utf-8", "surrogatepass")
-    return None
+    key = limit_key_of(path)
+    return None if key is None else key.encode("utf-8", "surrogatepass")
