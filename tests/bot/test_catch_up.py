@@ -90,6 +90,18 @@ async def test_a_start_reads_what_was_missed(bot, scene, handled):
     assert [("direct", "missed"), ("mention", "missed"), ("weather", "weather, missed")] == sorted(handled[1:])
 
 
+async def test_a_start_reads_what_came_shortly_before_the_last_event(bot, scene, handled):
+    """Deliveries arrive out of order, so an earlier one may have been lost."""
+    async with served(bot, scene) as bot_app:
+        scene.say_to_bot("lost")
+        await bot_app.mention("delivered")
+        await bot_app.running.idle()
+    async with served(bot, scene, catch_up=3600.0) as bot_app:
+        await bot_app.running.idle()
+
+    assert [("mention", "delivered"), ("mention", "lost")] == handled
+
+
 async def test_a_start_reads_no_further_back_than_it_may(bot, scene, handled):
     """It reads `catch_up` seconds back, and nothing if that is 0."""
     async with served(bot, scene, catch_up=60.0, sites={scene.server.cloud_id}) as bot_app:

@@ -883,6 +883,39 @@ async def test_a_cancelled_handler_is_no_error(bot, scene, caplog):
     assert not caplog.records
 
 
+async def test_nothing_follows_the_end_of_an_event_before_it_is_noted(bot, scene, monkeypatch):
+    """While the store cannot be written, the attempt is not reported as ended, and the conversation waits."""
+    tries: list[int] = []
+    monkeypatch.setattr("stride_async.bot._dispatch.wait_before", lambda number: tries.append(number) or 0.0)
+    handled: list[str] = []
+    reports: list[object] = []
+    release = asyncio.Event()
+
+    @bot.mention()
+    async def handler(event: Mention) -> None:
+        await release.wait()
+        handled.append(event.text)
+        if event.text == "one":
+            await execute(
+                "CREATE TRIGGER fails BEFORE UPDATE OF state ON event BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+            )
+
+    async def execute(statement: str) -> None:
+        await bot_app.running._parts.store.run(lambda db: db.execute(statement).rowcount)
+
+    async with served(bot, scene, on_event=reports.append) as bot_app:
+        await bot_app.mention("one")
+        await bot_app.mention("two")
+        release.set()
+        await until(lambda: len(tries) > 2)
+        assert (["one"], []) == (handled, [report for report in reports if isinstance(report, Ended)])
+        await execute("DROP TRIGGER fails")
+        await bot_app.running.idle()
+
+    assert ["one", "two"] == handled
+    assert ["done"] * 2 == [report.outcome for report in reports if isinstance(report, Ended)]
+
+
 async def test_a_handler_that_fails_because_it_is_cancelled_is_begun_again(bot, scene):
     """It counts as killed, like every handler that the end cancels."""
     attempts = []

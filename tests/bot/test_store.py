@@ -207,6 +207,16 @@ async def opened(path: Path, wait: float = 0.0) -> None:
     await (await Store.open(path, wait)).close()
 
 
+async def test_a_new_store_is_on_disk_with_its_name(tmp_path, monkeypatch):
+    """The entry of its folder is synced, or a power cut could lose the file with every event in it."""
+    synced: list[Path] = []
+    monkeypatch.setattr(_store, "sync_folder", synced.append)
+    for _ in range(2):
+        await (await Store.open(tmp_path / "bot.sqlite", 0.0)).close()
+
+    assert [tmp_path] == synced
+
+
 async def test_a_store_in_use_is_busy(tmp_path):
     """A second process gets `StoreBusy`, which names the path."""
     path = tmp_path / "bot.sqlite"

@@ -72,6 +72,7 @@ def test_what_the_service_may_send_is_accepted(more):
     "more",
     [
         {"expires_in": -60},
+        {"expires_in": -17},
         {"exp": "never"},
         {"exp": None},
         {"exp": [1]},
