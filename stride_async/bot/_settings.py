@@ -106,7 +106,7 @@ class BotSettings:
     backlog: int = attrs.field(default=10_000, validator=_range(1))
     """How many events may wait before deliveries are refused with 503, to be redelivered later."""
     handler_timeout: float = attrs.field(default=60.0, validator=_range(0.001))
-    """Time limit of a handler of queued events."""
+    """Time limit of a handler of queued events. It is then cancelled, and has 5 more seconds to clean up."""
     answer_timeout: float = attrs.field(default=8.0, validator=_range(0.001))
     """Time limit of a handler of browser calls: actions, glances and configurations."""
     shutdown_timeout: float = attrs.field(default=30.0, validator=_range(0.0))
