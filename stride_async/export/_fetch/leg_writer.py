@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from operator import itemgetter
 
 from stride_async._models import Key, just_above
@@ -23,6 +23,7 @@ from stride_async.export._archive.commits import (
     Referenced,
     Resolved,
     Sealed,
+    Stored,
     Unplaced,
     WalkEnded,
 )
@@ -49,6 +50,7 @@ SEALED_AT_ONCE = 50_000
 _CLOCK_DIFFERENCE = 600_000_000_000
 # Pages of which it keeps the times once they are written, so that it decodes no short conversation twice.
 _PAGES_KEPT = 64
+_DECODED_AT_ONCE = 64  # messages
 
 
 class LegWriter:
@@ -223,18 +225,20 @@ class LegWriter:
     def _written_stretches(self) -> Iterator[Stretch]:
         """Yield what is in raw groups, oldest first."""
         for raw in reversed(self._state.raw_groups):
-            path = raw.file.path
-            pages = self._pages.pop(path, None)
-            if pages is not None:
-                yield from self._pages_in(path, pages)
-                continue
-            lines = list(self._archive.lines(path))
-            if len(lines) != raw.file.rows:
-                raise DamagedArchive(f"{path} has {len(lines)} lines, {raw.file.rows} were committed")
-            yield [ts for (ts, _), _ in with_keys(lines)], b"\n".join(lines) + b"\n"
+            pages = self._pages.pop(raw.file.path, None)
+            yield from self._decoded(raw.file) if pages is None else self._pages_in(raw.file.path, pages)
+
+    def _decoded(self, file: Stored) -> Iterator[Stretch]:
+        """Yield what is in a raw group whose times are to be decoded."""
+        rows, lines = 0, with_keys(self._archive.lines(file.path))
+        while batch := list(islice(lines, _DECODED_AT_ONCE)):
+            rows += len(batch)
+            yield [ts for (ts, _), _ in batch], b"\n".join([line for _, line in batch]) + b"\n"
+        if rows != file.rows:
+            raise DamagedArchive(f"{file.path} has {rows} lines, {file.rows} were committed")
 
     def _pages_in(self, path: str, pages: Iterable[tuple[Sequence[int], int]]) -> Iterator[Stretch]:
-        """Yield the pages of a raw group that this process wrote."""
+        """Yield the pages of a raw group whose times are kept."""
         with self._archive.files.open(path) as file:
             for times, length in pages:
                 lines = file.read(length)
