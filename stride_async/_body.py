@@ -50,6 +50,12 @@ class Body:
     name: str | None = None
     """The file name to upload it under, if the source has one."""
 
+    def __attrs_post_init__(self) -> None:
+        function(self.open, "open", required=True)
+        of_type(self.size, "size", int, NoneType)
+        of_type(self.replayable, "replayable", bool)
+        of_type(self.name, "name", str, NoneType)
+
     @classmethod
     def from_path(cls, path: str | os.PathLike[str]) -> Body:
         """Return a body that reads a file. Its size is measured now; each attempt opens the file again.

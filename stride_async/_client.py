@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import Self
 
 import aiohttp
 
-from stride_async._arguments import of_type, text
+from stride_async._arguments import of_type, seconds, text
 from stride_async._conversation import ConversationClient
 from stride_async._errors import NotFound
 from stride_async._models import Account, Conversation, Json, Site, User
@@ -85,6 +84,7 @@ class StrideClient:
         Raises:
             ValueError: A variable is missing; the message names it.
         """
+        of_type(settings, "settings", Settings, NoneType)
         settings = settings or Settings.from_env()
         cloud_id = os.environ.get("STRIDE_CLOUD_ID", "")
         if not cloud_id:
@@ -243,9 +243,7 @@ class StrideClient:
         Raises:
             ValueError: `seconds_ago` is negative or not finite.
         """
-        of_type(seconds_ago, "seconds_ago", int, float)
-        if not (math.isfinite(seconds_ago) and seconds_ago >= 0):
-            raise ValueError(f"seconds_ago is {seconds_ago}; expected 0 or more")
+        seconds(seconds_ago, "seconds_ago")
         self._pool.throttle.recall(text(conversation_id, "conversation id"), seconds_ago)
 
     async def me(self) -> Account:

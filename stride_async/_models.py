@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 import attrs
 import msgspec
 
+from stride_async._arguments import text as checked_text
 from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._moments import to_datetime
 from stride_async.document import Document
@@ -213,6 +214,9 @@ class Markdown:
 
     text: str
     """The text, in Markdown."""
+
+    def __attrs_post_init__(self) -> None:
+        checked_text(self.text, "text")
 
 
 Content = str | Markdown | Document

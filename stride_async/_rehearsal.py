@@ -11,12 +11,13 @@ import json
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from types import TracebackType
+from types import NoneType, TracebackType
 from typing import Any, Self
 
 from aiohttp import web
 
 from stride_async import ClientCredentials, Document, Json, Message, Settings
+from stride_async._arguments import of_type
 from stride_async._wire.convert import message_at
 from stride_async.bot import RUNNING, ActionAnswer, Bot, BotSettings, RunningBot
 from stride_async.bot._application import PARTS, application
@@ -93,6 +94,7 @@ class Rehearsal:
         self, conversation_id: str, content: str | Document, *, by: str, mention: bool = False
     ) -> list[Message]:
         """Send a message as a person, and return what the bot sent to the conversation until it was idle."""
+        of_type(content, "text", str, Document)
         before = {message.id for message in self.messages(conversation_id)}
         document = content.to_json() if isinstance(content, Document) else content
         self.server.add_message(conversation_id, document, sender_id=by, mention_app=mention)
@@ -111,6 +113,7 @@ class Rehearsal:
         self, key: str, conversation_id: str, message_id: str, *, by: str, parameters: Mapping[str, Json] | None = None
     ) -> ActionAnswer:
         """Press an action as a person, and return the bot's answer when the bot is idle."""
+        of_type(parameters, "parameters", Mapping, NoneType)
         given = None if parameters is None else dict(parameters)
         answer = await self.server.press(key, conversation_id, message_id, by=by, parameters=given)
         await self.idle()

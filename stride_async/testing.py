@@ -16,6 +16,8 @@ except ModuleNotFoundError as _error:
     _message = f"stride_async.testing requires {_error.name}: pip install 'stride-async[testing]'"
     raise ModuleNotFoundError(_message, name=_error.name) from _error
 
+from stride_async._arguments import of_type, optional_text
+
 if TYPE_CHECKING:
     from stride_async import Document, Json, Message, StrideClient
     from stride_async._rehearsal import Rehearsal
@@ -151,6 +153,8 @@ class BotKit:
         Raises:
             KeyError: The room does not exist.
         """
+        optional_text(by, "by")
+        optional_text(room, "room")
         return await self._rehearsal.say(room or self.room, text, by=by or self.person, mention=True)
 
     async def direct(self, text: str | Document, *, by: str | None = None, room: str | None = None) -> list[Message]:
@@ -165,6 +169,8 @@ class BotKit:
         Raises:
             KeyError: The conversation does not exist.
         """
+        optional_text(by, "by")
+        optional_text(room, "room")
         person = by or self.person
         return await self._rehearsal.say(room or self._rehearsal.direct_conversation(person), text, by=person)
 
@@ -193,6 +199,8 @@ class BotKit:
             KeyError: The message or action target does not exist.
             AppCallError: The bot refused the call.
         """
+        optional_text(by, "by")
+        optional_text(room, "room")
         by, room = by or self.person, room or self.room
         return await self._rehearsal.press(key, room, message_id, by=by, parameters=parameters)
 
@@ -205,6 +213,7 @@ class BotKit:
             kill: Whether it ends as a killed process does: nothing is written to the store any more, and handlers are
                 cancelled at once.
         """
+        of_type(kill, "kill", bool)
         await self._rehearsal.restart(kill=kill)
 
     async def idle(self) -> None:

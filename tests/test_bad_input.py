@@ -4,6 +4,7 @@ import inspect
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
+from types import NoneType
 
 import pytest
 
@@ -20,7 +21,17 @@ from stride_async import (
     StaticToken,
     StrideClient,
 )
-from stride_async.document import doc, paragraph, table
+from stride_async.document import (
+    application_card,
+    doc,
+    extension,
+    heading,
+    ordered_list,
+    paragraph,
+    table,
+    table_cell,
+    task_item,
+)
 from stride_async.export import (
     ExportOptions,
     Selection,
@@ -32,9 +43,10 @@ from stride_async.export import (
     status,
     verify,
 )
-from stride_async.export.formats import ConvertOptions, convert
+from stride_async.export.formats import ConvertOptions, convert, seed_of
 from stride_async.export.matrix import migrate, new_registration, preview, read_registration
 from tests.conftest import client_of
+from tests.wrong_arguments import Argument, complaints
 
 TOKEN = StaticToken("token-of-a-room")
 NAIVE = datetime(2018, 6, 1, 8)
@@ -300,6 +312,7 @@ WRONG_TYPES: dict[str, Callable[[StrideClient, ConversationClient], object]] = {
     "bytes as chunks": lambda client, room: Body.once(b"x"),
     "text as a size": lambda client, room: Body.from_factory(lambda: None, size="5"),
     "an int as a stored bookmark": lambda client, room: Bookmark.loads(5),
+    "an int as the title of a card": lambda client, room: application_card(5),
     "an int as a row": lambda client, room: table(5),
     "an int as an archive to export to": lambda client, room: anext(export(client, 5)),
     "an int as an archive to estimate": lambda client, room: estimate(client, 5),
@@ -339,6 +352,43 @@ async def test_an_argument_of_the_wrong_type_is_one_sentence_at_once(client, ser
         await result_of(call(client, client.conversation("room")))
 
     assert "\n" not in str(caught.value)
+    assert 0 == len(server.calls)
+
+
+TEXT_OR_NONE = (str, NoneType)
+ARGUMENTS = [
+    Argument("settings", lambda client, room, value: StrideClient.from_env(settings=value), (NoneType,)),
+    Argument("seconds_ago", lambda client, room, value: client.recall_call("c", value), (int, float)),
+    Argument(
+        "conversation id",
+        lambda client, room, value: client.update_glance("k", label="l", conversation_id=value),
+        TEXT_OR_NONE,
+    ),
+    Argument("user id", lambda client, room, value: client.update_glance("k", label="l", user_id=value), TEXT_OR_NONE),
+    Argument("text", lambda client, room, value: Markdown(value), (str,)),
+    Argument("expires_in", lambda client, room, value: AccessToken("t", value), (int, float, NoneType)),
+    Argument("open", lambda client, room, value: Body(value, 1), ()),
+    Argument("size", lambda client, room, value: Body(list, value), (int, NoneType)),
+    Argument("replayable", lambda client, room, value: Body(list, 1, value), (bool,)),
+    Argument("path", lambda client, room, value: Body.from_path(value), (str,)),
+    Argument("parameters", lambda client, room, value: extension("k", parameters=value), (dict, NoneType)),
+    Argument("level", lambda client, room, value: heading("a", level=value), (int,)),
+    Argument("order", lambda client, room, value: ordered_list("a", order=value), (int, NoneType)),
+    Argument("colspan", lambda client, room, value: table_cell("a", colspan=value), (int,)),
+    Argument("done", lambda client, room, value: task_item("a", done=value), (bool,)),
+    Argument("link", lambda client, room, value: application_card("a", link=value), TEXT_OR_NONE),
+    Argument("options", lambda client, room, value: estimate(client, "archive", value), (NoneType,)),
+    Argument("kind", lambda client, room, value: Selection(kinds=["group"]).picks("i", "n", value), (list, dict)),
+    Argument("archive", lambda client, room, value: seed_of(value), (str,)),
+]
+
+
+@pytest.mark.parametrize("argument", ARGUMENTS, ids=lambda argument: argument.name)
+async def test_any_wrong_value_of_an_argument_is_one_sentence_that_names_it(client, server, argument):
+    """It is raised before anything is sent."""
+    room = client.conversation("room")
+
+    assert [] == await complaints(argument, client, room)
     assert 0 == len(server.calls)
 
 

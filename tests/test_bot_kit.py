@@ -62,6 +62,20 @@ async def test_the_example_of_the_guide(stride_bot_kit):
     assert "done" == (await kit.press("confirm", answer.id)).message
 
 
+async def test_a_wrong_argument_is_named(stride_bot_kit):
+    kit = stride_bot_kit
+    for name, call in {
+        "text": lambda: kit.mention(5),
+        "by": lambda: kit.direct("hi", by=5),
+        "room": lambda: kit.mention("hi", room=5),
+        "key": lambda: kit.press(5, "m"),
+        "parameters": lambda: kit.press("confirm", "m", parameters=5),
+        "kill": lambda: kit.restart(kill=5),
+    }.items():
+        with pytest.raises(TypeError, match=rf"\\b{name} must be .*, not int: 5"):
+            await call()
+
+
 async def test_replies_are_those_of_this_message(stride_bot_kit):
     await stride_bot_kit.mention("deploy api")
 
@@ -207,7 +221,7 @@ def test_the_kit_works_in_both_modes_of_pytest_asyncio(pytester: pytest.Pytester
     head = "import pytest\npytestmark = pytest.mark.asyncio\n" if mode == "strict" else ""
     project(pytester, head + BOT + KIT_TESTS, asyncio_mode=mode)
 
-    pytester.runpytest().assert_outcomes(passed=14)
+    pytester.runpytest().assert_outcomes(passed=15)
 
 
 def test_a_test_fails_with_the_first_error_that_it_ignores(pytester: pytest.Pytester):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from types import NoneType
 from typing import Protocol
 
 import attrs
 import msgspec
 
+from stride_async._arguments import of_type
 from stride_async._errors import DecodeError
 from stride_async._json import NOT_DECODABLE, decoder
 from stride_async._wire.request import Request, Response
@@ -37,6 +39,9 @@ class AccessToken:
 
     def __attrs_post_init__(self) -> None:
         _must_fit_a_header(self)
+        of_type(self.expires_in, "expires_in", int, float, NoneType)
+        if self.expires_in is not None and math.isnan(self.expires_in):
+            raise ValueError("expires_in is nan; expected a number of seconds or None")
 
 
 @attrs.frozen

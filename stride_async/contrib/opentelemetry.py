@@ -7,10 +7,12 @@ query or the message of an error.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import NoneType
 from urllib.parse import urlsplit
 
 import attrs
 
+from stride_async._arguments import of_type
 from stride_async._events import (
     AttemptEnded,
     AttemptStarted,
@@ -56,6 +58,8 @@ def instrument(settings: Settings, *, tracer_provider: TracerProvider | None = N
         settings: The options of the clients.
         tracer_provider: Where spans are sent; None means the global provider.
     """
+    of_type(settings, "settings", Settings)
+    of_type(tracer_provider, "tracer_provider", TracerProvider, NoneType)
     spans, on_event = _Spans(settings, tracer_provider), settings.on_event
     return attrs.evolve(settings, on_event=spans.receive if on_event is None else _both(spans.receive, on_event))
 

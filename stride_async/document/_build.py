@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from types import NoneType
 from typing import Protocol, TypeAlias, TypeVar
 
 from stride_async._arguments import of_type
@@ -61,7 +62,7 @@ def heading(*inline: Inline, level: int = 1) -> Node:
         *inline: Text and inline nodes.
         level: 1 to 6.
     """
-    return _built({"type": "heading", "attrs": {"level": level}, "content": _inline(inline)})
+    return _built({"type": "heading", "attrs": {"level": of_type(level, "level", int)}, "content": _inline(inline)})
 
 
 def text(value: str) -> Node:
@@ -170,6 +171,7 @@ def action_mark(
         key: The key of the action itself.
         parameters: JSON that the target receives.
     """
+    _check_parameters(parameters)
     aim = _given(key=target, receiver=receiver)
     return _marked(content, "action", _given(title=title, target=aim, key=key, parameters=parameters))
 
@@ -265,7 +267,7 @@ def ordered_list(*items: Inline, order: int | None = None) -> Node:
         *items: List items, or what becomes one each.
         order: The first number; None means 1.
     """
-    attrs: JsonObject = {} if order is None else {"attrs": {"order": order}}
+    attrs: JsonObject = {} if order is None else {"attrs": {"order": of_type(order, "order", int)}}
     return _built({"type": "orderedList", **attrs, "content": _each(items, "listItem", list_item)})
 
 
@@ -356,7 +358,7 @@ def task_item(*inline: Inline, done: bool = False, local_id: str | None = None) 
         done: Whether it is done.
         local_id: The id within the document; None makes a random one.
     """
-    attrs = {"localId": _local_id(local_id), "state": "DONE" if done else "TODO"}
+    attrs = {"localId": _local_id(local_id), "state": "DONE" if of_type(done, "done", bool) else "TODO"}
     return _built({"type": "taskItem", "attrs": attrs, "content": _inline(inline)})
 
 
@@ -505,6 +507,8 @@ def application_card(
         details: Rows of facts (protocol 8.4).
         actions: Buttons (protocol 8.4).
     """
+    of_type(title, "title", str)
+    of_type(link, "link", str, NoneType)
     attrs = _given(
         text=title if text is None else text,
         title=_given(text=title, user=user),
@@ -628,13 +632,20 @@ def _cell(
     colwidth: Sequence[int] | None,
     background: str | None,
 ) -> Node:
+    of_type(colspan, "colspan", int)
+    of_type(rowspan, "rowspan", int)
     widths = None if colwidth is None else list(of_type(colwidth, "colwidth", Sequence))
     attrs = _given(colspan=colspan, rowspan=rowspan, colwidth=widths, background=background)
     return _built({"type": kind, "attrs": attrs, "content": _blocks(content) or [json_of(paragraph())]})
 
 
 def _extension_attrs(key: str, type: str, parameters: Mapping[str, object] | None, text: str | None) -> JsonObject:
+    _check_parameters(parameters)
     return _given(extensionType=type, extensionKey=key, parameters=parameters, text=text)
+
+
+def _check_parameters(parameters: Mapping[str, object] | None) -> None:
+    of_type(parameters, "parameters", Mapping, NoneType)
 
 
 def _given(**attrs: object) -> JsonObject:

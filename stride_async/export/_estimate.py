@@ -64,7 +64,7 @@ async def estimate(
         ValueError: The URL is not one of an archive.
     """
     of_type(client, "client", StrideClient)
-    options = of_type(options or ExportOptions(), "options", ExportOptions)
+    options = of_type(ExportOptions() if options is None else options, "options", ExportOptions)
     opened = await run_to_completion(partial(Archive.find, archive, client.cloud_id))
     selected = select(await list_site(client), options.selection, options.shard)
     return await run_to_completion(lambda: [_estimated(opened, listed, options) for listed in selected])

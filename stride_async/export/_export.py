@@ -55,7 +55,7 @@ async def export(
             that a worker cannot have.
     """
     of_type(client, "client", StrideClient)
-    options = of_type(options or ExportOptions(), "options", ExportOptions)
+    options = of_type(ExportOptions() if options is None else options, "options", ExportOptions)
     of_type(engine, "engine", Processes, Dask, NoneType)
     events = run_export(client, archive, options) if engine is None else _in_shards(client, archive, options, engine)
     async with aclosing(events):

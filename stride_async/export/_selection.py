@@ -61,7 +61,7 @@ class Selection:
         """
         of_type(id, "id", str)
         of_type(name, "name", str)
-        if self.kinds and not self.kinds & set(kinds):
+        if self.kinds and not self.kinds & _kinds(kinds):
             return False
         picked = all(selector.startswith("^") for selector in self.selectors)
         for selector in self.selectors:

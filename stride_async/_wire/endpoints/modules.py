@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from operator import attrgetter
 from typing import get_args
 
-from stride_async._arguments import of_type, text
+from stride_async._arguments import of_type, optional_text, text
 from stride_async._models import Json, Module, ModuleType
 from stride_async._wire.convert import module_at
 from stride_async._wire.endpoints.conversations import conversation_path
@@ -92,9 +92,11 @@ def update_glance(
 
     It applies to the entire site, to one conversation, or to one user.
     """
+    optional_text(conversation_id, "conversation id")
+    optional_text(user_id, "user id")
     context = {"cloudId": cloud_id, "conversationId": conversation_id, "userId": user_id}
     body = {
-        "context": {name: text(value, name) for name, value in context.items() if value is not None},
+        "context": {name: value for name, value in context.items() if value is not None},
         "label": text(label, "label"),
         "metadata": _metadata(metadata),
     }

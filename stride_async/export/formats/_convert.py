@@ -91,7 +91,7 @@ def convert(
         EngineError: A worker cannot do its part, or processes cannot be started. `EngineUnavailable`: the scheduler
             cannot be reached or was lost.
     """
-    options = of_type(options or ConvertOptions(), "options", ConvertOptions)
+    options = of_type(ConvertOptions() if options is None else options, "options", ConvertOptions)
     function(progress, "progress")
     out = _with_name(path(out, "out"))
     write = writer_of(format, engine)

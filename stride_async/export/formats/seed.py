@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from stride_async._arguments import path as checked_path
 from stride_async._json import NOT_DECODABLE
 from stride_async._moments import parse_nanoseconds
 from stride_async.document._text import without_surrogates
@@ -62,6 +63,7 @@ def seed_of(archive: str | PathLike[str]) -> Iterator[bytes]:
         NotAnArchive, NewerArchive, ArchiveBusy, DamagedArchive: The archive cannot be read.
         ValueError: It is in an object store.
     """
+    checked_path(archive, "archive")
     return seed_lines(archive, Tally())
 
 

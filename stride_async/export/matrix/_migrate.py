@@ -81,7 +81,7 @@ async def migrate(
         ValueError: `homeserver` is not an http or https URL, someone to invite is not a user of the homeserver, or the
             archive is in an object store.
     """
-    chosen = of_type(selection or Selection(), "selection", Selection)
+    chosen = of_type(Selection() if selection is None else selection, "selection", Selection)
     of_type(registration, "registration", Registration)
     _check_url(of_type(homeserver, "homeserver", str))
     _check_users(invite, registration.server_name)
@@ -116,7 +116,7 @@ def preview(archive: str | PathLike[str], *, selection: Selection | None = None)
         NothingSelected: No conversation matches the selection.
         ValueError: The archive is in an object store.
     """
-    chosen = of_type(selection or Selection(), "selection", Selection)
+    chosen = of_type(Selection() if selection is None else selection, "selection", Selection)
     opened = Archive.open(folder_at(archive))
     tally = Tally()
     with opened.kept_unchanged():
