@@ -287,4 +287,4 @@ async def test_no_message_is_duplicated_or_silently_lost(server, room_id):
             wrong.append((text, found[text], error))
     assert [] == wrong
     assert 1_000 - 300 <= sum(found.values()) <= 1_000
-    assert 150 < sum(error is not None for error in errors.values()) < 350
+    assert 150 < sum(error is not None for error in errors.values())
