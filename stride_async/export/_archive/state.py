@@ -12,6 +12,7 @@ ends, the months it crossed are sealed anew and its range becomes part of a span
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
 import attrs
@@ -66,15 +67,13 @@ class Span:
 
 
 def join(spans: Sequence[Span], new: Span) -> list[Span]:
-    """Return spans with a new one added, newest first. Spans that overlap or touch become one."""
-    low, high = new.low, new.high
-    apart = []
-    for span in spans:
-        if span.high < low or span.low > high:
-            apart.append(span)
-        else:
-            low, high = min(low, span.low), max(high, span.high)
-    return sorted([*apart, Span(low, high)], key=lambda span: span.high, reverse=True)
+    """Return disjoint spans, newest first, with a new one added. Spans that overlap or touch become one."""
+    first = bisect_left(spans, True, key=lambda span: span.low <= new.high)
+    end = bisect_left(spans, True, lo=first, key=lambda span: span.high < new.low)
+    joined = new
+    if touched := spans[first:end]:
+        joined = Span(min(new.low, touched[-1].low), max(new.high, touched[0].high))
+    return [*spans[:first], joined, *spans[end:]]
 
 
 def touches(key: Key, spans: Iterable[Span]) -> bool:
@@ -145,12 +144,11 @@ class State:
     @property
     def messages(self) -> int:
         """The number of messages held, including those that the leg under way has read where none were held."""
-        new = (
-            raw
-            for raw in self.raw_groups
-            if not any(span.low < raw.high and raw.low < span.high for span in self.spans)
-        )
-        return self.sealed_messages + sum(raw.file.rows for raw in new)
+        return self.sealed_messages + sum(raw.file.rows for raw in self.raw_groups if not self._overlaps(raw))
+
+    def _overlaps(self, raw: RawGroup) -> bool:
+        below = bisect_left(self.spans, True, key=lambda span: span.low < raw.high)
+        return below < len(self.spans) and raw.low < self.spans[below].high
 
     @property
     def is_done(self) -> bool:
@@ -238,7 +236,8 @@ class State:
         if failed is not None and (unbounded or (failed.ts is not None and failed.ts <= op.high[0])):
             del self.failed["history", ""]
         self.leg, self.raw_groups, self.walk_end = None, [], None
-        self.spans = join(self.spans, Span(op.low, op.high))
+        if op.low <= op.high:  # A foreign commit may state them the other way around.
+            self.spans = join(self.spans, Span(op.low, op.high))
 
     def sealed_by(self, leg: int) -> set[str]:
         """Return the months whose newest revision is of this leg."""

@@ -38,7 +38,7 @@ def state_after(*ops, run: str = "run") -> State:
     return state
 
 
-@given(st.lists(spans, max_size=8))
+@given(st.lists(spans, max_size=20))
 def test_joined_spans_contain_the_same_keys(given_spans):
     """They are disjoint, with a gap between any two, and the newest comes first."""
     joined: list[Span] = []
@@ -65,6 +65,23 @@ def test_a_leg_remembers_the_run_that_started_it():
 
     assert "first" == state.newest_read_by
     assert (1, 1) == (state.legs, len(state.raw_groups))
+
+
+@given(st.lists(spans, max_size=8), spans)
+def test_a_raw_group_counts_unless_a_span_overlaps_it(given_spans, raw):
+    """What was read where nothing is held is held now."""
+    ended = [LegEnded(1, span.low, span.high, "an empty page") for span in given_spans]
+    state = state_after(
+        *ended, LegStarted(1, None, from_newest=True), RawGroup(1, stored("a"), raw.high, raw.high, raw.low, 1)
+    )
+
+    overlaps = any(span.low < raw.high and raw.low < span.high for span in state.spans)
+    assert (0 if overlaps else 1) == state.messages
+
+
+def test_a_range_that_ends_below_its_beginning_holds_nothing():
+    """Only a commit that was tampered with has one."""
+    assert [] == state_after(LegEnded(1, (9, "a"), (5, "a"), "an empty page")).spans
 
 
 def test_an_ended_leg_becomes_a_span_and_resolves_the_failure():
