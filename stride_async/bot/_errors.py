@@ -32,7 +32,7 @@ class TryAgain(BotError):
     """
 
     def __init__(self, after: float) -> None:
-        self.after = seconds(after, "after")
+        self.after: float = seconds(after, "after")
         """Seconds until the next attempt."""
         super().__init__(after)
 

@@ -326,20 +326,30 @@ class _Check:
         """Check the chain of a conversation and the files that its content is read from."""
         chain = self._chains.check(folder)
         state = chain.state
+        read: set[str] = set()  # A file that a foreign commit names a thousand times is read once.
         for month, sealed in sorted(state.months.items()):
-            if sealed.file is not None:
+            if sealed.file is not None and self._is_first(sealed.file, read):
                 self._check_lines(sealed.file, _MonthOrder(month).wrong_with)
         upper = state.leg.upper if state.leg is not None else None
         for raw in state.raw_groups:
             if raw.upper != upper:
                 self._add(raw.file.path, "does not join the pages above it", "move away")
             upper = raw.low
-            self._check_raw_group(raw)
+            if self._is_first(raw.file, read):
+                self._check_raw_group(raw)
         for file in state.unplaced:
             self._check_lines(file)
         if state.roster is not None:
             self._check_roster(state.roster.file)
         return chain
+
+    def _is_first(self, file: Stored, read: set[str]) -> bool:
+        """Return whether no other month or group of pages is in a file; their messages differ, so none can be."""
+        if file.path in read:
+            self._add(file.path, "is named twice", "move away")
+            return False
+        read.add(file.path)
+        return True
 
     def _check_finished(self, name: str, state: State, kind: VerdictKind, text: str) -> None:
         """Find a history that was not read to its end."""

@@ -25,8 +25,8 @@ from stride_async.export import (
 )
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.chain import Chain
-from stride_async.export._archive.commits import Failed, Profiles
-from stride_async.export._archive.layout import PEOPLE, profiles_stem
+from stride_async.export._archive.commits import Failed, Profiles, Sealed
+from stride_async.export._archive.layout import CONVERSATIONS, PEOPLE, profiles_stem
 from stride_async.server import LocalServer
 from tests.conftest import client_of
 from tests.export.exporting import exported, show_file
@@ -753,6 +753,25 @@ async def test_damaged_raw_groups_are_named(server, client, tmp_path):
     for group, report in zip(groups, reports, strict=True):
         assert (path_in(tmp_path / "site", group), "run again") in {(one.path, one.remedy) for one in report.findings}
         assert ["unknown"] == [verdict.kind for verdict in report.verdicts]
+
+
+async def test_a_file_that_is_named_many_times_is_read_once(server, client, tmp_path, monkeypatch):
+    """A commit of another origin can name one file in every group of pages, and in every month."""
+    server.fill(server.add_conversation("general"), 1000)
+    await broken_off(client, tmp_path / "site", after=10)
+    archive = Archive.open(tmp_path / "site")
+    [name] = archive.conversations()
+    chain = Chain(archive, f"{CONVERSATIONS}/{name}")
+    group = chain.state.raw_groups[0]
+    months = [Sealed(f"20{year}-01", 1, group.file, 1, group.low, group.high) for year in range(10, 40)]
+    chain.commit("run", [group] * 20 + months)
+    lines, read = Archive.lines, []
+    monkeypatch.setattr(Archive, "lines", lambda self, path: read.append(path) or lines(self, path))
+
+    report = await verify(tmp_path / "site")
+
+    assert 1 == read.count(group.file.path)
+    assert 20 + len(months) == [finding.what for finding in report.findings].count("is named twice")
 
 
 @pytest.mark.parametrize("details", [{"name": 17}, {"privacy": []}, {"created": "yesterday"}])
