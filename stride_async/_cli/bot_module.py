@@ -16,6 +16,7 @@ from stride_async._cli import show
 from stride_async._cli.exits import DEBUG_VARIABLE, CommandError, Exit
 from stride_async._cli.options import TextParam
 from stride_async.bot import Bot
+from stride_async.bot._bot import being_imported
 
 _MISSING = object()
 
@@ -49,6 +50,7 @@ def load_bot(named: str) -> Bot:
 def _imported(name: str) -> ModuleType:
     folder = os.getcwd()  # noqa: PTH109 -- as text, for `sys.path`
     sys.path.insert(0, folder)
+    begun = being_imported.set(True)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -62,6 +64,8 @@ def _imported(name: str) -> ModuleType:
         if os.environ.get(DEBUG_VARIABLE):
             raise
         raise _failed(name, error, folder) from error
+    finally:
+        being_imported.reset(begun)
 
 
 def _member(module: ModuleType, name: str) -> object:

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,6 +19,7 @@ from stride_async._arguments import number, of_type, optional_text, several, tex
 from stride_async.bot._application import application
 from stride_async.bot._arguments import check_plain, compiled, is_text, name_of
 from stride_async.bot._descriptor import descriptor, wire_pattern
+from stride_async.bot._errors import BotError
 from stride_async.bot._router import Module, Routes, check_key, path_of
 from stride_async.bot._running import RunningBot, running
 from stride_async.bot._serve import Served, serve
@@ -26,6 +28,10 @@ from stride_async.bot._settings import BotSettings
 _HIGHEST_PORT = 65_535
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+# Whether `stride bot` is importing the module of a bot, to serve the bot itself.
+being_imported = ContextVar("being_imported", default=False)
 
 
 class Bot:
@@ -364,9 +370,10 @@ class Bot:
 
         Raises:
             TypeError, ValueError: An argument is of another type, or the port is not 0 to 65535.
-            BotError: The store cannot be used.
+            BotError: The store cannot be used, or `stride bot` is importing the module of the bot.
             OSError: The port is taken.
         """
+        _refuse_during_import()
         of_type(settings, "settings", BotSettings)
         text(host, "host")
         number(port, "port", 0, _HIGHEST_PORT)
@@ -394,11 +401,22 @@ class Bot:
         Raises:
             TypeError: An argument is of another type.
             ValueError: A variable of the environment is missing, or the port is not 0 to 65535.
-            BotError: The store cannot be used.
+            BotError: The store cannot be used, or `stride bot` is importing the module of the bot.
             OSError: The port is taken.
         """
+        _refuse_during_import()
         logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
         asyncio.run(self.serve(BotSettings.from_env() if settings is None else settings, host=host, port=port))
+
+
+def _refuse_during_import() -> None:
+    """Refuse to serve a bot while `stride bot` imports its module, because the command serves it then.
+
+    Raises:
+        BotError: It is importing it.
+    """
+    if being_imported.get():
+        raise BotError('the module serves its bot when it is imported; do so below `if __name__ == "__main__":`')
 
 
 def _must_be_called(decorator: str, argument: object) -> None:

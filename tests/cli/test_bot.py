@@ -326,8 +326,12 @@ def test_a_bot_that_is_not_there_is_explained(folder: Path, command: str, named:
             "from stride_async.bot import Bot\nbot = Bot('b')\n@bot.mention()\ndef f(event): ...\n",
             "in broken.py, line 3: TypeError: ",
         ),
+        (
+            "from stride_async.bot import Bot\nbot = Bot('b')\nbot.run(port=0)\n",
+            "in broken.py, line 3: BotError: the module serves its bot when it is imported; do so below `if __name__",
+        ),
     ],
-    ids=["raises", "syntax", "import", "exit", "not an exception", "made when asked for", "registration"],
+    ids=["raises", "syntax", "import", "exit", "not an exception", "made when asked for", "registration", "runs"],
 )
 def test_a_module_that_cannot_be_imported_is_explained(folder: Path, text: str, message: str):
     """The message names the line; STRIDE_DEBUG=1 shows the traceback."""
