@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from stride_async import ClientClosed, StrideError
+from stride_async import ClientClosed, StrideClient, StrideError
 from stride_async.bot import Bot, DirectMessage, MatchedMessage, Mention
 from tests.bot.delivering import Scene, served, until
 
@@ -140,6 +140,42 @@ async def test_many_messages_are_read_in_order(bot, scene, handled):
         await running.idle()
 
     assert [f"weather {number}" for number in range(200)] == [text for _, text in handled]
+
+
+async def test_a_look_waits_for_room_in_the_backlog(scene):
+    """Otherwise a long history would be in memory at once. It goes on when an event has ended."""
+    bot, begin = Bot("deployer"), asyncio.Event()
+
+    @bot.message("weather")
+    async def weather(event: MatchedMessage) -> None:
+        await begin.wait()
+
+    for number in range(200):
+        scene.say(f"weather {number}", ts=ago(300 - number))
+    async with bot.running(scene.settings(catch_up=3600.0, backlog=10)) as running:
+        looking = asyncio.create_task(running.catch_up(scene.server.cloud_id))
+        has_room = running._parts.dispatcher._has_room
+        await until(lambda: looking.done() or has_room._waiters)
+        waited = not looking.done()
+        begin.set()
+
+        assert waited
+        assert 200 == await looking
+        await running.idle()
+
+
+async def test_a_look_takes_calls_that_nothing_else_wants(bot, scene, monkeypatch):
+    """A reply is sent before the rest of a long history is read."""
+    priorities, list_conversations = [], StrideClient.conversations
+    monkeypatch.setattr(
+        StrideClient,
+        "conversations",
+        lambda client: priorities.append(client.settings.priority) or list_conversations(client),
+    )
+    async with bot.running(scene.settings(catch_up=60.0)) as running:
+        await running.catch_up(scene.server.cloud_id)
+
+    assert ["background"] == priorities
 
 
 async def test_an_interrupted_look_loses_nothing(bot, scene: Scene, handled):

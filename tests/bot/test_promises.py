@@ -152,6 +152,25 @@ async def test_an_event_that_is_never_ended_is_given_up(bot, scene):
     assert [("GaveUp", 2)] == [(failure.error, failure.delivery.attempt) for failure in failures]
 
 
+@pytest.mark.parametrize(("days", "kept"), [(6.9, ["ValueError"]), (7.1, [])])
+async def test_failures_are_kept_for_seven_days(bot, scene, monkeypatch, days, kept):
+    """A start forgets older ones."""
+
+    @bot.mention()
+    async def handler(event: Mention) -> None:
+        raise ValueError("x")
+
+    async with served(bot, scene) as bot_app:
+        await bot_app.mention("poison")
+        await bot_app.running.idle()
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + days * 86_400)
+    async with served(bot, scene) as bot_app:
+        failures = await bot_app.running.failed()
+
+    assert kept == [failure.error for failure in failures]
+
+
 async def test_a_mistake_of_the_package_holds_up_no_conversation(bot, scene, caplog, monkeypatch):
     """It is logged, and the next start begins the event again."""
     handled = []
