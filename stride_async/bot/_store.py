@@ -109,8 +109,10 @@ class _Asked:
 class Store:
     """An open store."""
 
-    def __init__(self, connection: sqlite3.Connection, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, connection: sqlite3.Connection, name: str, loop: asyncio.AbstractEventLoop) -> None:
         self._connection = connection
+        # The program may change its folder.
+        self._file = None if name == IN_MEMORY else os.path.abspath(name)  # noqa: PTH100 -- quicker to check as text
         self._loop = loop
         self._asked: SimpleQueue[_Asked | None] = SimpleQueue()
         self._closed = False
@@ -131,8 +133,9 @@ class Store:
         waits = False
         while True:
             try:
-                opened = partial(_opened, os.fspath(path))
-                return cls(await run_to_completion(opened, discard=sqlite3.Connection.close), loop)
+                name = os.fspath(path)
+                connection = await run_to_completion(partial(_opened, name), discard=sqlite3.Connection.close)
+                return cls(connection, name, loop)
             except StoreBusy:
                 if loop.time() >= until:
                     raise
@@ -190,6 +193,8 @@ class Store:
         """Return the results of operations, or the exceptions they raise."""
         if self._abandoned:
             return [StoreFailed("the store is closed")] * len(jobs)
+        if self._file is not None and not os.path.exists(self._file):  # noqa: PTH110 -- as above
+            return [StoreFailed(f"the store {self._file} was deleted while the bot used it")] * len(jobs)
         try:
             return self._transaction(jobs)
         except Exception as error:  # noqa: BLE001 -- it belongs to the caller of the operation

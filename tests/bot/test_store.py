@@ -217,6 +217,21 @@ async def test_a_new_store_is_on_disk_with_its_name(tmp_path, monkeypatch):
     assert [tmp_path] == synced
 
 
+async def test_a_store_that_was_deleted_accepts_nothing(tmp_path, monkeypatch):
+    """SQLite would go on writing, and the next start would not find what was accepted."""
+    monkeypatch.chdir(tmp_path)
+    store = await Store.open("bot.sqlite", 0.0)
+    monkeypatch.chdir("/")
+    accepted = await keep(store, message(1))
+    (tmp_path / "bot.sqlite").unlink()
+
+    with pytest.raises(StoreFailed, match=r"bot\.sqlite was deleted while the bot used it"):
+        await keep(store, message(2))
+    await store.close()
+
+    assert 1 == accepted
+
+
 async def test_a_store_in_use_is_busy(tmp_path):
     """A second process gets `StoreBusy`, which names the path."""
     path = tmp_path / "bot.sqlite"
