@@ -148,12 +148,12 @@ class Folder:
         """Remove a temporary file."""
         file.unlink(missing_ok=True)
 
-    def local_path(self, path: str) -> Path:
+    def local_path(self, path: str, *, is_replaced: bool = False) -> Path:
         """Return where a file that is written from outside, such as a download, belongs; its folder is made.
 
         Raises:
-            DamagedArchive: Something else than a regular file is in the way, such as a symbolic link or a pipe, for the
-                file or for one next to it, such as `NAME.part`.
+            DamagedArchive: A symbolic link is in the way, for the file or for one next to it, such as `NAME.part`; or,
+                unless the caller replaces what is there, something else than a regular file, such as a pipe.
         """
         file = self._in_made_folder(path)
         for entry in file.parent.iterdir():
@@ -161,7 +161,7 @@ class Folder:
                 name = entry.relative_to(self.root).as_posix()
                 if entry.is_symlink():
                     raise _link(name)
-                if not entry.is_file():
+                if not is_replaced and not entry.is_file():
                     raise _not_regular(name)
         return file
 

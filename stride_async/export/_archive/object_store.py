@@ -169,8 +169,9 @@ class ObjectStore:
             raise
         return file
 
-    def local_path(self, path: str) -> Path:
-        """Return a path in the system's temporary folder."""
+    def local_path(self, path: str, *, is_replaced: bool = False) -> Path:
+        """Return a path in the system's temporary folder, where nothing is in the way."""
+        del is_replaced
         file = self._temporary_folder() / path
         file.parent.mkdir(parents=True, exist_ok=True)
         return file

@@ -108,8 +108,11 @@ class Storage(Protocol):
     def gather(self, path: str, pieces: Iterable[bytes], *, durable: bool = False) -> Path:
         """Write pieces to a new local file that will be moved to `path`."""
 
-    def local_path(self, path: str) -> Path:
-        """Return a local path for a file that is written from outside, such as a download; its folder is made."""
+    def local_path(self, path: str, *, is_replaced: bool = False) -> Path:
+        """Return a local path for a file that is written from outside, such as a download; its folder is made.
+
+        `is_replaced` says that the caller replaces whatever is there, also a folder or a pipe.
+        """
 
     def discard(self, file: Path) -> None:
         """Remove a local file."""

@@ -34,7 +34,7 @@ def pages_of(archive: str | PathLike[str]) -> Iterator[Path]:
         OSError: The folder cannot be written.
     """
     files = Archive.open(folder_at(archive)).files
-    place = files.local_path(_PAGES)
+    place = files.local_path(_PAGES, is_replaced=True)
     report = report_path(place)
     if _marked(report) != _content(files):
         report.unlink(missing_ok=True)

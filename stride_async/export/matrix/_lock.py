@@ -33,7 +33,7 @@ def only_migration_of(archive: Archive) -> Iterator[None]:
 
 def write_report(archive: Archive, report: Report) -> Path:
     """Write the report into the archive, replacing that of an earlier migration, and return its path."""
-    path = archive.files.local_path(_REPORT)
+    path = archive.files.local_path(_REPORT, is_replaced=True)
     temporary = archive.files.gather(_REPORT, [encoded(report)])
     temporary.replace(path)
     return path
