@@ -122,13 +122,13 @@ def test_the_client_and_the_server_agree_how_deep_a_document_may_be():
 
 def test_the_client_and_the_server_agree_on_every_change_of_a_document():
     """Two implementations that share no code give the same verdict."""
-    every = list(documents())[::100]
+    every = list(documents())[::200]
 
-    assert len(every) > 350
+    assert len(every) > 175
     assert [] == [changed for changed in every if len(set(is_valid(changed))) > 1]
 
 
-@pytest.mark.parametrize("one_of", [60, pytest.param(7, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("one_of", [120, pytest.param(7, marks=pytest.mark.slow)])
 def test_verdicts_are_those_of_the_published_schema(one_of):
     """Of thousands of documents, only those that protocol 8.5 names are valid by the schema but not to us."""
     official = published_schema()
