@@ -91,7 +91,9 @@ def command(*, rooms: int, messages: int, seed: int, as_json: bool) -> None:
     if show.for_people(as_json=as_json):
         show.table(("WHAT", "EXPECTED", "GOT", ""), map(_row, checks))
     else:
-        show.json_lines({"what": one.what, "expected": one.expected, "got": one.got, "ok": one.ok} for one in checks)
+        show.json_lines(
+            {"what": one.what.strip(), "expected": one.expected, "got": one.got, "ok": one.ok} for one in checks
+        )
     if not all(check.ok for check in checks):
         raise CommandError(Exit.VERIFICATION_FAILED, "The archive differs from what the server holds.")
     show.message(_next_commands(plan, shlex.quote(room), archive, address))

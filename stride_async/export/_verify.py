@@ -346,7 +346,9 @@ class _Check:
     def _is_first(self, file: Stored, read: set[str]) -> bool:
         """Return whether no other month or group of pages is in a file; their messages differ, so none can be."""
         if file.path in read:
-            self._add(file.path, "is named twice", "move away")
+            self._add(
+                file.path, "is named twice, though no two months or groups of pages can share a file", "move away"
+            )
             return False
         read.add(file.path)
         return True

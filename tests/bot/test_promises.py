@@ -760,6 +760,8 @@ async def test_an_event_that_is_begun_anew_is_handled_though_no_one_waits_for_it
         await until(lambda: len(attempts) == 2)
         await bot_app.running.idle()
 
+    assert [1, 1] == attempts
+
 
 async def test_the_outcome_of_each_attempt_is_reported(bot, scene):
     """`Begun` and `Ended` come in pairs."""

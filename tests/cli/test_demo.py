@@ -21,7 +21,7 @@ def test_the_archive_matches_the_server():
     result = CliRunner().invoke(stride, SMALL)
 
     assert 0 == result.exit_code, result.stderr
-    rows = {row["what"].strip(): row for row in map(json.loads, result.stdout.splitlines())}
+    rows = {row["what"]: row for row in map(json.loads, result.stdout.splitlines())}
     assert all(row["ok"] and row["expected"] == row["got"] for row in rows.values())
     assert (5, 122) == (rows["conversations"]["got"], rows["messages"]["got"])
     assert 2 <= rows["files"]["got"]

@@ -394,17 +394,18 @@ async def test_a_conversation_with_damaged_commits_is_a_failure_and_the_rest_is_
     assert 5 == events[-1].new
 
 
-async def test_pages_that_are_cut_off_before_their_months_are_sealed_are_fetched_again(
-    server: LocalServer, client, rooms, tmp_path
+@pytest.mark.parametrize("how", [lambda data: data[:-1], lambda data: data.replace(b"\n", b" ")], ids=["cut", "joined"])
+async def test_pages_that_are_altered_before_their_months_are_sealed_are_fetched_again(
+    server: LocalServer, client, rooms, tmp_path, how
 ):
     """The run that wrote them notices it, and the next one is complete."""
     server.fill(rooms[0], 500, ts="2018-05-30T08:00:00Z")
 
-    def cut(_: object) -> None:
+    def alter(_: object) -> None:
         for file in (tmp_path / "a" / "data").rglob("raw/*"):
-            os.truncate(file, file.stat().st_size - 1)
+            file.write_bytes(how(file.read_bytes()))
 
-    server.faults.add("GET", f"*/{rooms[0]}/message", after=9, times=1, do=cut)
+    server.faults.add("GET", f"*/{rooms[0]}/message", after=9, times=1, do=alter)
     events = await events_of(client, tmp_path / "a")
     second = await exported(client, tmp_path / "a")
 

@@ -57,16 +57,18 @@ def split_by_month(stretches: Iterable[Stretch]) -> Iterator[tuple[str, Block]]:
             month = month_of(times[start])
             end = bisect_left(times, end_of_month(month), start)
             rows = end - start
-            cut = len(rest) if end == len(times) else _length(rest, rows)
+            cut = len(rest) if end == len(times) else length_of(rows, rest)
             yield month, (rows, rest[:cut])
             start, rest = end, rest[cut:]
 
 
-def _length(lines: bytes, rows: int) -> int:
-    """Return the length of the first lines."""
+def length_of(rows: int, lines: bytes) -> int:
+    """Return the length of the first lines; 0 if there are fewer. `bytes.count` would take longer on Python 3.11."""
     length = 0
     for _ in range(rows):
-        length = lines.index(b"\n", length) + 1
+        length = lines.find(b"\n", length) + 1
+        if not length:
+            break
     return length
 
 

@@ -33,6 +33,7 @@ from stride_async.export._archive.layout import leg_of_raw, month_stem, raw_fold
 from stride_async.export._archive.months import (
     Differences,
     Stretch,
+    length_of,
     line_digest,
     merge,
     month_of,
@@ -242,8 +243,8 @@ class LegWriter:
         with self._archive.files.open(path) as file:
             for times, length in pages:
                 lines = file.read(length)
-                if len(lines) != length:
-                    raise DamagedArchive(f"{path} is cut off")
+                if not len(lines) == length == length_of(len(times), lines):
+                    raise DamagedArchive(f"{path} is not what was written: it is shorter, or has other lines")
                 yield times, lines
 
     def _sealed(self, month: str, parts: Iterator[Block], read: Span) -> list[Sealed]:
