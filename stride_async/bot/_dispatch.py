@@ -51,6 +51,8 @@ class Dispatcher:
         self._inbox = Inbox(settings.concurrency)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        # How often the beginning of an event could not be noted.
+        self._not_begun: dict[int, int] = {}
         self._account_id: str | None = None
         self._asking: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -187,8 +189,10 @@ class Dispatcher:
             pause = await self._attempt(turn)
         except StoreFailed as error:
             # It was not begun, for that could not be noted.
-            LOG.warning("event %s waits for the store: %s", turn.number, error)
-            self._inbox.again(turn, self._loop.time() + LONGEST_WAIT, suspect=turn.suspect)
+            tries = self._not_begun[turn.number] = self._not_begun.get(turn.number, 0) + 1
+            if tries == 1:
+                LOG.warning("event %s waits for the store: %s", turn.number, error)
+            self._inbox.again(turn, self._loop.time() + wait_before(tries), suspect=turn.suspect)
         except Exception:  # noqa: BLE001 -- a mistake here must not hold up the conversation
             LOG.exception("event %s ended unexpectedly; the next start begins it again", turn.number)
             self._inbox.ended(turn)
@@ -206,6 +210,7 @@ class Dispatcher:
             StoreFailed: The store failed before the event was begun.
         """
         stored = await self._store.run(_rows.begin(turn.number, self._settings.attempts))
+        self._not_begun.pop(turn.number, None)
         if stored is None:
             await self._give_up(await self._store.run(_rows.load(turn.number)))
             return None

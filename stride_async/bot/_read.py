@@ -75,14 +75,14 @@ class _Conversation(msgspec.Struct, rename="camel"):
     cloud_id: Id
     conversation: _Id
     action: str
-    initiator: _Id | None = None
+    initiator: Any = None
 
 
 class _Lifecycle(msgspec.Struct, rename="camel"):
     cloud_id: Id
     resource_id: Id
-    user_id: str | None = None
-    oauth_client_id: str | None = None
+    user_id: Any = None
+    oauth_client_id: Any = None
     version: Any = None
     relay_state: Any = None
 
@@ -207,7 +207,7 @@ def _read_conversation(body: bytes) -> Incoming:
         module="conversation",
         cloud_id=cloud_id,
         conversation_id=conversation_id,
-        user_id="" if found.initiator is None else found.initiator.id,
+        user_id=_person(found.initiator.get("id") if isinstance(found.initiator, dict) else None),
         body=body,
         subject=_subject("conversation", cloud_id, conversation_id),
         digest=_content_digest(body),
@@ -222,14 +222,21 @@ def _read_lifecycle(kind: Kind, body: bytes) -> Incoming:
         module=LIFECYCLE,
         cloud_id=cloud_id,
         conversation_id=conversation_id,
-        user_id=found.user_id or "",
+        user_id=_person(found.user_id),
         body=body,
         subject=_subject("installation", cloud_id, conversation_id),
         digest=_digest(kind, _content_digest(body).hex()),
         installation=InstalledFields(
-            oauth_client_id=found.oauth_client_id, version=_text(found.version), relay_state=_text(found.relay_state)
+            oauth_client_id=_text(found.oauth_client_id),
+            version=_text(found.version),
+            relay_state=_text(found.relay_state),
         ),
     )
+
+
+def _person(value: object) -> str:
+    """Return the id of a person whom an event may do without."""
+    return value if isinstance(value, str) else ""
 
 
 def _text(value: object) -> str | None:

@@ -108,7 +108,8 @@ class BotSettings:
     handler_timeout: float = attrs.field(default=60.0, validator=_range(0.001))
     """Time limit of a handler of queued events. It is then cancelled, and has 5 more seconds to clean up."""
     answer_timeout: float = attrs.field(default=8.0, validator=_range(0.001))
-    """Time limit of a handler of browser calls: actions, glances and configurations."""
+    """Time limit of a handler of browser calls: actions, glances and configurations. An error handler may take as long
+    again before the browser has its answer."""
     shutdown_timeout: float = attrs.field(default=30.0, validator=_range(0.0))
     """How long running handlers may take to end when the bot ends."""
     attempts: int = attrs.field(default=3, validator=_range(1))

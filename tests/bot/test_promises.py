@@ -937,6 +937,34 @@ async def test_nothing_follows_the_end_of_an_event_before_it_is_noted(bot, scene
     assert ["done"] * 2 == [report.outcome for report in reports if isinstance(report, Ended)]
 
 
+async def test_an_event_waits_longer_each_time_its_beginning_cannot_be_noted(bot, scene, monkeypatch):
+    """Such a try does not count as an attempt, and the next event waits behind it."""
+    tries: list[int] = []
+    monkeypatch.setattr("stride_async.bot._dispatch.wait_before", lambda number: tries.append(number) or 0.0)
+    handled: list[tuple[str, int]] = []
+
+    @bot.mention()
+    async def handler(event: Mention) -> None:
+        handled.append((event.text, event.delivery.attempt))
+
+    async def execute(statement: str) -> None:
+        await bot_app.running._parts.store.run(lambda db: db.execute(statement).rowcount)
+
+    async with served(bot, scene) as bot_app:
+        await bot_app.mention("zero")
+        await bot_app.running.idle()
+        await execute("CREATE TRIGGER fails BEFORE UPDATE OF attempts ON event BEGIN SELECT RAISE(ABORT, 'full'); END")
+        await bot_app.mention("one")
+        await bot_app.mention("two")
+        await until(lambda: len(tries) > 3)
+        assert [("zero", 1)] == handled
+        await execute("DROP TRIGGER fails")
+        await bot_app.running.idle()
+
+    assert [1, 2, 3, 4] == tries[:4]
+    assert [("zero", 1), ("one", 1), ("two", 1)] == handled
+
+
 async def test_a_handler_that_fails_because_it_is_cancelled_is_begun_again(bot, scene):
     """It counts as killed, like every handler that the end cancels."""
     attempts = []

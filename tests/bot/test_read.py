@@ -83,6 +83,24 @@ def test_a_person_may_be_missing():
     assert "" == read("installed", {"cloudId": "C", "resourceId": "V"}).user_id
 
 
+@given(
+    case=st.sampled_from(
+        [("conversation", "initiator"), ("conversation", "type"), ("roster", "type"), ("installed", "userId"),
+         ("uninstalled", "userId"), ("installed", "oauthClientId"), ("installed", "version"),
+         ("installed", "relayState"), ("mention", "recipients"), ("mention", "sender"), ("mention", "type")]
+    ),
+    value=st.none() | st.integers() | st.booleans() | st.just({"id": 7}) | st.lists(st.integers(), max_size=2),
+)  # fmt: skip
+def test_a_malformed_field_that_is_not_needed_loses_nothing(case, value):
+    """The event comes as if the field were missing."""
+    kind, field = case
+    body = MESSAGE | LIFECYCLE | {"user": {"id": "U"}, "action": "add"}
+
+    assert "V" == read(kind, body | {field: value}).conversation_id
+    if field in ("initiator", "userId"):
+        assert "" == read(kind, body | {field: value}).user_id
+
+
 @pytest.mark.parametrize("broken", [rb"\ud800", b"\xff", b"\x01"])
 def test_malformed_text_is_repaired(broken):
     """An unpaired surrogate, invalid UTF-8 or a raw control character does not lose the event."""
