@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import NoneType
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import attrs
 
 T = TypeVar("T")
 
@@ -63,6 +67,31 @@ def seconds(value: object, what: str) -> float:
     if not 0 <= value <= sys.float_info.max:  # NaN is in no range.
         raise ValueError(f"{what} is {value!r:.100}; expected 0 or more seconds")
     return value
+
+
+def between(low: float, high: float | None = None) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
+    """Return a validator of an option that is a number from `low` to `high`; None for no limit, not even infinity.
+
+    An option that is annotated as a `float` may be an `int`, and one that may be None may be that.
+
+    Raises:
+        TypeError: It is not a number, or has decimals where an `int` is expected.
+        ValueError: It is out of range, or a whole number larger than any `float`.
+    """
+    limits = f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
+
+    def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if value is None and "None" in str(attribute.type):
+            return
+        only_int = "float" not in str(attribute.type)
+        if isinstance(value, bool) or not isinstance(value, int if only_int else (int, float)):
+            kind = "an int" if only_int else "a number"
+            raise TypeError(f"{attribute.name} must be {kind}, not {type(value).__name__}: {value!r:.100}")
+        too_large = not only_int and isinstance(value, int) and value > sys.float_info.max
+        if too_large or not low <= value <= (math.inf if high is None else high):  # NaN is in no range.
+            raise ValueError(f"{attribute.name} is {value!r:.100}; expected {limits}")
+
+    return check
 
 
 def of_type(value: T, what: str, *kinds: type) -> T:

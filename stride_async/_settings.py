@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, Self, get_args
@@ -10,7 +9,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from stride_async._arguments import several
+from stride_async._arguments import between, several
 from stride_async._events import Event
 
 NO_SERVER = "no server given: start `stride server` and set STRIDE_BASE_URL"
@@ -53,22 +52,6 @@ def _origins(urls: Iterable[object]) -> tuple[str, ...]:
     return tuple(_checked_url(url, "allowed_origins") for url in several(urls, "allowed_origins"))
 
 
-def _between(low: float, high: float | None = None) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
-    limits = f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
-
-    def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        if value is None and "None" in str(attribute.type):
-            return
-        whole = "float" not in str(attribute.type)
-        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-            kind = "an int" if whole else "a number"
-            raise TypeError(f"{attribute.name} must be {kind}, not {type(value).__name__}: {value!r:.100}")
-        if not low <= value <= (math.inf if high is None else high):  # NaN is in no range.
-            raise ValueError(f"{attribute.name} is {value!r}; expected {limits}")
-
-    return check
-
-
 def _known_priority(_: object, __: attrs.Attribute[Any], priority: str) -> None:
     if priority not in (known := get_args(Priority)):
         raise ValueError(f"priority is {priority!r}; expected {' or '.join(known)}")
@@ -94,47 +77,47 @@ class Settings:
     """URL of the service, e.g. `http://127.0.0.1:8080`. A path prefix is kept. Required; there is no default."""
     token_url: str | None = attrs.field(default=None, converter=_token_url)
     """Complete URL of the token endpoint. None means `/oauth/token` below `base_url` (protocol 2.1)."""
-    page_size: int = attrs.field(default=MOST_ITEMS_A_PAGE, validator=_between(1, MOST_ITEMS_A_PAGE))
+    page_size: int = attrs.field(default=MOST_ITEMS_A_PAGE, validator=between(1, MOST_ITEMS_A_PAGE))
     """Items requested per page, 1 to 75."""
-    attempts: int = attrs.field(default=4, validator=_between(1))
+    attempts: int = attrs.field(default=4, validator=between(1))
     """Maximum number of attempts of one call. For media, the number of consecutive interruptions without progress."""
-    deadline: float | None = attrs.field(default=120.0, validator=_between(0.0))
+    deadline: float | None = attrs.field(default=120.0, validator=between(0.0))
     """Total time for a call, including retries and waits, measured from when it leaves the rate-limit queue.
 
     None means unlimited. Does not apply to media.
     """
-    attempt_timeout: float = attrs.field(default=30.0, validator=_between(0.001))
+    attempt_timeout: float = attrs.field(default=30.0, validator=between(0.001))
     """Time for one attempt of an API call, from connecting to the last byte of the response."""
-    idle_timeout: float = attrs.field(default=60.0, validator=_between(0.001))
+    idle_timeout: float = attrs.field(default=60.0, validator=between(0.001))
     """Longest time without progress of a media transfer in either direction. Media has no total limit."""
-    longest_wait: float = attrs.field(default=120.0, validator=_between(0.0))
+    longest_wait: float = attrs.field(default=120.0, validator=between(0.0))
     """If the service states a longer wait, `RateLimited` is raised instead of waiting."""
-    backoff: float = attrs.field(default=0.5, validator=_between(0.0))
+    backoff: float = attrs.field(default=0.5, validator=between(0.0))
     """Upper bound of the first backoff; it doubles for each further retry, up to 20 s. 0 retries at once."""
-    retry_ratio: float = attrs.field(default=0.2, validator=_between(0.0, 1.0))
+    retry_ratio: float = attrs.field(default=0.2, validator=between(0.0, 1.0))
     """Retries earned by each call, in addition to a reserve of 20, for the entire client.
 
     This retry budget keeps an outage from multiplying the load.
     """
     priority: Priority = attrs.field(default="normal", validator=_known_priority)
     """`background` leaves a few limit slots of each conversation to callers of normal priority."""
-    calls_per_minute: int | None = attrs.field(default=100, validator=_between(1))
+    calls_per_minute: int | None = attrs.field(default=100, validator=between(1))
     """Calls to one conversation in any 60 s, which the client enforces itself, before the service has to.
 
     None means unlimited (protocol 3.4).
     """
-    longest_limit_wait: float | None = attrs.field(default=None, validator=_between(0.0))
+    longest_limit_wait: float | None = attrs.field(default=None, validator=between(0.0))
     """If a call would wait longer for `calls_per_minute`, `RateLimited` is raised and the call is not sent.
 
     None means unlimited.
     """
-    concurrency: int = attrs.field(default=64, validator=_between(1))
+    concurrency: int = attrs.field(default=64, validator=between(1))
     """Maximum number of concurrent API calls."""
-    media_concurrency: int = attrs.field(default=8, validator=_between(1))
+    media_concurrency: int = attrs.field(default=8, validator=between(1))
     """Maximum number of concurrent media transfers, counted separately from API calls."""
     allowed_origins: tuple[str, ...] = attrs.field(default=(), converter=_origins)
     """Additional origins that may receive the token, e.g. `("https://media.example.com",)`."""
-    longest_answer_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_between(1024))
+    longest_answer_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=between(1024))
     """A longer JSON response is rejected while it is being read."""
     on_event: Callable[[Event], None] | None = attrs.field(
         default=None, validator=attrs.validators.optional(attrs.validators.is_callable())

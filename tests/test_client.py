@@ -154,6 +154,8 @@ def test_an_invalid_base_url_is_refused_in_one_line(url, message):
         ("attempts", 0),
         ("deadline", -1.0),
         ("attempt_timeout", 0.0),
+        ("attempt_timeout", 10**400),
+        ("deadline", 10**400),
         ("idle_timeout", 0.0),
         ("longest_wait", -0.1),
         ("longest_wait", float("nan")),

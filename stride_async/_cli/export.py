@@ -239,7 +239,7 @@ def _print(event: ExportEvent) -> None:
         with show.closed_stdout_ignored():
             show.json_lines([{"event": type(event).__name__, **json_fields(event)}])
     except OSError as error:
-        raise CommandError(os_exit_code(error), f"Cannot write to stdout: {error.strerror or error}") from error
+        raise CommandError(os_exit_code(error), os_message(error)) from error
 
 
 @contextmanager

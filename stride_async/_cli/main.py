@@ -73,6 +73,7 @@ class CommandGroup(LazyGroup):
         except BrokenPipeError:
             raise
         except OSError as error:
+            error.filename = error.filename or "stdout"
             raise CommandError(os_exit_code(error), os_message(error)) from error
 
     def invoke(self, ctx: click.Context) -> Any:

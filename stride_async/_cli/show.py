@@ -112,7 +112,8 @@ def _failing_once(stream: TextIO) -> Iterator[None]:
     """Discard what a stream still buffers if it fails, which would fail again when the interpreter exits."""
     try:
         yield
-    except OSError:
+    except OSError as error:
+        error.filename = "stderr" if stream is sys.stderr else "stdout"
         discard(stream)
         raise
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from stride_async._arguments import function, of_type, several, text
+from stride_async._arguments import between, function, of_type, several, text
 from stride_async._arguments import path as checked_path
 from stride_async._settings import Settings
 from stride_async._wire.token import ClientCredentials
@@ -24,17 +24,6 @@ BODY_SECONDS = 10.0
 REMEMBERED_SECONDS = 7 * 86_400.0
 # For how long an equal body without an id is taken for a redelivery; the last one comes half a minute later.
 TWIN_SECONDS = 120.0
-
-
-def _range(low: float, high: float | None = None) -> Callable[[Any, attrs.Attribute[Any], float], None]:
-    limits = f"{low:g} or more" if high is None else f"{low:g} to {high:g}"
-
-    def check(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
-        of_type(value, attribute.name, *((int, float) if "float" in str(attribute.type) else (int,)))
-        if not low <= value <= (float("inf") if high is None else high):
-            raise ValueError(f"{attribute.name} is {value!r}; expected {limits}")
-
-    return check
 
 
 def _complete(_: Any, __: Any, credentials: Any) -> None:
@@ -101,22 +90,22 @@ class BotSettings:
     """The `baseUrl` of the descriptor. `None` means where the request for the descriptor was sent to."""
     sites: frozenset[str] | None = attrs.field(default=None, converter=_site_ids)
     """Cloud ids of the sites that are served. `None` means every site: a valid signature is enough."""
-    concurrency: int = attrs.field(default=64, validator=_range(1))
+    concurrency: int = attrs.field(default=64, validator=between(1))
     """How many handlers of queued events run at once."""
-    backlog: int = attrs.field(default=10_000, validator=_range(1))
+    backlog: int = attrs.field(default=10_000, validator=between(1))
     """How many events may wait before deliveries are refused with 503, to be redelivered later."""
-    handler_timeout: float = attrs.field(default=60.0, validator=_range(0.001))
+    handler_timeout: float = attrs.field(default=60.0, validator=between(0.001))
     """Time limit of a handler of queued events. It is then cancelled, and has 5 more seconds to clean up."""
-    answer_timeout: float = attrs.field(default=8.0, validator=_range(0.001))
+    answer_timeout: float = attrs.field(default=8.0, validator=between(0.001))
     """Time limit of a handler of browser calls: actions, glances and configurations. An error handler may take as long
     again before the browser has its answer."""
-    shutdown_timeout: float = attrs.field(default=30.0, validator=_range(0.0))
+    shutdown_timeout: float = attrs.field(default=30.0, validator=between(0.0))
     """How long running handlers may take to end when the bot ends."""
-    attempts: int = attrs.field(default=3, validator=_range(1))
+    attempts: int = attrs.field(default=3, validator=between(1))
     """How many times one event is begun at most."""
-    catch_up: float = attrs.field(default=3600.0, validator=_range(0.0, REMEMBERED_SECONDS))
+    catch_up: float = attrs.field(default=3600.0, validator=between(0.0, REMEMBERED_SECONDS))
     """How far back the bot reads at its start for messages that were not delivered. 0 means it does not."""
-    store_wait: float = attrs.field(default=30.0, validator=_range(0.0))
+    store_wait: float = attrs.field(default=30.0, validator=between(0.0))
     """How long a start waits for another process to release the store."""
     on_event: Callable[[Report], None] | None = attrs.field(default=None, validator=_is_function)
     """Called with `Received`, `Refused`, `Begun` and `Ended` values."""

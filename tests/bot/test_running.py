@@ -37,6 +37,7 @@ SETTINGS = BotSettings(credentials=APP, client=CLIENT, store=":memory:", catch_u
         ({"backlog": 0}, "backlog"),
         ({"attempts": 0}, "attempts"),
         ({"handler_timeout": 0}, "handler_timeout"),
+        ({"shutdown_timeout": 10**400}, "shutdown_timeout"),
         ({"answer_timeout": float("nan")}, "answer_timeout"),
         ({"shutdown_timeout": -1}, "shutdown_timeout"),
         ({"store_wait": -1}, "store_wait"),

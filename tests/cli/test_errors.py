@@ -262,7 +262,7 @@ async def test_help_on_a_full_disk_is_reported_in_one_line(environment: dict[str
     """No traceback is shown."""
     result = await asyncio.to_thread(redirected, ">/dev/full", ("--help",), environment)
 
-    assert (1, "Error: No space left on device\n") == (result.returncode, result.stderr)
+    assert (1, "Error: stdout: No space left on device\n") == (result.returncode, result.stderr)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
@@ -289,7 +289,7 @@ async def test_output_to_a_full_disk_is_reported_in_one_line(
     silent = await asyncio.to_thread(redirected, "2>/dev/full", args, environment)
 
     assert (1, 1) == (full.returncode, full.stderr.count("Error: ")), full.stderr
-    assert full.stderr.endswith("No space left on device\n")
+    assert full.stderr.endswith("Error: stdout: No space left on device\n")
     assert (0, "") == (silent.returncode, silent.stderr)
 
 
