@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from types import NoneType, TracebackType
@@ -17,7 +16,7 @@ from stride_async._models import Account, Conversation, Json, Site, User
 from stride_async._net.pool import Pool
 from stride_async._net.session import Session
 from stride_async._pager import Pager, planned
-from stride_async._settings import Settings
+from stride_async._settings import Settings, variable
 from stride_async._user import UserClient
 from stride_async._wire.endpoints import conversations, modules, people
 from stride_async._wire.endpoints.conversations import Privacy, Sort
@@ -86,7 +85,7 @@ class StrideClient:
         """
         of_type(settings, "settings", Settings, NoneType)
         settings = settings or Settings.from_env()
-        cloud_id = os.environ.get("STRIDE_CLOUD_ID", "")
+        cloud_id = variable("STRIDE_CLOUD_ID")
         if not cloud_id:
             raise ValueError("no site given: set STRIDE_CLOUD_ID")
         return cls(_credentials_from_env(), cloud_id=cloud_id, settings=settings, session=session)
@@ -360,9 +359,9 @@ def _parameter(name: str, value: str | int) -> tuple[str, str]:
 
 
 def _credentials_from_env() -> Credentials:
-    if token := os.environ.get("STRIDE_TOKEN"):
+    if token := variable("STRIDE_TOKEN"):
         return StaticToken(token)
-    missing = [name for name in ("STRIDE_CLIENT_ID", "STRIDE_CLIENT_SECRET") if not os.environ.get(name)]
+    missing = [name for name in ("STRIDE_CLIENT_ID", "STRIDE_CLIENT_SECRET") if not variable(name)]
     if missing:
         raise ValueError(f"no credentials given: set {' and '.join(missing)}, or STRIDE_TOKEN")
-    return ClientCredentials(os.environ["STRIDE_CLIENT_ID"], os.environ["STRIDE_CLIENT_SECRET"])
+    return ClientCredentials(variable("STRIDE_CLIENT_ID"), variable("STRIDE_CLIENT_SECRET"))

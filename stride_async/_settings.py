@@ -20,6 +20,15 @@ Priority = Literal["normal", "background"]
 """`background` leaves a few limit slots of each conversation to `normal` callers."""
 
 
+def variable(name: str) -> str:
+    """Return an environment variable, or an empty string if it is not set.
+
+    White space at its ends is left out: a file of variables with the line ends of Windows leaves a carriage return
+    there.
+    """
+    return os.environ.get(name, "").strip()
+
+
 def _checked_url(url: object, what: str) -> str:
     if not isinstance(url, str):
         raise TypeError(f"{what} must be a str, not {type(url).__name__}: {url!r:.100}")
@@ -137,4 +146,4 @@ class Settings:
             ValueError: STRIDE_BASE_URL is not set or not a valid http(s) URL, or an option is out of range.
             TypeError: There is no such option, or it has another type.
         """
-        return cls(**{"base_url": os.environ.get("STRIDE_BASE_URL", ""), **options})
+        return cls(**{"base_url": variable("STRIDE_BASE_URL"), **options})

@@ -13,6 +13,7 @@ from stride_async import ClientCredentials, Event, LimitWaiting, Settings, Strid
 from stride_async._cli import loop, show
 from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.options import is_text
+from stride_async._settings import variable
 
 T = TypeVar("T")
 
@@ -49,22 +50,21 @@ def check_variables(names: Iterable[str]) -> None:
 def _client() -> StrideClient:
     check_variables(_VARIABLES)
     try:
-        settings = Settings(base_url=os.environ.get("STRIDE_BASE_URL", ""), on_event=_report_wait)
-        if os.environ.get("STRIDE_CLOUD_ID") and not _has_credentials() and sys.stdin.isatty():
-            return StrideClient(_prompt(), cloud_id=os.environ["STRIDE_CLOUD_ID"], settings=settings)
+        settings = Settings(base_url=variable("STRIDE_BASE_URL"), on_event=_report_wait)
+        if (cloud_id := variable("STRIDE_CLOUD_ID")) and not _has_credentials() and sys.stdin.isatty():
+            return StrideClient(_prompt(), cloud_id=cloud_id, settings=settings)
         return StrideClient.from_env(settings=settings)
     except ValueError as error:
         raise CommandError(Exit.USAGE, str(error)) from error
 
 
 def _has_credentials() -> bool:
-    read = os.environ.get
-    return bool(read("STRIDE_TOKEN") or (read("STRIDE_CLIENT_ID") and read("STRIDE_CLIENT_SECRET")))
+    return bool(variable("STRIDE_TOKEN") or (variable("STRIDE_CLIENT_ID") and variable("STRIDE_CLIENT_SECRET")))
 
 
 def _prompt() -> ClientCredentials:
-    client_id = os.environ.get("STRIDE_CLIENT_ID") or click.prompt("Client id", err=True)
-    secret = os.environ.get("STRIDE_CLIENT_SECRET") or click.prompt("Client secret", hide_input=True, err=True)
+    client_id = variable("STRIDE_CLIENT_ID") or click.prompt("Client id", err=True)
+    secret = variable("STRIDE_CLIENT_SECRET") or click.prompt("Client secret", hide_input=True, err=True)
     return ClientCredentials(client_id, secret)
 
 

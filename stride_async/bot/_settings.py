@@ -12,7 +12,7 @@ import attrs
 
 from stride_async._arguments import between, function, of_type, several, text
 from stride_async._arguments import path as checked_path
-from stride_async._settings import Settings
+from stride_async._settings import Settings, variable
 from stride_async._wire.token import ClientCredentials
 from stride_async.bot._reports import Report
 
@@ -119,12 +119,12 @@ class BotSettings:
         Raises:
             ValueError: A required variable is missing; the message names it.
         """
-        missing = [name for name in ("STRIDE_CLIENT_ID", "STRIDE_CLIENT_SECRET") if not os.environ.get(name)]
+        missing = [name for name in ("STRIDE_CLIENT_ID", "STRIDE_CLIENT_SECRET") if not variable(name)]
         if missing:
             raise ValueError(f"no credentials given: set {' and '.join(missing)}")
         return cls(
-            credentials=ClientCredentials(os.environ["STRIDE_CLIENT_ID"], os.environ["STRIDE_CLIENT_SECRET"]),
-            client=Settings(base_url=os.environ.get("STRIDE_BASE_URL", "")),
-            store=os.environ.get("STRIDE_BOT_STORE") or "bot.sqlite",
-            public_url=os.environ.get("STRIDE_BOT_URL") or None,
+            credentials=ClientCredentials(variable("STRIDE_CLIENT_ID"), variable("STRIDE_CLIENT_SECRET")),
+            client=Settings(base_url=variable("STRIDE_BASE_URL")),
+            store=variable("STRIDE_BOT_STORE") or "bot.sqlite",
+            public_url=variable("STRIDE_BOT_URL") or None,
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
@@ -22,7 +21,7 @@ from stride_async import __version__
 from stride_async._client import StrideClient
 from stride_async._events import AttemptStarted, Event, LimitWaiting, Waiting
 from stride_async._files import run_to_completion
-from stride_async._settings import Settings
+from stride_async._settings import Settings, variable
 from stride_async.export._archive.address import storage_at
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.errors import ArchiveBusy, ArchiveError
@@ -91,12 +90,12 @@ def misfit(expected: Expected) -> str | None:
     """Return why this process cannot export shards, as a predicate of the worker; None if it can."""
     if expected.version != __version__:
         return f"has stride_async {__version__}, not {expected.version}"
-    credentials = ("STRIDE_TOKEN",) if os.environ.get("STRIDE_TOKEN") else ("STRIDE_CLIENT_ID", "STRIDE_CLIENT_SECRET")
+    credentials = ("STRIDE_TOKEN",) if variable("STRIDE_TOKEN") else ("STRIDE_CLIENT_ID", "STRIDE_CLIENT_SECRET")
     for name in ("STRIDE_BASE_URL", "STRIDE_CLOUD_ID", *credentials):
-        if not os.environ.get(name):
+        if not variable(name):
             return f"has no {name} in its environment"
-    if os.environ["STRIDE_CLOUD_ID"] != expected.cloud_id:
-        return f"is for site {os.environ['STRIDE_CLOUD_ID']}, not {expected.cloud_id}: STRIDE_CLOUD_ID differs"
+    if (cloud_id := variable("STRIDE_CLOUD_ID")) != expected.cloud_id:
+        return f"is for site {cloud_id}, not {expected.cloud_id}: STRIDE_CLOUD_ID differs"
     try:
         Settings.from_env()
         storage_at(expected.archive)

@@ -170,6 +170,10 @@ def test_settings_come_from_the_environment(monkeypatch):
 
     assert BotSettings(credentials=APP, client=CLIENT) == BotSettings.from_env()
 
+    monkeypatch.setenv("STRIDE_CLIENT_SECRET", "s" * 64 + "\r\n")
+
+    assert BotSettings(credentials=APP, client=CLIENT) == BotSettings.from_env()
+
     monkeypatch.setenv("STRIDE_BOT_STORE", "/var/bot.sqlite")
     monkeypatch.setenv("STRIDE_BOT_URL", "https://bot.example.com/")
     found = BotSettings.from_env()

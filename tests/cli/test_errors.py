@@ -83,6 +83,13 @@ async def test_a_wrong_environment_is_reported_in_one_line(
     assert 1 == len(result.stderr.splitlines())
 
 
+async def test_variables_may_come_from_a_file_with_windows_line_ends(run: Run, environment: dict[str, str]):
+    """A shell leaves a carriage return at the end of each."""
+    result = await run("list", "users", **{name: f"{value}\r" for name, value in environment.items()})
+
+    assert (0, "") == (result.exit_code, result.stderr)
+
+
 async def test_a_wrong_secret_does_not_blame_the_token(run: Run):
     """Only the variables that were used are named."""
     assert "STRIDE_TOKEN" not in (await run("list", "users", STRIDE_CLIENT_SECRET="wrong")).stderr
