@@ -134,6 +134,8 @@ def _answer(method: str, url: str, status: int, headers: Mapping[str, str], cont
 def _check_origin(method: str, url: str, status: int, headers: Mapping[str, str], content: bytes) -> None:
     if headers.get("Access-Control-Allow-Origin") not in {"*", _ORIGIN}:
         message = f"the response to {method} {url} does not allow {_ORIGIN} in Access-Control-Allow-Origin"
+        if method != "OPTIONS":
+            message += "; the app has received the call, but its page cannot read the response"
         raise AppCallError(message, status, content)
 
 
