@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from stride_async import ClientCredentials, Document, Json, Message, Settings
+from stride_async import ClientClosed, ClientCredentials, Document, Json, Message, Settings
 from stride_async._arguments import of_type
 from stride_async._wire.convert import message_at
 from stride_async.bot import RUNNING, ActionAnswer, Bot, BotSettings, RunningBot
@@ -53,6 +53,7 @@ class Rehearsal:
         # The same socket, as the web server closes it.
         self._listening: socket.socket | None = None
         self._runner: web.AppRunner | None = None
+        self._is_started = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -84,11 +85,22 @@ class Rehearsal:
         await self._start()
 
     async def idle(self) -> None:
-        """Wait until all deliveries have ended and all events are handled, and those that follow from them."""
+        """Wait until all deliveries have ended and all events are handled, and those that follow from them.
+
+        If the bot is restarted meanwhile, the new one handles what the old one did not.
+        """
         known: list[Delivery] | None = None
         while known != (known := self.server.deliveries[-1:]):
             await self.server.delivered()
-            await self.running.idle()
+            await self._until_bot_is_idle()
+
+    async def _until_bot_is_idle(self) -> None:
+        while True:
+            await self._is_started.wait()
+            running = self.running
+            with suppress(ClientClosed):
+                await running.idle()
+                return
 
     async def say(
         self, conversation_id: str, content: str | Document, *, by: str, mention: bool = False
@@ -138,8 +150,10 @@ class Rehearsal:
         await self._runner.setup()
         self._listening = self._socket.dup()
         await web.SockSite(self._runner, self._listening).start()
+        self._is_started.set()
 
     async def _stop(self) -> None:
+        self._is_started.clear()
         if self._runner is not None:
             await self._stop_accepting()
             runner, self._runner = self._runner, None
@@ -159,13 +173,14 @@ class Rehearsal:
 
     async def _kill(self) -> None:
         """Cut all connections, and end the bot without noting anything."""
+        self._is_started.clear()
         if self._runner is not None and self._runner.server is not None:
             await self._stop_accepting()
-            with suppress(KeyError):  # Its start failed.
-                self._runner.app[PARTS].kill()
             for connection in self._runner.server.connections:
                 if connection.transport is not None:
                     connection.transport.abort()
+            with suppress(KeyError):  # Its start failed.
+                await self._runner.app[PARTS].kill()
         await self._stop()
 
     async def _close(self) -> None:

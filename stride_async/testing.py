@@ -210,8 +210,8 @@ class BotKit:
         Its running handlers are given `shutdown_timeout` to end. Calls that arrive meanwhile wait.
 
         Args:
-            kill: Whether it ends as a killed process does: nothing is written to the store any more, and handlers are
-                cancelled at once.
+            kill: Whether it ends as a killed process does: nothing is written to the store or sent any more, and
+                handlers are cancelled at once.
         """
         of_type(kill, "kill", bool)
         await self._rehearsal.restart(kill=kill)

@@ -196,7 +196,16 @@ class TestAHandlerThatIsUnderWay:
         await kit.idle()
 
         assert [1, 2] == begun
-        assert "done" == kit.server.messages(kit.room)[-1]["text"]
+        assert ["done"] == [message["text"] for message in kit.server.messages(kit.room)[1:]]
+
+    async def test_who_waits_for_its_reply_waits_for_the_second_attempt(self, stride_bot_kit):
+        kit = stride_bot_kit
+        mentioning = asyncio.create_task(kit.mention("work"))
+        await self.has_begun.wait()
+
+        await kit.restart(kill=True)
+
+        assert ["done"] == [reply.text for reply in await mentioning]
 
     async def test_the_end_of_the_test_does_not_wait_for_it(self, stride_bot_kit):
         kit = stride_bot_kit
@@ -221,7 +230,7 @@ def test_the_kit_works_in_both_modes_of_pytest_asyncio(pytester: pytest.Pytester
     head = "import pytest\npytestmark = pytest.mark.asyncio\n" if mode == "strict" else ""
     project(pytester, head + BOT + KIT_TESTS, asyncio_mode=mode)
 
-    pytester.runpytest().assert_outcomes(passed=15)
+    pytester.runpytest().assert_outcomes(passed=16)
 
 
 def test_a_test_fails_with_the_first_error_that_it_ignores(pytester: pytest.Pytester):

@@ -10,6 +10,7 @@ import click
 
 from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.options import PathParam
+from stride_async._settings import variable
 from stride_async.bot import BotError, StoreBusy
 
 STOP_FIRST = " Stop the bot first."
@@ -17,8 +18,7 @@ STOP_FIRST = " Stop the bot first."
 existing_store_option = click.option(
     "--store",
     type=PathParam(exists=True, dir_okay=False, path_type=Path),
-    envvar="STRIDE_BOT_STORE",
-    default=Path("bot.sqlite"),
+    default=lambda: variable("STRIDE_BOT_STORE") or "bot.sqlite",
     metavar="FILE",
     help="The file with the events.  [default: STRIDE_BOT_STORE, or bot.sqlite]",
 )

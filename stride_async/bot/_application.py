@@ -39,6 +39,9 @@ _PREFLIGHT = {
     "Access-Control-Max-Age": "600",
 }
 
+# A key may have braces, which a part of a path may not have by default.
+_KEY = "{key:[^/]+}"
+
 Answer = Callable[[Parts, web.Request], Awaitable[web.Response]]
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -62,7 +65,7 @@ def application(
     }
     for kind, module in modules.items():
         app.router.add_post(path_of(kind), _refusing(partial(_deliver, kind, module)))
-    app.router.add_post(f"{path_of('message')}/{{key}}", _refusing(_deliver_matched))
+    app.router.add_post(f"{path_of('message')}/{_KEY}", _refusing(_deliver_matched))
     _add_browser_route(app, "POST", "action", _press)
     _add_browser_route(app, "GET", "glance", partial(_ask, "glance"))
     _add_browser_route(app, "GET", "configuration", partial(_ask, "configuration"))
@@ -97,7 +100,7 @@ async def _refuse_unknown(request: web.Request, handler: Handle) -> web.StreamRe
 
 
 def _add_browser_route(app: web.Application, method: str, kind: Kind, answer: Answer) -> None:
-    path = f"{path_of(kind)}/{{key}}"
+    path = f"{path_of(kind)}/{_KEY}"
     app.router.add_route(method, path, _refusing(answer, _ORIGIN))
     app.router.add_route("OPTIONS", path, _preflight)
 

@@ -111,7 +111,7 @@ class Bot:
                 wire = wire_pattern(regex)
             except ValueError as error:
                 raise ValueError(f"{name_of(function)}: {error}") from None
-            self._routes.add_message(key or _key_of(function), function, pattern, wire)
+            self._routes.add_message(_key_of(function) if key is None else key, function, pattern, wire)
             return function
 
         return register

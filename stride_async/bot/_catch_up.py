@@ -18,12 +18,12 @@ from stride_async._errors import ClientClosed, DecodeError, Forbidden, NotFound,
 from stride_async._models import Conversation, Message
 from stride_async._moments import NANOSECONDS
 from stride_async.bot import _rows
-from stride_async.bot._dispatch import Dispatcher, wait_before
-from stride_async.bot._read import Incoming, read_delivery
+from stride_async.bot._dispatch import Dispatcher, bot_closed, wait_before
+from stride_async.bot._read import Incoming, read_delivery, storable_ts
 from stride_async.bot._reports import LOG
 from stride_async.bot._router import BOT_MODULE, Kind, Routes
 from stride_async.bot._rows import Mark
-from stride_async.bot._settings import BotSettings
+from stride_async.bot._settings import REMEMBERED_SECONDS, BotSettings
 from stride_async.bot._sites import Sites
 from stride_async.bot._store import Store, StoreFailed
 from stride_async.bot._text import text_for_bot
@@ -44,8 +44,9 @@ class CatchUp:
         self._sites = sites
         self._dispatcher = dispatcher
         self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        # Conversations that were looked at since the start. After their mark, no message is too old.
-        self._seen: set[tuple[str, str]] = set()
+        # From when on each conversation is read: `catch_up` before it was first listed, or listed again after an
+        # absence. This does not move while the service is unavailable, so an outage loses nothing.
+        self._oldest: dict[tuple[str, str], int] = {}
 
     async def look_until_it_succeeds(self, cloud_id: str) -> None:
         """Look at a site once. While the service is unavailable, retry with increasing waits."""
@@ -81,17 +82,21 @@ class CatchUp:
             StoreFailed: The store cannot be read or written.
         """
         if self._dispatcher.closing:
-            raise ClientClosed("the bot was closed")
+            raise bot_closed()
         async with self._one_at_a_time[cloud_id]:
             account_id = await self._sites.account_id(cloud_id)
             client = self._sites.background_client(cloud_id)
             marks = await self._store.run(_rows.marks(cloud_id))
             new = 0
+            listed: set[tuple[str, str]] = set()
             async for conversation in client.conversations():
+                listed.add((cloud_id, conversation.id))
                 try:
                     new += await self._read(client, conversation, marks.get(conversation.id), account_id)
                 except (Forbidden, NotFound) as error:
                     LOG.info("conversation %s is no longer readable: %s", conversation.id, error)
+            for place in [each for each in self._oldest if each[0] == cloud_id and each not in listed]:
+                del self._oldest[place]
             return new
 
     async def _read(self, client: StrideClient, conversation: Conversation, mark: Mark | None, account_id: str) -> int:
@@ -106,7 +111,7 @@ class CatchUp:
         async for page in pager.pages(on_undecodable=_log_undecodable):
             await self._dispatcher.until_room()
             last = page.items[-1]
-            start = Mark(last.ts, last.id, complete=False)
+            start = Mark(storable_ts(last.ts), last.id, complete=False)
             incoming = [
                 each for message in page.items for each in self._incoming(place, conversation, message, account_id)
             ]
@@ -115,14 +120,14 @@ class CatchUp:
             new, moved = new + len(kept), True
         if mark is None or not mark.complete or moved:
             await self._store.run(_rows.set_mark(place, Mark(start.ts, start.message_id, complete=True)))
-        self._seen.add(place)
         return new
 
     def _start(self, place: tuple[str, str], mark: Mark | None) -> Mark:
-        earliest = Mark(int((time.time() - self._settings.catch_up) * NANOSECONDS), "", complete=False)
-        if mark is None or (place not in self._seen and mark.ts < earliest.ts):
-            return earliest
-        return mark
+        now = time.time()
+        oldest = self._oldest.setdefault(place, int((now - self._settings.catch_up) * NANOSECONDS))
+        # Before that, what was delivered is forgotten, and would be handled again.
+        earliest = max(oldest, int((now - REMEMBERED_SECONDS) * NANOSECONDS))
+        return Mark(earliest, "", complete=False) if mark is None or mark.ts < earliest else mark
 
     def _incoming(
         self, place: tuple[str, str], conversation: Conversation, message: Message, account_id: str

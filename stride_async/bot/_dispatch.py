@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from stride_async._errors import StrideError
+from stride_async._errors import ClientClosed, StrideError
 from stride_async._wire.secrets import redacted
 from stride_async.bot import _rows
 from stride_async.bot._errors import GaveUp, TryAgain
@@ -61,6 +61,7 @@ class Dispatcher:
         self._has_room = asyncio.Event()
         self._has_room.set()
         self.closing: bool = False
+        self._stopped = False
         self._ends_at = 0.0
         self._killed = False
 
@@ -98,18 +99,31 @@ class Dispatcher:
             self.add(each)
 
     async def until_idle(self) -> None:
-        """Wait until nothing waits and nothing is under way."""
+        """Wait until nothing waits and nothing is under way.
+
+        Raises:
+            ClientClosed: The bot ended before.
+        """
         await self._idle.wait()
+        if self._stopped and self._is_busy:
+            raise bot_closed()
 
     async def until_room(self) -> None:
-        """Wait until fewer events are queued than the backlog allows."""
+        """Wait until fewer events are queued than the backlog allows.
+
+        Raises:
+            ClientClosed: The bot ends.
+        """
         await self._has_room.wait()
+        if self.closing:
+            raise bot_closed()
 
     def close(self) -> None:
         """Begin no further event. The running handlers have until the shutdown timeout, from the first call on."""
         if not self.closing:
             self.closing = True
             self._ends_at = self._loop.time() + self._settings.shutdown_timeout
+            self._note_load()
 
     async def stop(self) -> None:
         """Begin no further event, and wait for the running handlers until the shutdown timeout; then cancel them.
@@ -117,6 +131,13 @@ class Dispatcher:
         A cancelled event is not noted as ended, so the next start begins it again.
         """
         self.close()
+        try:
+            await self._end_tasks()
+        finally:
+            self._stopped = True
+            self._note_load()
+
+    async def _end_tasks(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         if self._asking is not None:
@@ -135,6 +156,7 @@ class Dispatcher:
     def kill(self) -> None:
         """End the running handlers at once, as when the process is killed. `stop` must follow."""
         self.closing = self._killed = True
+        self._note_load()
         for task in self._tasks:
             task.cancel()
         if self._asking is not None:
@@ -159,9 +181,14 @@ class Dispatcher:
         if self._inbox.wakes_at is not None:
             self._timer = self._loop.call_at(self._inbox.wakes_at, self._begin_next)
 
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self._inbox.waiting or self._inbox.under_way)
+
     def _note_load(self) -> None:
-        _set_if(self._idle, not self._inbox.waiting and not self._inbox.under_way)
-        _set_if(self._has_room, self._inbox.waiting < self._settings.backlog)
+        """Wake who waits for the end of all events, or for room; also when neither can come any more."""
+        _set_if(self._idle, self._stopped or not self._is_busy)
+        _set_if(self._has_room, self.closing or self._inbox.waiting < self._settings.backlog)
 
     async def _ask_account(self) -> None:
         """Fetch the app's own account. No handler begins before, because a bot must not reply to itself."""
@@ -274,7 +301,7 @@ class Dispatcher:
 
     async def _give_up(self, stored: Stored) -> None:
         """Fail an event that has no attempts left. Note it first: its error handler could kill the process, too."""
-        error = GaveUp(f"begun {stored.attempts} times, and the process was killed each time before it ended")
+        error = GaveUp(f"begun {stored.attempts} times, and the process was killed during the last attempt")
         await self._note_failure(stored, error)
         try:
             event, _, replies = self._routed(stored)
@@ -288,6 +315,11 @@ class Dispatcher:
     async def _note(self, job: Job[None]) -> None:
         """Note the end of an attempt. The conversation waits until the store has noted it."""
         await self._persistently(lambda: self._store.run(job), "the store")
+
+
+def bot_closed() -> ClientClosed:
+    """Return the error of a call that waits for something a bot no longer does after its end."""
+    return ClientClosed("the bot was closed")
 
 
 def _log_unreadable(stored: Stored, error: Exception) -> None:

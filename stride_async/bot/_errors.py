@@ -14,7 +14,7 @@ class HandlerTimeout(BotError):
 
 
 class GaveUp(BotError):
-    """An event was begun `BotSettings.attempts` times, and the process was killed each time before it ended."""
+    """An event was begun `BotSettings.attempts` times, and the process was killed during the last attempt."""
 
 
 class StoreBusy(BotError):

@@ -79,13 +79,18 @@ class Parts:
         self.dispatcher.kill()
         self.answers.interrupt(0.0)
 
-    def kill(self) -> None:
-        """Lose what a killed process loses: nothing is written any more, and the running handlers end. Then close."""
+    async def kill(self) -> None:
+        """Lose what a killed process loses: nothing is written or sent any more, and the handlers end. Then close."""
         self.store.abandon()
         self.end_handlers()
+        await self.sites.close()
 
     async def until_idle(self) -> None:
-        """Wait until the looks of the start are over and no event waits or is under way."""
+        """Wait until the looks of the start are over and no event waits or is under way.
+
+        Raises:
+            ClientClosed: The bot ended before.
+        """
         if self.starting:
             await asyncio.wait(self.starting)
         await self.dispatcher.until_idle()

@@ -173,9 +173,14 @@ def _read_message(kind: Kind, module: str, body: bytes) -> Incoming:
         conversation_id=conversation_id,
         user_id=message.sender_id,
         body=body,
-        order=min(max(message.ts, -_LARGEST - 1), _LARGEST),
+        order=storable_ts(message.ts),
         identity=identity_of(kind, module, cloud_id, message.id),
     )
+
+
+def storable_ts(ts: int) -> int:
+    """Return a message's `ts`, or the nearest one that a store can hold."""
+    return min(max(ts, -_LARGEST - 1), _LARGEST)
 
 
 def identity_of(kind: Kind, module: str, cloud_id: str, message_id: str) -> bytes:

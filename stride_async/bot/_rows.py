@@ -407,13 +407,17 @@ def _set_mark(connection: sqlite3.Connection, place: tuple[str, str], mark: Mark
 def advance_marks(now_ns: int, overlap_ns: int) -> Job[list[str]]:
     """Move each mark to shortly before the latest accepted message, at a start, and return the known sites.
 
-    While the bot ran, deliveries were accepted, so only the overlap has to be read again. A mark is not moved if its
-    last look did not reach the end: the messages that it had not read yet would be lost.
+    While the bot ran, deliveries were accepted, so only the overlap has to be read again. An installation counts as a
+    message, since what was said before it was not for the bot. A mark is not moved if its last look did not reach the
+    end: the messages that it had not read yet would be lost.
     """
 
     def job(connection: sqlite3.Connection) -> list[str]:
         accepted = connection.execute(
-            "SELECT cloud_id, conversation_id, max(ordering) FROM event WHERE identity IS NOT NULL GROUP BY 1, 2"
+            # A message is not later than its acceptance, whatever its own time is.
+            "SELECT cloud_id, conversation_id, max(min(ordering, CAST(received_at * ? AS INTEGER))) FROM event"
+            " WHERE identity IS NOT NULL OR kind = 'installed' GROUP BY 1, 2",
+            (NANOSECONDS,),
         ).fetchall()
         known = {
             (cloud_id, room): Mark(ts, message_id, bool(complete))

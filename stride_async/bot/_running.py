@@ -129,7 +129,11 @@ class RunningBot:
             raise kind(text=response.text, content_type="application/json", headers=headers) from None
 
     async def idle(self) -> None:
-        """Wait until no event is queued or under way and the catching up at the start is over."""
+        """Wait until no event is queued or under way and the catching up at the start is over.
+
+        Raises:
+            ClientClosed: The bot was closed before.
+        """
         await self._parts.until_idle()
 
 

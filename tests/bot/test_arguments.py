@@ -258,6 +258,7 @@ async def with_number_tail(event, *, one: int): ...
             ["plain", "'c'", "JSON"],
         ),
         (lambda bot: bot.message("x", key=5), plain, ValueError, ["plain", "key 5"]),
+        (lambda bot: bot.message("x", key=""), plain, ValueError, ["plain", "key ''"]),
         (lambda bot: bot.message(5), plain, ValueError, ["plain", "pattern 5"]),
         (lambda bot: bot.command(None), plain, ValueError, ["plain", "None", "one word"]),
         *(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 
 import pytest
 
 from stride_async import ClientClosed, StrideClient, StrideError
-from stride_async.bot import Bot, DirectMessage, MatchedMessage, Mention
+from stride_async.bot import Bot, DirectMessage, MatchedMessage, Mention, _rows
+from stride_async.bot._settings import REMEMBERED_SECONDS
 from tests.bot.delivering import Scene, served, until
 
 
@@ -102,6 +104,19 @@ async def test_a_start_reads_what_came_shortly_before_the_last_event(bot, scene,
     assert [("mention", "delivered"), ("mention", "lost")] == handled
 
 
+async def test_a_start_reads_nothing_from_before_an_installation(bot, scene, handled):
+    """Only what came shortly before it, which may be the reason for it."""
+    scene.say("weather, long before", ts=ago(1800))
+    async with served(bot, scene) as bot_app:
+        assert 204 == (await bot_app.call("/installed", scene.lifecycle())).status
+        await bot_app.running.idle()
+    scene.say("weather, missed")
+    async with served(bot, scene, catch_up=3600.0) as bot_app:
+        await bot_app.running.idle()
+
+    assert [("weather", "weather, missed")] == handled
+
+
 async def test_a_start_reads_no_further_back_than_it_may(bot, scene, handled):
     """It reads `catch_up` seconds back, and nothing if that is 0."""
     async with served(bot, scene, catch_up=60.0, sites={scene.server.cloud_id}) as bot_app:
@@ -164,6 +179,24 @@ async def test_a_look_waits_for_room_in_the_backlog(scene):
         await running.idle()
 
 
+async def test_a_look_that_waits_for_room_ends_with_the_bot(scene):
+    """It raises `ClientClosed`, because there will be no room any more."""
+    bot = Bot("deployer")
+
+    @bot.message("weather")
+    async def weather(event: MatchedMessage) -> None:
+        await asyncio.Event().wait()
+
+    for number in range(200):
+        scene.say(f"weather {number}", ts=ago(300 - number))
+    async with bot.running(scene.settings(catch_up=3600.0, backlog=10)) as running:
+        looking = asyncio.create_task(running.catch_up(scene.server.cloud_id, every=30.0))
+        await until(lambda: running._parts.dispatcher._has_room._waiters)
+
+    with pytest.raises(ClientClosed):
+        await asyncio.wait_for(looking, 10)
+
+
 async def test_a_look_takes_calls_that_nothing_else_wants(bot, scene, monkeypatch):
     """A reply is sent before the rest of a long history is read."""
     priorities, list_conversations = [], StrideClient.conversations
@@ -192,6 +225,73 @@ async def test_an_interrupted_look_loses_nothing(bot, scene: Scene, handled):
         await bot_app.running.idle()
 
     assert ["delivered", "missed"] == [text for _, text in handled]
+
+
+async def test_a_first_look_that_fails_for_long_loses_nothing(bot, scene: Scene, handled, monkeypatch):
+    """`catch_up` is counted from its first try, not from the one that succeeds."""
+    scene.say_to_bot("missed", ts=ago(50))
+    fault = scene.server.faults.add("GET", f"*/conversation/{scene.room}/message", status=503)
+    async with bot.running(scene.settings(catch_up=60.0)) as running:
+        with pytest.raises(StrideError):
+            await running.catch_up(scene.server.cloud_id)
+        fault.remove()
+        later(monkeypatch, seconds=600)
+        await running.catch_up(scene.server.cloud_id)
+        await running.idle()
+
+    assert [("mention", "missed")] == handled
+
+
+async def test_a_conversation_that_was_left_is_read_like_a_new_one(bot, scene: Scene, handled, monkeypatch):
+    """What was said there in the meantime was not for the bot, except for the last `catch_up` seconds."""
+    async with bot.running(scene.settings(catch_up=60.0)) as running:
+        await running.catch_up(scene.server.cloud_id)
+        await scene.server.uninstall(scene.room, by=scene.ann)
+        await running.catch_up(scene.server.cloud_id)
+        scene.say("weather, without the bot")
+        later(monkeypatch, seconds=600)
+        await scene.server.install(scene.room, by=scene.ann)
+        scene.say("weather, with the bot", ts=ago(-600))
+        await running.catch_up(scene.server.cloud_id)
+        await running.idle()
+
+    assert [("weather", "weather, with the bot")] == handled
+
+
+async def test_a_look_reads_nothing_that_is_no_longer_remembered(bot, scene: Scene, handled, monkeypatch):
+    """A bot that is called for more than seven days has forgotten what it handled first."""
+    async with served(bot, scene, catch_up=60.0) as bot_app:
+        running = bot_app.running
+        await running.catch_up(scene.server.cloud_id)
+        await bot_app.mention("long ago")
+        await running.idle()
+        later(monkeypatch, seconds=8 * 86_400)
+        await running._parts.store.run(_rows.forget(time.time() - REMEMBERED_SECONDS))
+
+        assert 0 == await running.catch_up(scene.server.cloud_id)
+        await running.idle()
+
+    assert [("mention", "long ago")] == handled
+
+
+def later(monkeypatch, *, seconds: float) -> None:
+    """Move the clock of this process."""
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + seconds)
+
+
+async def test_a_message_from_a_distant_future_is_handled_once(bot, scene, handled):
+    """Its time is more than a store can hold. What comes after it is read, too."""
+    message = (await scene.body(scene.say_to_bot("one")))["message"] | {"ts": "9999-12-31T23:59:59.999999999Z"}
+    page = json.dumps({"messages": [message]})
+    for after in (0, 2):  # Each look has asked for a page before the first message when it is over.
+        scene.server.faults.add("GET", f"*/{scene.room}/message", body=page, status=200, after=after, times=1)
+    async with bot.running(scene.settings(catch_up=60.0)) as running:
+        assert 1 == await running.catch_up(scene.server.cloud_id)
+        assert 0 == await running.catch_up(scene.server.cloud_id)
+        await running.idle()
+
+    assert [("mention", "one")] == handled
 
 
 async def test_what_a_cancelled_look_has_stored_is_handled(bot, scene: Scene, handled):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from stride_async import ClientClosed
 from stride_async.bot import Begun, Bot, Ended, Event, HandlerTimeout, Mention, TryAgain, _handling, _rows
 from tests.bot.delivering import Scene, Served, served, until
 
@@ -150,6 +151,7 @@ async def test_an_event_that_is_never_ended_is_given_up(bot, scene):
 
     assert ([1, 2], ["GaveUp"]) == (begun, errors)
     assert [("GaveUp", 2)] == [(failure.error, failure.delivery.attempt) for failure in failures]
+    assert "begun 2 times, and the process was killed during the last attempt" == failures[0].message
 
 
 @pytest.mark.parametrize(("days", "kept"), [(6.9, ["ValueError"]), (7.1, [])])
@@ -886,6 +888,22 @@ async def test_the_end_waits_for_a_browser_call_no_longer_than_for_other_handler
     assert (503, {"error": "the bot is shutting down"}) == (answer.status, answer.json)
     assert "*" == answer.headers["Access-Control-Allow-Origin"]
     assert ["action"] == ended
+
+
+async def test_waiting_for_the_end_of_all_events_ends_with_the_bot(bot, scene):
+    """`idle` raises `ClientClosed` if there are events that only the next start will handle."""
+
+    @bot.mention()
+    async def handler(event: Mention) -> None:
+        await asyncio.Event().wait()
+
+    async with served(bot, scene) as bot_app:
+        await bot_app.mention("hi")
+        waiting = asyncio.create_task(bot_app.running.idle())
+        await until(lambda: bot_app.under_way)
+
+    with pytest.raises(ClientClosed):
+        await asyncio.wait_for(waiting, 10)
 
 
 async def test_a_cancelled_handler_is_no_error(bot, scene, caplog):

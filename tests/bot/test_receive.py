@@ -275,6 +275,30 @@ async def test_token_and_body_must_agree(bot, scene):
     assert 204 == good.status
 
 
+async def test_the_first_reason_counts(bot, scene):
+    """They are the end of the bot, the token, a full inbox, the size, the JSON, and the agreement of token and body."""
+    release = asyncio.Event()
+
+    @bot.middleware
+    async def hold(event, call) -> None:
+        await release.wait()
+
+    large, body = b"{" * (http.BODY_BYTES + 1), await scene.body(scene.say_to_bot("hi"))
+    bad, wrong = scene.token(secret="x" * 64), scene.token(context={"cloudId": "another"})
+    async with served(bot, scene, backlog=1, concurrency=1, shutdown_timeout=5.0) as bot_app:
+        await bot_app.mention("one is under way")
+        await until(lambda: bot_app.under_way)
+        await bot_app.mention("two waits")
+        answers = [await bot_app.call("/mention", large, token=token) for token in (bad, wrong)]
+        release.set()
+        await bot_app.running.idle()
+        answers += [await bot_app.call("/mention", each, token=wrong) for each in (large, b"{", body)]
+        bot_app.running._parts.dispatcher.closing = True
+        answers.append(await bot_app.call("/mention", large, token=bad))
+
+    assert [401, 503, 413, 400, 403, 503] == [answer.status for answer in answers]
+
+
 async def test_a_full_inbox_asks_for_a_redelivery(bot, scene):
     """The status is 503 with Retry-After, and the redelivery is accepted later."""
     release = asyncio.Event()
@@ -535,6 +559,22 @@ async def test_glances_and_configurations_get_their_state(bot, scene):
 
     assert {"label": {"value": f"votes in {scene.room}"}} == glance.json
     assert {"configured": True} == configured.json
+
+
+async def test_a_key_may_be_any_text(bot, scene):
+    """The module is called at the URL that the descriptor has for it."""
+    keys = ["a/b", "a%2Fb", "{key}", "50 %", "größe?", "..."]
+    for key in keys:
+
+        @bot.glance(key, name="x", icon="https://example.com/v.png")
+        async def label(event) -> str:
+            return event.key
+
+    urls = {module["key"]: module["queryUrl"] for module in bot.descriptor("")["modules"]["chat:glance"]}
+    async with served(bot, scene) as bot_app:
+        answers = [await bot_app.call(urls[key], method="GET") for key in keys]
+
+    assert [(200, {"label": {"value": key}}) for key in keys] == [(answer.status, answer.json) for answer in answers]
 
 
 async def test_no_secret_is_stored_logged_or_shown(bot, scene: Scene, caplog):

@@ -19,7 +19,12 @@ from aiohttp import web
 from stride_async import ClientCredentials, Settings, StaticToken
 from stride_async.bot import RUNNING, ActionAnswer, Bot, BotSettings, Caller, Mention, RunningBot, TryAgain
 from stride_async.bot import _http as http
+from stride_async.bot._catch_up import OVERLAP_SECONDS
+from stride_async.bot._dispatch import wait_before
 from stride_async.bot._serve import serve
+from stride_async.bot._settings import REMEMBERED_SECONDS, TWIN_SECONDS
+from stride_async.bot._verify import LEEWAY
+from stride_async.server import Choices
 from tests.bot.delivering import Scene, served, serving, until
 from tests.wrong_arguments import Argument, complaints
 
@@ -154,6 +159,32 @@ async def test_a_wrong_argument_of_a_running_bot_is_named_at_once():
     async with Bot("b").running(SETTINGS) as running:
         for argument in RUNNING_ARGUMENTS:
             assert [] == await complaints(argument, running)
+
+
+def test_the_limits_are_those_that_are_documented():
+    """They fit the service: a body may take as long as it waits, and its last redelivery is still recognized."""
+    choices = Choices()
+    numbers = {field.name: field.default for field in attrs.fields(BotSettings) if type(field.default) in (int, float)}
+
+    assert ((1.0, 5.0, 25.0), 10.0, "bearer") == (
+        choices.redelivery_spans,
+        choices.delivery_seconds,
+        choices.jwt_spelling,
+    )
+    assert (1024 * 1024, choices.delivery_seconds) == (http.BODY_BYTES, http.BODY_SECONDS)
+    assert (15, 120.0, 7 * 86_400, 600) == (LEEWAY, TWIN_SECONDS, REMEMBERED_SECONDS, OVERLAP_SECONDS)
+    assert TWIN_SECONDS > sum(choices.redelivery_spans) + 4 * choices.delivery_seconds
+    assert [1, 2, 4, 8, 16, 30, 30] == [wait_before(number) for number in range(1, 8)]
+    assert {
+        "concurrency": 64,
+        "backlog": 10_000,
+        "handler_timeout": 60,
+        "answer_timeout": 8,
+        "shutdown_timeout": 30,
+        "attempts": 3,
+        "catch_up": 3600,
+        "store_wait": 30,
+    } == numbers
 
 
 def test_settings_come_from_the_environment(monkeypatch):

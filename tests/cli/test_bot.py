@@ -579,9 +579,10 @@ async def failed_event(server: LocalServer, folder: Path) -> str:
     return room
 
 
-async def test_failed_events_are_listed(run: Run, failed_event: str):
-    """Each is a line with the error and the body of the delivery."""
-    result = await run("bot", "failed")
+async def test_failed_events_are_listed(run: Run, folder: Path, failed_event: str):
+    """Each is a line with the error and the body of the delivery. White space around the path is left out."""
+    (folder / "bot.sqlite").rename(folder / "mine.sqlite")
+    result = await run("bot", "failed", STRIDE_BOT_STORE="mine.sqlite\r")
 
     assert (0, "") == (result.exit_code, result.stderr)
     [failure] = [json.loads(line) for line in result.stdout.splitlines()]
