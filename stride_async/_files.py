@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 if sys.platform != "win32":
     import fcntl
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 R = TypeVar("R")
 
@@ -72,14 +78,92 @@ def is_not_offered(error: OSError) -> bool:
     return error.errno in _NOT_OFFERED
 
 
+_USUAL_LONGEST_NAME = 255  # bytes
+
 # What some systems answer in addition if a folder is to be opened or synced.
 _NOT_FOR_FOLDERS = frozenset({errno.EISDIR, errno.EBADF})
 
 
-def lock(file: int | IO[Any], *, shared: bool = False, wait: bool = False) -> bool | None:
+@contextmanager
+def errors_about(path: str | Path) -> Iterator[None]:
+    """Have every `OSError` of the block name a file, a folder or, if it names none itself, this path."""
+    try:
+        yield
+    except OSError as error:
+        _name(error, path)
+        raise
+
+
+def _name(error: OSError, path: str | Path) -> None:
+    if not isinstance(error.filename, str | bytes):
+        error.filename = os.fspath(path)
+
+
+class NamedFile(FileIO):
+    """A file without a buffer whose errors name it. Python names a file only if it cannot be opened.
+
+    Args:
+        path: Where the file is.
+        mode: As for `open`. The file is binary in any case.
+        descriptor: The file, if it is open already.
+    """
+
+    name: str
+
+    def __init__(self, path: Path, mode: str, descriptor: int | None = None) -> None:
+        super().__init__(os.fspath(path) if descriptor is None else descriptor, mode)
+        self.name = os.fspath(path)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read up to `size` bytes, or all."""
+        try:
+            return super().read(size)
+        except OSError as error:
+            raise self.named(error) from None
+
+    def readall(self) -> bytes:
+        """Read all that is left."""
+        return self.read()
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read into a buffer, and return the number of bytes."""
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            raise self.named(error) from None
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write some of the data, and return the number of bytes."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            raise self.named(error) from None
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Cut the file off at a size, by default at the current position."""
+        with errors_about(self.name):
+            return super().truncate(size)
+
+    def close(self) -> None:
+        """Close the file; a network file system may only now say that a write has failed."""
+        with errors_about(self.name):
+            super().close()
+
+    def status(self) -> os.stat_result:
+        """Return what the system knows of the file."""
+        with errors_about(self.name):
+            return os.fstat(self.fileno())
+
+    def named(self, error: OSError) -> Exception:
+        """Return an error of reading or writing as the one to raise: with the path of the file."""
+        _name(error, self.name)
+        return error
+
+
+def lock(file: int | IO[Any] | FileIO, path: Path, *, shared: bool = False, wait: bool = False) -> bool | None:
     """Lock an open file until it is closed, against all other processes or against those that do not share the lock.
 
-    On Windows, nothing is locked.
+    For a lock that is not shared, NFS requires that the file is open for writing. On Windows, nothing is locked.
 
     Returns:
         False if another process has locked it and this one does not wait; None if the file system offers no locks.
@@ -92,20 +176,59 @@ def lock(file: int | IO[Any], *, shared: bool = False, wait: bool = False) -> bo
         return False
     except OSError as error:
         if not is_not_offered(error):
+            _name(error, path)
             raise
         return None
     return True
 
 
-def sync_content(descriptor: int) -> bool:
+def offers_record_locks(folder: Path) -> bool:
+    """Return whether files in a folder can be locked as SQLite locks a database."""
+    if sys.platform == "win32":
+        return True
+    # Not the database itself: to close it would release the locks that this process has on it.
+    path = folder / f".tmp-{secrets.token_hex(8)}"
+    try:
+        file = path.open("xb")
+    except OSError:
+        return True  # Locks are not what is missing.
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            return not is_not_offered(error)
+        finally:
+            path.unlink(missing_ok=True)
+    return True
+
+
+def longest_name(folder: Path) -> int:
+    """Return how many bytes the name of a file in a folder can have; 255 if the system does not say."""
+    if sys.platform == "win32":
+        return _USUAL_LONGEST_NAME
+    try:
+        longest = os.pathconf(folder, "PC_NAME_MAX")
+    except OSError:
+        return _USUAL_LONGEST_NAME
+    return longest if longest > 0 else _USUAL_LONGEST_NAME
+
+
+def sync_content(descriptor: int, path: Path) -> bool:
     """Make the content of an open file survive a loss of power; return False if the file system does not offer that."""
     try:
         os.fsync(descriptor)
     except OSError as error:
         if not is_not_offered(error):
+            _name(error, path)
             raise
         return False
     return True
+
+
+def sync_file(path: Path) -> bool:
+    """Do the same with a file that is not open."""
+    with NamedFile(path, "r+b") as file:
+        return sync_content(file.fileno(), path)
 
 
 def sync_folder(folder: Path) -> bool:
@@ -115,10 +238,11 @@ def sync_folder(folder: Path) -> bool:
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            return sync_content(descriptor)
+            return sync_content(descriptor, folder)
         finally:
             os.close(descriptor)
     except OSError as error:
         if not (is_not_offered(error) or error.errno in _NOT_FOR_FOLDERS):
+            _name(error, folder)
             raise
         return False

@@ -10,13 +10,12 @@ import asyncio
 import hashlib
 import os
 import secrets
-import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import attrs
 import msgspec
@@ -24,16 +23,22 @@ import msgspec
 from stride_async._arguments import function, path, several
 from stride_async._body import Body, Progress, ProgressCallback
 from stride_async._errors import LengthMismatch, StrideError
-from stride_async._files import completed, is_not_offered, run_to_completion, sync_content, sync_folder
+from stride_async._files import (
+    NamedFile,
+    completed,
+    lock,
+    longest_name,
+    run_to_completion,
+    sync_content,
+    sync_folder,
+)
 from stride_async._json import NOT_DECODABLE
 from stride_async._net.download import BodyReader, is_validator
 from stride_async._net.session import Session
-from stride_async._wire.names import name_key, safe_name
+from stride_async._wire.names import LONGEST_NAME_BYTES, name_key, safe_name
 from stride_async._wire.request import Request
 
-if sys.platform != "win32":
-    import fcntl
-
+_EXTENSION_BYTES = len(".01234567.part")  # the longest one of an unfinished file
 # How much is collected before a thread writes it.
 _WRITE_BYTES = 1_048_576
 
@@ -167,7 +172,7 @@ async def _each(
 async def _into(session: Session, request: Request[Any], media_id: str, folder: Path, names: set[str]) -> Download:
     """Download one body into the folder, under the name that the service gives."""
     async with BodyReader(session, request) as body:
-        name = safe_name(body.name or media_id, media_id, names)
+        name = name_in(folder, body.name or media_id, media_id, names)
         names.add(name_key(name))
         with _part_of(folder / name) as part:
             held = await run_to_completion(partial(part.resume, media_id))
@@ -175,6 +180,11 @@ async def _into(session: Session, request: Request[Any], media_id: str, folder: 
                 body.size = part.expected
                 await body.open_at(held, part.validator)
             return await _fetch(body, media_id, part, None)
+
+
+def name_in(folder: Path, name: str, mark: str = "", used: Collection[str] = ()) -> str:
+    """Return a plain file name for one from the service, as `safe_name` does, that also its `.part` can have."""
+    return safe_name(name, mark, used, longest=min(LONGEST_NAME_BYTES, longest_name(folder) - _EXTENSION_BYTES))
 
 
 async def _fetch(body: BodyReader, media_id: str, part: _Part, progress: ProgressCallback | None) -> Download:
@@ -260,7 +270,7 @@ class _Note(msgspec.Struct):
 class _Part:
     """The unfinished file next to the target, with the note that says which media it belongs to."""
 
-    def __init__(self, target: Path, path: Path, file: BinaryIO, *, shared: bool) -> None:
+    def __init__(self, target: Path, path: Path, file: NamedFile, *, shared: bool) -> None:
         self.target = target
         self.validator: str | None = None
         self.expected: int | None = None  # the stated length of the complete body
@@ -295,7 +305,8 @@ class _Part:
     def start_over(self) -> None:
         """Drop the bytes that the file holds."""
         self._file.seek(0)
-        self._file.truncate()
+        if self._file.status().st_size:  # Some file systems cannot cut a file off.
+            self._file.truncate()
         self.size = 0
         self._digest = hashlib.sha256()
 
@@ -318,16 +329,16 @@ class _Part:
 
     def finish(self) -> None:
         """Make the file durable and give it its name."""
-        if not os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
+        if not os.path.samestat(self._file.status(), self._path.stat()):
             raise FileExistsError(f"{self._path} was replaced by another file during the download")
-        sync_content(self._file.fileno())
+        sync_content(self._file.fileno(), self._path)
         self._path.replace(self.target)
         self._note.unlink(missing_ok=True)
         sync_folder(self.target.parent)
 
     def drop_if_useless(self) -> None:
         """Remove the file and its note if no later call could resume from them."""
-        if not self._shared or self.validator is None or not os.fstat(self._file.fileno()).st_size:
+        if not self._shared or self.validator is None or not self._file.status().st_size:
             self._path.unlink(missing_ok=True)
             self._note.unlink(missing_ok=True)
 
@@ -349,7 +360,7 @@ def _part_of(target: Path) -> Iterator[_Part]:
     shared = file is not None
     if file is None:
         path = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
-        file = path.open("x+b", buffering=0)
+        file = NamedFile(path, "x+b")
     part = _Part(target, path, file, shared=shared)
     with file:
         try:
@@ -360,27 +371,35 @@ def _part_of(target: Path) -> Iterator[_Part]:
             raise
 
 
-def _locked(path: Path) -> BinaryIO | None:
+def _locked(path: Path) -> NamedFile | None:
     """Open a file and lock it; return None if another download holds the lock, or the file system offers none."""
     while True:
-        file: BinaryIO = path.open("a+b", buffering=0)
-        if sys.platform == "win32":
-            return file
+        file = NamedFile(path, "a+b")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            is_locked = lock(file, path)
+            if is_locked and _is_at(path, file):
                 return file
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            is_empty = not os.fstat(file.fileno()).st_size
-            file.close()
-            if isinstance(error, BlockingIOError):
-                return None
-            if not is_not_offered(error):
-                raise
-            if is_empty:
-                path.unlink(missing_ok=True)
+        except OSError:
+            _close_unused(file, path)
+            raise
+        if is_locked is None:
+            _close_unused(file, path)
+        file.close()
+        if not is_locked:
             return None
         # Another download finished between opening and locking, so this is its finished file.
-        file.close()
+
+
+def _is_at(path: Path, file: NamedFile) -> bool:
+    try:
+        return os.path.samestat(file.status(), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _close_unused(file: NamedFile, path: Path) -> None:
+    """Close a file that could not be locked, and remove it if it is empty, as it is if it was just made."""
+    file.close()
+    with suppress(OSError):
+        if not path.stat().st_size:
+            path.unlink()

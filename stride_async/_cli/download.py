@@ -21,7 +21,7 @@ from stride_async._cli.options import (
     verbose_option,
 )
 from stride_async._cli.progress import Gauge
-from stride_async._wire.names import safe_name
+from stride_async._media import name_in
 
 
 @click.command(name="download")
@@ -55,7 +55,8 @@ def command(*, conversation: str, media_id: str, output: Path | None, force: boo
     async def work(client: StrideClient) -> dict[str, object]:
         room = await find_conversation(client, conversation)
         if output is None or folder is not None:
-            target = (folder or Path()) / safe_name(await _media_name(room, media_id) or media_id)
+            into = folder or Path()
+            target = into / name_in(into, await _media_name(room, media_id) or media_id)
         else:
             target = output
         _check_target(target, force=force)

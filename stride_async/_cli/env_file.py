@@ -68,7 +68,7 @@ def _write(path: Path, content: bytes) -> None:
         with open(descriptor, "wb") as file:  # noqa: PTH123 -- of a descriptor
             file.write(content)
             file.flush()
-            sync_content(file.fileno())
+            sync_content(file.fileno(), path)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -22,11 +22,13 @@ _RESERVED = frozenset(
 _UNFINISHED = re.compile(r"\.(part(?:\.json)?)$", re.IGNORECASE)
 
 
-def safe_name(name: str | None, mark: str = "", used: Collection[str] = ()) -> str:
+def safe_name(
+    name: str | None, mark: str = "", used: Collection[str] = (), *, longest: int = LONGEST_NAME_BYTES
+) -> str:
     """Return a plain file name for a name from the service.
 
     It is not a path, has no invisible characters, and is neither reserved by an operating system nor the name of an
-    unfinished download. It has at most `LONGEST_NAME_BYTES` bytes of UTF-8, with the extension preserved if possible.
+    unfinished download. It has at most `longest` bytes of UTF-8, with the extension preserved if possible.
     `used` contains the `name_key` of other files. If the name is among them, `mark` is added before the extension, and
     a number if that does not suffice.
     """
@@ -36,11 +38,11 @@ def safe_name(name: str | None, mark: str = "", used: Collection[str] = ()) -> s
     if name.partition(".")[0].rstrip(" ").casefold() in _RESERVED:
         name = f"_{name}"
     stem, extension = _split(name)
-    candidate, number = _fitted(stem, "", extension), 1
+    candidate, number = _fitted(stem, "", extension, longest), 1
     mark = "".join(c for c in mark if c.isascii() and c.isalnum())[:16]
     while name_key(candidate) in used:
         addition = " ".join(filter(None, (mark, str(number) if number > 1 or not mark else "")))
-        candidate, number = _fitted(stem, f" ({addition})", extension), number + 1
+        candidate, number = _fitted(stem, f" ({addition})", extension, longest), number + 1
     return candidate
 
 
@@ -56,8 +58,8 @@ def _split(name: str) -> tuple[str, str]:
     return stem, dot + extension
 
 
-def _fitted(stem: str, addition: str, extension: str) -> str:
+def _fitted(stem: str, addition: str, extension: str, longest: int) -> str:
     """Return the parts of a name joined, with the stem cut at a character so that all fits."""
-    room = LONGEST_NAME_BYTES - len(addition.encode()) - len(extension.encode())
+    room = longest - len(addition.encode()) - len(extension.encode())
     stem = stem.encode()[:room].decode("utf-8", "ignore").rstrip(" .") or "_"
     return _UNFINISHED.sub(r"_\1", stem + addition + extension)

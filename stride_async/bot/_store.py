@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from stride_async._files import run_to_completion, sync_folder
+from stride_async._files import offers_record_locks, run_to_completion, sync_folder
 from stride_async.bot._errors import BotError, StoreBusy
 from stride_async.bot._reports import LOG
 from stride_async.bot._rows import Job
@@ -240,6 +240,8 @@ def _opened(name: str) -> sqlite3.Connection:
             connection.close()
             raise
     except sqlite3.Error as error:
+        if name != IN_MEMORY and not offers_record_locks(Path(name).absolute().parent):
+            raise BotError(f"the store {name} cannot be used: its file system offers no locks") from None
         if error.sqlite_errorcode & 0xFF in _BUSY_CODES:
             raise StoreBusy(f"the store {name} is used by another process") from None
         raise BotError(f"the store {name} cannot be used: {error}") from None

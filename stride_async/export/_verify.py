@@ -417,8 +417,8 @@ class _Check:
     def _wrong_with_body(self, path: str, sha256: str) -> str | None:
         try:
             return None if self._archive.files.sha256(path) == sha256 else "was altered: its digest differs"
-        except DamagedArchive:
-            return "is missing"
+        except DamagedArchive as error:
+            return str(error).removeprefix(f"{path} ")
 
     def _check_lines(
         self,

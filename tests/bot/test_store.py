@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
+import os
 import sqlite3
 import subprocess
 import sys
@@ -232,8 +235,12 @@ async def test_a_store_that_was_deleted_accepts_nothing(tmp_path, monkeypatch):
     assert 1 == accepted
 
 
-async def test_a_store_in_use_is_busy(tmp_path):
-    """A second process gets `StoreBusy`, which names the path."""
+async def test_a_store_in_use_is_busy(tmp_path, monkeypatch):
+    """A second process gets `StoreBusy`, which names the path; on a file system without locks, it would never end."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
     path = tmp_path / "bot.sqlite"
     store = await Store.open(path, 0.0)
     try:
@@ -246,6 +253,9 @@ async def test_a_store_in_use_is_busy(tmp_path):
             subprocess.run, [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False
         )
         assert "StoreBusy" in ran.stderr
+        monkeypatch.setattr(fcntl, "lockf", refuse)
+        with pytest.raises(BotError, match=r"bot\.sqlite cannot be used: its file system offers no locks"):
+            await opened(path)
     finally:
         await store.close()
     await opened(path)

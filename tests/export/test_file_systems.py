@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from stride_async._files import NamedFile
 from stride_async.export import Unprotected, verify
 from stride_async.export._archive.archive import Archive
 from tests.export.exporting import events_of, exported, fresh_digest, media_of, open_in, show_file
@@ -128,6 +129,29 @@ async def test_a_broken_or_full_disk_is_an_error(server, client, rooms, tmp_path
 
     assert set() == open_in(tmp_path)
     assert 2 == (await exported(client, tmp_path / "a")).conversations
+
+
+async def test_what_a_disk_cannot_read_is_damaged(server, client, rooms, tmp_path, monkeypatch):
+    """`verify` names each such file, and `--rescan all` replaces it."""
+    digest = (await exported(client, tmp_path / "a")).content_digest
+    body = next((tmp_path / "a/media/sha256").rglob("*/*/*"))
+    month = next((tmp_path / "a/data/conversations").rglob("*.jsonl.zst"))
+    unreadable = {str(path): path.stat().st_ino for path in (body, month)}
+    readinto = NamedFile.readinto
+
+    def read_of_disk(file, buffer):
+        if unreadable.get(file.name) == os.fstat(file.fileno()).st_ino:
+            raise file.named(OSError(errno.EIO, os.strerror(errno.EIO)))
+        return readinto(file, buffer)
+
+    monkeypatch.setattr(NamedFile, "readinto", read_of_disk)
+    findings = (await verify(tmp_path / "a")).findings
+    rescanned = await exported(client, tmp_path / "a", rescan="all")
+
+    assert set(unreadable) == {str(tmp_path / "a" / finding.path) for finding in findings}
+    assert all("cannot be read: Input/output error" in finding.what for finding in findings)
+    assert (digest, 0) == (rescanned.content_digest, rescanned.failures)
+    assert (await verify(tmp_path / "a")).ok
 
 
 async def test_a_taken_name_is_not_overwritten_without_hard_links(tmp_path, monkeypatch):

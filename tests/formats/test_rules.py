@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
+import os
 import shutil
 import sqlite3
-from contextlib import aclosing
+import stat
+import subprocess
+import sys
+from contextlib import aclosing, closing
 from random import Random
 
 import pytest
@@ -16,6 +21,7 @@ from stride_async.export import ArchiveError, DamagedArchive, ExportOptions, Pag
 from stride_async.export._archive.layout import CONVERSATIONS
 from stride_async.export.formats import convert, seed_of
 from stride_async.export.formats._convert import FORMATS
+from stride_async.export.formats._database import database_errors
 from stride_async.server import LocalServer
 from tests.export.exporting import exported, files_of, show_file
 from tests.export.tampering import mutate, mutated, places, rewrite, touched, values_for
@@ -202,6 +208,74 @@ async def test_a_database_without_room_is_an_error_of_the_system(archive, tmp_pa
     for database in databases:
         with pytest.raises(sqlite3.ProgrammingError, match="closed"):
             database.execute("SELECT 1")
+
+
+@pytest.mark.parametrize("format", EVERY_FORMAT)
+async def test_a_conversion_locks_files_as_nfs_demands(archive, tmp_path, monkeypatch, format):
+    """A file must be open for writing if the lock is not shared, and what a kill has left is still removed."""
+    flock = fcntl.flock
+
+    def flock_of_nfs(file, operation):
+        is_file = stat.S_ISREG(os.fstat(file if isinstance(file, int) else file.fileno()).st_mode)
+        if is_file and operation & fcntl.LOCK_EX and fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock_of_nfs)
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / ".out.tmp-0123456789abcdef").touch()
+
+    convert(archive, format, place / "out")
+
+    assert [] == [path.name for path in place.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("format", EVERY_FORMAT)
+async def test_a_disk_that_cannot_lock_leaves_nothing_behind(archive, tmp_path, monkeypatch, format):
+    """The error names what could not be locked."""
+    flock = fcntl.flock
+
+    def broken(file, operation):
+        if operation & fcntl.LOCK_EX:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", broken)
+
+    with pytest.raises(OSError, match=r"Input/output error: '.*out\.tmp-"):
+        convert(archive, format, tmp_path / "out")
+
+    assert ["site"] == [path.name for path in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("kind", [sqlite3.OperationalError, sqlite3.DatabaseError])
+def test_a_database_that_cannot_be_read_back_is_an_error_of_the_system(tmp_path, kind):
+    """SQLite calls it malformed."""
+    with pytest.raises(OSError, match=r"malformed.*out"), database_errors(tmp_path / "out"):
+        raise kind("database disk image is malformed")
+
+
+async def test_a_database_needs_no_locks(archive, tmp_path):
+    """Some file systems offer none; where they do, a lock of another process does not matter."""
+    locking = "import fcntl, sys; file = open(sys.argv[1], 'r+b'); fcntl.lockf(file, 2); print(); sys.stdin.read()"
+    others = []
+
+    def lock_output(_):
+        if not others:
+            (place,) = tmp_path.glob(".out.tmp-*")
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            others.append(subprocess.Popen([sys.executable, "-c", locking, place], **pipes))
+            others[0].stdout.readline()
+
+    try:
+        convert(archive, "sqlite", tmp_path / "out", progress=lock_output)
+    finally:
+        for other in others:
+            other.communicate()
+
+    with closing(sqlite3.connect(tmp_path / "out")) as database:
+        assert (3,) == database.execute("SELECT count(*) FROM conversations").fetchone()
 
 
 @pytest.mark.parametrize("format", EVERY_FORMAT)

@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from stride_async import Ambiguous, Body, ClientCredentials, MediaError, Settings, StaticToken, StrideClient
-from stride_async._files import run_to_completion
+from stride_async._files import NamedFile, run_to_completion
 from stride_async._media import _WriteBehind
 from stride_async._wire.secrets import redacted
 from tests.conftest import client_of
@@ -167,8 +167,37 @@ async def test_a_broken_disk_is_not_taken_for_one_without_locks(client, media, t
 
     monkeypatch.setattr(fcntl, "flock", broken)
 
-    with pytest.raises(OSError, match="broken"):
+    with pytest.raises(OSError, match=r"broken: '.*a\.part'"):
         await client.conversation(room).download(file, tmp_path / "a")
+
+    assert [] == list(tmp_path.iterdir())
+
+
+async def test_a_download_never_needs_to_cut_off_a_new_file(client, media, tmp_path, monkeypatch):
+    """Some file systems cannot do that."""
+    room, file = media
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr(NamedFile, "truncate", refused)
+
+    await client.conversation(room).download(file, tmp_path / "a")
+
+    assert ["a"] == [path.name for path in tmp_path.iterdir()]
+
+
+async def test_the_names_of_files_fit_the_file_system(client, server, tmp_path, monkeypatch):
+    """Encrypted folders of eCryptfs have names of at most 143 bytes, also those of unfinished downloads."""
+    room = server.add_conversation("files")
+    files = [server.add_media(room, f"{'ü' * 120}.txt", name) for name in (b"first", b"second")]
+    monkeypatch.setattr(os, "pathconf", lambda *_: 143)
+
+    results = [result async for result in client.conversation(room).download_many(files, to=tmp_path)]
+
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert {b"first", b"second"} == {result.download.path.read_bytes() for result in results}
+    assert all(name.endswith(".txt") and 120 < len(name.encode()) <= 143 - len(".01234567.part") for name in names)
 
 
 def test_a_short_token_does_not_hide_ordinary_text():

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -300,6 +302,21 @@ async def test_a_database_can_be_used_by_one_server_at_a_time(tmp_path):
             await LocalServer(db=db).start()
 
         assert () == server.truth().users
+
+
+async def test_a_database_on_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
+    """SQLite answers as if the file was in use."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    db = tmp_path / "site.db"
+    async with LocalServer(db=db):
+        monkeypatch.setattr(fcntl, "lockf", refuse)
+        with pytest.raises(ValueError, match=r"site\.db: its file system offers no locks"):
+            await LocalServer(db=db).start()
+
+    assert [db] == list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("content", [b"this is not a database, but it is long enough" * 50, b""])

@@ -85,8 +85,9 @@ class Archive:
         files = storage_at(root)
         try:
             head = msgspec.json.decode(files.read(ARCHIVE_JSON, _LONGEST_ARCHIVE_JSON), type=_ArchiveJson)
-        except (DamagedArchive, NotADirectoryError):
-            raise NotAnArchive(f"{files.name} is not an archive: it has no {ARCHIVE_JSON}") from None
+        except (DamagedArchive, NotADirectoryError) as error:
+            why = f"it has no {ARCHIVE_JSON}" if not files.exists(ARCHIVE_JSON) else str(error)
+            raise NotAnArchive(f"{files.name} is not an archive: {why}") from None
         except NOT_DECODABLE as error:
             raise NotAnArchive(f"{files.name} is not an archive: {ARCHIVE_JSON} cannot be decoded: {error}") from error
         if head.format > FORMAT:
@@ -194,10 +195,12 @@ class Archive:
 
     def release(self) -> None:
         """Remove files that no commit named, and let other exports in. Everything committed is durable then."""
-        while self._staged:
-            _, (temporary, _) = self._staged.popitem()
-            self.files.discard(temporary)
-        self.files.release_lease()
+        try:
+            while self._staged:
+                _, (temporary, _) = self._staged.popitem()
+                self.files.discard(temporary)
+        finally:
+            self.files.release_lease()
 
     def stage_lines(self, stem: str, lines: Iterable[bytes]) -> Stored:
         """Write lines to a compressed file. It gets its name with the first commit that names it.
@@ -214,14 +217,23 @@ class Archive:
         sha256 = tally.content.hexdigest()
         file_sha256 = tally.file.hexdigest() if compressed else sha256
         path = lines_path(stem, sha256, compressed=compressed)
-        if self.files.exists(path):
-            file_sha256 = self._reuse(Stored(path, sha256, tally.rows, file_sha256), temporary)
-        elif path in self._staged:
-            self.files.discard(temporary)
-            file_sha256 = self._staged[path][1]
-        else:
-            self._staged[path] = temporary, file_sha256
+        with self._discarded_on_failure(temporary):
+            if self.files.exists(path):
+                file_sha256 = self._reuse(Stored(path, sha256, tally.rows, file_sha256), temporary)
+            elif path in self._staged:
+                self.files.discard(temporary)
+                file_sha256 = self._staged[path][1]
+            else:
+                self._staged[path] = temporary, file_sha256
         return Stored(path, sha256, tally.rows, file_sha256)
+
+    @contextmanager
+    def _discarded_on_failure(self, temporary: Path) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.files.discard(temporary)
+            raise
 
     def _reuse(self, stored: Stored, temporary: Path) -> str:
         """Return the digest of the file that has the name already; a damaged one is replaced by the new one."""
@@ -254,9 +266,10 @@ class Archive:
                 return False
         path = commit_path(folder, number)
         temporary = self.files.gather(path, [data], durable=True)
-        # The commit before this one may have been made by a process that was killed.
-        self.files.mark_unsynced(commit_folder(folder))
-        self.files.sync(folder)
+        with self._discarded_on_failure(temporary):
+            # The commit before this one may have been made by a process that was killed.
+            self.files.mark_unsynced(commit_folder(folder))
+            self.files.sync(folder)
         return self.files.create_from_file(path, temporary)
 
     def delete(self, folder: str, paths: Iterable[str]) -> None:
@@ -322,7 +335,7 @@ class Archive:
     def adopt_media(self, file: Path, sha256: str) -> str:
         """Move a complete media body to its place by content, replacing a damaged one. Return its path."""
         path = media_path(sha256)
-        if self.files.exists(path) and self.files.sha256(path) != sha256:
+        if self.files.exists(path) and not self._is_body(path, sha256):
             self.files.replace(path, file)
         else:
             try:
@@ -336,11 +349,13 @@ class Archive:
     def has_media(self, sha256: str, size: int, *, read: bool) -> bool:
         """Return whether a media body is complete, judged by its size, or with `read` by its content."""
         path = media_path(sha256)
-        return (
-            self.files.exists(path)
-            and self.files.size(path) == size
-            and (not read or self.files.sha256(path) == sha256)
-        )
+        return self.files.exists(path) and self.files.size(path) == size and (not read or self._is_body(path, sha256))
+
+    def _is_body(self, path: str, sha256: str) -> bool:
+        try:
+            return self.files.sha256(path) == sha256
+        except DamagedArchive:
+            return False
 
 
 class _Tally:

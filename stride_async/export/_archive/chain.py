@@ -43,6 +43,14 @@ def read_conversations(archive: Archive, names: Iterable[str] | None = None) -> 
 
 def commit_numbers(archive: Archive, folder: str) -> list[int]:
     """Return the numbers of the commits in a folder, including those that are damaged, such as folders of that name."""
+    numbers, before = _listed_numbers(archive, folder), None
+    while numbers not in ([*range(1, len(numbers) + 1)], before):
+        # One is missing, or an export that runs at the same time has made two, and the list has only the later one.
+        numbers, before = _listed_numbers(archive, folder), numbers
+    return numbers
+
+
+def _listed_numbers(archive: Archive, folder: str) -> list[int]:
     contents = archive.files.list(commit_folder(folder))
     numbers = map(commit_number, [*contents.files, *contents.folders])  # Other names are not part of the archive.
     return sorted(number for number in numbers if number is not None)

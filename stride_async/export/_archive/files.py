@@ -25,11 +25,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from io import BufferedReader, FileIO
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Self
 
-from stride_async._files import is_not_offered, lock, sync_content, sync_folder
+from stride_async._files import NamedFile, errors_about, is_not_offered, lock, sync_content, sync_file, sync_folder
 from stride_async.export._archive.errors import DamagedArchive
 from stride_async.export._archive.layout import MOST_FOLDERS
 from stride_async.export._archive.storage import LONGEST_READ, Contents, LeaseKind
@@ -62,7 +62,7 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._root = os.path.join(root, "")  # noqa: PTH118 -- with a separator at its end, unlike a Path
-        self._lease: BinaryIO | None = None
+        self._lease: NamedFile | None = None
         # Folders that have names which are not durable yet, each with a marker that a later name replaces.
         self._unsynced: dict[str, object] = {}
         self._unsynced_lock = threading.Lock()
@@ -107,7 +107,18 @@ class Folder:
         `file` is removed in either case.
         """
         del named_by_content  # The name is given only once in any case.
-        final = self._in_made_folder(path)
+        try:
+            final = self._in_made_folder(path)
+            try:
+                return self._link(file, final)
+            finally:
+                self.mark_unsynced(_parent(path))
+        finally:
+            with suppress(FileNotFoundError):
+                file.unlink()
+
+    def _link(self, file: Path, final: Path) -> bool:
+        """Give a file its name, as a link or else by renaming it. Return False if the name is taken."""
         try:
             os.link(file, final)
         except FileExistsError:
@@ -116,29 +127,28 @@ class Folder:
             if not (is_not_offered(error) or error.errno == errno.EXDEV):
                 raise
             with self._gate():
-                if os.path.lexists(final):
+                if _exists(final):
                     return False
                 file.rename(final)
-        finally:
-            with suppress(FileNotFoundError):
-                file.unlink()
-            self.mark_unsynced(_parent(path))
         return True
 
     def replace(self, path: str, file: Path) -> None:
         """Move a complete and durable local file to a name that a damaged file has."""
-        file.replace(self._inside(path))
+        try:
+            file.replace(self._inside(path))
+        except IsADirectoryError:
+            raise _not_regular(path) from None
         self.mark_unsynced(_parent(path))
 
     def gather(self, path: str, pieces: Iterable[bytes], *, durable: bool = False) -> Path:
         """Write pieces to a new temporary file next to what will be its name."""
         temporary = self._in_made_folder(path).with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
         try:
-            with temporary.open("xb", buffering=0) as file:
+            with NamedFile(temporary, "xb") as file:
                 for piece in pieces:
                     _write_all(file, piece)
                 if durable:
-                    self._sync(file.fileno())
+                    self._note_sync(is_synced=sync_content(file.fileno(), temporary))
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -176,11 +186,7 @@ class Folder:
 
     def sync_file(self, file: Path) -> None:
         """Make the content of a local file durable."""
-        descriptor = os.open(file, os.O_RDWR)
-        try:
-            self._sync(descriptor)
-        finally:
-            os.close(descriptor)
+        self._note_sync(is_synced=sync_file(file))
 
     def mark_unsynced(self, folder: str) -> None:
         """Have the next `sync` include a folder in which another process may have created names."""
@@ -197,7 +203,7 @@ class Folder:
 
     def read_end(self, path: str, length: int) -> bytes:
         """Return the last bytes of a file, up to `length` of them."""
-        with self.open(path) as file:
+        with self.open(path) as file, errors_about(file.name):
             file.seek(max(0, os.fstat(file.fileno()).st_size - length))
             return file.read(length)
 
@@ -227,12 +233,12 @@ class Folder:
 
     def size(self, path: str) -> int:
         """Return the size of a file in bytes."""
-        with self.open(path) as file:
+        with self.open(path) as file, errors_about(file.name):
             return os.fstat(file.fileno()).st_size
 
     def exists(self, path: str) -> bool:
         """Return whether there is something of this name."""
-        return os.path.lexists(self._inside(path))
+        return _exists(self._inside(path))
 
     def age(self, path: str) -> float | None:
         """Return the seconds since a file was last written to, None if it does not exist."""
@@ -295,9 +301,11 @@ class Folder:
         """
         cut_off = self.exists(path) and self.read_end(path, 1) not in (b"", b"\n")
         file = _open(self._in_made_folder(path), path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, "ab")
-        log = Log(file)
-        if cut_off:
-            log.write(b"\n")
+        with ExitStack() as closing:
+            log = closing.enter_context(Log(file))
+            if cut_off:
+                log.write(b"\n")
+            closing.pop_all()
         return log
 
     def acquire_lease(self, path: str, others: Callable[[str], LeaseKind]) -> str | None:
@@ -349,16 +357,16 @@ class Folder:
         """Make a file that can be locked, if it does not exist."""
         self._open_lock(path).close()
 
-    def _open_lock(self, path: str) -> FileIO:
+    def _open_lock(self, path: str) -> NamedFile:
         return _open(self._in_made_folder(path), path, os.O_RDWR | os.O_CREAT, "r+b")
 
     def _is_locked(self, path: str) -> bool:
         with self._open_lock(path) as file:
             return not self._lock(file)
 
-    def _lock(self, file: FileIO, *, wait: bool = False) -> bool:
+    def _lock(self, file: NamedFile, *, wait: bool = False) -> bool:
         """Lock a file. Return False if another process has locked it."""
-        is_locked = lock(file, wait=wait)
+        is_locked = lock(file, Path(file.name), wait=wait)
         if is_locked is None:
             self._refused.setdefault(_NO_LOCK, False)
         return is_locked is not False
@@ -383,7 +391,9 @@ class Folder:
 
     def _share(self, path: str, files: ExitStack) -> bool:
         """Lock a file, if it exists, so that others can do the same. Return False if another process has locked it."""
-        return not self.exists(path) or lock(files.enter_context(self.open(path)), shared=True) is not False
+        if not self.exists(path):
+            return True
+        return lock(files.enter_context(self.open(path)), self.root / path, shared=True) is not False
 
     def release_lease(self) -> None:
         """Give the lease back, if this process has it. All names are durable then."""
@@ -398,17 +408,16 @@ class Folder:
         """Return the time by the clock of the file system, which may differ from the one of this machine."""
         if self._lease is None:
             return time.time()
-        if not _touched(self._lease.fileno()):
+        if not _touched(self._lease):
             self._lease.seek(0)
             self._lease.write(b"\n")  # This sets the time, too.
-        return os.fstat(self._lease.fileno()).st_mtime
-
-    def _sync(self, descriptor: int) -> None:
-        if not sync_content(descriptor):
-            self._refused.setdefault(_NO_SYNC, False)
+        return self._lease.status().st_mtime
 
     def _sync_folder(self, folder: Path) -> None:
-        if not sync_folder(folder) and sys.platform != "win32":
+        self._note_sync(is_synced=sync_folder(folder) or sys.platform == "win32")
+
+    def _note_sync(self, *, is_synced: bool) -> None:
+        if not is_synced:
             self._refused.setdefault(_NO_SYNC, False)
 
     def _everything(self) -> Iterator[os.DirEntry[str]]:
@@ -459,7 +468,7 @@ class Folder:
 class Log:
     """A file that lines are appended to, to be used with `with`. Each write is handed to the system at once."""
 
-    def __init__(self, file: FileIO) -> None:
+    def __init__(self, file: NamedFile) -> None:
         self._file = file
 
     def __enter__(self) -> Self:
@@ -486,7 +495,20 @@ def open_file(path: Path, name: str) -> BufferedReader:
     return BufferedReader(_open(path, name, os.O_RDONLY, "rb"))
 
 
-def _open(path: Path, name: str, flags: int, mode: str) -> FileIO:
+class _ArchiveFile(NamedFile):
+    """An open file of an archive. What the disk cannot read of it is damaged, like what has other bytes."""
+
+    def __init__(self, path: Path, name: str, mode: str, descriptor: int) -> None:
+        super().__init__(path, mode, descriptor)
+        self._path_in_archive = name
+
+    def named(self, error: OSError) -> Exception:
+        if error.errno == errno.EIO and not self.writable():
+            return DamagedArchive(f"{self._path_in_archive} cannot be read: {error.strerror}")
+        return super().named(error)
+
+
+def _open(path: Path, name: str, flags: int, mode: str) -> NamedFile:
     """Open a regular file and nothing else. Opening a pipe or a device could block or have an effect."""
     safely = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
@@ -499,10 +521,24 @@ def _open(path: Path, name: str, flags: int, mode: str) -> FileIO:
         if error.errno in {errno.EISDIR, errno.ENXIO, errno.ENOTDIR}:
             raise _not_regular(name) from None
         raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        with errors_about(path):
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return _ArchiveFile(path, name, mode, descriptor)
+    except BaseException:
         os.close(descriptor)
-        raise _not_regular(name)
-    return FileIO(descriptor, mode)
+        raise
+    os.close(descriptor)
+    raise _not_regular(name)
+
+
+def _exists(path: Path) -> bool:
+    """Return whether there is something of this name. `os.path.lexists` would also say no if the disk is broken."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _not_regular(name: str) -> DamagedArchive:
@@ -513,12 +549,13 @@ def _link(name: str) -> DamagedArchive:
     return DamagedArchive(f"{name} is a symbolic link, which is not followed in an archive")
 
 
-def _touched(descriptor: int) -> bool:
+def _touched(file: NamedFile) -> bool:
     """Set the time of an open file to now; return False if the system or the file system does not offer that."""
     if sys.platform == "win32":
         return False  # It sets the times of paths only.
     try:
-        os.utime(descriptor)
+        with errors_about(file.name):
+            os.utime(file.fileno())
     except OSError as error:
         if not is_not_offered(error):
             raise
@@ -542,7 +579,7 @@ def _make(folder: Path) -> list[Path]:
     return [folder.parent for folder in missing]
 
 
-def _write_all(file: FileIO, data: bytes) -> None:
+def _write_all(file: NamedFile, data: bytes) -> None:
     """Write all of it; a disk that is filling up may take only a part at first."""
     rest = memoryview(data)
     while rest:

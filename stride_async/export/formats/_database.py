@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def database_errors(path: Path) -> Iterator[None]:
-    """Raise an `OSError` about a file when SQLite cannot write."""
+def database_errors(path: Path | None = None) -> Iterator[None]:
+    """Raise an `OSError` about a file when SQLite cannot use it. Without a path, it is a temporary database."""
     try:
         yield
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
+        if type(error) not in {
+            sqlite3.OperationalError,
+            sqlite3.DatabaseError,
+        }:
+            raise
         code = errno.ENOSPC if "full" in str(error) else errno.EIO
-        raise OSError(code, f"SQLite: {error}", str(path)) from error
+        name = "a temporary file (the variable TMPDIR names another folder for it)" if path is None else str(path)
+        raise OSError(code, f"SQLite: {error}", name) from error
+
+
+def private_database(path: Path) -> sqlite3.Connection:
+    """Open a database that no other process uses. It is not locked, which some file systems do not offer."""
+    if sys.platform == "win32":
+        return sqlite3.connect(path, isolation_level=None)
+    return sqlite3.connect(f"{path.absolute().as_uri()}?vfs=unix-none", uri=True, isolation_level=None)
 
 
 def temporary_database(*statements: str) -> sqlite3.Connection:

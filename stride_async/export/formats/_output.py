@@ -24,7 +24,7 @@ from typing import BinaryIO
 
 import attrs
 
-from stride_async._files import lock, sync_content, sync_folder
+from stride_async._files import NamedFile, errors_about, lock, sync_content, sync_file, sync_folder
 from stride_async.export._archive.reader import ArchivedMedia, check_body
 from stride_async.export.formats._names import Ids
 from stride_async.export.formats._report import Parts, Previous, Report, encoded, previous_report, report_path
@@ -57,11 +57,7 @@ class OutputFile:
 
     def sync(self) -> None:
         """Make the file survive a loss of power."""
-        descriptor = os.open(self.path, os.O_RDWR)
-        try:
-            sync_content(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_file(self.path)
 
 
 @attrs.define
@@ -119,7 +115,7 @@ class OutputFolder:
             with temporary.open("xb") as file:
                 yield file
                 file.flush()
-                sync_content(file.fileno())
+                sync_content(file.fileno(), final)
             sha256 = file_sha256(temporary)
             if not _has_content(final, temporary.stat().st_size, sha256):
                 temporary.replace(final)
@@ -145,6 +141,7 @@ class OutputFolder:
                         os.link(source, temporary)
                     except OSError:
                         shutil.copyfile(source, temporary)
+                        sync_file(temporary)
                 temporary.replace(final)
             finally:
                 temporary.unlink(missing_ok=True)
@@ -212,26 +209,32 @@ class Place:
             OutInTheWay: What is there was not written by the same kind of conversion, or is being written now.
             OSError: The place cannot be written.
         """
-        previous = self._previous()
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        self._remove_strays()
-        if previous is not None and self.is_folder and self.out.is_dir():
-            with self._locked(self.out) as is_locked:
-                if not is_locked:
-                    raise OutInTheWay(f"{self.out} is being written by another conversion")
-                yield self._update(previous)
-            return
-        temporary = self.out.with_name(f".{self.out.name}.tmp-{secrets.token_hex(8)}")
-        if self.is_folder:
-            temporary.mkdir()
-        else:
-            temporary.touch()
-        with self._locked(temporary):
-            try:
-                output = OutputFolder(temporary) if self.is_folder else OutputFile(temporary)
+        with errors_about(self.out):
+            previous = self._previous()
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            self._remove_strays()
+            with self._made() if previous is None or not self.is_folder else self._updated(previous) as output:
                 yield output, lambda report: self._finish(output, report)
-            finally:
-                _remove(temporary)
+
+    @contextmanager
+    def _updated(self, previous: Previous) -> Iterator[Output]:
+        with self._locked(self.out) as is_locked:
+            if not is_locked:
+                raise OutInTheWay(f"{self.out} is being written by another conversion")
+            yield self._update(previous)
+
+    @contextmanager
+    def _made(self) -> Iterator[Output]:
+        temporary = self.out.with_name(f".{self.out.name}.tmp-{secrets.token_hex(8)}")
+        try:
+            if self.is_folder:
+                temporary.mkdir()
+            else:
+                temporary.touch()
+            with self._locked(temporary):
+                yield OutputFolder(temporary) if self.is_folder else OutputFile(temporary)
+        finally:
+            _remove(temporary)
 
     def _previous(self) -> Previous | None:
         """Return the report of what is there; None if there is nothing, or if it is to be replaced."""
@@ -244,21 +247,20 @@ class Place:
                 raise OutInTheWay(message, can_be_replaced=True)
         return previous if is_ours and self.out.is_dir() and not self.out.is_symlink() else None
 
-    def _update(self, previous: Previous) -> tuple[Output, Callable[[Report], None]]:
+    def _update(self, previous: Previous) -> Output:
         same_options = previous.options == json.loads(json.dumps(self.options))
 
         def announce(parts: Parts) -> None:
             interim = {"format": self.format, "options": previous.options, "parts": parts, "basis": previous.basis}
             self._replace(report_path(self.out), json.dumps(interim, sort_keys=True).encode() + b"\n")
 
-        output = OutputFolder(
+        return OutputFolder(
             self.out,
             before=previous.parts if same_options else {},
             basis_before=previous.basis if same_options else "",
             on_disk=previous.parts,
             on_change=announce,
         )
-        return output, lambda report: self._finish(output, report)
 
     def _finish(self, output: Output, report: Report) -> None:
         """Give the output its name, the report first; in place, the report comes last."""
@@ -296,7 +298,7 @@ class Place:
             with temporary.open("xb") as file:
                 file.write(data)
                 file.flush()
-                sync_content(file.fileno())
+                sync_content(file.fileno(), path)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -317,19 +319,19 @@ class Place:
             yield True
             return
         try:
-            descriptor = os.open(path, os.O_RDONLY)
+            descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
         except FileNotFoundError:  # Another conversion has removed it.
             yield False
             return
         try:
-            yield lock(descriptor) is not False
+            yield lock(descriptor, path) is not False
         finally:
             os.close(descriptor)
 
 
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content."""
-    with path.open("rb") as file:
+    with NamedFile(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

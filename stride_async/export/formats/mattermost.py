@@ -56,7 +56,7 @@ def write(source: Source, output: Output, options: ConvertOptions, tally: Tally)
     """Write the selected conversations with their people and files."""
     assert isinstance(output, OutputFile)
     folder = output.path.parent
-    with database_errors(output.path), ExitStack() as stack:
+    with database_errors(), ExitStack() as stack:
         lines: dict[str, IO[bytes]] = {type: stack.enter_context(TemporaryFile(dir=folder)) for type in _TYPES}
         scratch = stack.enter_context(closing(_Scratch()))
         export = _Export(source, output, lines, scratch, options, tally)

@@ -11,7 +11,7 @@ from itertools import islice
 import attrs
 
 from stride_async._moments import EPOCH
-from stride_async.export.formats._database import database_errors
+from stride_async.export.formats._database import database_errors, private_database
 from stride_async.export.formats._options import ConvertOptions
 from stride_async.export.formats._output import Output, OutputFile
 from stride_async.export.formats._report import Tally
@@ -94,7 +94,7 @@ INSERT INTO messages_fts (messages_fts) VALUES ('optimize');
 def write(source: Source, output: Output, options: ConvertOptions, tally: Tally) -> None:
     """Write the database."""
     assert isinstance(output, OutputFile)
-    with database_errors(output.path), closing(sqlite3.connect(output.path, isolation_level=None)) as db:
+    with database_errors(output.path), closing(private_database(output.path)) as db:
         _Database(db, source, tally).fill()
 
 

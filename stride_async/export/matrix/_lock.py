@@ -25,8 +25,9 @@ def only_migration_of(archive: Archive) -> Iterator[None]:
         DamagedArchive: A symbolic link leads out of the archive.
         OSError: The folder cannot be written.
     """
-    with archive.files.local_path(_LOCK).open("ab") as file:
-        if lock(file) is False:
+    path = archive.files.local_path(_LOCK)
+    with path.open("ab") as file:
+        if lock(file, path) is False:
             raise ArchiveBusy(f"another migration of {archive.files.name} is running")
         yield
 

@@ -43,7 +43,7 @@ def write(source: Source, output: Output, options: ConvertOptions, tally: Tally)
     output.begin(digests, basis=edition())
     update.put(NAME, records_json(update.left_alone()))
     rooms = []
-    with database_errors(output.root), closing(Sorted()) as messages:
+    with database_errors(), closing(Sorted()) as messages:
         for number, room in enumerate(source.rooms()):
             rooms.append(listed(room, update.write_room(number, room, messages)))
             tally.conversation()
