@@ -119,7 +119,8 @@ class NamedFile(FileIO):
         try:
             return super().read(size)
         except OSError as error:
-            raise self.named(error) from None
+            _name(error, self.name)
+            raise
 
     def readall(self) -> bytes:
         """Read all that is left."""
@@ -130,14 +131,16 @@ class NamedFile(FileIO):
         try:
             return super().readinto(buffer)
         except OSError as error:
-            raise self.named(error) from None
+            _name(error, self.name)
+            raise
 
     def write(self, data: ReadableBuffer, /) -> int:
         """Write some of the data, and return the number of bytes."""
         try:
             return super().write(data)
         except OSError as error:
-            raise self.named(error) from None
+            _name(error, self.name)
+            raise
 
     def truncate(self, size: int | None = None, /) -> int:
         """Cut the file off at a size, by default at the current position."""
@@ -153,11 +156,6 @@ class NamedFile(FileIO):
         """Return what the system knows of the file."""
         with errors_about(self.name):
             return os.fstat(self.fileno())
-
-    def named(self, error: OSError) -> Exception:
-        """Return an error of reading or writing as the one to raise: with the path of the file."""
-        _name(error, self.name)
-        return error
 
 
 def lock(file: int | IO[Any] | FileIO, path: Path, *, shared: bool = False, wait: bool = False) -> bool | None:

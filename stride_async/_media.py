@@ -26,6 +26,7 @@ from stride_async._errors import LengthMismatch, StrideError
 from stride_async._files import (
     NamedFile,
     completed,
+    errors_about,
     lock,
     longest_name,
     run_to_completion,
@@ -315,7 +316,8 @@ class _Part:
         if validator is None or not self._shared:
             self._note.unlink(missing_ok=True)
         elif (validator, size) != (self.validator, self.expected) or not self._note.exists():
-            self._note.write_bytes(msgspec.json.encode(_Note(media_id, validator, size)))
+            with errors_about(self._note):
+                self._note.write_bytes(msgspec.json.encode(_Note(media_id, validator, size)))
         self.validator, self.expected = validator, size
 
     def write(self, pieces: list[bytes]) -> None:

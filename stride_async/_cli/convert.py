@@ -22,6 +22,7 @@ from stride_async._cli.export_input import read_selectors
 from stride_async._cli.options import PathParam, json_option, kinds_option, verbose_option
 from stride_async._files import completed
 from stride_async.export import Engine, Selection
+from stride_async.export._archive.layout import DERIVED
 from stride_async.export.formats import ConvertOptions, ConvertProgress, OutInTheWay, Report, convert
 from stride_async.export.formats._convert import FORMATS
 
@@ -155,7 +156,16 @@ def converted(
             raise
         raise CommandError(Exit.USAGE, f"{error}") from error
     except OSError as error:
-        raise CommandError(os_exit_code(error), f"Cannot write the output: {os_message(error)}") from error
+        what = "read the archive" if _is_archived(error.filename, archive) else "write the output"
+        raise CommandError(os_exit_code(error), f"Cannot {what}: {os_message(error)}") from error
+
+
+def _is_archived(file: object, archive: Path | str) -> bool:
+    """Return whether a file is one of the archive that a conversion only reads."""
+    if not (isinstance(file, str) and isinstance(archive, Path)):
+        return False
+    path = Path(file)
+    return path.is_relative_to(archive) and not path.is_relative_to(archive / DERIVED)
 
 
 class _StoppedError(Exception):

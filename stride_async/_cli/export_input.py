@@ -13,6 +13,7 @@ import click
 
 from stride_async._cli.exits import CommandError, Exit
 from stride_async._cli.options import check_path, read_text
+from stride_async._files import errors_about
 from stride_async.export import Shard
 
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
@@ -81,7 +82,9 @@ def _in_file(given: str) -> list[str]:
     """Return the selectors of an `@FILE` or `^@FILE`, the latter each with its `^`."""
     sign, _, file = given.partition("@")
     check_path(file)
-    lines = read_text(Path(file).read_bytes(), f"{file} is not a UTF-8 text file").splitlines()
+    with errors_about(file):
+        content = Path(file).read_bytes()
+    lines = read_text(content, f"{file} is not a UTF-8 text file").splitlines()
     selectors = list(filter(None, map(str.strip, lines)))
     if sign and (excluding := next((each for each in selectors if each.startswith("^")), None)):
         message = f"{given} excludes everything in {file}, so no selector in it can begin with ^, as {excluding} does."

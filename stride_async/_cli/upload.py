@@ -12,6 +12,7 @@ from stride_async._cli.connect import with_client
 from stride_async._cli.find import find_conversation
 from stride_async._cli.options import PathParam, TextParam, conversation_argument, is_text, json_option, verbose_option
 from stride_async._cli.progress import Gauge
+from stride_async._files import errors_about
 from stride_async.document import doc, media_group
 
 
@@ -45,8 +46,9 @@ def command(*, conversation: str, file: Path, name: str | None, send: bool, as_j
 
     async def work(client: StrideClient) -> dict[str, object]:
         room = await find_conversation(client, conversation)
-        async with gauge.shown():
-            media = await room.upload(file, name=name, progress=update)
+        with errors_about(file):
+            async with gauge.shown():
+                media = await room.upload(file, name=name, progress=update)
         uploaded: dict[str, object] = {
             "id": media.id,
             "conversationId": room.id,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 
 import pytest
 
+from stride_async._cli.convert import _is_archived
 from tests.cli.conftest import on_terminal
 from tests.export.exporting import exported
 from tests.formats.archives import archive_of, snapshot
@@ -116,3 +118,18 @@ async def test_a_damaged_archive_is_refused(run, archive, tmp_path):
     assert 6 == result.exit_code
     assert f"{segment.name} is missing. Run `stride verify {archive}`" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("archive", "file", "is_archived"),
+    [
+        (Path("site"), "site/archive.json", True),
+        (Path("site"), "site/derived/html/index.html", False),
+        (Path("site"), ".out.tmp-0", False),
+        (Path("site"), None, False),
+        ("s3://bucket/site", "out", False),
+    ],
+)
+def test_an_error_of_the_disk_is_told_by_its_file(archive, file, is_archived):
+    """It is about reading the archive or about writing the output."""
+    assert is_archived == _is_archived(file, archive)

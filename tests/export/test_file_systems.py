@@ -141,7 +141,7 @@ async def test_what_a_disk_cannot_read_is_damaged(server, client, rooms, tmp_pat
 
     def read_of_disk(file, buffer):
         if unreadable.get(file.name) == os.fstat(file.fileno()).st_ino:
-            raise file.named(OSError(errno.EIO, os.strerror(errno.EIO)))
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         return readinto(file, buffer)
 
     monkeypatch.setattr(NamedFile, "readinto", read_of_disk)

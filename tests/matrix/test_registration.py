@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 
 import pytest
 
@@ -34,6 +35,19 @@ def test_only_its_owner_can_read_it_and_its_tokens_are_random(tmp_path):
     assert first.token != second.token
     assert first.token not in repr(first)
     assert first == read_registration(tmp_path / "a")
+
+
+def test_a_registration_that_the_disk_has_no_room_for_is_not_left_cut_off(tmp_path):
+    """The error names it, and the next attempt is not refused because it exists."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"stride\.yaml"):
+            new_registration(tmp_path / "stride.yaml", "a.example")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert new_registration(tmp_path / "stride.yaml", "a.example") == read_registration(tmp_path / "stride.yaml")
 
 
 @pytest.mark.parametrize("name", ["", "a b", "@ann:a.example", "https://a.example", "a.example/"])

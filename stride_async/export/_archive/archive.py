@@ -85,9 +85,8 @@ class Archive:
         files = storage_at(root)
         try:
             head = msgspec.json.decode(files.read(ARCHIVE_JSON, _LONGEST_ARCHIVE_JSON), type=_ArchiveJson)
-        except (DamagedArchive, NotADirectoryError) as error:
-            why = f"it has no {ARCHIVE_JSON}" if not files.exists(ARCHIVE_JSON) else str(error)
-            raise NotAnArchive(f"{files.name} is not an archive: {why}") from None
+        except (DamagedArchive, NotADirectoryError):
+            raise NotAnArchive(f"{files.name} is not an archive: it has no {ARCHIVE_JSON}") from None
         except NOT_DECODABLE as error:
             raise NotAnArchive(f"{files.name} is not an archive: {ARCHIVE_JSON} cannot be decoded: {error}") from error
         if head.format > FORMAT:

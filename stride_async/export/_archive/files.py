@@ -209,7 +209,7 @@ class Folder:
 
     def stream(self, path: str) -> Iterator[bytes]:
         """Yield the content of a file in small pieces."""
-        with self.open(path) as file:
+        with _damaged_if_unreadable(path), self.open(path) as file:
             while piece := file.read(_READ_BYTES):
                 yield piece
 
@@ -228,7 +228,7 @@ class Folder:
 
     def sha256(self, path: str) -> str:
         """Return the digest of a file."""
-        with self.open(path) as file:
+        with _damaged_if_unreadable(path), self.open(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def size(self, path: str) -> int:
@@ -495,17 +495,15 @@ def open_file(path: Path, name: str) -> BufferedReader:
     return BufferedReader(_open(path, name, os.O_RDONLY, "rb"))
 
 
-class _ArchiveFile(NamedFile):
-    """An open file of an archive. What the disk cannot read of it is damaged, like what has other bytes."""
-
-    def __init__(self, path: Path, name: str, mode: str, descriptor: int) -> None:
-        super().__init__(path, mode, descriptor)
-        self._path_in_archive = name
-
-    def named(self, error: OSError) -> Exception:
-        if error.errno == errno.EIO and not self.writable():
-            return DamagedArchive(f"{self._path_in_archive} cannot be read: {error.strerror}")
-        return super().named(error)
+@contextmanager
+def _damaged_if_unreadable(name: str) -> Iterator[None]:
+    """Regard content that the disk cannot read as damaged, like one of other bytes: it can be fetched again."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        raise DamagedArchive(f"{name} cannot be read: {error.strerror}") from None
 
 
 def _open(path: Path, name: str, flags: int, mode: str) -> NamedFile:
@@ -524,7 +522,7 @@ def _open(path: Path, name: str, flags: int, mode: str) -> NamedFile:
     try:
         with errors_about(path):
             if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return _ArchiveFile(path, name, mode, descriptor)
+                return NamedFile(path, mode, descriptor)
     except BaseException:
         os.close(descriptor)
         raise

@@ -17,6 +17,7 @@ import msgspec
 
 from stride_async._arguments import of_type
 from stride_async._arguments import path as checked_path
+from stride_async._files import errors_about
 from stride_async._json import NOT_DECODABLE
 from stride_async.export.matrix._errors import BadRegistration
 
@@ -92,8 +93,12 @@ def new_registration(file: str | PathLike[str], server_name: str) -> Registratio
         "com.atlassian.stride": {"server_name": server_name},
     }
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
-    with os.fdopen(descriptor, "wb") as written:
-        written.write(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
+    try:
+        with errors_about(path), os.fdopen(descriptor, "wb") as written:
+            written.write(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
+    except BaseException:
+        path.unlink()
+        raise
     return Registration(path, server_name, token)
 
 
