@@ -16,6 +16,8 @@ def listening_on(host: str) -> Iterator[None]:
     Raises:
         CommandError: With what is wrong.
     """
+    if not host:  # asyncio would listen on all addresses.
+        raise CommandError(Exit.USAGE, "Cannot listen on an empty host. For all addresses, use 0.0.0.0.")
     try:
         yield
     except UnicodeError as error:

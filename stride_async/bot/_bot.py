@@ -369,13 +369,14 @@ class Bot:
                 stderr.
 
         Raises:
-            TypeError, ValueError: An argument is of another type, or the port is not 0 to 65535.
+            TypeError, ValueError: An argument is of another type, the host is empty, or the port is not 0 to 65535.
             BotError: The store cannot be used, or `stride bot` is importing the module of the bot.
             OSError: The port is taken.
         """
         _refuse_during_import()
         of_type(settings, "settings", BotSettings)
-        text(host, "host")
+        if not text(host, "host"):  # asyncio would listen on all addresses.
+            raise ValueError("the host is empty; expected an address to listen on, such as 127.0.0.1")
         number(port, "port", 0, _HIGHEST_PORT)
         checked_function(announce, "announce")
         checked_function(warn, "warn")
@@ -400,7 +401,7 @@ class Bot:
 
         Raises:
             TypeError: An argument is of another type.
-            ValueError: A variable of the environment is missing, or the port is not 0 to 65535.
+            ValueError: A variable of the environment is missing, the host is empty, or the port is not 0 to 65535.
             BotError: The store cannot be used, or `stride bot` is importing the module of the bot.
             OSError: The port is taken.
         """

@@ -176,7 +176,7 @@ async def _check_public_url(url: str, key: str, warn: Callable[[str], None]) -> 
         async with aiohttp.ClientSession(timeout=timeout) as http, http.get(f"{url}/descriptor.json") as response:
             found = await response.json(content_type=None)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        warn(f"the public URL {url} cannot be reached from here: {error!r}")
+        warn(f"the public URL {url} cannot be reached from here: {str(error) or repr(error)}")
         return
     if not isinstance(found, dict) or found.get("key") != key:
         warn(f"the public URL {url} leads to something else than this bot")

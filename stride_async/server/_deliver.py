@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
@@ -24,6 +25,8 @@ from stride_async.server._mentions import mentions
 from stride_async.server._notices import Body, conversation_body, lifecycle_body, message_body, roster_body
 from stride_async.server._records import compact_json
 from stride_async.server._store import Store, StoredConversation
+
+_LOG = logging.getLogger("stride_async.server")
 
 # Statuses below 500 after which the call is delivered again; an app that refuses a call would refuse it again.
 _WORTH_REPEATING = frozenset({408, 429})
@@ -255,7 +258,11 @@ class Deliveries:
             return [await self._call(delivery.url, data, headers())]
         await asyncio.sleep(fault.delay)
         if fault.do is not None:
-            await self._perform(fault.do)
+            try:
+                await self._perform(fault.do)
+            except Exception as error:  # noqa: BLE001 -- foreign code
+                _LOG.exception("the action of a fault failed")
+                return [DeliveryTry(None, f"the action of a fault raised {error!r}", time.time(), 0.0)]
         if fault.status is not None:
             return [DeliveryTry(fault.status, None, time.time(), 0.0)]
         calls = (self._call(delivery.url, data, headers()) for _ in range(fault.duplicate or 1))

@@ -90,7 +90,8 @@ class LocalServer:
 
     Raises:
         TypeError: An argument has another type.
-        ValueError: A number is out of range, both `seed` and `generate` are given, or `generate` is not a valid plan.
+        ValueError: A number is out of range, the host is empty, both `seed` and `generate` are given, or `generate` is
+            not a valid plan.
     """
 
     def __init__(
@@ -125,6 +126,8 @@ class LocalServer:
             check_several(seed=seed)
         if on_loading is not None and not callable(on_loading):
             raise TypeError(f"on_loading must be a function, not {type(on_loading).__name__}: {on_loading!r:.100}")
+        if not host:  # asyncio would listen on all addresses.
+            raise ValueError("host is empty; expected an address to listen on, such as 127.0.0.1")
         if not 0 <= port <= _HIGHEST_PORT:
             raise ValueError(f"port is {port}; expected 0 to {_HIGHEST_PORT}")
         self._origin = _origin(seed, media_root, Plan.parse(generate) if isinstance(generate, str) else generate)
@@ -334,7 +337,7 @@ class LocalServer:
 
         Raises:
             KeyError: The conversation does not exist.
-            ValueError: `ts` is not an RFC 3339 time.
+            ValueError: `ts` is not an RFC 3339 time, or not between 1678 and 2261.
         """
         world, app = self._world, self._world.store.app
         check_optional_texts(sender_id=sender_id, id=id)
@@ -380,7 +383,7 @@ class LocalServer:
 
         Raises:
             KeyError: The conversation does not exist.
-            ValueError: `ts` is not an RFC 3339 time.
+            ValueError: `ts` is not an RFC 3339 time, or not between 1678 and 2261.
         """
         world, conversation = self._world, self._conversation(conversation_id)
         check_counts(messages=messages)
@@ -781,9 +784,12 @@ def _origin(
 def _nanoseconds(ts: int | str) -> int:
     check_types(ts=(ts, int | str))
     try:
-        return parse_ts(ts) if isinstance(ts, str) else ts
+        found = parse_ts(ts) if isinstance(ts, str) else ts
     except ValueError as error:
         raise ValueError(f"ts: {error}") from None
+    if not -(2**63) <= found < 2**63:
+        raise ValueError(f"ts: expected a time between 1678 and 2261, found {ts!r:.100}")
+    return found
 
 
 def _document(content: str | Document) -> Document:

@@ -430,6 +430,12 @@ async def test_a_signal_does_not_wait_for_the_public_url(scene: Scene, tmp_path,
     assert (0, b"", b"") == (process.returncode, out, err)
 
 
+async def test_a_host_is_not_empty():
+    """The system would listen on all addresses."""
+    with pytest.raises(ValueError, match="host is empty"):
+        await Bot("b").serve(SETTINGS, host="")
+
+
 async def test_a_port_that_is_taken_is_an_error(scene: Scene):
     """The store is released."""
     bot = Bot("deployer")

@@ -531,6 +531,7 @@ async def test_a_bot_waits_for_its_store_and_says_so(start: Started, folder: Pat
         (["--store", "newer.sqlite"], {}, 8, "The store newer.sqlite is of version 99; this release reads version 1."),
         (["--store", "other.sqlite"], {}, 8, "The file other.sqlite is a database, but not the store of a bot."),
         (["--store", "absent/bot.sqlite"], {}, 8, "The store absent/bot.sqlite cannot be used: unable to open"),
+        (["--host", ""], {}, 2, "Cannot listen on an empty host. For all addresses, use 0.0.0.0."),
         (["--host", "no.such.host.invalid"], {}, 2, "Cannot listen on no.such.host.invalid: "),
         (["--host", "a" * 70], {}, 2, "Cannot listen on aaa"),
     ],

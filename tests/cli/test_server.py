@@ -97,6 +97,7 @@ def test_a_port_in_use_is_reported():
         (["--window", "inf"], "'--window': 'inf' is not a number of seconds above 0."),
         (["--window", "0"], "'--window': '0' is not a number of seconds above 0."),
         (["--rate-limit", "1.5"], "'--rate-limit': '1.5' is not a whole number of 0 or more."),
+        (["--host", ""], "host is empty"),
         (["--host", "192.0.2.1"], "192.0.2.1"),
         (["--host", "n" * 300], "it is not a valid host name"),
         (["--host", "no-such-host.invalid"], "Cannot listen on no-such-host.invalid: "),

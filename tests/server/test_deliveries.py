@@ -539,6 +539,21 @@ async def test_a_fault_loses_the_response_of_an_app(server, app, room, ann):
     assert ["/weather", "/weather"] == app.paths()
 
 
+async def test_a_fault_whose_action_fails_is_a_failed_call(server, app, room, ann, caplog):
+    """It is logged, as for a request, and the call is delivered again."""
+
+    def action(server):
+        raise ZeroDivisionError
+
+    server.faults.add("DELIVER", "message", do=action, times=1)
+    server.add_message(room, "weather", sender_id=ann)
+    await server.delivered()
+
+    errors = [(one.status, one.error) for one in server.deliveries[-1].tries]
+    assert [(None, "the action of a fault raised ZeroDivisionError()"), (204, None)] == errors
+    assert ["the action of a fault failed"] == [record.getMessage() for record in caplog.records]
+
+
 async def test_a_fault_calls_an_app_several_times_at_once(server, app, room, ann):
     """The calls have equal bodies."""
     server.faults.add("DELIVER", "message", duplicate=3)

@@ -517,6 +517,16 @@ async def test_an_argument_of_the_wrong_type_is_one_sentence_at_once(call):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("ts", [2**63, -(2**70), "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "tomorrow"])
+async def test_a_time_that_cannot_be_stored_is_refused(server, ts):
+    """The error says what was expected."""
+    room = server.add_conversation("general")
+
+    for add in (server.add_message, server.fill):
+        with pytest.raises(ValueError, match=r"^ts: expected a(n RFC 3339)? time .*, found '?[-\dt]"):
+            add(room, *(["hi"] if add == server.add_message else [1]), ts=ts)
+
+
 OPTIONAL_TEXT = (str, NoneType)
 ARGUMENTS = [
     Argument("display_name", lambda server, value: server.add_user(value), (str,)),
