@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from stride_async.export import (
 )
 from stride_async.export._archive.chain import Chain
 from stride_async.export._archive.commits import Sealed
+from stride_async.export._archive.files import Folder
 from stride_async.server import LocalServer
 from tests.conftest import client_of
 from tests.export.exporting import (
@@ -407,6 +409,31 @@ async def test_an_archive_can_be_read_during_an_export(server: LocalServer, clie
     given = [json.loads(line)["id"] for line in (first, *rows)]
 
     assert ids[-225:] == given
+
+
+async def test_months_can_be_counted_during_an_export(server: LocalServer, client, tmp_path, monkeypatch):
+    """The pages that were being counted are sealed, and their files removed."""
+    room = server.add_conversation("room")
+    server.fill(room, 300, ts="2018-03-01T00:00:00Z")
+    async with aclosing(export(client, tmp_path / "a")) as events:
+        pages = 0
+        while pages < 3:
+            pages += isinstance(await anext(events), PagesFetched)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    await exported(client, tmp_path / "b")
+    opened = Folder.open
+
+    def open_late(folder: Folder, path: str):
+        if "/raw/" in path and (tmp_path / "b").exists():
+            shutil.rmtree(tmp_path / "a")
+            (tmp_path / "b").rename(tmp_path / "a")
+        return opened(folder, path)
+
+    monkeypatch.setattr(Folder, "open", open_late)
+    months = read(tmp_path / "a").months(room)
+
+    assert not (tmp_path / "b").exists()
+    assert [("2018-03", 300)] == [(month.month, month.rows) for month in months]
 
 
 async def test_damaged_pages_of_an_open_leg_are_fetched_again(server: LocalServer, client, tmp_path):

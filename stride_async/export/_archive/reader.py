@@ -190,7 +190,13 @@ class ArchiveReader:
         Args:
             conversation_id: The id of the conversation.
         """
-        return months_of(self._archive, self._chain(conversation_folder(conversation_id)).state)
+        folder = conversation_folder(conversation_id)
+        chain = self._chain(folder)
+        while True:
+            try:
+                return months_of(self._archive, chain.state)
+            except DamagedArchive as error:
+                chain = self._newer(chain, error)
 
     def messages(
         self,
@@ -249,11 +255,8 @@ class ArchiveReader:
                             yield line
                     if month in {None, UNSEALED}:
                         yield from unplaced(self._archive, chain.state)
-                except DamagedArchive:
-                    # An export that runs at the same time removes files that its newest commit no longer needs.
-                    before, chain = chain, self._chain(folder)
-                    if chain.head == before.head:
-                        raise
+                except DamagedArchive as error:
+                    chain = self._newer(chain, error)
                 else:
                     return
 
@@ -286,6 +289,16 @@ class ArchiveReader:
 
     def _chain(self, folder: str) -> Chain:
         return sound_chain(self._archive, folder)
+
+    def _newer(self, before: Chain, error: DamagedArchive) -> Chain:
+        """Return the chain as it is now. If it is the same as before, raise the error that reading caused.
+
+        An export that runs at the same time removes files that its newest commit no longer needs.
+        """
+        chain = self._chain(before.folder)
+        if chain.head == before.head:
+            raise error
+        return chain
 
     def _states(self) -> Iterator[State]:
         for _, chain in read_conversations(self._archive):

@@ -10,6 +10,7 @@ from stride_async.export import DamagedArchive
 from stride_async.export._archive.archive import Archive
 from stride_async.export._archive.chain import Chain, CommitConflict
 from stride_async.export._archive.commits import Details, Done
+from stride_async.export._archive.files import Folder
 
 FOLDER = "data/conversations/c"
 
@@ -68,6 +69,24 @@ def test_a_missing_or_damaged_commit_is_noticed(archive: Archive, number, how):
     assert chain.broken
     with pytest.raises(DamagedArchive):
         chain.require_sound()
+
+
+def test_a_list_that_misses_a_commit_made_meanwhile_is_read_again(archive: Archive, monkeypatch):
+    """A folder that changes while it is listed may show only the later of two new files."""
+    listed, lists = Folder.list, []
+
+    def list_of_large_folder(files: Folder, folder: str):
+        contents = listed(files, folder)
+        lists.append(folder)
+        if len(lists) == 1:
+            contents.files.remove("00000004.json")
+        return contents
+
+    monkeypatch.setattr(Folder, "list", list_of_large_folder)
+    chain = Chain(archive, FOLDER)
+
+    assert (5, []) == (chain.head[0], chain.broken)
+    assert 2 == len(lists)
 
 
 def test_a_number_is_never_used_twice(archive: Archive):
