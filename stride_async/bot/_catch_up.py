@@ -78,26 +78,34 @@ class CatchUp:
         """Queue the new messages of every conversation of a site and return how many events they make.
 
         Raises:
-            StrideError: The service cannot be asked.
+            StrideError: The service cannot be asked, or the bot ends.
             StoreFailed: The store cannot be read or written.
         """
         if self._dispatcher.closing:
             raise bot_closed()
-        async with self._one_at_a_time[cloud_id]:
-            account_id = await self._sites.account_id(cloud_id)
-            client = self._sites.background_client(cloud_id)
-            marks = await self._store.run(_rows.marks(cloud_id))
-            new = 0
-            listed: set[tuple[str, str]] = set()
-            async for conversation in client.conversations():
-                listed.add((cloud_id, conversation.id))
-                try:
-                    new += await self._read(client, conversation, marks.get(conversation.id), account_id)
-                except (Forbidden, NotFound) as error:
-                    LOG.info("conversation %s is no longer readable: %s", conversation.id, error)
-            for place in [each for each in self._oldest if each[0] == cloud_id and each not in listed]:
-                del self._oldest[place]
-            return new
+        try:
+            async with self._one_at_a_time[cloud_id]:
+                return await self._look(cloud_id)
+        except StoreFailed:
+            if self._dispatcher.closing:
+                raise bot_closed() from None
+            raise
+
+    async def _look(self, cloud_id: str) -> int:
+        account_id = await self._sites.account_id(cloud_id)
+        client = self._sites.background_client(cloud_id)
+        marks = await self._store.run(_rows.marks(cloud_id))
+        new = 0
+        listed: set[tuple[str, str]] = set()
+        async for conversation in client.conversations():
+            listed.add((cloud_id, conversation.id))
+            try:
+                new += await self._read(client, conversation, marks.get(conversation.id), account_id)
+            except (Forbidden, NotFound) as error:
+                LOG.info("conversation %s is no longer readable: %s", conversation.id, error)
+        for place in [each for each in self._oldest if each[0] == cloud_id and each not in listed]:
+            del self._oldest[place]
+        return new
 
     async def _read(self, client: StrideClient, conversation: Conversation, mark: Mark | None, account_id: str) -> int:
         place = (client.cloud_id, conversation.id)

@@ -97,6 +97,7 @@ class RunningBot:
 
         Raises:
             StrideError: The service cannot be asked (only without `every`), or the bot was closed.
+            BotError: The store cannot be read or written (only without `every`).
             ValueError: The bot does not serve the site, or `every` is not a number of seconds above 0.
         """
         text(cloud_id, "cloud id")

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from stride_async import ClientClosed
 from stride_async._rehearsal import Rehearsal, settings_for
-from stride_async.bot import Bot, HandlerTimeout, Mention, TryAgain
+from stride_async.bot import Bot, HandlerTimeout, MatchedMessage, Mention, TryAgain
 from stride_async.server import Choices, LocalServer
 
 MESSAGES = [f"message {number}" for number in range(30)]
@@ -54,6 +55,56 @@ async def test_kills_at_any_step_lose_nothing_and_double_nothing(tmp_path: Path,
     assert MESSAGES == texts
     assert [] == errors
     assert {asyncio.current_task()} == asyncio.all_tasks()
+
+
+async def test_each_message_is_handled_once_however_it_arrives(tmp_path: Path):
+    """It is delivered once or more, or found by a look only, while the bot is killed and started again."""
+    rng = random.Random(1)
+    bot = Bot("killed")
+    errors: list[Exception] = []
+    looking: set[asyncio.Task[int]] = set()
+
+    @bot.mention()
+    async def mention(event: Mention) -> None:
+        await event.reply(f"mention {event.text}")
+
+    @bot.message("even|all")
+    async def even(event: MatchedMessage) -> None:
+        await event.reply(f"even {event.text}")
+
+    @bot.message("odd|all")
+    async def odd(event: MatchedMessage) -> None:
+        await event.reply(f"odd {event.text}")
+
+    choices = Choices(redelivery_spans=(0.0,))
+    async with LocalServer(rate_limit=None, choices=choices) as server:
+        ann = server.add_user("Ann Adler")
+        rooms = [server.add_conversation(name, roster=[ann]) for name in ("general", "operations")]
+        server.faults.add("DELIVER", "mention", status=410)
+        server.faults.add("DELIVER", "*", probability=0.5, seed=1, status=503)
+        server.faults.add("DELIVER", "*", probability=0.3, seed=2, lose_answer=True)
+        server.faults.add("DELIVER", "*", probability=0.3, seed=3, duplicate=3)
+        settings = settings_for(server, store=tmp_path / "bot.sqlite", attempts=1000, sites={server.cloud_id})
+        expected: dict[str, list[str]] = {room: [] for room in rooms}
+        async with Rehearsal(bot, server, settings, errors.append) as rehearsal:
+            for number in range(20):
+                room, word = rng.choice(rooms), rng.choice(("even", "odd", "all", "mention"))
+                text = f"{word} {number}"
+                server.add_message(room, text, sender_id=ann, mention_app=word == "mention")
+                expected[room] += [f"{each} {text}" for each in (("even", "odd") if word == "all" else (word,))]
+                await steps(rng.randint(0, 100))
+                looking.add(asyncio.create_task(rehearsal.running.catch_up(server.cloud_id)))
+                await steps(rng.randint(0, 100))
+                if number % 3 == 0:
+                    await rehearsal.restart(kill=rng.random() < 0.7)
+            await asyncio.wait(looking)
+            await rehearsal.running.catch_up(server.cloud_id)
+            await rehearsal.idle()
+            found = {room: [message.text for message in rehearsal.messages(room)] for room in rooms}
+
+    assert {room: sorted(texts) for room, texts in expected.items()} == {r: sorted(t) for r, t in found.items()}
+    assert [] == errors
+    assert {ClientClosed, type(None)} >= {type(task.exception()) for task in looking}
 
 
 async def test_every_kind_of_error_is_passed_on(tmp_path: Path, server: LocalServer):
