@@ -236,6 +236,8 @@ def _opened(name: str) -> sqlite3.Connection:
         connection = sqlite3.connect(name, isolation_level=None, timeout=0.0, check_same_thread=False)
         try:
             _prepare(connection)
+            if new:
+                sync_folder(Path(name).absolute().parent)
         except BaseException:
             connection.close()
             raise
@@ -245,8 +247,6 @@ def _opened(name: str) -> sqlite3.Connection:
         if error.sqlite_errorcode & 0xFF in _BUSY_CODES:
             raise StoreBusy(f"the store {name} is used by another process") from None
         raise BotError(f"the store {name} cannot be used: {error}") from None
-    if new:
-        sync_folder(Path(name).absolute().parent)
     return connection
 
 

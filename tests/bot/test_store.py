@@ -220,6 +220,21 @@ async def test_a_new_store_is_on_disk_with_its_name(tmp_path, monkeypatch):
     assert [tmp_path] == synced
 
 
+async def test_a_store_whose_name_cannot_be_made_durable_is_closed(tmp_path, monkeypatch):
+    """The next attempt does not find it in use."""
+
+    def broken(_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", broken)
+        with pytest.raises(OSError, match=f"Input/output error: '{tmp_path}'") as caught:
+            await opened(tmp_path / "bot.sqlite")
+
+    assert errno.EIO == caught.value.errno
+    await opened(tmp_path / "bot.sqlite")
+
+
 async def test_a_store_that_was_deleted_accepts_nothing(tmp_path, monkeypatch):
     """SQLite would go on writing, and the next start would not find what was accepted."""
     monkeypatch.chdir(tmp_path)
