@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import sys
@@ -129,10 +130,12 @@ def function(value: T, what: str, *, required: bool = False) -> T:
     """Return an argument that must be a function or, unless it is required, None.
 
     Raises:
-        TypeError: It cannot be called.
+        TypeError: It cannot be called, or is async.
     """
     if not callable(value) and (required or value is not None):
         raise TypeError(f"{what} must be a function, not {type(value).__name__}: {value!r:.100}")
+    if inspect.iscoroutinefunction(value):  # What it returns would never be awaited.
+        raise TypeError(f"{what} must be a plain function, not async: {value!r:.100}")
     return value
 
 

@@ -93,8 +93,10 @@ async def _refuse_unknown(request: web.Request, handler: Handle) -> web.StreamRe
         return await handler(request)
     except web.HTTPMethodNotAllowed as error:
         methods = " or ".join(sorted(error.allowed_methods))
-        allow = {"Allow": error.headers["Allow"]}
-        return _refused(request.app[PARTS], Refusal(405, f"expected the method {methods}"), allow)
+        headers = {"Allow": error.headers["Allow"]}
+        if "OPTIONS" in error.allowed_methods:  # A browser calls this path.
+            headers.update(_ORIGIN)
+        return _refused(request.app[PARTS], Refusal(405, f"expected the method {methods}"), headers)
     except web.HTTPNotFound:
         return _refused(request.app[PARTS], Refusal(404, "this bot is not called at this path"), None)
 

@@ -408,6 +408,7 @@ async def test_an_unknown_path_or_method_is_refused_like_everything_else(bot, sc
     assert (405, {"error": "expected the method POST"}) == (method.status, method.json)
     assert (405, {"error": "expected the method GET or OPTIONS"}) == (glance.status, glance.json)
     assert ("POST", "GET,OPTIONS") == (method.headers["Allow"], glance.headers["Allow"])
+    assert (None, "*") == tuple(each.headers.get("Access-Control-Allow-Origin") for each in (method, glance))
     assert [404, 404, 405, 405] == [report.status for report in reports if isinstance(report, Refused)]
 
 

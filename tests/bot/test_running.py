@@ -79,6 +79,7 @@ def test_a_bot_needs_credentials_that_verify():
         {"catch_up": None},
         {"handler_timeout": True},
         {"on_event": "print"},
+        {"on_event": asyncio.sleep},
     ],
     ids=str,
 )
