@@ -411,8 +411,9 @@ async def test_an_archive_can_be_read_during_an_export(server: LocalServer, clie
     assert ids[-225:] == given
 
 
-async def test_months_can_be_counted_during_an_export(server: LocalServer, client, tmp_path, monkeypatch):
-    """The pages that were being counted are sealed, and their files removed."""
+@pytest.fixture
+async def sealed_when_read(server: LocalServer, client, tmp_path, monkeypatch) -> str:
+    """Return a conversation whose pages an export seals, and removes, when they are about to be read."""
     room = server.add_conversation("room")
     server.fill(room, 300, ts="2018-03-01T00:00:00Z")
     async with aclosing(export(client, tmp_path / "a")) as events:
@@ -430,10 +431,24 @@ async def test_months_can_be_counted_during_an_export(server: LocalServer, clien
         return opened(folder, path)
 
     monkeypatch.setattr(Folder, "open", open_late)
-    months = read(tmp_path / "a").months(room)
+    return room
+
+
+async def test_months_can_be_counted_during_an_export(sealed_when_read, tmp_path):
+    """Pages that are sealed meanwhile count with their month."""
+    months = read(tmp_path / "a").months(sealed_when_read)
 
     assert not (tmp_path / "b").exists()
     assert [("2018-03", 300)] == [(month.month, month.rows) for month in months]
+
+
+async def test_an_archive_can_be_verified_during_an_export(sealed_when_read, tmp_path):
+    """The run is unfinished, and nothing is damaged."""
+    report = await verify(tmp_path / "a")
+
+    assert not (tmp_path / "b").exists()
+    assert [300] == [verdict.messages for verdict in report.verdicts]
+    assert ["did not finish: run the export again"] == [finding.what for finding in report.findings]
 
 
 async def test_damaged_pages_of_an_open_leg_are_fetched_again(server: LocalServer, client, tmp_path):
