@@ -113,6 +113,7 @@ class Store:
         self._connection = connection
         # The program may change its folder.
         self._file = None if name == IN_MEMORY else os.path.abspath(name)  # noqa: PTH100 -- quicker to check as text
+        self._identity = None if self._file is None else _identity_of(self._file)
         self._loop = loop
         self._asked: SimpleQueue[_Asked | None] = SimpleQueue()
         self._closed = False
@@ -193,14 +194,21 @@ class Store:
         """Return the results of operations, or the exceptions they raise."""
         if self._abandoned:
             return [StoreFailed("the store is closed")] * len(jobs)
-        if self._file is not None and not os.path.exists(self._file):  # noqa: PTH110 -- as above
-            return [StoreFailed(f"the store {self._file} was deleted while the bot used it")] * len(jobs)
+        if self._is_gone:
+            return [StoreFailed(f"the store {self._file} was deleted or replaced while the bot used it")] * len(jobs)
         try:
             return self._transaction(jobs)
         except Exception as error:  # noqa: BLE001 -- it belongs to the caller of the operation
             if len(jobs) == 1:
                 return [StoreFailed(f"the store failed: {error}") if isinstance(error, sqlite3.Error) else error]
             return [result for job in jobs for result in self._results([job])]
+
+    @property
+    def _is_gone(self) -> bool:
+        if self._file is None:
+            return False
+        found = _identity_of(self._file)
+        return found is None or found != self._identity
 
     def _transaction(self, jobs: list[Job[object]]) -> list[object]:
         self._connection.execute("BEGIN IMMEDIATE")
@@ -212,6 +220,15 @@ class Store:
                 self._connection.execute("ROLLBACK")
             raise
         return results
+
+
+def _identity_of(path: str) -> tuple[int, int] | None:
+    """Return what distinguishes a file from every other one, or None if it is not there."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 -- as above
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _resolve(batch: list[_Asked], results: list[object]) -> None:

@@ -235,15 +235,18 @@ async def test_a_store_whose_name_cannot_be_made_durable_is_closed(tmp_path, mon
     await opened(tmp_path / "bot.sqlite")
 
 
-async def test_a_store_that_was_deleted_accepts_nothing(tmp_path, monkeypatch):
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_store_that_was_deleted_or_replaced_accepts_nothing(tmp_path, monkeypatch, replaced):
     """SQLite would go on writing, and the next start would not find what was accepted."""
     monkeypatch.chdir(tmp_path)
     store = await Store.open("bot.sqlite", 0.0)
     monkeypatch.chdir("/")
     accepted = await keep(store, message(1))
     (tmp_path / "bot.sqlite").unlink()
+    if replaced:
+        (tmp_path / "bot.sqlite").touch()
 
-    with pytest.raises(StoreFailed, match=r"bot\.sqlite was deleted while the bot used it"):
+    with pytest.raises(StoreFailed, match=r"bot\.sqlite was deleted or replaced while the bot used it"):
         await keep(store, message(2))
     await store.close()
 
