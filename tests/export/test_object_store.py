@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import resource
+import tempfile
 
 import pytest
 
@@ -183,3 +186,16 @@ async def test_reading_after_a_kill_says_that_it_waits(site, client, bucket, mon
 
     (record,) = caplog.records
     assert record.getMessage().endswith(f"an export of {url} was killed, or is working on it")
+
+
+async def test_a_full_temporary_folder_is_not_taken_for_a_full_store(room, client, bucket):
+    """The error names the file, and the next export completes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(OSError, match=re.escape(tempfile.gettempdir())):
+            await exported(client, f"s3://{bucket}/site")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert 300 < (await exported(client, f"s3://{bucket}/site")).messages

@@ -28,6 +28,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError, PreconditionError
 from obstore.store import AzureStore, GCSStore, S3Store
 
+from stride_async._files import errors_about
 from stride_async.export._archive.address import StoreAddress
 from stride_async.export._archive.errors import DamagedArchive, StoreRefused, StoreUnavailable
 from stride_async.export._archive.layout import PROBE, RUNS, log_number, log_part
@@ -162,7 +163,7 @@ class ObjectStore:
         del path, durable
         file = self._temporary_folder() / secrets.token_hex(8)
         try:
-            with file.open("xb") as opened:
+            with errors_about(file), file.open("xb") as opened:
                 opened.writelines(pieces)
         except BaseException:
             file.unlink(missing_ok=True)
@@ -219,8 +220,9 @@ class ObjectStore:
             return BytesIO(self.read(path))
         file = tempfile.TemporaryFile()  # noqa: SIM115 -- the caller closes it
         try:
-            file.writelines(self.stream(path))
-            file.seek(0)
+            with errors_about(tempfile.gettempdir()):  # The file has no name.
+                file.writelines(self.stream(path))
+                file.seek(0)
         except BaseException:
             file.close()
             raise
@@ -231,7 +233,7 @@ class ObjectStore:
         """Yield a temporary file with the content of an object."""
         descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY)
         try:
-            with open(descriptor, "wb") as file:  # noqa: PTH123 -- there is no Path of a descriptor
+            with errors_about(name), open(descriptor, "wb") as file:  # noqa: PTH123 -- there is no Path of a descriptor
                 file.writelines(self.stream(path))
             yield Path(name)
         finally:
