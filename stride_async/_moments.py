@@ -73,13 +73,14 @@ def parse_all_nanoseconds(texts: Sequence[str]) -> list[int]:
     Raises:
         ValueError: One of them is not an RFC 3339 instant, or in UTC it is outside the years 1 to 9999.
     """
+    lengths = [*map(len, texts)]
     # The digit for other lengths equals none of the zeros.
-    if "".join(texts).translate(_TO_ZEROS) != "".join(map(_SHAPES.get, map(len, texts), repeat("1"))):
+    if "".join(texts).translate(_TO_ZEROS) != "".join(map(_SHAPES.get, lengths, repeat("1"))):
         return list(map(parse_nanoseconds, texts))
-    found = []
-    for text in texts:
-        since = datetime.fromisoformat(text) - EPOCH
-        fraction = int(text[20:-1] or 0) * _SCALES[len(text)]
+    found, parse = [], datetime.fromisoformat  # To look the method up takes half as long as to call it.
+    for text, length in zip(texts, lengths, strict=True):
+        since = parse(text) - EPOCH
+        fraction = int(text[20:-1] or 0) * _SCALES[length]
         found.append((since.days * 86_400 + since.seconds) * NANOSECONDS + fraction)
     return found
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stride_async import Message
 from stride_async._json import decoder
-from stride_async._models import UnfrozenMessage
+from stride_async._models import new_message
 from stride_async.document import Document, Node, doc, paragraph, strong
 from stride_async.document._decoded import DecodedNode
 from stride_async.document._document import usual_document
@@ -102,9 +102,8 @@ def test_the_body_of_a_message_is_the_same_from_its_page_and_from_its_own_bytes(
     """This includes the error of a body that is not a document."""
     raw = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
     whole = Message("a", "u", 1, "x", b'{"id":"a","body":' + raw + b"}")
-    part = UnfrozenMessage("a", "u", 1, "x", whole.raw)
-    part._body = msgspec.Raw(raw)
-    part.__class__ = Message
+    part = new_message("a", "u", 1, "x", whole.raw)
+    object.__setattr__(part, "_body", msgspec.Raw(raw))
 
     assert everything(lambda: whole.body) == everything(lambda: part.body)
 

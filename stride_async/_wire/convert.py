@@ -158,10 +158,9 @@ def messages_in(page: bytes, raw_of: Callable[[int], bytes]) -> list[Message] | 
     except (*NOT_DECODABLE, ValueError):
         return None
     messages = []
-    new: Any = object.__new__
     for fields, ts, place in zip(found, times, zip(repeat(raw_of), count()), strict=False):
-        # `new_message`, written out, and without the call of `__init__`: each would take a third of the time.
-        message = new(UnfrozenMessage)
+        # `new_message`, written out: to call it would take a third of the time.
+        message: Any = UnfrozenMessage()
         message.id, message.sender_id = fields.id, fields.sender.id
         message.ts, message.text = ts, fields.text
         message._raw, message._body = place, fields.body  # noqa: SLF001 (it is not frozen yet)

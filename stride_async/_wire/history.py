@@ -491,7 +491,7 @@ def _newest_first(messages: list[M]) -> list[M]:
 
     The service sends the oldest first, and to find that out is faster than to sort.
     """
-    keys = [*map(key_of, messages)]
+    keys = [(message.ts, message.id) for message in messages]  # `key_of` would take twice as long.
     if all(map(lt, keys, keys[1:])):
         messages.reverse()
         return messages
