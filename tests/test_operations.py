@@ -257,6 +257,15 @@ async def test_list_conversations_defaults_3(client, server, ann):
     assert ["archived"] == [room.name async for room in client.conversations(query="chive", include_archived=True)]
 
 
+@pytest.mark.parametrize("name", ["R&D = 100 % of it + a/b?#c", "%41", "a_b.c-d~e", "Größe 日本", "x\ny"])
+async def test_a_query_may_contain_any_character_3(client, server, name):
+    """What has a meaning in a URL is percent-encoded, and the rest is sent as it is."""
+    server.add_conversation(name)
+    server.add_conversation("another")
+
+    assert [name] == [room.name async for room in client.conversations(query=name)]
+
+
 async def test_create_conversation_4(client, server):
     """Name, privacy and topic are sent, and a handle to the new room is returned."""
     room = await client.create_conversation("plans", privacy="private", topic="what next")

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from io import BytesIO
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import aiohttp
 import attrs
@@ -38,6 +39,8 @@ R = TypeVar("R")
 # timeout proves that nothing was sent.
 CONNECT_PART = 0.9
 
+# Most names and values of a query need no percent-encoding, and to see that is faster than to encode them.
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*")
 # The characters of a valid URL: printable ASCII, including the percent sign.
 _URL_CHARACTERS = "".join(map(chr, range(0x21, 0x7F)))
 
@@ -199,7 +202,7 @@ class Transport:
         """Return the URL of a request, percent-encoded as it was written."""
         url = request.url or self._base + request.path
         if request.query:
-            url = f"{url}?{urlencode(request.query, quote_via=quote)}"
+            url = f"{url}?{'&'.join(['='.join(map(_encoded, pair)) for pair in request.query])}"
         return URL(url, encoded=True)
 
     def _redirected(self, request: Request[Any], source: URL, location: str, *, anywhere: bool) -> URL:
@@ -230,7 +233,8 @@ class Transport:
         headers[hdrs.ACCEPT] = request.accept
         if request.content_type is not None:
             headers[hdrs.CONTENT_TYPE] = request.content_type
-        headers.update(request.headers)
+        if request.headers:
+            headers.update(request.headers)
         return headers
 
     def _api_timeout(self, remaining: float | None) -> aiohttp.ClientTimeout:
@@ -261,11 +265,11 @@ class Transport:
         """Read the body within its size limit, and return the connection to the pool."""
         good = response.status < 300
         most = self._settings.longest_answer_bytes if good else LONGEST_ERROR_BODY
-        held, size = BytesIO(), 0
+        held, size, content = BytesIO(), 0, response.content
         try:
-            # The bytes are not a local, and BytesIO does not show them: the response may be that of the token call.
-            while count := held.write(await response.content.readany()):
-                size += count
+            while not content.at_eof():
+                # The bytes are not a local, and BytesIO does not show them: the response may be that of the token call.
+                size += held.write(await content.readany())
                 if size > most:
                     response.close()
                     if good:
@@ -277,7 +281,8 @@ class Transport:
                     f"{request}: the response body broke off: {error}", received=size, expected=response.content_length
                 ) from error
             response.close()  # The status says what happened, whatever became of the message.
-        response.release()
+        if not response.closed:  # aiohttp closes it itself at the end of the body.
+            response.release()
         # Some senders put a byte order mark before JSON.
         return Response(response.status, response.headers, held.getvalue().removeprefix(BOM_UTF8))
 
@@ -291,6 +296,11 @@ class Transport:
         if response.status in {200, 206, 416}:
             return response
         return await self._read_soon(request, response)
+
+
+def _encoded(part: str) -> str:
+    """Return a name or a value of a query, percent-encoded."""
+    return part if _PLAIN.fullmatch(part) else quote(part, safe="")
 
 
 def _connecting_within(seconds: float) -> aiohttp.ClientTimeout:
