@@ -275,7 +275,7 @@ async def test_token_and_body_must_agree(bot, scene):
     assert 204 == good.status
 
 
-async def test_the_first_reason_counts(bot, scene):
+async def test_the_first_reason_counts(bot, scene, monkeypatch):
     """They are the end of the bot, the token, a full inbox, the size, the JSON, and the agreement of token and body."""
     release = asyncio.Event()
 
@@ -283,7 +283,8 @@ async def test_the_first_reason_counts(bot, scene):
     async def hold(event, call) -> None:
         await release.wait()
 
-    large, body = b"{" * (http.BODY_BYTES + 1), await scene.body(scene.say_to_bot("hi"))
+    monkeypatch.setattr(http, "BODY_BYTES", 10_000)
+    large, body = b"{" * 10_001, await scene.body(scene.say_to_bot("hi"))
     bad, wrong = scene.token(secret="x" * 64), scene.token(context={"cloudId": "another"})
     async with served(bot, scene, backlog=1, concurrency=1, shutdown_timeout=5.0) as bot_app:
         await bot_app.mention("one is under way")
