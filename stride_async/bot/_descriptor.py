@@ -9,12 +9,13 @@ from stride_async.bot._router import BOT_MODULE, Kind, Routes, path_of
 
 _ANYTHING = r"[\s\S]*"
 _PORTABLE_FLAGS = ((re.IGNORECASE, "i"), (re.MULTILINE, "m"), (re.DOTALL, "s"), (re.VERBOSE, "x"))
-_LEADING_FLAGS = re.compile(r"\(\?[aiLmsux]+\)")
+_FLAGS = re.compile(r"\(\?[aiLmsux]+\)")
 _TOKEN = re.compile(
     r"""
     \\.                                     # an escaped character
     | \[ \^? \]? (?: \\. | [^]\\] )* \]     # a character class
     | \(\?\# [^)]* \)                       # a comment
+    | \(\?[aiLmsux]+\)                      # flags of the entire pattern
     | \(\?P<\w+>                            # the beginning of a named group
     | \(\?P=\w+\) | \(\?\([^\W\d]\w*\)      # what refers to a named group
     | .
@@ -35,9 +36,6 @@ def wire_pattern(regex: re.Pattern[str]) -> str:
     """
     source, verbose = regex.pattern, bool(regex.flags & re.VERBOSE)
     flags = "".join(letter for flag, letter in _PORTABLE_FLAGS if regex.flags & flag)
-    leading = _LEADING_FLAGS.match(source)
-    if leading is not None:
-        source = source[leading.end() :]
     parts, at = [], 0
     while at < len(source):
         token = _COMMENT_LINE.match(source, at) if verbose else None
@@ -53,6 +51,8 @@ def wire_pattern(regex: re.Pattern[str]) -> str:
 def _portable(token: str, regex: re.Pattern[str]) -> str:
     if token.startswith("(?P<"):
         return "("
+    if _FLAGS.fullmatch(token):  # There may be several groups of them, and comments before them.
+        return ""
     if token.startswith("(?P=") or re.match(r"\(\?\([^\W\d]", token):
         raise ValueError(f"the pattern {regex.pattern!r} refers back to a named group by {token}; use its number")
     return token

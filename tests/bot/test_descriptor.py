@@ -104,6 +104,7 @@ def test_the_key_of_a_message_module_is_the_name_of_its_function():
         ("weather", r"[\s\S]*(?:weather)[\s\S]*"),
         ("(?P<city>x)|(?P<land>y)", r"[\s\S]*(?:(x)|(y))[\s\S]*"),
         ("(?i)weather", r"(?i)[\s\S]*(?:weather)[\s\S]*"),
+        ("(?i)(?s)[(?m)]", r"(?is)[\s\S]*(?:[(?m)])[\s\S]*"),
         (re.compile("a.b", re.DOTALL | re.MULTILINE), r"(?ms)[\s\S]*(?:a.b)[\s\S]*"),
         (r"\(?P<no>", r"[\s\S]*(?:\(?P<no>)[\s\S]*"),
         (r"[(?P<no>]x[]^(?P<n>]", r"[\s\S]*(?:[(?P<no>]x[]^(?P<n>])[\s\S]*"),
@@ -124,7 +125,10 @@ def test_a_named_back_reference_is_refused(pattern):
         wire_pattern(re.compile(pattern))
 
 
-@pytest.mark.parametrize("pattern", ["a(?P<x>[bc]+)", "(?i)^hello$", "x|y", r"(?x) a b # c", r"\d{2}$"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["a(?P<x>[bc]+)", "(?i)^hello$", "x|y", r"(?x) a b # c", r"\d{2}$", "(?#a)(?i)(?m)^b", "(?x) # a\n (?i) B (?-i:c)"],
+)
 @given(text=st.text(alphabet="abcxyhelo 12\n", max_size=12))
 def test_the_pattern_that_goes_out_matches_what_the_bot_matches(pattern, text):
     """A search and a full match find it exactly where the handler's own pattern is found."""
