@@ -13,7 +13,7 @@ import re
 from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -267,14 +267,16 @@ class Transport:
         most = self._settings.longest_answer_bytes if good else LONGEST_ERROR_BODY
         held, size, content = BytesIO(), 0, response.content
         try:
-            while not content.at_eof():
-                # The bytes are not a local, and BytesIO does not show them: the response may be that of the token call.
+            # The bytes are not a local, and BytesIO does not show them: the response may be that of the token call. It
+            # does not copy the first piece either, which often is the only one.
+            held = BytesIO(await content.readany())
+            size = held.seek(0, SEEK_END)
+            while size <= most and not content.at_eof():
                 size += held.write(await content.readany())
-                if size > most:
-                    response.close()
-                    if good:
-                        raise DecodeError(f"{request}: the response exceeds {most} bytes")
-                    break
+            if size > most:
+                response.close()
+                if good:
+                    raise DecodeError(f"{request}: the response exceeds {most} bytes")
         except aiohttp.ClientPayloadError as error:
             if good:
                 raise BodyInterrupted(
