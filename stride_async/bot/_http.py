@@ -54,7 +54,8 @@ class Bodies:
             raise _too_large()
         try:
             if request.content.is_eof():  # the usual case: it came along with the head
-                return _not_too_large(request.content.read_nowait())
+                # A middleware of an application around the bot may have read it; then aiohttp has kept it.
+                return _not_too_large(request.content.read_nowait() or await request.read())
             async with asyncio.timeout(BODY_SECONDS) as scope:
                 self._under_way.add(scope)
                 try:

@@ -6,13 +6,15 @@ import asyncio
 import gzip
 import json
 import logging
+from typing import Any
 
 import pytest
+from aiohttp import web
 
-from stride_async.bot import Bot, Mention, Received, Refused
+from stride_async.bot import RUNNING, Bot, Mention, Received, Refused
 from stride_async.bot import _http as http
 from stride_async.bot import _store as store
-from tests.bot.delivering import Scene, served, until
+from tests.bot.delivering import Scene, Served, served, serving, until
 
 
 @pytest.fixture
@@ -247,6 +249,27 @@ async def test_a_body_that_is_too_slow_is_refused(bot, scene, monkeypatch):
         ended.set()
 
     assert 408 == status
+
+
+async def test_another_middleware_may_have_read_the_body(bot, scene):
+    """The bot may hang in an application that logs bodies, for example. The limit of the size still holds."""
+
+    @web.middleware
+    async def log(request: web.Request, handler: Any) -> web.StreamResponse:
+        await request.read()
+        return await handler(request)
+
+    inner = bot.application(scene.settings())
+    outer = web.Application(middlewares=[log], client_max_size=10 * http.BODY_BYTES)
+    outer.add_subapp("/stride", inner)
+    async with serving(outer) as url:
+        bot_app = Served(scene, f"{url}/stride", inner[RUNNING])
+        kept = await bot_app.deliver("/mention", scene.say_to_bot("hi"))
+        pressed = await bot_app.call("/action/vote", {"parameters": {"for": "tea"}}, token=scene.token(sub=scene.ann))
+        large = await bot_app.call("/mention", b" " * (http.BODY_BYTES + 1))
+        empty = await bot_app.call("/mention", b"")
+
+    assert (204, 200, 413, 400) == (kept.status, pressed.status, large.status, empty.status)
 
 
 async def test_a_body_that_cannot_be_decompressed_is_refused(bot, scene):
