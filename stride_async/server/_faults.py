@@ -49,8 +49,8 @@ class Fault:
     """One fault; `Faults.add` creates it. Of the faults that match a request, the first added that applies is used.
 
     What a fault does can be combined, for example a delay with a status. A fault with the method `DELIVER` applies to
-    the calls to apps; its only options are `after`, `times`, `probability`, `seed`, `delay`, `do`, and one of `status`,
-    `duplicate` and `lose_answer`.
+    the calls to apps; its only options are `after`, `times`, `probability`, `seed`, `delay`, `do`, and either
+    `status`, or `duplicate` and `lose_answer`.
     """
 
     method: str = field(validator=option_of(str))
@@ -102,8 +102,15 @@ class Fault:
         self._random = random.Random(self.seed)  # noqa: S311 -- repeatable, and not a secret
         delivery = self.method.upper() == DELIVER
         for name in sorted(_OF_REQUESTS if delivery else _OF_DELIVERIES):
-            if getattr(self, name) not in (None, False, {}):
+            if self._is_given(name):
                 raise ValueError(f"{name} does not apply to a {'delivery' if delivery else 'request'}")
+        for name in sorted(_OF_DELIVERIES):
+            if self.status is not None and self._is_given(name):
+                raise ValueError(f"{name} does not apply to a delivery with a status, for which the app is not called")
+
+    def _is_given(self, name: str) -> bool:
+        value = getattr(self, name)
+        return value is not None and value is not False and value != {}
 
     def remove(self) -> None:
         """Remove the fault; removing it twice does nothing."""

@@ -564,6 +564,16 @@ async def test_a_fault_calls_an_app_several_times_at_once(server, app, room, ann
     assert (3, 1) == (len(app.received), len({call.body for call in app.received}))
 
 
+async def test_a_fault_loses_the_responses_of_several_calls(server, app, room, ann):
+    """The app has acted on each of them, and is called again."""
+    server.faults.add("DELIVER", "message", duplicate=2, lose_answer=True, times=1)
+    server.add_message(room, "weather", sender_id=ann)
+    await server.delivered()
+
+    assert [None, None, 204] == [one.status for one in server.deliveries[-1].tries]
+    assert ["/weather"] * 3 == app.paths()
+
+
 async def test_faults_of_requests_and_of_deliveries_do_not_mix(api, server, app, room, ann):
     """A fault for any request applies to no delivery, and the other way around."""
     server.faults.add("*", "*", status=503)
@@ -581,6 +591,9 @@ async def test_faults_of_requests_and_of_deliveries_do_not_mix(api, server, app,
         ("DELIVER", {"drop": "before"}, "drop does not apply to a delivery"),
         ("deliver", {"body": "x"}, "body does not apply to a delivery"),
         ("DELIVER", {"headers": {"X": "y"}}, "headers does not apply to a delivery"),
+        ("DELIVER", {"cut_after": 0}, "cut_after does not apply to a delivery"),
+        ("DELIVER", {"status": 503, "duplicate": 2}, "duplicate does not apply to a delivery with a status"),
+        ("DELIVER", {"status": 503, "lose_answer": True}, "lose_answer does not apply to a delivery with a status"),
         ("POST", {"duplicate": 2}, "duplicate does not apply to a request"),
         ("*", {"lose_answer": True}, "lose_answer does not apply to a request"),
         ("DELIVER", {"duplicate": 0}, "duplicate"),
