@@ -6,12 +6,12 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from stride_async._cli.exits import CommandError, Exit
+from stride_async._cli.exits import CommandError, Exit, os_exit_code, os_message
 
 
 @contextmanager
 def listening_on(host: str) -> Iterator[None]:
-    """Report what the system raises if a host cannot be listened on, or a file cannot be read at the start.
+    """Report what the system raises if a host cannot be listened on, or a file cannot be used at the start.
 
     Raises:
         CommandError: With what is wrong.
@@ -25,5 +25,5 @@ def listening_on(host: str) -> Iterator[None]:
     except socket.gaierror as error:
         raise CommandError(Exit.USAGE, f"Cannot listen on {host}: {error.strerror}") from error
     except OSError as error:
-        where = "" if error.filename is None else f"Cannot read {error.filename}: "
-        raise CommandError(Exit.USAGE, f"{where}{error.strerror or error}") from error
+        code = Exit.USAGE if error.filename is None else os_exit_code(error)
+        raise CommandError(code, os_message(error)) from error

@@ -9,11 +9,14 @@ import hashlib
 import io
 import shutil
 from collections.abc import Callable, Iterator
+from io import BufferedRandom
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from attrs import frozen
+
+from stride_async._files import NamedFile
 
 CHUNK_BYTES = 262_144
 
@@ -68,7 +71,7 @@ class Bodies:
         if self._folder is None:
             return io.BytesIO()
         self._folder.mkdir(parents=True, exist_ok=True)
-        return self._path(number).open("w+b")
+        return BufferedRandom(NamedFile(self._path(number), "w+b"))
 
     def keep(self, number: int, stream: BinaryIO) -> None:
         """Keep what was written to the stream as the body with this number."""

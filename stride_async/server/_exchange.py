@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from email.utils import formatdate
@@ -25,6 +27,8 @@ from stride_async.server._world import World
 # A request that a fault applies to is read before the response is sent, so that the client receives the response and
 # not a connection reset. No more than this is read.
 _READ_BEFORE_FAULT_BYTES = 1 << 30
+
+_LOG = logging.getLogger("stride_async.server")
 
 Handle = Callable[[Request, Sequence[str]], Awaitable[Response]]
 
@@ -173,6 +177,11 @@ async def _run(handle: Handle, request: Request, segments: Sequence[str], *, err
         return error_response(error, error_form)
     except RecursionError:
         return error_response(HttpError(400, "nested too deeply"), error_form)
+    except (sqlite3.OperationalError, OSError) as error:
+        if isinstance(error, OSError) and error.filename is None:
+            raise  # It is about the connection.
+        _LOG.error("the site cannot be stored: %s", error)
+        return error_response(HttpError(500, f"the local server cannot store its site: {error}"), error_form)
 
 
 def _read_target(http: web.BaseRequest, origin: str) -> tuple[Call, list[str]]:

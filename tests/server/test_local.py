@@ -319,6 +319,25 @@ async def test_a_database_on_a_file_system_without_locks_is_refused(tmp_path, mo
     assert [db] == list(tmp_path.iterdir())
 
 
+async def test_a_full_disk_is_an_answer_in_one_sentence(tmp_path, caplog):
+    """The server goes on, and stores what comes when there is room again."""
+    document = {"version": 1, "type": "doc", "content": [{"type": "paragraph", "content": []}]}
+    document["content"][0]["content"] = [{"type": "text", "text": "x" * 20_000}]
+    async with LocalServer(db=tmp_path / "site.db", rate_limit=None) as server, aiohttp.ClientSession() as http:
+        api = await log_in(http, server, server.client_id, server.client_secret)
+        path = f"{api.room(server.add_conversation('general'))}/message"
+        server._world.store._db.execute("PRAGMA max_page_count = 1")  # It cannot grow.
+        while (reply := await api.call("POST", path, json={"body": document})).status < 500:
+            continue
+        server._world.store._db.execute("PRAGMA max_page_count = 100000")
+        later = await api.call("POST", path, json={"body": document})
+
+    assert (500, 201) == (reply.status, later.status)
+    assert "database or disk is full" in reply.json["message"]
+    assert ["the site cannot be stored: database or disk is full"] == caplog.messages
+    assert [None] == [record.exc_info for record in caplog.records]
+
+
 @pytest.mark.parametrize("content", [b"this is not a database, but it is long enough" * 50, b""])
 async def test_a_file_that_is_not_a_database_is_not_changed(tmp_path, content):
     """The error names the file. An empty file becomes a new database."""
