@@ -86,9 +86,9 @@ class LegBuffer:
         block = b"".join(raws)
         if b"\n" in block or b"\r" in block:
             raws = [as_line(bytes(raw)) for raw in raws]
-        block = b"\n".join(raws)
+        block = b"\n".join([*raws, b""])
         add_references(ordered, block, self.users, self.media)
-        self._keys, self._block = keys, block + b"\n"
+        self._keys, self._block = keys, block
         if self._undecodable_lines:
             self._merge_undecodable()
         return self._keys[0] if self._keys else None

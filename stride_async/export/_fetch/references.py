@@ -47,7 +47,8 @@ def add_references(messages: Sequence[RawMessage], page: bytes, users: set[str],
     its mentions are written in an unusual way. A body that is not a document references nothing.
     """
     users.update([message.sender_id for message in messages])
-    unclear = [found.start() for found in _ESCAPED_LETTER.finditer(page)] if b"\\" in page else []
+    # Few pages contain these bytes, and to search for them is faster than to search with the expression.
+    unclear = [found.start() for found in _ESCAPED_LETTER.finditer(page)] if b"\\u00" in page else []
     ids = set(_REFERENCE.findall(page))
     if b"" in ids:
         unclear += [found.start() for found in _REFERENCE.finditer(page) if not found[1]]
