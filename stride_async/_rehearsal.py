@@ -53,7 +53,8 @@ class Rehearsal:
         # The same socket, as the web server closes it.
         self._listening: socket.socket | None = None
         self._runner: web.AppRunner | None = None
-        self._is_started = asyncio.Event()
+        # Whether no start and no end of the bot is under way.
+        self._is_settled = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -72,8 +73,13 @@ class Rehearsal:
 
     @property
     def running(self) -> RunningBot:
-        """The bot as it runs now; a restart makes another one."""
-        assert self._runner is not None
+        """The bot as it runs now; a restart makes another one.
+
+        Raises:
+            ClientClosed: It was ended, or its last start failed.
+        """
+        if self._runner is None or RUNNING not in self._runner.app:
+            raise ClientClosed("the bot is not running")
         return self._runner.app[RUNNING]
 
     async def restart(self, *, kill: bool) -> None:
@@ -88,6 +94,9 @@ class Rehearsal:
         """Wait until all deliveries have ended and all events are handled, and those that follow from them.
 
         If the bot is restarted meanwhile, the new one handles what the old one did not.
+
+        Raises:
+            ClientClosed: The bot was ended, or its last start failed.
         """
         known: list[Delivery] | None = None
         while known != (known := self.server.deliveries[-1:]):
@@ -96,11 +105,13 @@ class Rehearsal:
 
     async def _until_bot_is_idle(self) -> None:
         while True:
-            await self._is_started.wait()
+            await self._is_settled.wait()
             running = self.running
-            with suppress(ClientClosed):
-                await running.idle()
-                return
+            try:
+                return await running.idle()
+            except ClientClosed:
+                if self._is_settled.is_set() and self.running is running:  # It was not ended from here.
+                    raise
 
     async def say(
         self, conversation_id: str, content: str | Document, *, by: str, mention: bool = False
@@ -138,6 +149,12 @@ class Rehearsal:
         return [message_at(json.dumps(each).encode(), "$") for each in own]
 
     async def _start(self) -> None:
+        try:
+            await self._serve()
+        finally:
+            self._is_settled.set()
+
+    async def _serve(self) -> None:
         assert self._socket is not None
         app = application(
             self.bot.key,
@@ -150,10 +167,9 @@ class Rehearsal:
         await self._runner.setup()
         self._listening = self._socket.dup()
         await web.SockSite(self._runner, self._listening).start()
-        self._is_started.set()
 
     async def _stop(self) -> None:
-        self._is_started.clear()
+        self._is_settled.clear()
         if self._runner is not None:
             await self._stop_accepting()
             runner, self._runner = self._runner, None
@@ -173,7 +189,7 @@ class Rehearsal:
 
     async def _kill(self) -> None:
         """Cut all connections, and end the bot without noting anything."""
-        self._is_started.clear()
+        self._is_settled.clear()
         if self._runner is not None and self._runner.server is not None:
             await self._stop_accepting()
             for connection in self._runner.server.connections:
@@ -184,7 +200,10 @@ class Rehearsal:
         await self._stop()
 
     async def _close(self) -> None:
-        await self._kill()
+        try:
+            await self._kill()
+        finally:
+            self._is_settled.set()
         if self._socket is not None:
             self._socket.close()
 

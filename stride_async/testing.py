@@ -217,7 +217,11 @@ class BotKit:
         await self._rehearsal.restart(kill=kill)
 
     async def idle(self) -> None:
-        """Wait until all deliveries have ended and all events are handled, and those that follow from them."""
+        """Wait until all deliveries have ended and all events are handled, and those that follow from them.
+
+        Raises:
+            ClientClosed: The bot was ended, or its last start failed.
+        """
         await self._rehearsal.idle()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from stride_async import ClientClosed
 from stride_async._rehearsal import Rehearsal, settings_for
-from stride_async.bot import Bot, HandlerTimeout, MatchedMessage, Mention, TryAgain
+from stride_async.bot import Bot, BotError, HandlerTimeout, MatchedMessage, Mention, TryAgain
 from stride_async.server import Choices, LocalServer
 
 MESSAGES = [f"message {number}" for number in range(30)]
@@ -105,6 +105,26 @@ async def test_each_message_is_handled_once_however_it_arrives(tmp_path: Path):
     assert {room: sorted(texts) for room, texts in expected.items()} == {r: sorted(t) for r, t in found.items()}
     assert [] == errors
     assert {ClientClosed, type(None)} >= {type(task.exception()) for task in looking}
+
+
+async def test_waiting_ends_if_the_bot_does_not_start_again(tmp_path: Path, server: LocalServer):
+    """Until a later start succeeds, and after the end, `idle` raises `ClientClosed`."""
+    path = tmp_path / "bot.sqlite"
+    settings = settings_for(server, store=path, store_wait=0.0)
+    async with Rehearsal(Bot("restarted"), server, settings, pytest.fail) as rehearsal:
+        store = path.rename(tmp_path / "kept.sqlite")
+        path.mkdir()
+        with pytest.raises(BotError):
+            await rehearsal.restart(kill=False)
+        with pytest.raises(ClientClosed):
+            await asyncio.wait_for(rehearsal.idle(), 10)
+        path.rmdir()
+        store.rename(path)
+        await rehearsal.restart(kill=False)
+        await asyncio.wait_for(rehearsal.idle(), 10)
+
+    with pytest.raises(ClientClosed):
+        await asyncio.wait_for(rehearsal.idle(), 10)
 
 
 async def test_every_kind_of_error_is_passed_on(tmp_path: Path, server: LocalServer):
