@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from stride_async._arguments import between, several
+from stride_async._arguments import between, function, several
 from stride_async._events import Event
 
 NO_SERVER = "no server given: start `stride server` and set STRIDE_BASE_URL"
@@ -129,7 +129,7 @@ class Settings:
     longest_answer_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=between(1024))
     """A longer JSON response is rejected while it is being read."""
     on_event: Callable[[Event], None] | None = attrs.field(
-        default=None, validator=attrs.validators.optional(attrs.validators.is_callable())
+        default=None, validator=lambda _, __, on_event: function(on_event, "on_event")
     )
     """Called with events: frozen values that report attempts, waits, tokens and pages. Its exceptions are logged."""
     user_agent: str = attrs.field(default="stride_async", validator=_printable_ascii)

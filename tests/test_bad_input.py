@@ -1,5 +1,6 @@
 """Invalid arguments: a `ValueError` before anything is sent, or `NotFound` with the id."""
 
+import asyncio
 import inspect
 import math
 from collections.abc import Callable
@@ -447,6 +448,7 @@ async def test_a_provider_that_returns_text_is_named(server):
         {"base_url": 5},
         {"allowed_origins": "http://127.0.0.1"},
         {"on_event": 5},
+        {"on_event": asyncio.sleep},
     ],
     ids=str,
 )
