@@ -86,7 +86,10 @@ _NOT_FOR_FOLDERS = frozenset({errno.EISDIR, errno.EBADF})
 
 @contextmanager
 def errors_about(path: str | Path) -> Iterator[None]:
-    """Have every `OSError` of the block name a file, a folder or, if it names none itself, this path."""
+    """Have every `OSError` of the block name a file, a folder or, if it names none itself, this path.
+
+    One without an error number stays as it is: its message, which may be all it has, would not be shown with a name.
+    """
     try:
         yield
     except OSError as error:
@@ -95,7 +98,7 @@ def errors_about(path: str | Path) -> Iterator[None]:
 
 
 def _name(error: OSError, path: str | Path) -> None:
-    if not isinstance(error.filename, str | bytes):
+    if error.errno is not None and not isinstance(error.filename, str | bytes):
         error.filename = os.fspath(path)
 
 

@@ -231,6 +231,25 @@ async def test_a_conversion_locks_files_as_nfs_demands(archive, tmp_path, monkey
     assert [] == [path.name for path in place.iterdir() if path.name.startswith(".")]
 
 
+async def test_what_the_conversion_of_another_person_has_left_stays(archive, tmp_path, monkeypatch):
+    """In a shared folder, it cannot be opened for writing, and the conversion goes on."""
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / ".out.tmp-0123456789abcdef").touch()
+    opened = os.open
+
+    def open_own(path, *args, **options):
+        if os.fspath(path).endswith("0123456789abcdef"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return opened(path, *args, **options)
+
+    monkeypatch.setattr(os, "open", open_own)
+
+    convert(archive, "sqlite", place / "out")
+
+    assert [".out.tmp-0123456789abcdef"] == [path.name for path in place.iterdir() if path.name.startswith(".")]
+
+
 @pytest.mark.parametrize("format", EVERY_FORMAT)
 async def test_a_disk_that_cannot_lock_leaves_nothing_behind(archive, tmp_path, monkeypatch, format):
     """The error names what could not be locked."""
@@ -280,13 +299,13 @@ async def test_a_database_needs_no_locks(archive, tmp_path):
 
 @pytest.mark.parametrize("format", EVERY_FORMAT)
 async def test_a_conversion_can_be_stopped_by_its_progress(archive, tmp_path, format):
-    """What `progress` raises reaches the caller, and nothing is left behind."""
+    """What `progress` raises reaches the caller as it is, and nothing is left behind."""
 
     def stop(now):
         if now.conversations:
-            raise RuntimeError("stop")
+            raise OSError("stop")
 
-    with pytest.raises(RuntimeError, match="stop"):
+    with pytest.raises(OSError, match=r"^stop$"):
         convert(archive, format, tmp_path / "out", progress=stop)
 
     assert ["site"] == [path.name for path in tmp_path.iterdir()]

@@ -307,7 +307,8 @@ class Place:
         """Remove what conversions that were killed have left."""
         for entry in self.out.parent.iterdir():
             if entry.name.startswith(f".{self.out.name}.tmp-") and not entry.is_symlink():
-                with self._locked(entry) as is_locked:
+                # Those of another person in a shared folder stay.
+                with suppress(PermissionError), self._locked(entry) as is_locked:
                     if is_locked:
                         _remove(entry)
 
