@@ -113,8 +113,12 @@ class IncomingBody:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._stream is not None
-        with self._stream as stream:
-            if kind is None:
-                self._bodies.keep(self.number, stream)
-        if kind is not None:
-            self._bodies.delete(self.number)
+        is_complete = False
+        try:
+            with self._stream as stream:
+                if kind is None:
+                    self._bodies.keep(self.number, stream)
+            is_complete = kind is None
+        finally:
+            if not is_complete:  # Closing writes the last bytes, which may fail, too.
+                self._bodies.delete(self.number)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import hashlib
+import resource
 from urllib.parse import urlsplit
 
 import pytest
 
 from stride_async.server import Choices, MediaTruth
+from stride_async.server._bodies import Bodies
 
 BODY = bytes(range(256)) * 2000
 
@@ -115,6 +117,20 @@ async def test_an_upload_without_a_name_is_a_bad_request(api, server, room):
     """Nothing is stored."""
     assert 400 == (await api.call("POST", f"{api.room(room)}/media", data=b"x")).status
     assert {} == server.truth().conversations[room].media
+
+
+@pytest.mark.parametrize("size", [300, 300_000])
+def test_a_body_that_the_disk_has_no_room_for_leaves_nothing(tmp_path, size):
+    """This holds even if only its last bytes do not fit, which are written when the file is closed."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"), Bodies(tmp_path).receive(1) as body:
+            body.write(bytes(size))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert [] == list(tmp_path.iterdir())
 
 
 async def test_the_name_of_a_file_cannot_add_a_header(api, server, room):
