@@ -136,7 +136,8 @@ async def test_what_a_disk_cannot_read_is_damaged(server, client, rooms, tmp_pat
     digest = (await exported(client, tmp_path / "a")).content_digest
     body = next((tmp_path / "a/media/sha256").rglob("*/*/*"))
     month = next((tmp_path / "a/data/conversations").rglob("*.jsonl.zst"))
-    unreadable = {str(path): path.stat().st_ino for path in (body, month)}
+    roster = next((tmp_path / "a/data/conversations").glob("*/roster/*"))
+    unreadable = {str(path): path.stat().st_ino for path in (body, month, roster)}
     readinto = NamedFile.readinto
 
     def read_of_disk(file, buffer):

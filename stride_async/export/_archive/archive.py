@@ -236,7 +236,10 @@ class Archive:
 
     def _reuse(self, stored: Stored, temporary: Path) -> str:
         """Return the digest of the file that has the name already; a damaged one is replaced by the new one."""
-        existing = self.files.sha256(stored.path)
+        try:
+            existing = self.files.sha256(stored.path)
+        except DamagedArchive:
+            existing = ""  # It cannot be read.
         if existing != stored.file_sha256 and not self.is_sound(stored):
             self.files.sync_file(temporary)
             self.files.replace(stored.path, temporary)
