@@ -60,6 +60,7 @@ class Rehearsal:
         self._socket = socket.create_server(("127.0.0.1", 0))
         try:
             await self._start()
+            self._is_settled.set()
             await self.server.register_app(f"http://127.0.0.1:{self._socket.getsockname()[1]}/descriptor.json")
         except BaseException:
             await self._close()
@@ -84,11 +85,14 @@ class Rehearsal:
 
     async def restart(self, *, kill: bool) -> None:
         """End the bot and start it on the same store; `kill` ends it as a killed process ends."""
-        if kill:
-            await self._kill()
-        else:
-            await self._stop()
-        await self._start()
+        try:
+            if kill:
+                await self._kill()
+            else:
+                await self._stop()
+            await self._start()
+        finally:
+            self._is_settled.set()
 
     async def idle(self) -> None:
         """Wait until all deliveries have ended and all events are handled, and those that follow from them.
@@ -149,12 +153,6 @@ class Rehearsal:
         return [message_at(json.dumps(each).encode(), "$") for each in own]
 
     async def _start(self) -> None:
-        try:
-            await self._serve()
-        finally:
-            self._is_settled.set()
-
-    async def _serve(self) -> None:
         assert self._socket is not None
         app = application(
             self.bot.key,
