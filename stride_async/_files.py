@@ -227,7 +227,7 @@ def sync_content(descriptor: int, path: Path) -> bool:
 
 
 def sync_file(path: Path) -> bool:
-    """Do the same with a file that is not open."""
+    """Make the content of a closed file survive a loss of power, as `sync_content` does."""
     with NamedFile(path, "r+b") as file:
         return sync_content(file.fileno(), path)
 

@@ -186,7 +186,7 @@ class Dispatcher:
         return bool(self._inbox.waiting or self._inbox.under_way)
 
     def _note_load(self) -> None:
-        """Wake who waits for the end of all events, or for room; also when neither can come any more."""
+        """Wake the callers that wait for the end of all events or for room, also if neither can come any more."""
         _set_if(self._idle, self._stopped or not self._is_busy)
         _set_if(self._has_room, self.closing or self._inbox.waiting < self._settings.backlog)
 
