@@ -450,7 +450,7 @@ async def test_a_provider_that_returns_text_is_named(server):
         {"on_event": 5},
         {"on_event": asyncio.sleep},
     ],
-    ids=str,
+    ids="-".join,
 )
 def test_an_option_of_the_wrong_type_is_one_sentence(options):
     """The option is named."""

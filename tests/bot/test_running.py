@@ -81,7 +81,7 @@ def test_a_bot_needs_credentials_that_verify():
         {"on_event": "print"},
         {"on_event": asyncio.sleep},
     ],
-    ids=str,
+    ids="-".join,
 )
 def test_a_setting_of_the_wrong_type_is_one_sentence(options):
     """It names the setting."""
