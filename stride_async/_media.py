@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import os
 import secrets
+import sys
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -393,6 +394,8 @@ def _locked(path: Path) -> NamedFile | None:
 
 
 def _is_at(path: Path, file: NamedFile) -> bool:
+    if sys.platform == "win32":
+        return True  # There, a file that is open keeps its name.
     try:
         return os.path.samestat(file.status(), path.stat())
     except FileNotFoundError:

@@ -84,10 +84,10 @@ def site(server: LocalServer) -> LocalServer:
     return server
 
 
-async def check_fault(client: StrideClient, folder: Path, fault: tuple[str, int, int], digest: str) -> None:
-    """Export with a fault, then without one."""
-    error = None
-    with Disk(folder).watched(fault):
+async def check_fault(client: StrideClient, folder: Path, fault: tuple[str, int, int], digest: str) -> bool:
+    """Export with a fault, then without one. Return whether the export came as far as the fault."""
+    error, disk = None, Disk(folder)
+    with disk.watched(fault):
         try:
             await exported(client, folder / "a")
         except (OSError, ArchiveError) as raised:
@@ -103,6 +103,7 @@ async def check_fault(client: StrideClient, folder: Path, fault: tuple[str, int,
     assert (digest, 0) == (summary.content_digest, summary.failures), fault
     assert (await verify(folder / "a")).ok, fault
     assert 1 == len(media_of(folder / "a")), fault
+    return disk.counts[fault[0]] >= fault[1]
 
 
 async def counted(client: StrideClient, folder: Path) -> tuple[Counter[str], str]:
@@ -121,7 +122,7 @@ async def test_an_export_survives_a_fault_in_the_middle(site, client, tmp_path, 
         assert name in {"rename", "replace", "utime"}
         return
 
-    await check_fault(client, tmp_path / "faulty", (name, 1 + counts[name] // 2, errno.EIO), digest)
+    assert await check_fault(client, tmp_path / "faulty", (name, 1 + counts[name] // 2, errno.EIO), digest)
 
 
 @pytest.mark.slow
