@@ -131,8 +131,18 @@ class Command:
                 return
         raise AssertionError(f"no {event}: {await self.process.communicate()}")
 
-    def left(self) -> list[str]:
-        """Return the processes of the group that are not done, as the system lists them."""
+    async def left(self) -> list[str]:
+        """Return the processes of the group that do not end, as the system lists them.
+
+        A helper of multiprocessing ends only when it sees that its parent has ended.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(20):
+                while self._listed():  # noqa: ASYNC110 -- the system has no event for the end of another's child
+                    await asyncio.sleep(0.05)
+        return self._listed()
+
+    def _listed(self) -> list[str]:
         listed = subprocess.run(["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True).stdout
         processes = (line.split(maxsplit=2) for line in listed.splitlines())
         return [" ".join(parts) for parts in processes if parts[0] == str(self.process.pid) and parts[1][0] != "Z"]

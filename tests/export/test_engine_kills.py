@@ -103,7 +103,7 @@ async def test_a_second_ctrl_c_ends_all_processes_at_once(server, tmp_path):
             assert line
         command.press_ctrl_c()
         await command.process.communicate()
-        assert [] == command.left()
+        assert [] == await command.left()
     stalled.remove()
 
     async with Command.started(*program) as again:

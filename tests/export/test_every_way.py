@@ -184,7 +184,7 @@ async def test_processes_after_ctrl_c(site, tmp_path):
     async with Command.started(*program) as stopped:
         when_called(site.server, len(site.alone.calls) // 3, stopped.press_ctrl_c)
         _, err = await stopped.ended()
-        assert [] == stopped.left()
+        assert [] == await stopped.left()
     before = len(history_calls(site.server))
     async with Command.started(*program) as again:
         last, _ = await again.ended()
