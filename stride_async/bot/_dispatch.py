@@ -17,7 +17,7 @@ from stride_async.bot import _rows
 from stride_async.bot._errors import GaveUp, TryAgain
 from stride_async.bot._events import Event
 from stride_async.bot._handling import call_handler, report_error
-from stride_async.bot._inbox import Inbox, Turn
+from stride_async.bot._inbox import FIRST, Inbox, Turn
 from stride_async.bot._make import delivery_of, message_event, message_of, other_event
 from stride_async.bot._replies import Replies
 from stride_async.bot._reports import LOG, Begun, Ended, Outcome, Reporter
@@ -80,7 +80,8 @@ class Dispatcher:
         now = self._loop.time()
         for event in events:
             not_before = now + event.pause if event.pause else 0.0
-            self._inbox.add(event.place, event.order, event.number, suspect=event.suspect, not_before=not_before)
+            order = FIRST if event.begun else event.order
+            self._inbox.add(event.place, order, event.number, suspect=event.suspect, not_before=not_before)
         self._begin_next()
 
     def add(self, kept: Kept | Exception | None) -> None:
@@ -219,7 +220,7 @@ class Dispatcher:
             tries = self._not_begun[turn.number] = self._not_begun.get(turn.number, 0) + 1
             if tries == 1:
                 LOG.warning("event %s waits for the store: %s", turn.number, error)
-            self._inbox.again(turn, self._loop.time() + wait_before(tries), suspect=turn.suspect)
+            self._inbox.again(turn, self._loop.time() + wait_before(tries), suspect=turn.suspect, begun=False)
         except Exception:  # noqa: BLE001 -- a mistake here must not hold up the conversation
             LOG.exception("event %s ended unexpectedly; the next start begins it again", turn.number)
             self._inbox.ended(turn)

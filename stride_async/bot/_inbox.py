@@ -2,7 +2,9 @@
 
 Each conversation has a queue. Four rules hold:
 
-1. At most one event of a conversation is under way; of those that wait in it, the one with the least order is next.
+1. At most one event of a conversation is under way; of those that wait in it, the one with the least order is next. An
+   event that was begun before comes first, so that nothing else happens in its conversation between its attempts: its
+   replies are looked for behind the last noted one.
 2. Conversations with waiting events take turns, so that a busy one does not starve another. At most `concurrency`
    events are under way in all.
 3. A queue can be paused until a moment. Nothing of it begins before.
@@ -27,6 +29,8 @@ import attrs
 
 # Site and conversation.
 Place = tuple[str, str]
+FIRST = -(2**64)
+"""The order of an event that was begun before. The store has no order as low as this."""
 
 
 @attrs.frozen
@@ -110,12 +114,13 @@ class Inbox:
         else:
             del self._queues[turn.place]
 
-    def again(self, turn: Turn, until: float, *, suspect: bool = False) -> None:
-        """Put an event that was under way back; its conversation waits until then."""
+    def again(self, turn: Turn, until: float, *, suspect: bool = False, begun: bool = True) -> None:
+        """Put an event that was under way back; its conversation waits until then. It is next, if it was begun."""
         self._leave(turn)
         queue = self._queues[turn.place]
         queue.state = "new"
-        self.add(turn.place, turn.order, turn.number, suspect=suspect, not_before=until)
+        order = FIRST if begun else turn.order
+        self.add(turn.place, order, turn.number, suspect=suspect, not_before=until)
 
     @property
     def wakes_at(self) -> float | None:

@@ -53,7 +53,9 @@ class Pending:
     number: int
     place: tuple[str, str]
     order: int
+    begun: bool
     suspect: bool
+    """Whether it was under way at the end."""
     pause: float
     """Seconds for which it still waits after `TryAgain`."""
 
@@ -175,7 +177,7 @@ def pending(now: float) -> Job[list[Pending]]:
 
     def job(connection: sqlite3.Connection) -> list[Pending]:
         rows = connection.execute(
-            "SELECT number, cloud_id, conversation_id, ordering, under_way, not_before, coalesce(ended_at, ?)"
+            "SELECT number, cloud_id, conversation_id, ordering, attempts, under_way, not_before, coalesce(ended_at, ?)"
             " FROM event WHERE state = 0",
             (now,),
         )
@@ -184,10 +186,11 @@ def pending(now: float) -> Job[list[Pending]]:
                 number,
                 (cloud_id, conversation_id),
                 order,
+                bool(attempts),
                 bool(under_way),
                 max(0.0, not_before - max(now, postponed_at)),
             )
-            for number, cloud_id, conversation_id, order, under_way, not_before, postponed_at in rows
+            for number, cloud_id, conversation_id, order, attempts, under_way, not_before, postponed_at in rows
         ]
 
     return job

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from stride_async.bot._inbox import Inbox
+from stride_async.bot._inbox import FIRST, Inbox
 
 A, B, C = ("site", "a"), ("site", "b"), ("site", "c")
 
@@ -128,11 +128,11 @@ class AnyInbox(RuleBasedStateMachine):
         self.inbox.ended(turn)
 
     @precondition(lambda self: self.under_way)
-    @rule(delay=st.integers(0, 3))
-    def again(self, delay):
+    @rule(delay=st.integers(0, 3), begun=st.booleans())
+    def again(self, delay, begun):
         turn = self.under_way.pop()
-        self.waiting[turn.number] = (turn.place, turn.order, self.now + delay)
-        self.inbox.again(turn, self.now + delay)
+        self.waiting[turn.number] = (turn.place, FIRST if begun else turn.order, self.now + delay)
+        self.inbox.again(turn, self.now + delay, begun=begun)
 
     @rule()
     def time_passes(self):

@@ -688,6 +688,31 @@ async def test_a_postponed_event_waits_across_a_restart(bot, scene):
     assert [1, 2] == attempts
 
 
+async def test_a_postponed_event_stays_the_next_of_its_conversation(bot, scene):
+    """An older message that arrives meanwhile waits for it, also across a restart."""
+    handled = []
+
+    @bot.mention()
+    async def handler(event: Mention) -> None:
+        handled.append((event.text, event.delivery.attempt))
+        if event.text == "new" and event.delivery.attempt < 3:
+            raise TryAgain(after=3600.0)
+
+    old = scene.say_to_bot("old")
+    async with served(bot, scene) as bot_app:
+        await bot_app.mention("new")
+        await until(lambda: handled and not bot_app.under_way)
+        await bot_app.deliver("/mention", old)
+        await move_clock(bot_app, 3600.0)
+    async with served(bot, scene) as bot_app:
+        await until(lambda: len(handled) == 2 and not bot_app.under_way)
+        await move_clock(bot_app, 3600.0)
+    async with served(bot, scene) as bot_app:
+        await bot_app.running.idle()
+
+    assert [("new", 1), ("new", 2), ("new", 3), ("old", 1)] == handled
+
+
 async def test_a_postponed_event_does_not_wait_for_a_clock_that_was_set_back(bot, scene):
     """It waits no longer than `TryAgain` said."""
 

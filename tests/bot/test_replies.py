@@ -108,6 +108,25 @@ async def test_a_reply_without_a_note_is_searched_for(bot, scene, content):
     assert 1 == len(replies) == len(scene.server.calls.matching("POST", "*/message"))
 
 
+async def test_an_event_that_was_begun_is_finished_before_an_older_one(bot, scene):
+    """The reply to the other one would hide its own reply, which is looked for behind the last noted one."""
+
+    @bot.mention()
+    async def handler(event: Mention) -> None:
+        await event.reply(f"re: {event.text}")
+
+    old = scene.say_to_bot("old")
+    async with served(bot, scene) as bot_app:
+        lose_notes(bot_app)
+        await bot_app.mention("new")
+        await until(lambda: [call for call in scene.server.calls.matching("POST", "*/message") if call.status == 201])
+        assert 204 == (await bot_app.deliver("/mention", old)).status
+    async with served(bot, scene) as bot_app:
+        await bot_app.running.idle()
+
+        assert ["re: new", "re: old"] == await bot_app.texts()
+
+
 async def test_a_reply_that_was_not_sent_is_sent_later(bot, scene):
     """An equal message of another person is not mistaken for it."""
 
