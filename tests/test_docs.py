@@ -96,7 +96,11 @@ PROGRAMS = {
     for page in PAGES
     if any(block.language == "python" or starts_site(block) for block in blocks(page))
 }
-SLOW_PAGES = {name for name in PROGRAMS if name.startswith("docs/howto/")} | {"docs/api/testing.md", "docs/tutorial.md"}
+SLOW_PAGES = {name for name in PROGRAMS if name.startswith("docs/howto/")} | {
+    "docs/api/testing.md",
+    "docs/index.md",
+    "docs/tutorial.md",
+}
 
 
 @pytest.fixture(scope="session")

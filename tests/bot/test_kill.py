@@ -204,7 +204,7 @@ async def broken_by_replies(scene: Scene, rooms: list[str]) -> list[str]:
 
 async def test_kills_lose_nothing_and_double_nothing(scene, tmp_path):
     """It is killed at random statements of its store and at random moments."""
-    assert [] == await broken_promises(scene, tmp_path, kills=6, deliveries=180, seed=11)
+    assert [] == await broken_promises(scene, tmp_path, kills=4, deliveries=120, seed=11)
 
 
 @pytest.mark.slow

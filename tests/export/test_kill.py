@@ -20,7 +20,7 @@ from tests.export.killing import Round, Site, assert_within_the_limit, furnish
 WAYS = ("touch", "event", "body")
 
 
-@pytest.mark.parametrize("least", [4, pytest.param(44, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("least", [2, pytest.param(44, marks=pytest.mark.slow)])
 async def test_a_killed_export_ends_like_an_undisturbed_one(tmp_path, least):
     """Content and media are the same, nothing that was committed is fetched again, and the limit is never exceeded."""
     rng = random.Random(6)
@@ -95,7 +95,7 @@ async def _undisturbed(server: LocalServer, folder: Path) -> str:
         return (await exported(client, folder)).content_digest
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(12, marks=pytest.mark.slow)])
 async def test_a_killed_update_ends_like_a_first_export(tmp_path, rounds):
     """It reads everything again and is killed several times."""
     rng = random.Random(7)

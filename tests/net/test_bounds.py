@@ -275,13 +275,9 @@ AROUND = {
 }
 
 
-# Together they take long, so the ordinary run has each kind of nesting, and one place inside of a page.
+# Together they take long, so the ordinary run has each kind of nesting.
 NESTED = [
-    pytest.param(
-        deep, around, marks=[] if around == "bare" or (deep, around) == ("array", "message") else pytest.mark.slow
-    )
-    for deep in DEEP
-    for around in AROUND
+    pytest.param(deep, around, marks=[] if around == "bare" else pytest.mark.slow) for deep in DEEP for around in AROUND
 ]
 
 
