@@ -52,7 +52,7 @@ def number(value: object, what: str, least: int, most: int | None = None) -> int
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{what} must be an int, not {type(value).__name__}: {value!r:.100}")
     if value < least or (most is not None and value > most):
-        raise ValueError(f"{what} is {value}; expected {least} {'or more' if most is None else f'to {most}'}")
+        raise ValueError(f"{what} is {_shown(value)}; expected {least} {'or more' if most is None else f'to {most}'}")
     return value
 
 
@@ -66,14 +66,15 @@ def seconds(value: object, what: str) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"{what} must be a number, not {type(value).__name__}: {value!r:.100}")
     if not 0 <= value <= sys.float_info.max:  # NaN is in no range.
-        raise ValueError(f"{what} is {value!r:.100}; expected 0 or more seconds")
+        raise ValueError(f"{what} is {_shown(value)}; expected 0 or more seconds")
     return value
 
 
 def between(low: float, high: float | None = None) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
-    """Return a validator of an option that is a number from `low` to `high`; None for no limit, not even infinity.
+    """Return a validator of a numeric option, which must be at least `low` and at most `high`.
 
-    An option that is annotated as a `float` may be an `int`, and one that may be None may be that.
+    Without `high`, a `float` may also be infinite. An option that is annotated as a `float` may be an `int`. Whether it
+    may be None is what its annotation says.
 
     Raises:
         TypeError: It is not a number, or has decimals where an `int` is expected.
@@ -90,9 +91,17 @@ def between(low: float, high: float | None = None) -> Callable[[Any, attrs.Attri
             raise TypeError(f"{attribute.name} must be {kind}, not {type(value).__name__}: {value!r:.100}")
         too_large = not only_int and isinstance(value, int) and value > sys.float_info.max
         if too_large or not low <= value <= (math.inf if high is None else high):  # NaN is in no range.
-            raise ValueError(f"{attribute.name} is {value!r:.100}; expected {limits}")
+            raise ValueError(f"{attribute.name} is {_shown(value)}; expected {limits}")
 
     return check
+
+
+def _shown(value: float) -> str:
+    """Return a number as short text. Python refuses to write an `int` of some thousand digits."""
+    try:
+        return f"{value!r:.100}"
+    except ValueError:
+        return "an int of thousands of digits"
 
 
 def of_type(value: T, what: str, *kinds: type) -> T:

@@ -86,9 +86,9 @@ _NOT_FOR_FOLDERS = frozenset({errno.EISDIR, errno.EBADF})
 
 @contextmanager
 def errors_about(path: str | Path) -> Iterator[None]:
-    """Have every `OSError` of the block name a file, a folder or, if it names none itself, this path.
+    """Add this path to every `OSError` in the block that names no file.
 
-    One without an error number stays as it is: its message, which may be all it has, would not be shown with a name.
+    An error without a number stays as it is: with a name, its message would not be shown.
     """
     try:
         yield
@@ -103,7 +103,7 @@ def _name(error: OSError, path: str | Path) -> None:
 
 
 class NamedFile(FileIO):
-    """A file without a buffer whose errors name it. Python names a file only if it cannot be opened.
+    """An unbuffered file whose errors name it. Python itself names a file only if it cannot be opened.
 
     Args:
         path: Where the file is.
@@ -119,11 +119,8 @@ class NamedFile(FileIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read up to `size` bytes, or all."""
-        try:
+        with errors_about(self.name):
             return super().read(size)
-        except OSError as error:
-            _name(error, self.name)
-            raise
 
     def readall(self) -> bytes:
         """Read all that is left."""
@@ -131,19 +128,13 @@ class NamedFile(FileIO):
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Read into a buffer, and return the number of bytes."""
-        try:
+        with errors_about(self.name):
             return super().readinto(buffer)
-        except OSError as error:
-            _name(error, self.name)
-            raise
 
     def write(self, data: ReadableBuffer, /) -> int:
         """Write some of the data, and return the number of bytes."""
-        try:
+        with errors_about(self.name):
             return super().write(data)
-        except OSError as error:
-            _name(error, self.name)
-            raise
 
     def truncate(self, size: int | None = None, /) -> int:
         """Cut the file off at a size, by default at the current position."""

@@ -403,7 +403,7 @@ def _is_at(path: Path, file: NamedFile) -> bool:
 
 
 def _close_unused(file: NamedFile, path: Path) -> None:
-    """Close a file that could not be locked, and remove it if it is empty, as it is if it was just made."""
+    """Close a file that could not be locked, and remove it if nothing was written to it."""
     file.close()
     with suppress(OSError):
         if not path.stat().st_size:

@@ -23,8 +23,7 @@ Priority = Literal["normal", "background"]
 def variable(name: str) -> str:
     """Return an environment variable, or an empty string if it is not set.
 
-    White space at its ends is left out: a file of variables with the line ends of Windows leaves a carriage return
-    there.
+    White space around the value is removed. A file of variables with Windows line ends leaves a carriage return there.
     """
     return os.environ.get(name, "").strip()
 

@@ -156,6 +156,8 @@ def test_an_invalid_base_url_is_refused_in_one_line(url, message):
         ("attempt_timeout", 0.0),
         ("attempt_timeout", 10**400),
         ("deadline", 10**400),
+        pytest.param("deadline", 10**5000, id="deadline-thousands of digits"),
+        pytest.param("attempts", -(10**5000), id="attempts-thousands of digits below zero"),
         ("idle_timeout", 0.0),
         ("longest_wait", -0.1),
         ("longest_wait", float("nan")),

@@ -44,8 +44,8 @@ class CatchUp:
         self._sites = sites
         self._dispatcher = dispatcher
         self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        # From when on each conversation is read: `catch_up` before it was first listed, or listed again after an
-        # absence. This does not move while the service is unavailable, so an outage loses nothing.
+        # The time from which each conversation is read: `catch_up` before it was first listed, or listed again after it
+        # was missing. It does not move while the service is unavailable, so an outage loses nothing.
         self._oldest: dict[tuple[str, str], int] = {}
 
     async def look_until_it_succeeds(self, cloud_id: str) -> None:

@@ -51,7 +51,7 @@ class Dispatcher:
         self._inbox = Inbox(settings.concurrency)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        # How often the beginning of an event could not be noted.
+        # How many times the beginning of an event could not be noted, by its number.
         self._not_begun: dict[int, int] = {}
         self._account_id: str | None = None
         self._asking: asyncio.Task[None] | None = None

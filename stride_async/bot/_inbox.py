@@ -3,8 +3,8 @@
 Each conversation has a queue. Four rules hold:
 
 1. At most one event of a conversation is under way; of those that wait in it, the one with the least order is next. An
-   event that was begun before comes first, so that nothing else happens in its conversation between its attempts: its
-   replies are looked for behind the last noted one.
+   event that was begun before comes first, so that nothing else happens in its conversation between its attempts. Its
+   replies are looked for after the last reply that was noted.
 2. Conversations with waiting events take turns, so that a busy one does not starve another. At most `concurrency`
    events are under way in all.
 3. A queue can be paused until a moment. Nothing of it begins before.

@@ -240,7 +240,7 @@ def _read_lifecycle(kind: Kind, body: bytes) -> Incoming:
 
 
 def _person(value: object) -> str:
-    """Return the id of a person whom an event may do without."""
+    """Return the id of a person; an empty one if it is missing or malformed, because no event requires it."""
     return value if isinstance(value, str) else ""
 
 

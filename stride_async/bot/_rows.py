@@ -54,8 +54,9 @@ class Pending:
     place: tuple[str, str]
     order: int
     begun: bool
+    """Whether an attempt has begun before."""
     suspect: bool
-    """Whether it was under way at the end."""
+    """Whether it was under way when the last process ended."""
     pause: float
     """Seconds for which it still waits after `TryAgain`."""
 

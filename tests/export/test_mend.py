@@ -398,10 +398,7 @@ async def test_an_archive_can_be_read_during_an_export(server: LocalServer, clie
     """Messages that are sealed meanwhile are still read, each once."""
     room = server.add_conversation("room")
     ids = server.fill(room, 300, ts="2018-03-01T00:00:00Z")
-    async with aclosing(export(client, tmp_path / "a")) as events:
-        pages = 0
-        while pages < 3:
-            pages += isinstance(await anext(events), PagesFetched)
+    await left_after_three_pages(client, tmp_path / "a")
     rows = iter(read(tmp_path / "a").raw_messages(room))
     first = next(rows)
 
@@ -411,15 +408,20 @@ async def test_an_archive_can_be_read_during_an_export(server: LocalServer, clie
     assert ids[-225:] == given
 
 
+async def left_after_three_pages(client, folder) -> None:
+    """Begin an export, and leave it."""
+    async with aclosing(export(client, folder)) as events:
+        pages = 0
+        while pages < 3:
+            pages += isinstance(await anext(events), PagesFetched)
+
+
 @pytest.fixture
 async def sealed_when_read(server: LocalServer, client, tmp_path, monkeypatch) -> str:
     """Return a conversation whose pages an export seals, and removes, when they are about to be read."""
     room = server.add_conversation("room")
     server.fill(room, 300, ts="2018-03-01T00:00:00Z")
-    async with aclosing(export(client, tmp_path / "a")) as events:
-        pages = 0
-        while pages < 3:
-            pages += isinstance(await anext(events), PagesFetched)
+    await left_after_three_pages(client, tmp_path / "a")
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     await exported(client, tmp_path / "b")
     opened = Folder.open
@@ -455,10 +457,7 @@ async def test_damaged_pages_of_an_open_leg_are_fetched_again(server: LocalServe
     """The leg starts anew at its upper end, and nothing damaged is sealed."""
     room = server.add_conversation("room")
     server.fill(room, 300, ts="2018-03-01T00:00:00Z")
-    async with aclosing(export(client, tmp_path / "a")) as events:
-        pages = 0
-        while pages < 3:
-            pages += isinstance(await anext(events), PagesFetched)
+    await left_after_three_pages(client, tmp_path / "a")
     raw = max((tmp_path / f"a/data/conversations/{room}/raw").iterdir())
     raw.write_bytes(raw.read_bytes().replace(b'"version":1', b'"version":2', 1))
     damaged = await verify(tmp_path / "a")

@@ -133,4 +133,5 @@ async def test_an_export_survives_any_fault_anywhere(site, client, tmp_path, nam
     step = max(1, counts[name] // MOST_PLACES)
     for number in range(1, counts[name] + 1, step):
         for error in BROKEN if number == 1 else BROKEN[:1]:
-            await check_fault(client, tmp_path / f"{number}-{error}", (name, number, error), digest)
+            reached = await check_fault(client, tmp_path / f"{number}-{error}", (name, number, error), digest)
+            assert reached or number > 1

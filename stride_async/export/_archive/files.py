@@ -497,7 +497,7 @@ def open_file(path: Path, name: str) -> BufferedReader:
 
 @contextmanager
 def _damaged_if_unreadable(name: str) -> Iterator[None]:
-    """Regard content that the disk cannot read as damaged, like one of other bytes: it can be fetched again."""
+    """Treat content that the disk cannot read as damaged, because it can be fetched again."""
     try:
         yield
     except OSError as error:
