@@ -9,14 +9,12 @@ import hashlib
 import io
 import shutil
 from collections.abc import Callable, Iterator
-from io import BufferedRandom
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from attrs import frozen
-
-from stride_async._files import NamedFile
 
 CHUNK_BYTES = 262_144
 
@@ -71,7 +69,17 @@ class Bodies:
         if self._folder is None:
             return io.BytesIO()
         self._folder.mkdir(parents=True, exist_ok=True)
-        return BufferedRandom(NamedFile(self._path(number), "w+b"))
+        return self._path(number).open("w+b")
+
+    @contextmanager
+    def errors_named(self, number: int) -> Iterator[None]:
+        """Add the path of the body to an error of the disk, which names a file only if it cannot be opened."""
+        try:
+            yield
+        except OSError as error:
+            if self._folder is not None and error.filename is None:
+                error.filename = str(self._path(number))
+            raise
 
     def keep(self, number: int, stream: BinaryIO) -> None:
         """Keep what was written to the stream as the body with this number."""
@@ -100,7 +108,8 @@ class IncomingBody:
     def write(self, chunk: bytes) -> None:
         """Append the chunk to the body."""
         assert self._stream is not None
-        self._stream.write(chunk)
+        with self._bodies.errors_named(self.number):
+            self._stream.write(chunk)
         self._digest.update(chunk)
         self.size += len(chunk)
 
@@ -115,7 +124,7 @@ class IncomingBody:
         assert self._stream is not None
         is_complete = False
         try:
-            with self._stream as stream:
+            with self._bodies.errors_named(self.number), self._stream as stream:
                 if kind is None:
                     self._bodies.keep(self.number, stream)
             is_complete = kind is None

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stride_async._files import offers_record_locks
-
 _APPLICATION_ID = 0x57524944
 _VERSION = 4
 
@@ -81,10 +79,10 @@ def connect(path: Path | None) -> sqlite3.Connection:
         _check_version(db, path)
     except sqlite3.DatabaseError as error:
         db.close()
-        if path is not None and not offers_record_locks(path.absolute().parent):
-            raise ValueError(f"cannot open {path}: its file system offers no locks") from None
-        in_use = "locked" in str(error)
-        raise ValueError(f"{path} is in use by another server" if in_use else f"cannot open {path}: {error}") from None
+        if "locked" in str(error):  # SQLite does not tell one from the other.
+            message = f"{path} is in use by another server, or its file system offers no locks"
+            raise ValueError(message) from None
+        raise ValueError(f"cannot open {path}: {error}") from None
     except ValueError:
         db.close()
         raise
