@@ -1,0 +1,48 @@
+"""The memory of a page that was read is used for the next one."""
+
+import asyncio
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import variables_of
+
+pytestmark = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc" or any(name.startswith(("MALLOC_", "GLIBC_")) for name in os.environ),
+    reason="only glibc gives memory back that early, unless it is configured otherwise",
+)
+
+PAGES, PAGE = 60, 75
+
+# Prints how often the system had to find memory for the process, during the second of two readings.
+READER = """
+import asyncio, resource, sys
+from stride_async import StrideClient
+
+async def read(room):
+    async with StrideClient.from_env() as client:
+        history = client.conversation(room).history().pages
+        async for page in history():
+            pass
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        async for page in history():
+            pass
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+
+asyncio.run(read(sys.argv[1]))
+"""
+
+
+async def test_memory_of_pages_is_used_again(server):
+    """A socket is read into blocks of 256 KiB, and glibc would give each of them back to the system."""
+    room = server.add_conversation("Talk")
+    server.fill(room, PAGES * PAGE)
+    environment = {**os.environ, **variables_of(server)}
+
+    command = (sys.executable, "-c", READER, room)
+    done = await asyncio.to_thread(subprocess.run, command, env=environment, stdout=subprocess.PIPE, check=True)
+
+    assert int(done.stdout) < PAGES
