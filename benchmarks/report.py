@@ -145,7 +145,8 @@ def _markdown(row: Row) -> str:
     met = {None: "", True: "met", False: "**not met**"}[row["met"]]
     day = datetime.fromisoformat(row["at"])
     figures = f"{row['ours']:.4g} | {row['peer']:.4g} ({row['peer_name']}) | {row['ratio']:.2f}"
-    measured = f"{day.day} {day:%B %Y}, {row['machine']}"
+    repetitions = min(map(len, row["samples"].values()))
+    measured = f"{day.day} {day:%B %Y}, median of {repetitions}, {row['machine']}"
     return f"| {row['name']} | {row['question']}, {row['unit']} | {figures} | {row['goal']} | {met} | {measured} |"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-REPETITIONS = 7  # of each side; the medians are compared
+REPETITIONS = int(os.environ.get("STRIDE_BENCH_REPETITIONS", "7"))  # of each side; the medians are compared
 _LONGEST_RUN = 120.0  # seconds
 
 K = TypeVar("K")
