@@ -19,11 +19,12 @@ PAGES, PAGE = 60, 75
 
 # Prints how often the system had to find memory for the process, during the second of two readings.
 READER = """
-import asyncio, resource, sys
-from stride_async import StrideClient
+import asyncio, os, resource, sys
+from stride_async import Settings, StrideClient
 
 async def read(room):
-    async with StrideClient.from_env() as client:
+    settings = Settings(base_url=os.environ["STRIDE_BASE_URL"], calls_per_minute=None)
+    async with StrideClient.from_env(settings=settings) as client:
         history = client.conversation(room).history().pages
         async for page in history():
             pass
