@@ -14,6 +14,7 @@ from typing import Generic, Self, TypeVar, cast
 from weakref import ReferenceType, ref
 
 import attrs
+import msgspec
 
 from stride_async._arguments import function, number, of_type
 from stride_async._errors import ApiError, DecodeError, StrideError
@@ -46,8 +47,7 @@ class Stats(Tally):
     """Elements that could not be decoded."""
 
 
-@attrs.frozen(eq=False)
-class Plan(Generic[T]):
+class Plan(msgspec.Struct, Generic[T], frozen=True, eq=False):
     """What a pager lists, and how."""
 
     session: Session
@@ -181,7 +181,7 @@ class Pager(Generic[T]):
         if limit is not None:
             number(limit, "limit", 0)
         limits = [most for most in (limit, self._plan.max_items) if most is not None]
-        limited = Pager(attrs.evolve(self._plan, max_items=min(limits, default=None)))
+        limited = Pager(msgspec.structs.replace(self._plan, max_items=min(limits, default=None)))
         items: list[T] = []
         try:
             async for page in limited.pages():
@@ -205,7 +205,7 @@ class Pager(Generic[T]):
         plan = self._plan
         check_listing(of_type(bookmark, "bookmark", Bookmark), plan.listing.query)
         plan.listing.walk(plan.page_size, bookmark)  # Reads the position, so that a malformed one is reported here.
-        return Pager(attrs.evolve(plan, bookmark=bookmark))
+        return Pager(msgspec.structs.replace(plan, bookmark=bookmark))
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{name}={value!r}" for name, value in self._plan.listing.query.items() if value is not None)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeGuard, TypeVar
 
 import aiohttp
 import attrs
+import msgspec
 
 from stride_async import _net
 from stride_async._errors import (
@@ -66,8 +67,7 @@ _CLOCK_TICK = max(1e-3, time.get_clock_info("monotonic").resolution)
 _NO_WAIT = Wait(0.0, "", cost=0)
 
 
-@attrs.frozen(eq=False)
-class Mode(Generic[R]):
+class Mode(msgspec.Struct, Generic[R], frozen=True, eq=False):
     """How the attempts of one kind of call are made."""
 
     exchange: Callable[[Request[Any], Sending], Awaitable[R]]

@@ -23,7 +23,7 @@ import random
 from collections.abc import Sequence
 from typing import Literal
 
-import attrs
+import msgspec
 
 from stride_async._settings import Settings
 
@@ -36,8 +36,7 @@ RETRIED_STATUSES = frozenset({500, 502, 503, 504})
 Kind = Literal["not sent", "ambiguous", "answered"]
 
 
-@attrs.frozen
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """How one attempt ended."""
 
     kind: Kind
@@ -50,8 +49,7 @@ class Outcome:
         return self.kind if self.status is None else f"answered {self.status}"
 
 
-@attrs.frozen
-class Wait:
+class Wait(msgspec.Struct, frozen=True):
     """A wait before a retry: how long, why, and how much of the retry budget the retry costs."""
 
     seconds: float
@@ -94,7 +92,8 @@ def wait_after(outcomes: Sequence[Outcome], settings: Settings, chance: float) -
         return own
     stated = last.stated * (1 + STATED_JITTER * chance)
     if stated < own.seconds:
-        return attrs.evolve(own, reason=f"{own.reason}, longer than the {last.stated:.1f} s that the service asked for")
+        reason = f"{own.reason}, longer than the {last.stated:.1f} s that the service asked for"
+        return msgspec.structs.replace(own, reason=reason)
     return Wait(stated, f"{last}: the service asked for {last.stated:.1f} s", cost)
 
 

@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import aiohttp
-import attrs
 import msgspec
 from aiohttp import hdrs
 from multidict import CIMultiDict
@@ -61,8 +60,7 @@ async def sent_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandl
         raise BrokenOff(error) from error
 
 
-@attrs.define(eq=False)
-class Authorize:
+class Authorize(msgspec.Struct, eq=False):
     """Set the Authorization header of a request, or leave it out; a client middleware.
 
     As an argument, aiohttp would refuse the header if the caller's session reads a `.netrc` that knows the host. The

@@ -74,7 +74,6 @@ from datetime import UTC, datetime
 from operator import lt
 from typing import Any, Generic, Literal, TypeGuard, TypeVar
 
-import attrs
 import msgspec
 
 from stride_async._arguments import of_type
@@ -134,8 +133,7 @@ def _id_at(raw: Element) -> str | None:
         return None
 
 
-@attrs.frozen(eq=False, repr=False)
-class _Edge:
+class _Edge(msgspec.Struct, frozen=True, eq=False):
     """One bound of a request, as far as it is known: a message id, a time, or both."""
 
     id: str | None
@@ -215,8 +213,7 @@ def _key_in(bookmark: Bookmark) -> Key:
     return ts, id
 
 
-@attrs.frozen(kw_only=True, eq=False, repr=False)
-class HistoryListing(Generic[M]):
+class HistoryListing(msgspec.Struct, Generic[M], frozen=True, kw_only=True, eq=False):
     """The messages of one conversation between two exclusive bounds."""
 
     path: str
@@ -291,8 +288,7 @@ def of_raw_messages(listing: HistoryListing[Message]) -> HistoryListing[RawMessa
     )
 
 
-@attrs.frozen(eq=False, repr=False)
-class _Window:
+class _Window(msgspec.Struct, frozen=True, eq=False):
     """The range of keys that may still be returned: from `floor` to below `ceiling`, where these are known."""
 
     floor: Key | None
@@ -453,8 +449,7 @@ def _writable(ts: int) -> int:
     return min(max(ts, _EARLIEST), _LATEST)
 
 
-@attrs.frozen(eq=False, repr=False)
-class _ReadPage(Generic[M]):
+class _ReadPage(msgspec.Struct, Generic[M], frozen=True, eq=False):
     """A page of a history as decoded, newest first, each message once."""
 
     messages: list[M]
@@ -570,8 +565,7 @@ class HistoryWalk(Generic[M]):
         self._back.continue_below(anchor, body)
 
 
-@attrs.frozen(eq=False, repr=False)
-class _Span:
+class _Span(msgspec.Struct, frozen=True, eq=False):
     """The range of keys of one page of the walk back: from `oldest` to below `upper`. The newest has no `upper`."""
 
     upper: Key | None

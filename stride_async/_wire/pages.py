@@ -146,8 +146,7 @@ _unwrap = msgspec.json.Decoder(_Wrapper).decode
 _decode = decoder(Any)
 
 
-@attrs.frozen(eq=False, repr=False)
-class _Split:
+class _Split(msgspec.Struct, frozen=True, eq=False):
     elements: _Elements
     path: str  # of the list, `$.values` or `$.messages`
     cursor: object
@@ -225,8 +224,7 @@ Read = Callable[[bytes, str], T]
 """Decode one element at a path."""
 
 
-@attrs.frozen(eq=False, repr=False)
-class Decoded(Generic[T]):
+class Decoded(msgspec.Struct, Generic[T], frozen=True, eq=False):
     """The decoded elements of a page. `numbers` are the indexes of the items among the elements."""
 
     items: list[T]
@@ -271,8 +269,7 @@ def report(errors: Iterable[DecodeError], on_undecodable: Undecodable | None) ->
         on_undecodable(error)
 
 
-@attrs.frozen(kw_only=True, eq=False, repr=False)
-class CursorListing(Generic[T]):
+class CursorListing(msgspec.Struct, Generic[T], frozen=True, kw_only=True, eq=False):
     """A listing whose pages carry the cursor of the next one (protocol 5.2)."""
 
     kind: str
@@ -291,8 +288,7 @@ class CursorListing(Generic[T]):
         return CursorWalk(self, page_size, bookmark)
 
 
-@attrs.frozen(eq=False, repr=False)
-class _CursorPage(Generic[T]):
+class _CursorPage(msgspec.Struct, Generic[T], frozen=True, eq=False):
     """One page as decoded, or the rest of it after some element."""
 
     cursor: str | None
@@ -304,15 +300,14 @@ class _CursorPage(Generic[T]):
 
     def without_first(self, count: int) -> _CursorPage[T]:
         """Return the page without its first `count` elements."""
-        return attrs.evolve(
+        return msgspec.structs.replace(
             self,
             items=[(n, item) for n, item in self.items if n >= count],
             errors=[(n, error) for n, error in self.errors if n >= count],
         )
 
 
-@attrs.frozen(eq=False, repr=False)
-class _Search(Generic[T]):
+class _Search(msgspec.Struct, Generic[T], frozen=True, eq=False):
     """The search for the bookmarked item, which may have moved to another page or may be gone."""
 
     last: str
@@ -446,8 +441,7 @@ def _digest(cursor: str | None) -> bytes:
     return blake2b((cursor or "").encode(), digest_size=16).digest()
 
 
-@attrs.frozen(kw_only=True, eq=False, repr=False)
-class OffsetListing(Generic[T]):
+class OffsetListing(msgspec.Struct, Generic[T], frozen=True, kw_only=True, eq=False):
     """A listing whose pages are requested by `start` and `limit` (protocol 5.7, 5.19)."""
 
     kind: str
@@ -466,8 +460,7 @@ class OffsetListing(Generic[T]):
         return OffsetWalk(self, page_size, bookmark)
 
 
-@attrs.frozen(eq=False, repr=False)
-class _OffsetPage(Generic[T]):
+class _OffsetPage(msgspec.Struct, Generic[T], frozen=True, eq=False):
     """One page as decoded. It is `short` if it has fewer elements than requested, or than the service's own limit."""
 
     start: int

@@ -29,8 +29,7 @@ _UsualMoment = Annotated[
 ]
 
 
-@attrs.frozen
-class _Form:
+class _Form(msgspec.Struct, frozen=True):
     """What an object must look like to become a model."""
 
     struct: type[msgspec.Struct]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 import attrs
+import msgspec
 
 from stride_async.document._nodes import JsonObject, Node, json_of, kind_of, objects, shown
 from stride_async.document._text import INLINE, without_surrogates
@@ -197,8 +198,7 @@ _IN_EXTENSIONS = tuple(kind for kind in BLOCKS if kind != "bodiedExtension")
 _IN_CELLS = tuple(kind for kind in _IN_EXTENSIONS if kind != "table")
 
 
-@attrs.frozen(eq=False, repr=False)
-class Kind:
+class Kind(msgspec.Struct, frozen=True, eq=False):
     """What one type of node may have: attributes that pass `attrs`, and children of the types in `content`.
 
     The node has no children if `content` is None, and may lack the field `content` if `least` is None. `first` are the
