@@ -143,7 +143,8 @@ def function(value: T, what: str, *, required: bool = False) -> T:
     """
     if not callable(value) and (required or value is not None):
         raise TypeError(f"{what} must be a function, not {type(value).__name__}: {value!r:.100}")
-    if inspect.iscoroutinefunction(value):  # What it returns would never be awaited.
+    # What it returns would never be awaited. An object may have an async `__call__`.
+    if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(type(value).__call__):
         raise TypeError(f"{what} must be a plain function, not async: {value!r:.100}")
     return value
 

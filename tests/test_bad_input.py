@@ -5,6 +5,7 @@ import inspect
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from types import NoneType
 
 import pytest
@@ -46,6 +47,7 @@ from stride_async.export import (
 )
 from stride_async.export.formats import ConvertOptions, convert, seed_of
 from stride_async.export.matrix import migrate, new_registration, preview, read_registration
+from stride_async.server import LocalServer
 from tests.conftest import client_of
 from tests.wrong_arguments import Argument, complaints
 
@@ -456,6 +458,40 @@ def test_an_option_of_the_wrong_type_is_one_sentence(options):
     """The option is named."""
     with pytest.raises(TypeError, match=f"{next(iter(options))}.* (must be|callable)"):
         Settings(**{"base_url": "http://127.0.0.1", **options})
+
+
+async def _async_function(_):
+    pass
+
+
+class _AsyncCall:
+    async def __call__(self, _):
+        pass
+
+
+CALLBACKS = {
+    "of events": lambda client, room, given: Settings(base_url="http://127.0.0.1", on_event=given),
+    "of a body": lambda client, room, given: Body(given, 1),
+    "of an upload": lambda client, room, given: room.upload(b"x", name="a", progress=given),
+    "of a download": lambda client, room, given: room.download("m", "file", progress=given),
+    "of pages": lambda client, room, given: anext(room.history().pages(on_undecodable=given)),
+    "of a stream": lambda client, room, given: room.history().stream(on_undecodable=given),
+    "of a check": lambda client, room, given: verify("archive", on_verdict=given),
+    "of a conversion": lambda client, room, given: convert("archive", "seed", "out", progress=given),
+    "of a local server": lambda client, room, given: LocalServer(on_loading=given),
+}
+
+
+@pytest.mark.parametrize("call", CALLBACKS.values(), ids=CALLBACKS)
+@pytest.mark.parametrize(
+    "given", [_async_function, partial(_async_function), _AsyncCall()], ids=["function", "partial", "object"]
+)
+async def test_an_async_callback_is_refused_at_once(client, server, call, given):
+    """Nothing would await what it returns, so it would silently do nothing."""
+    with pytest.raises(TypeError, match="must be a plain function, not async: "):
+        await result_of(call(client, client.conversation("room"), given))
+
+    assert 0 == len(server.calls)
 
 
 async def test_handles_take_models(client, server):

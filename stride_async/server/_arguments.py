@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import sys
@@ -107,6 +108,19 @@ def check_several(**arguments: object) -> None:
     for what, given in arguments.items():
         if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
             raise TypeError(f"{what} must be a list or the like, not {type(given).__name__}: {given!r:.100}")
+
+
+def check_functions(**arguments: object) -> None:
+    """Refuse an argument that cannot be called, or is async: what it returns would never be awaited.
+
+    Raises:
+        TypeError: It is neither a function nor an object with a plain `__call__`.
+    """
+    for what, given in arguments.items():
+        if not callable(given):
+            raise TypeError(f"{what} must be a function, not {type(given).__name__}: {given!r:.100}")
+        if inspect.iscoroutinefunction(given) or inspect.iscoroutinefunction(type(given).__call__):
+            raise TypeError(f"{what} must be a plain function, not async: {given!r:.100}")
 
 
 def texts_in(what: str, given: Iterable[str]) -> tuple[str, ...]:

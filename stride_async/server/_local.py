@@ -21,6 +21,7 @@ from aiohttp import web
 from stride_async.server._apps import CONFIGURATION, GLANCE, RegisteredApp, Registration, read_descriptor
 from stride_async.server._arguments import (
     check_counts,
+    check_functions,
     check_optional_texts,
     check_paths,
     check_seconds,
@@ -124,8 +125,8 @@ class LocalServer:
             check_paths(seed=seed)
         else:
             check_several(seed=seed)
-        if on_loading is not None and not callable(on_loading):
-            raise TypeError(f"on_loading must be a function, not {type(on_loading).__name__}: {on_loading!r:.100}")
+        if on_loading is not None:
+            check_functions(on_loading=on_loading)
         if not host:  # asyncio would listen on all addresses.
             raise ValueError("host is empty; expected an address to listen on, such as 127.0.0.1")
         if not 0 <= port <= _HIGHEST_PORT:
