@@ -146,7 +146,8 @@ def _markdown(row: Row) -> str:
     day = datetime.fromisoformat(row["at"])
     figures = f"{row['ours']:.4g} | {row['peer']:.4g} ({row['peer_name']}) | {row['ratio']:.2f}"
     repetitions = min(map(len, row["samples"].values()))
-    measured = f"{day.day} {day:%B %Y}, median of {repetitions}, {row['machine']}"
+    times = "once" if repetitions == 1 else f"median of {repetitions}"
+    measured = f"{day.day} {day:%B %Y}, {times}, {row['machine']}"
     return f"| {row['name']} | {row['question']}, {row['unit']} | {figures} | {row['goal']} | {met} | {measured} |"
 
 
