@@ -257,8 +257,7 @@ def _cancelling_on_signals() -> Iterator[threading.Event]:
 
     def stop(number: int) -> None:
         if stopped.is_set():
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
+            show.end_process(number)
         stopped.set()
         show.message("\nStopping, and keeping what was fetched. Press Ctrl-C again to stop at once.")
         task.cancel()

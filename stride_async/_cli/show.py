@@ -10,10 +10,11 @@ import io
 import json
 import os
 import re
+import signal
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from rich import box
@@ -116,6 +117,15 @@ def _failing_once(stream: TextIO) -> Iterator[None]:
         error.filename = "stderr" if stream is sys.stderr else "stdout"
         discard(stream)
         raise
+
+
+def end_process(number: int, _: object = None) -> None:
+    """End the process by a signal, with the cursor visible, which a progress display hides."""
+    with suppress(OSError, ValueError):
+        if sys.stderr.isatty():
+            os.write(sys.stderr.fileno(), b"\x1b[?25h")
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
 
 
 def wrap(text: str) -> str:
