@@ -18,7 +18,7 @@ async def wait_forever():
     while True:
         try:
             await asyncio.sleep(3600)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, KeyboardInterrupt):
             print("cancelled", flush=True)
 
 loop.run(wait_forever())
