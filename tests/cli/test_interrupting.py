@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -14,12 +15,13 @@ import asyncio
 from stride_async._cli import loop
 
 async def wait_forever():
-    print("begun", flush=True)
+    state = "begun"
     while True:
         try:
+            print(state, flush=True)
             await asyncio.sleep(3600)
         except (asyncio.CancelledError, KeyboardInterrupt):
-            print("cancelled", flush=True)
+            state = "cancelled"
 
 loop.run(wait_forever())
 """
@@ -31,11 +33,15 @@ async def test_a_second_ctrl_c_ends_a_command_that_does_not_end_by_itself():
     assert process.stdout is not None
 
     lines = []
-    for _ in range(2):
-        lines.append(await process.stdout.readline())
-        process.send_signal(signal.SIGINT)
-    async with asyncio.timeout(60):
-        await process.wait()
+    try:
+        for _ in range(2):
+            lines.append(await process.stdout.readline())
+            process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(60):
+            await process.wait()
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
 
     assert [b"begun\n", b"cancelled\n"] == lines
     assert -signal.SIGINT == process.returncode
