@@ -31,7 +31,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     context = click.get_current_context(silent=True)
     if context is not None and context.meta.get(VERBOSE, False):
         show.message(f"Event loop: {name}.")
-    with _signals_restored(), asyncio.Runner(loop_factory=new_loop) as runner:
+    with _sigint_restored(), asyncio.Runner(loop_factory=new_loop) as runner:
         return runner.run(_interruptible(main))
 
 
@@ -54,7 +54,7 @@ async def _interruptible(main: Coroutine[Any, Any, T]) -> T:
 
 
 @contextmanager
-def _signals_restored() -> Iterator[None]:
+def _sigint_restored() -> Iterator[None]:
     usual = signal.getsignal(signal.SIGINT)
     try:
         yield

@@ -39,10 +39,10 @@ def check_session(http: aiohttp.ClientSession | None) -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Let Python use the memory of one page for the next, instead of the system taking it back in between.
+    """Let Python use the memory of one page again for the next one.
 
-    glibc gives a block of 128 KiB or more back to the system when it is freed, and raises that limit to the size of the
-    largest block which it has given back. So one larger block is freed here. With other C libraries it has no effect.
+    glibc returns a freed block of 128 KiB or more to the system, and then raises this limit to the size of that block.
+    So freeing one larger block is enough to keep all smaller ones. With other C libraries this has no effect.
     """
     bytes(_KEPT_BYTES)
 
